@@ -1,0 +1,159 @@
+//! The way of a build, as an ordered list of steps: read this first.
+//!
+//! [`outside`] is what the user's process does: it owns the output file and waits. Everything below runs in the
+//! private namespace ([`crate::sandbox::private`]).
+
+mod base;
+mod emulated;
+pub mod finalise;
+mod native_tools;
+pub mod outside;
+mod partitions;
+mod plugins;
+mod users;
+mod workbench;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use emulated::Emulation;
+use serde::{Deserialize, Serialize};
+
+use crate::emulation;
+use crate::error::{Context, Failure, Result};
+use crate::image;
+use crate::image::layout::Bytes;
+use crate::image::models::Model;
+use crate::image::verify::{self, Expectations};
+use crate::plugin::inspect::PluginInfo;
+use crate::recipe::plan::Plan;
+use crate::rootfs::packages::{Archive, Package};
+use crate::sandbox::private;
+use crate::store::Store;
+use crate::ui::{Ui, Verbosity};
+
+/// What the outer process asks for. Files are inherited descriptors, by number.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub plan: Plan,
+    pub plugins: Vec<PluginJob>,
+    /// Assets by name.
+    pub assets: BTreeMap<String, i32>,
+    /// The unnamed file that becomes the image.
+    pub output: i32,
+    pub emulation: emulation::Mode,
+    /// The host runs programs of the image's architecture by itself.
+    pub registered_on_host: bool,
+    /// Make the base layer anew, whatever the store holds.
+    pub refresh: bool,
+    pub verbosity: Verbosity,
+}
+
+/// One plugin, in the order of the plan.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct PluginJob {
+    pub info: PluginInfo,
+    pub component: i32,
+    /// Capabilities that were granted, as text.
+    pub granted: Vec<String>,
+}
+
+/// What the steps share.
+struct Build<'a> {
+    job: &'a Job,
+    plan: &'a Plan,
+    store: Store,
+    emulation: Emulation,
+    assets: BTreeMap<String, File>,
+    ui: Ui,
+}
+
+/// A finished layer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Layer {
+    key: String,
+    /// What was installed by it.
+    packages: Vec<Package>,
+}
+
+/// The layers of an image from the bottom up, and what they have in common.
+struct Layers {
+    stack: Vec<Layer>,
+    archive: Archive,
+    /// Seconds since 1970 that files written by piimg and the plugins' clocks get.
+    epoch: u64,
+}
+
+/// `piimg __build`: enters the private namespace and builds.
+///
+/// # Errors
+/// Whatever a step fails with.
+pub fn inside(arguments: &[String]) -> Result<()> {
+    let job = private::enter(arguments)?;
+    let job: Job = serde_json::from_slice(&job).context("cannot read the job")?;
+    run(&job)
+}
+
+fn run(job: &Job) -> Result<()> {
+    let ui = Ui::new(job.verbosity);
+    let store = Store::open()?;
+    let emulation = Emulation::new(&job.plan.architecture, job.emulation, job.registered_on_host);
+    let open = |(name, number): (&String, &i32)| Ok((name.clone(), File::from(private::adopt_fd(*number)?)));
+    let assets = job.assets.iter().map(open).collect::<Result<_>>()?;
+    let build = Build { job, plan: &job.plan, store, emulation, assets, ui };
+    let mut layers = base::ensure(&build)?;
+    layers.stack.push(users::ensure(&build, &layers)?);
+    for (index, plugin) in job.plugins.iter().enumerate() {
+        layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
+    }
+    let partitions = partitions::ensure(&build, &layers)?;
+    let output = File::from(private::adopt_fd(job.output)?);
+    assemble(&build, &partitions, &output)?;
+    verify(&build, &partitions, &output)
+}
+
+fn assemble(build: &Build<'_>, partitions: &partitions::Partitions, output: &File) -> Result<()> {
+    let step = build.ui.step("Assemble the image");
+    let (boot, root) = partitions.open()?;
+    let layout = partitions.layout()?;
+    image::assemble::assemble(output, &layout, partitions.identity.disk_signature, &boot, &root)?;
+    step.done_with(&crate::ui::bytes(layout.total().0));
+    Ok(())
+}
+
+fn verify(build: &Build<'_>, partitions: &partitions::Partitions, output: &File) -> Result<()> {
+    let step = build.ui.step("Verify the image");
+    let models: Option<Vec<Model>> = build.plan.models.iter().map(|name| Model::from_name(name)).collect();
+    let expected = Expectations {
+        models: models.context(Failure::bug("the plan names an unknown model"))?,
+        identity: Some(partitions.identity.clone()),
+        free: Some(Bytes::mib(u64::from(build.plan.extra_space_mb))),
+    };
+    let report = verify::verify(output, &expected)?;
+    if !report.passed() {
+        let findings: Vec<String> =
+            report.findings().iter().map(|(check, finding)| format!("{check}: {finding}")).collect();
+        return Err(Failure::build(format!("the image is not right:\n  - {}", findings.join("\n  - "))).into());
+    }
+    let models: Vec<String> = report.models.iter().map(ToString::to_string).collect();
+    step.done_with(&format!("boots on {}", models.join(", ")));
+    Ok(())
+}
+
+impl Build<'_> {
+    /// Trees of the given layers, the lowest first.
+    fn trees(&self, layers: &[Layer]) -> Vec<PathBuf> {
+        layers.iter().map(|layer| self.store.layer(&layer.key).join("fs")).collect()
+    }
+
+    /// What lies below the image's layers while commands run in it.
+    fn below(&self, step: &crate::ui::Step) -> Result<Vec<PathBuf>> {
+        self.emulation.prepare(&self.store, &self.plan.release, self.plan.mirror.as_deref(), step)
+    }
+
+    /// A finished layer of that key, if the store has one.
+    fn finished(&self, key: &str) -> Option<Layer> {
+        serde_json::from_slice(&fs::read(self.store.layer(key).join("layer.json")).ok()?).ok()
+    }
+}

@@ -1,0 +1,198 @@
+//! The base layer: the release's packages and files, before any plugin.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Build, Layer, Layers};
+use crate::error::{Context, Failure, Result};
+use crate::rootfs::bootstrap::{self, Bootstrap};
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+use crate::rootfs::layers::Mounted;
+use crate::rootfs::packages::{self, Archive};
+use crate::sandbox::command::BoxCommand;
+use crate::store::{Stage, key};
+use crate::ui::Step;
+
+/// After this time a base layer is reused only with a warning: the archive has had security updates since.
+const STALE_DAYS: u64 = 7;
+
+const ROOT_DIRECTORY: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
+
+/// The newest base layer for a set of inputs.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    key: String,
+    /// Seconds since 1970.
+    made: u64,
+    epoch: u64,
+}
+
+/// Everything the base layer is made from, but for the state of the archive.
+#[derive(Serialize)]
+struct Inputs<'a> {
+    step: &'static str,
+    release: &'a crate::recipe::release::Release,
+    architecture: &'a str,
+    mirror: Option<&'a str>,
+    packages: &'a [String],
+    epoch: Option<u64>,
+    files: Vec<(&'a str, String)>,
+}
+
+/// Finds or makes the base layer.
+pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
+    let plan = build.plan;
+    let inputs = Inputs {
+        step: "base",
+        release: &plan.release,
+        architecture: &plan.architecture,
+        mirror: plan.mirror.as_deref(),
+        packages: &plan.packages,
+        epoch: plan.epoch,
+        files: plan.release.files.iter().map(|file| (file.path.as_str(), file.digest())).collect(),
+    };
+    let head_key = key(&inputs);
+    let _lock = build.store.lock(&head_key)?;
+    if !build.job.refresh
+        && let Some(head) = build.store.head::<Head>(&head_key)
+        && let Some(layer) = build.finished(&head.key)
+    {
+        let step = build.ui.step(title(build));
+        let days = now().saturating_sub(head.made) / 86_400;
+        if days > STALE_DAYS {
+            step.warn(&format!("the base layer is {days} days old; `--refresh` makes it anew with today's packages"));
+        }
+        step.done_with("unchanged, from the store");
+        return Ok(layers(build, layer, head.epoch));
+    }
+    let stage = build.store.stage()?;
+    let step = build.ui.step(title(build));
+    let made = make(build, &stage, &step)?;
+    // The archive's state is part of the layer's name, so that layers above it know what they stand on.
+    let layer = Layer { key: key(&(&head_key, &made.archive_state)), packages: made.packages };
+    let count = layer.packages.len();
+    if build.finished(&layer.key).is_none() {
+        write_description(&stage, &layer)?;
+        stage.commit(&build.store.layer(&layer.key))?;
+    }
+    build.store.set_head(&head_key, &Head { key: layer.key.clone(), made: now(), epoch: made.epoch })?;
+    step.done_with(&format!("{count} packages"));
+    Ok(layers(build, layer, made.epoch))
+}
+
+fn title(build: &Build<'_>) -> String {
+    format!("Bootstrap {} ({})", build.plan.release.name, build.plan.architecture)
+}
+
+fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
+    let lists = build.store.layer(&layer.key).join("lists");
+    Layers { stack: vec![layer], archive: Archive { lists, cache: build.store.archives() }, epoch }
+}
+
+/// Writes what the layer is, beside its tree.
+pub(super) fn write_description(stage: &Stage, layer: &Layer) -> Result<()> {
+    let text = serde_json::to_vec_pretty(layer).context("cannot describe a layer")?;
+    fs::write(stage.path().join("layer.json"), text).context("cannot describe a layer")
+}
+
+/// Makes the directories of an overlay in a stage and mounts `lowers` below them.
+pub(super) fn mount(stage: &Stage, lowers: &[PathBuf]) -> Result<Mounted> {
+    let (upper, work, empty) = (stage.path().join("fs"), stage.path().join("work"), stage.path().join("empty"));
+    for directory in [&upper, &work, &empty] {
+        fs::create_dir(directory).context("cannot prepare a layer")?;
+    }
+    let mut all = vec![empty];
+    all.extend_from_slice(lowers);
+    Mounted::new(&all, &upper, &work)
+}
+
+/// Removes what the mount of [`mount`] needed beside the tree.
+pub(super) fn unmount(stage: &Stage, mounted: Mounted) -> Result<()> {
+    drop(mounted);
+    crate::store::remove_tree(&stage.path().join("work"))?;
+    crate::store::remove_tree(&stage.path().join("empty"))
+}
+
+struct Made {
+    packages: Vec<packages::Package>,
+    archive_state: String,
+    epoch: u64,
+}
+
+fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
+    let plan = build.plan;
+    let below = build.below(step)?;
+    let mounted = mount(stage, &below)?;
+    let root = mounted.path();
+    write_files(build, root, true)?;
+    let mut names = plan.release.packages.clone();
+    names.extend(plan.packages.iter().cloned());
+    let bootstrap = Bootstrap {
+        suite: &plan.release.suite,
+        architecture: &plan.architecture,
+        components: &plan.release.components,
+        packages: &names,
+        mirror: plan.mirror.as_deref(),
+        keyring: plan.release.keyring.as_deref().map(Path::new),
+        epoch: plan.epoch,
+        emulated: build.emulation.is_foreign(),
+    };
+    {
+        // apt locks its archives, and would fail where another build waits.
+        let _archives = build.store.lock("archives")?;
+        bootstrap::run(&bootstrap, root, &build.store.archives(), step)?;
+    }
+    check_architecture(build, root)?;
+    write_files(build, root, false)?;
+    for unit in &plan.release.enable {
+        BoxCommand::new(root, ["systemctl", "enable", unit]).check(&mut |_, line| step.detail(line))?;
+    }
+    let packages = packages::installed(&Rootfs::open(root, 0)?)?.into_values().collect();
+    unmount(stage, mounted)?;
+    let tree = stage.path().join("fs");
+    build.emulation.check_layer(&tree)?;
+    let lists = stage.path().join("lists");
+    fs::rename(tree.join("var/lib/apt/lists"), &lists).context("cannot keep the package lists")?;
+    // The directory itself belongs to the image.
+    fs::create_dir(tree.join("var/lib/apt/lists")).context("cannot make `/var/lib/apt/lists`")?;
+    fs::create_dir_all(lists.join("partial")).context("cannot keep the package lists")?;
+    let epoch = plan.epoch.map_or_else(|| packages::archive_date(&lists), Ok)?;
+    Ok(Made { packages, archive_state: packages::archive_state(&lists)?, epoch })
+}
+
+/// dpkg may be a native one that was told the image's architecture: it must have understood.
+fn check_architecture(build: &Build<'_>, root: &Path) -> Result<()> {
+    let output = BoxCommand::new(root, ["dpkg", "--print-architecture"]).check(&mut |_, _| {})?;
+    let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if answer == build.plan.architecture {
+        return Ok(());
+    }
+    Err(Failure::bug(format!("dpkg says `{answer}` in an image for {}", build.plan.architecture)).into())
+}
+
+/// Copies the release's files: those that packages look at when they are configured first, the others afterwards.
+fn write_files(build: &Build<'_>, root: &Path, early: bool) -> Result<()> {
+    let rootfs = Rootfs::open(root, build.plan.epoch.unwrap_or_default())?;
+    for file in build.plan.release.files.iter().filter(|file| file.early == early) {
+        let path = ImagePath::parse(&file.path)?;
+        if let Some(parent) = path.parent() {
+            rootfs.make_dir_all(&parent, ROOT_DIRECTORY)?;
+        }
+        let attrs = Attrs { mode: file.mode, uid: 0, gid: 0 };
+        rootfs
+            .write(&path, file.content.as_bytes(), attrs)
+            .with_context(|| Failure::build(format!("cannot write `{path}`")))?;
+    }
+    if early {
+        for directory in &build.plan.release.directories {
+            rootfs.make_dir_all(&ImagePath::parse(directory)?, ROOT_DIRECTORY)?;
+        }
+    }
+    Ok(())
+}
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

@@ -1,0 +1,220 @@
+//! Last changes before the partitions are written: what must differ per image (host name, `PARTUUID`s) and what
+//! must not be in any image (keys, ids, logs, build leftovers).
+//!
+//! Works on a throw-away overlay above all layers, through [`Rootfs`] only; runs nothing.
+
+use crate::error::{Context, Result};
+use crate::rootfs::files::{Attrs, FileErrorCode, FileKind, ImagePath, Metadata, Rootfs};
+
+/// Largest configuration file that is edited here.
+const TEXT_LIMIT: u64 = 1 << 20;
+
+const ROOT_FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+
+/// What is particular to this image.
+#[derive(Debug)]
+pub struct Identity<'a> {
+    pub hostname: &'a str,
+    /// `PARTUUID`s of the two partitions.
+    pub boot_partuuid: &'a str,
+    pub root_partuuid: &'a str,
+    /// The release's fstab, with placeholders.
+    pub fstab: &'a str,
+    /// Files in which the release names the root file system, with placeholders.
+    pub root_references: &'a [String],
+}
+
+/// Files that belong to one machine or to the build, never to an image.
+const REMOVED: [&str; 16] = [
+    "/var/cache/apt/pkgcache.bin",
+    "/var/cache/apt/srcpkgcache.bin",
+    "/etc/resolv.conf",
+    "/etc/passwd-",
+    "/etc/shadow-",
+    "/etc/group-",
+    "/etc/gshadow-",
+    "/etc/subuid-",
+    "/etc/subgid-",
+    "/etc/.pwd.lock",
+    "/var/lib/dbus/machine-id",
+    "/var/lib/systemd/random-seed",
+    "/var/lib/systemd/credential.secret",
+    "/var/cache/ldconfig/aux-cache",
+    "/var/cache/debconf/config.dat-old",
+    "/var/cache/debconf/templates.dat-old",
+];
+
+/// Directories that are emptied; the directories themselves stay.
+const EMPTIED: [&str; 6] =
+    ["/var/lib/apt/lists", "/var/cache/apt/archives", "/tmp", "/var/tmp", "/run", "/root/.cache"];
+
+/// Logs of the build.
+const LOGS: &str = "/var/log";
+
+/// Placeholder in the release's files, replaced by the root partition's `PARTUUID`.
+pub const ROOT_PARTUUID: &str = "{root_partuuid}";
+/// Placeholder for the boot partition's `PARTUUID`.
+pub const BOOT_PARTUUID: &str = "{boot_partuuid}";
+
+/// Applies `identity` and removes what must not be shipped.
+///
+/// # Errors
+/// If a file of the image cannot be read or written.
+pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
+    let hostname = identity.hostname;
+    write(rootfs, "/etc/hostname", &format!("{hostname}\n"))?;
+    let hosts = read(rootfs, "/etc/hosts")?.unwrap_or_default();
+    write(rootfs, "/etc/hosts", &hosts_with(&hosts, hostname))?;
+    write(rootfs, "/etc/fstab", &fill(identity.fstab, identity))?;
+    for path in identity.root_references {
+        if let Some(text) = read(rootfs, path)? {
+            write(rootfs, path, &fill(&text, identity))?;
+        }
+    }
+    // Empty, not missing: systemd fills it at first boot, also where the root file system is still read-only.
+    write(rootfs, "/etc/machine-id", "")?;
+    for path in REMOVED {
+        remove(rootfs, &ImagePath::parse(path)?)?;
+    }
+    for (name, _) in entries(rootfs, "/etc/ssh")? {
+        if name.starts_with("ssh_host_") {
+            remove(rootfs, &ImagePath::parse("/etc/ssh")?.join(&name)?)?;
+        }
+    }
+    for directory in EMPTIED {
+        for (name, _) in entries(rootfs, directory)? {
+            remove(rootfs, &ImagePath::parse(directory)?.join(&name)?)?;
+        }
+    }
+    remove_logs(rootfs, &ImagePath::parse(LOGS)?)
+}
+
+/// Removes log files below `directory`; directories stay, because daemons expect theirs.
+fn remove_logs(rootfs: &Rootfs, directory: &ImagePath) -> Result<()> {
+    for (name, kind) in entries(rootfs, directory.as_str())? {
+        let path = directory.join(&name)?;
+        match kind {
+            FileKind::Directory => remove_logs(rootfs, &path)?,
+            // Login records must exist with their owner and mode to be written at all.
+            FileKind::File if ["wtmp", "btmp", "lastlog", "faillog"].contains(&name.as_str()) => {
+                let metadata = rootfs.metadata(&path)?;
+                let attrs = metadata.map_or(ROOT_FILE, |metadata: Metadata| metadata.attrs);
+                rootfs.write(&path, b"", attrs)?;
+            }
+            _ => remove(rootfs, &path)?,
+        }
+    }
+    Ok(())
+}
+
+/// `/etc/hosts` with the names of this machine, and whatever else was in it.
+fn hosts_with(old: &str, hostname: &str) -> String {
+    let mut lines = vec![format!("127.0.1.1\t{hostname}")];
+    lines.extend(old.lines().filter(|line| !line.starts_with("127.0.1.1")).map(str::to_owned));
+    if !old.lines().any(|line| line.starts_with("127.0.0.1")) {
+        lines.insert(0, "127.0.0.1\tlocalhost".into());
+        lines.push("::1\tlocalhost ip6-localhost ip6-loopback".into());
+        lines.push("ff02::1\tip6-allnodes".into());
+        lines.push("ff02::2\tip6-allrouters".into());
+    }
+    lines.join("\n") + "\n"
+}
+
+fn fill(text: &str, identity: &Identity<'_>) -> String {
+    text.replace(ROOT_PARTUUID, identity.root_partuuid).replace(BOOT_PARTUUID, identity.boot_partuuid)
+}
+
+fn read(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
+    match rootfs.read(&ImagePath::parse(path)?, TEXT_LIMIT) {
+        Ok(data) => Ok(Some(String::from_utf8(data).with_context(|| format!("`{path}` of the image is not text"))?)),
+        Err(error) if error.code == FileErrorCode::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write(rootfs: &Rootfs, path: &str, text: &str) -> Result<()> {
+    let path = ImagePath::parse(path)?;
+    let attrs = match rootfs.metadata(&path)? {
+        // A link from `/etc/hostname` and the like is replaced: the file is this image's own.
+        Some(metadata) if metadata.kind == FileKind::Symlink => {
+            rootfs.remove(&path, false)?;
+            ROOT_FILE
+        }
+        Some(metadata) => metadata.attrs,
+        None => ROOT_FILE,
+    };
+    Ok(rootfs.write(&path, text.as_bytes(), attrs)?)
+}
+
+fn entries(rootfs: &Rootfs, directory: &str) -> Result<Vec<(String, FileKind)>> {
+    match rootfs.list_dir(&ImagePath::parse(directory)?) {
+        Ok(entries) => Ok(entries),
+        Err(error) if matches!(error.code, FileErrorCode::NotFound | FileErrorCode::NotADirectory) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove(rootfs: &Rootfs, path: &ImagePath) -> Result<()> {
+    match rootfs.remove(path, true) {
+        Err(error) if error.code != FileErrorCode::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_keep_what_was_there_and_name_the_machine_once() {
+        let old = "127.0.0.1\tlocalhost\n127.0.1.1\told\n10.0.0.1\tserver\n";
+        assert_eq!(hosts_with(old, "pi"), "127.0.1.1\tpi\n127.0.0.1\tlocalhost\n10.0.0.1\tserver\n");
+        assert!(hosts_with("", "pi").starts_with("127.0.0.1\tlocalhost\n127.0.1.1\tpi\n::1\tlocalhost"));
+    }
+
+    #[test]
+    fn a_tree_is_cleaned_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        for directory in ["etc/ssh", "var/log/apt", "var/lib/apt/lists", "var/lib/dbus", "boot/firmware"] {
+            std::fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        for file in [
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/ssh/sshd_config",
+            "etc/machine-id",
+            "var/log/apt/term.log",
+            "var/log/dpkg.log",
+            "var/lib/apt/lists/x_Packages",
+            "etc/shadow-",
+        ] {
+            std::fs::write(root.join(file), "secret").unwrap();
+        }
+        std::fs::write(root.join("boot/firmware/cmdline.txt"), "root=PARTUUID={root_partuuid} rw\n").unwrap();
+        let rootfs = Rootfs::open(root, 1_700_000_000).unwrap();
+        let identity = Identity {
+            hostname: "pi",
+            boot_partuuid: "aa-01",
+            root_partuuid: "aa-02",
+            fstab: "PARTUUID={root_partuuid} / ext4 defaults 0 1\nPARTUUID={boot_partuuid} /boot/firmware vfat defaults 0 2\n",
+            root_references: &["/boot/firmware/cmdline.txt".into(), "/etc/default/missing".into()],
+        };
+        run(&rootfs, &identity).unwrap();
+        let text = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+        assert_eq!(text("etc/hostname"), "pi\n");
+        assert_eq!(text("etc/machine-id"), "");
+        assert_eq!(text("boot/firmware/cmdline.txt"), "root=PARTUUID=aa-02 rw\n");
+        assert!(text("etc/fstab").contains("PARTUUID=aa-01 /boot/firmware"));
+        assert!(root.join("etc/ssh/sshd_config").exists());
+        for gone in [
+            "etc/ssh/ssh_host_rsa_key",
+            "var/log/apt/term.log",
+            "var/log/dpkg.log",
+            "var/lib/apt/lists/x_Packages",
+            "etc/shadow-",
+        ] {
+            assert!(!root.join(gone).exists(), "{gone}");
+        }
+        assert!(root.join("var/log/apt").is_dir());
+    }
+}

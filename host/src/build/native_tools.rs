@@ -1,0 +1,255 @@
+//! The tools layer: native programs that stand in for the image's own during a build.
+//!
+//! It lies below every layer of the image while commands run, so that its files can be reached under whatever root
+//! a command has, and is left out when the image is assembled:
+//!
+//! ```text
+//! /.piimg/qemu             qemu-user for the image's architecture
+//! /.piimg/tools/…          a native bootstrap of the image's own suite
+//! /.piimg/native/usr/bin/… links to those of its programs that may be taken
+//! /.piimg/ld.so            their loader
+//! /usr/lib/x86_64-linux-gnu → /.piimg/tools/…: where loader, perl and the C library look for their own
+//! ```
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::emulation::{self, host_architecture};
+use crate::error::{Context, Failure, Result};
+use crate::recipe::release::Release;
+use crate::rootfs::bootstrap::{self, Bootstrap};
+use crate::store::{Store, key};
+use crate::ui::Step;
+
+const LIST: &str = include_str!("../../../files/emulation/native.toml");
+
+/// Everything of the build's own lives here in the tools layer.
+pub(super) const PRIVATE: &str = ".piimg";
+
+/// The loader that native programs name, and what they name instead in the tools layer: the image has no
+/// `/lib64`, and a path that no package ever touches cannot be lost on the way.
+const LOADER: &[u8] = b"/lib64/ld-linux-x86-64.so.2\0";
+const PRIVATE_LOADER: &[u8] = b"/.piimg/ld.so";
+
+/// An ELF file names its loader near its beginning.
+const HEADER: usize = 4096;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    #[serde(rename = "package")]
+    packages: Vec<NativePackage>,
+}
+
+/// A package whose programs may be taken.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NativePackage {
+    name: String,
+    /// Why its output does not depend on the machine; for readers of the file.
+    reason: String,
+    /// Programs that do.
+    #[serde(default)]
+    except: Vec<String>,
+}
+
+fn list() -> Result<List> {
+    toml::from_str(LIST).context(Failure::bug("cannot use `files/emulation/native.toml`"))
+}
+
+/// The multiarch name of the host's libraries, if this host can bring native tools.
+pub(super) fn multiarch() -> Option<&'static str> {
+    (host_architecture() == "amd64").then_some("x86_64-linux-gnu")
+}
+
+/// What a tools layer is made for.
+pub(super) struct Request<'a> {
+    pub(super) release: &'a Release,
+    pub(super) mirror: Option<&'a str>,
+    /// The image's architecture.
+    pub(super) architecture: &'a str,
+}
+
+/// Finds or makes the tools layer and returns its tree.
+///
+/// # Errors
+/// If the native bootstrap fails.
+pub(super) fn ensure(store: &Store, request: &Request<'_>, step: &Step) -> Result<PathBuf> {
+    let list = list()?;
+    let qemu = emulation::emulator_path(request.architecture)?;
+    let emulator = fs::metadata(&qemu).context("cannot read the emulator")?.len();
+    let release = request.release;
+    let inputs = ("tools", &release.suite, &release.components, request.mirror, request.architecture, &list, emulator);
+    let key = key(&inputs);
+    let _lock = store.lock(&key)?;
+    let layer = store.layer(&key);
+    if !layer.exists() {
+        step.note("preparing native tools");
+        let stage = store.stage()?;
+        let tree = stage.path().join("fs");
+        make(&tree, store, request, &list, step)?;
+        fs::copy(&qemu, tree.join(PRIVATE).join("qemu")).context("cannot copy the emulator")?;
+        stage.commit(&layer)?;
+    }
+    Ok(layer.join("fs"))
+}
+
+fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &Step) -> Result<()> {
+    let failed = "cannot make the tools layer";
+    let tools = tree.join(PRIVATE).join("tools");
+    fs::create_dir_all(&tools).context(failed)?;
+    let names: Vec<String> = list.packages.iter().map(|package| package.name.clone()).collect();
+    let bootstrap = Bootstrap {
+        suite: &request.release.suite,
+        architecture: host_architecture(),
+        components: &request.release.components,
+        packages: &names,
+        mirror: request.mirror,
+        keyring: request.release.keyring.as_deref().map(Path::new),
+        epoch: None,
+        emulated: false,
+    };
+    // apt locks its archives, and would fail where another build waits.
+    let _archives = store.lock("archives")?;
+    bootstrap::run(&bootstrap, &tools, &store.archives(), step)?;
+    crate::store::remove_tree(&tools.join("var/lib/apt/lists"))?;
+    let multiarch = multiarch().context(Failure::bug("native tools on a host that has none"))?;
+    let inside = format!("/{PRIVATE}/tools/usr/lib/{multiarch}");
+    fs::create_dir_all(tree.join("usr/lib")).context(failed)?;
+    symlink(&inside, tree.join("usr/lib").join(multiarch)).context(failed)?;
+    symlink(format!("{inside}/ld-linux-x86-64.so.2"), tree.join(PRIVATE).join("ld.so")).context(failed)?;
+    for package in &list.packages {
+        for program in programs(&tools, package)? {
+            take(tree, &program, package, request.architecture)?;
+        }
+    }
+    Ok(())
+}
+
+/// Paths of the package's executables, canonical and relative to the tools.
+fn programs(tools: &Path, package: &NativePackage) -> Result<Vec<PathBuf>> {
+    let info = tools.join("var/lib/dpkg/info");
+    let candidates = [format!("{}.list", package.name), format!("{}:{}.list", package.name, host_architecture())];
+    let text = candidates
+        .iter()
+        .find_map(|name| fs::read_to_string(info.join(name)).ok())
+        .with_context(|| Failure::build(format!("the native tools lack the package `{}`", package.name)))?;
+    let mut programs: Vec<PathBuf> = text
+        .lines()
+        .filter(|line| is_program(line))
+        .map(canonical)
+        .filter(|path| !package.except.iter().any(|name| path.file_name().is_some_and(|file| file == name.as_str())))
+        .filter(|path| fs::symlink_metadata(tools.join(path)).is_ok_and(|metadata| metadata.is_file()))
+        .collect();
+    programs.sort();
+    programs.dedup();
+    Ok(programs)
+}
+
+fn is_program(path: &str) -> bool {
+    let directories = ["/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"];
+    directories.iter().any(|directory| path.starts_with(directory))
+        || path.starts_with("/usr/lib/systemd/systemd-")
+        || path.starts_with("/lib/systemd/systemd-")
+}
+
+/// The path in a merged `/usr`, relative.
+fn canonical(path: &str) -> PathBuf {
+    let path = path.trim_start_matches('/');
+    if path.starts_with("usr/") { path.into() } else { Path::new("usr").join(path) }
+}
+
+/// Makes one program available: a link below `native/`, its loader replaced, dpkg's architecture too.
+fn take(tree: &Path, program: &Path, package: &NativePackage, architecture: &str) -> Result<()> {
+    let file = tree.join(PRIVATE).join("tools").join(program);
+    let name = program.display();
+    let data = fs::read(&file).with_context(|| format!("cannot read the native `{name}`"))?;
+    let Some(changed) = adapt(&data, package.name == "dpkg", architecture) else { return Ok(()) };
+    if changed != data {
+        // In place, so that hard links (bzip2 and bzcat) change together.
+        fs::write(&file, changed).with_context(|| format!("cannot change the native `{name}`"))?;
+    }
+    let link = tree.join(PRIVATE).join("native").join(program);
+    fs::create_dir_all(link.parent().expect("a program is in a directory")).context("cannot make the tools layer")?;
+    symlink(Path::new("/").join(PRIVATE).join("tools").join(program), &link)
+        .with_context(|| format!("cannot offer the native `{name}`"))
+}
+
+/// The program as it runs from the tools layer; none for scripts and for what names another loader, which are left
+/// to the emulator.
+fn adapt(data: &[u8], dpkg: bool, architecture: &str) -> Option<Vec<u8>> {
+    if !data.starts_with(b"\x7fELF") {
+        return None;
+    }
+    let (header, rest) = data.split_at(data.len().min(HEADER));
+    let adapted = header.windows(PRIVATE_LOADER.len()).any(|window| window == PRIVATE_LOADER);
+    let header = if adapted { header.to_vec() } else { replace(header, LOADER, PRIVATE_LOADER)? };
+    let data = [&header, rest].concat();
+    if !dpkg {
+        return Some(data);
+    }
+    // dpkg and its library know the architecture from one compiled-in string; programs without it do not ask.
+    let own = [host_architecture().as_bytes(), b"\0"].concat();
+    Some(replace(&data, &own, architecture.as_bytes()).unwrap_or(data))
+}
+
+/// `data` with the one occurrence of `old` replaced by `new` and null bytes up to the same length.
+///
+/// None if it does not occur, or more than once: then nobody knows which one is meant.
+fn replace(data: &[u8], old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+    let mut positions =
+        data.windows(old.len()).enumerate().filter(|(_, window)| *window == old).map(|(position, _)| position);
+    let position = positions.next()?;
+    if positions.next().is_some() || new.len() > old.len() {
+        return None;
+    }
+    let mut changed = data.to_vec();
+    changed[position..position + old.len()].fill(0);
+    changed[position..position + new.len()].copy_from_slice(new);
+    Some(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_of_the_list_has_a_reason() {
+        let list = list().unwrap();
+        assert!(list.packages.iter().all(|package| package.reason.len() > 5));
+        let excluded: Vec<&str> =
+            list.packages.iter().flat_map(|package| package.except.iter().map(String::as_str)).collect();
+        for machine in ["uname", "arch", "ischroot", "systemd-detect-virt", "lscpu"] {
+            assert!(excluded.contains(&machine), "{machine} inspects the machine");
+        }
+    }
+
+    #[test]
+    fn only_an_unmistakable_string_is_replaced() {
+        assert_eq!(replace(b"xxamd64\0yy", b"amd64\0", b"arm64").unwrap(), b"xxarm64\0yy");
+        assert_eq!(replace(b"/lib64/ld\0", b"/lib64/ld\0", b"/x").unwrap(), b"/x\0\0\0\0\0\0\0\0");
+        assert_eq!(replace(b"amd64\0 amd64\0", b"amd64\0", b"arm64"), None);
+        assert_eq!(replace(b"arm64\0", b"amd64\0", b"arm64"), None);
+    }
+
+    #[test]
+    fn a_program_is_adapted_once_and_scripts_never() {
+        let program = [b"\x7fELF....".as_slice(), LOADER, b"amd64\0"].concat();
+        let adapted = adapt(&program, true, "arm64").unwrap();
+        assert!(adapted.windows(6).any(|window| window == b"arm64\0"));
+        assert!(adapted.windows(13).any(|window| window == PRIVATE_LOADER));
+        assert_eq!(adapt(&adapted, true, "arm64").unwrap(), adapted, "a second hard link changes nothing");
+        assert_eq!(adapt(b"#!/bin/sh\n", false, "arm64"), None);
+        assert_eq!(adapt(b"\x7fELF static", false, "arm64"), None);
+    }
+
+    #[test]
+    fn programs_are_named_by_their_path_in_a_merged_usr() {
+        assert!(is_program("/bin/sed") && is_program("/usr/sbin/depmod") && !is_program("/usr/share/doc/sed"));
+        assert_eq!(canonical("/bin/sed"), Path::new("usr/bin/sed"));
+        assert_eq!(canonical("/usr/bin/sed"), Path::new("usr/bin/sed"));
+    }
+}

@@ -1,0 +1,129 @@
+//! The two partitions: the layers, finalised for this image, as file systems in the store.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+
+use nix::mount::{MsFlags, mount as mount_fs};
+use serde::Serialize;
+
+use super::base::mount;
+use super::finalise::{self, Identity};
+use super::{Build, Layers};
+use crate::error::{Context, Result};
+use crate::image::ext4::{self, Ext4Options};
+use crate::image::fat::{self, FatOptions};
+use crate::image::layout::{self, Bytes, Layout};
+use crate::rootfs::files::{ImagePath, Rootfs};
+use crate::store::key;
+
+/// Of the boot partition: room for two kernels with their initramfs, and for updates of both.
+const BOOT_SIZE: Bytes = Bytes::mib(512);
+
+/// Where every supported release has the boot partition.
+const BOOT: &str = "/boot/firmware";
+
+/// Finished partitions.
+#[derive(Debug)]
+pub(super) struct Partitions {
+    directory: PathBuf,
+    pub(super) identity: layout::Identity,
+}
+
+#[derive(Serialize)]
+struct Inputs<'a> {
+    step: &'static str,
+    layers: Vec<&'a str>,
+    hostname: &'a str,
+    extra_space_mb: u32,
+    epoch: u64,
+}
+
+impl Partitions {
+    /// # Errors
+    /// If the store has lost them.
+    pub(super) fn open(&self) -> Result<(File, File)> {
+        let open = |name: &str| {
+            File::open(self.directory.join(name))
+                .with_context(|| format!("cannot open the {name} partition in the store"))
+        };
+        Ok((open("boot")?, open("root")?))
+    }
+
+    /// # Errors
+    /// If the store has lost them.
+    pub(super) fn layout(&self) -> Result<Layout> {
+        let (boot, root) = self.open()?;
+        let length =
+            |file: &File| file.metadata().map(|metadata| Bytes(metadata.len())).context("cannot read the store");
+        Layout::new(length(&boot)?, length(&root)?)
+    }
+}
+
+pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
+    let plan = build.plan;
+    let inputs = Inputs {
+        step: "partitions",
+        layers: layers.stack.iter().map(|layer| layer.key.as_str()).collect(),
+        hostname: &plan.hostname,
+        extra_space_mb: plan.extra_space_mb,
+        epoch: layers.epoch,
+    };
+    let key = key(&inputs);
+    let partitions =
+        Partitions { directory: build.store.artifact(&key), identity: layout::Identity::derive(key.as_bytes()) };
+    let _lock = build.store.lock(&key)?;
+    if partitions.directory.exists() {
+        build.ui.step("Write the partitions").done_with("unchanged, from the store");
+        return Ok(partitions);
+    }
+    let stage = build.store.stage()?;
+    let mounted = mount(&stage, &build.trees(&layers.stack))?;
+    let root = mounted.path();
+    let step = build.ui.step("Finalise the root file system");
+    let rootfs = Rootfs::open(root, layers.epoch)?;
+    let identity = Identity {
+        hostname: &plan.hostname,
+        boot_partuuid: &partitions.identity.boot_partuuid(),
+        root_partuuid: &partitions.identity.root_partuuid(),
+        fstab: &plan.release.fstab,
+        root_references: &plan.release.root_references,
+    };
+    finalise::run(&rootfs, &identity)?;
+    step.done();
+    let out = stage.path().join("out");
+    fs::create_dir(&out).context("cannot prepare the partitions")?;
+    let create = |name: &str| {
+        File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(out.join(name))
+            .with_context(|| format!("cannot create the {name} partition"))
+    };
+    let step = build.ui.step("Write the boot partition");
+    let options =
+        FatOptions { volume_id: partitions.identity.boot_volume_id, label: "BOOT".into(), epoch: layers.epoch };
+    let free = fat::write_fat(&rootfs, &ImagePath::parse(BOOT)?, &create("boot")?, BOOT_SIZE, &options)?;
+    step.done_with(&format!("{}, of which {} are free", crate::ui::bytes(BOOT_SIZE.0), crate::ui::bytes(free.0)));
+    // The root partition has an empty directory where the boot partition is mounted.
+    let covered = root.join(BOOT.trim_start_matches('/'));
+    mount_fs(Some("tmpfs"), &covered, Some("tmpfs"), MsFlags::MS_RDONLY, Some("mode=755"))
+        .context("cannot cover the boot directory")?;
+    let step = build.ui.step("Write the root partition");
+    let content = ext4::content_size(root)?;
+    let size = ext4::partition_size(&content, Bytes::mib(u64::from(plan.extra_space_mb)));
+    let options = Ext4Options { identity: &partitions.identity, label: "ROOT", epoch: layers.epoch };
+    ext4::write_ext4(root, &create("root")?, size, &options)?;
+    step.done_with(&crate::ui::bytes(size.0));
+    drop(mounted);
+    // Only `out` is kept: the throw-away layer has done its work.
+    for name in ["fs", "work", "empty"] {
+        crate::store::remove_tree(&stage.path().join(name))?;
+    }
+    for name in ["boot", "root"] {
+        fs::rename(out.join(name), stage.path().join(name)).context("cannot keep the partitions")?;
+    }
+    fs::remove_dir(&out).context("cannot keep the partitions")?;
+    stage.commit(&partitions.directory)?;
+    Ok(partitions)
+}

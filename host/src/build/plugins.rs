@@ -1,0 +1,141 @@
+//! Plugin layers: packages, then `execute()`, on a fresh upper directory that is committed whole or dropped.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::base::{mount, unmount, write_description};
+use super::workbench::Bench;
+use super::{Build, Layer, Layers, PluginJob};
+use crate::error::{Context, Result};
+use crate::plugin::grant::{GrantSet, Granted};
+use crate::plugin::run::{Run, execute};
+use crate::plugin::{ImageInfo, Level, Limits};
+use crate::rootfs::files::Rootfs;
+use crate::sandbox::private::adopt_fd;
+use crate::store::{Stage, key};
+use crate::ui::{Step, printable};
+
+#[derive(Serialize)]
+struct Inputs<'a> {
+    step: &'static str,
+    below: &'a str,
+    plugin: &'a str,
+    packages: &'a [String],
+    params: &'a BTreeMap<String, String>,
+    granted: &'a [String],
+    image: &'a ImageInfo,
+    /// Name and digest.
+    assets: BTreeMap<&'a str, String>,
+}
+
+pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &PluginJob) -> Result<Layer> {
+    let planned = &build.plan.plugins[index];
+    let image = ImageInfo {
+        architecture: build.plan.architecture.clone(),
+        distribution: build.plan.release.distribution.clone(),
+        release: build.plan.release.name.clone(),
+        hostname: build.plan.hostname.clone(),
+        flavour: build.plan.flavour.clone(),
+        epoch: layers.epoch,
+    };
+    let assets = assets(build, job)?;
+    let inputs = Inputs {
+        step: "plugin",
+        below: &layers.stack.last().expect("the base layer is there").key,
+        plugin: &planned.digest,
+        packages: &planned.packages,
+        params: &planned.params,
+        granted: &job.granted,
+        image: &image,
+        assets: assets.iter().map(|(name, file)| Ok((name.as_str(), digest(file)?))).collect::<Result<_>>()?,
+    };
+    let key = key(&inputs);
+    let _lock = build.store.lock(&key)?;
+    let step = build.ui.step(format!("Run the plugin {}", printable(&planned.id)));
+    if let Some(layer) = build.finished(&key) {
+        step.done_with("unchanged, from the store");
+        return Ok(layer);
+    }
+    let stage = build.store.stage()?;
+    let mut lowers = build.below(&step)?;
+    lowers.extend(build.trees(&layers.stack));
+    let mounted = mount(&stage, &lowers)?;
+    let rootfs = Rootfs::open(mounted.path(), layers.epoch)?;
+    let mut bench = Bench::new(mounted.path(), &stage, rootfs, &layers.archive, layers.epoch, &step, &planned.id);
+    if !planned.packages.is_empty() {
+        bench
+            .install(&planned.packages, false)
+            .with_context(|| format!("cannot install what `{}` lists", printable(&planned.id)))?;
+    }
+    let mut bytes = Vec::new();
+    File::from(adopt_fd(job.component)?).read_to_end(&mut bytes).context("cannot read the plugin")?;
+    let info = job.info.clone().with_bytes(bytes)?;
+    let granted = Granted { scopes: job.granted.clone(), ..Granted::default() };
+    let grants = GrantSet::new(&info, &granted)?;
+    let run =
+        Run { plugin: &info, grants: &grants, image, params: planned.params.clone(), assets, limits: Limits::EXECUTE };
+    let engine = crate::plugin::engine()?;
+    let report = execute(&engine, &run, &mut bench, &mut |plugin, level, line| log(&step, plugin, level, line))?;
+    let packages = bench.packages();
+    drop(bench);
+    unmount(&stage, mounted)?;
+    commit(build, stage, &key, packages, &step)?;
+    step.done_with(&format!("{} host calls", report.calls));
+    build.finished(&key).context("the layer that was just made is missing")
+}
+
+fn commit(
+    build: &Build<'_>,
+    stage: Stage,
+    key: &str,
+    packages: Vec<crate::rootfs::packages::Package>,
+    step: &Step,
+) -> Result<()> {
+    build.emulation.check_layer(&stage.path().join("fs"))?;
+    crate::store::remove_tree(&stage.path().join("archives"))?;
+    step.note("committing");
+    write_description(&stage, &Layer { key: key.to_owned(), packages })?;
+    stage.commit(&build.store.layer(key))
+}
+
+/// Assets as open files, if the plugin can use any.
+fn assets(build: &Build<'_>, job: &PluginJob) -> Result<BTreeMap<String, File>> {
+    if !job.info.imports.iter().any(|import| import.name.ends_with("/assets")) {
+        return Ok(BTreeMap::new());
+    }
+    // Each plugin reads through descriptors of its own: they share no position.
+    build
+        .assets
+        .iter()
+        .map(|(name, file)| Ok((name.clone(), file.try_clone().context("cannot open an asset")?)))
+        .collect()
+}
+
+fn digest(file: &File) -> Result<String> {
+    use std::os::unix::fs::FileExt as _;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    let mut position = 0;
+    loop {
+        let length = file.read_at(&mut buffer, position).context("cannot read an asset")?;
+        if length == 0 {
+            return Ok(hex::encode(hash.finalize()));
+        }
+        hash.update(&buffer[..length]);
+        position += u64::try_from(length).expect("a length fits 64 bits");
+    }
+}
+
+/// Shows a line of a plugin; its own chatter only with `--verbose`.
+fn log(step: &Step, plugin: &str, level: Level, line: &str) {
+    let text = format!("{} | {line}", printable(plugin));
+    match level {
+        Level::Error | Level::Warn => step.warn(&text),
+        Level::Info => step.line(&text),
+        Level::Debug | Level::Trace => step.detail(&text),
+    }
+}

@@ -1,0 +1,87 @@
+//! The first user: a layer of its own, so that another password does not mean another bootstrap.
+
+use serde::Serialize;
+
+use super::base::{mount, unmount, write_description};
+use super::{Build, Layer, Layers};
+use crate::error::{Context, Failure, Result};
+use crate::recipe::plan::User;
+use crate::rootfs::accounts::Accounts;
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+use crate::sandbox::command::BoxCommand;
+use crate::store::key;
+use crate::ui::Step;
+
+#[derive(Serialize)]
+struct Inputs<'a> {
+    step: &'static str,
+    below: &'a str,
+    user: &'a User,
+    epoch: u64,
+}
+
+pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Layer> {
+    let user = &build.plan.user;
+    let below = &layers.stack.last().expect("the base layer is there").key;
+    let key = key(&Inputs { step: "users", below, user, epoch: layers.epoch });
+    let _lock = build.store.lock(&key)?;
+    let step = build.ui.step(format!("Create the user {}", user.name));
+    if let Some(layer) = build.finished(&key) {
+        step.done_with("unchanged, from the store");
+        return Ok(layer);
+    }
+    let stage = build.store.stage()?;
+    let mut lowers = build.below(&step)?;
+    lowers.extend(build.trees(&layers.stack));
+    let mounted = mount(&stage, &lowers)?;
+    create(user, mounted.path(), layers.epoch, &step)?;
+    unmount(&stage, mounted)?;
+    build.emulation.check_layer(&stage.path().join("fs"))?;
+    let layer = Layer { key: key.clone(), packages: Vec::new() };
+    write_description(&stage, &layer)?;
+    stage.commit(&build.store.layer(&key))?;
+    step.done();
+    Ok(layer)
+}
+
+fn create(user: &User, root: &std::path::Path, epoch: u64, step: &Step) -> Result<()> {
+    let rootfs = Rootfs::open(root, epoch)?;
+    let accounts = Accounts::read(&rootfs)?;
+    // A release may lack a group (no audio, no netdev): the user is then simply not in it.
+    let groups: Vec<&str> =
+        user.groups.iter().map(String::as_str).filter(|group| accounts.gid(group).is_some()).collect();
+    let mut argv = vec!["useradd", "--create-home", "--shell", "/bin/bash", "--password", &user.password_hash];
+    let joined = groups.join(",");
+    if !groups.is_empty() {
+        argv.extend(["--groups", &joined]);
+    }
+    argv.push(&user.name);
+    run(root, &argv, epoch, step)?;
+    if user.expire_password {
+        run(root, &["chage", "--lastday", "0", &user.name], epoch, step)?;
+    }
+    authorize(user, &rootfs)
+}
+
+fn authorize(user: &User, rootfs: &Rootfs) -> Result<()> {
+    if user.authorized_keys.is_empty() {
+        return Ok(());
+    }
+    let account = Accounts::read(rootfs)?
+        .user(&user.name)
+        .with_context(|| Failure::build(format!("useradd made no user `{}`", user.name)))?;
+    let owned = |mode| Attrs { mode, uid: account.uid, gid: account.gid };
+    let directory = ImagePath::parse(&account.home)?.join(".ssh")?;
+    rootfs.make_dir_all(&directory, owned(0o700))?;
+    let text = user.authorized_keys.join("\n") + "\n";
+    rootfs.write(&directory.join("authorized_keys")?, text.as_bytes(), owned(0o600))?;
+    Ok(())
+}
+
+fn run(root: &std::path::Path, argv: &[&str], epoch: u64, step: &Step) -> Result<()> {
+    let mut command = BoxCommand::new(root, argv.iter().copied());
+    // shadow writes the day of the change, and takes it from here.
+    command.env.push(("SOURCE_DATE_EPOCH".into(), epoch.to_string()));
+    command.check(&mut |_, line| step.detail(line))?;
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! What a running plugin works on: the layer being made, the box, apt.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Context, Result};
+use crate::plugin::workbench::{
+    CAPTURE_LIMIT, CallError, Command, ErrorCode, InstalledPackage, Outcome, Sink, Stdin, Workbench,
+};
+use crate::rootfs::accounts::Accounts;
+use crate::rootfs::files::Rootfs;
+use crate::rootfs::packages::{self, Archive, Package};
+use crate::sandbox::command::{BoxCommand, Identity, Stream};
+use crate::store::Stage;
+use crate::ui::Step;
+
+/// Longest time a command may take; compiling a large workspace stays below.
+const TIME_LIMIT: Duration = Duration::from_secs(2 * 3600);
+
+/// Lines of uncaptured output that an [`Outcome`] quotes.
+const TAIL_LINES: usize = 20;
+
+pub(super) struct Bench<'a> {
+    root: &'a Path,
+    stage: &'a Stage,
+    rootfs: Rootfs,
+    archive: &'a Archive,
+    epoch: u64,
+    step: &'a Step,
+    plugin: &'a str,
+    packages: Vec<Package>,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(
+        root: &'a Path,
+        stage: &'a Stage,
+        rootfs: Rootfs,
+        archive: &'a Archive,
+        epoch: u64,
+        step: &'a Step,
+        plugin: &'a str,
+    ) -> Self {
+        Self { root, stage, rootfs, archive, epoch, step, plugin, packages: Vec::new() }
+    }
+
+    pub(super) fn install(&mut self, specs: &[String], recommends: bool) -> Result<Vec<Package>> {
+        let new = self.archive.install(self.root, self.stage.path(), specs, recommends, self.step)?;
+        self.packages.extend(new.iter().cloned());
+        Ok(new)
+    }
+
+    /// Everything that was installed or changed since the beginning.
+    pub(super) fn packages(&self) -> Vec<Package> {
+        self.packages.clone()
+    }
+
+    fn identity(&self, user: Option<&str>) -> Result<(Identity, Option<String>)> {
+        let Some(user) = user.filter(|user| *user != "root") else { return Ok((Identity::default(), None)) };
+        let accounts = Accounts::read(&self.rootfs)?;
+        let account = accounts
+            .user(user)
+            .ok_or_else(|| CallError::new(ErrorCode::NotFound, format!("the image has no user `{user}`")))?;
+        Ok((Identity { uid: account.uid, gid: account.gid, groups: account.groups }, Some(account.home)))
+    }
+}
+
+impl Workbench for Bench<'_> {
+    fn rootfs(&self) -> &Rootfs {
+        &self.rootfs
+    }
+
+    fn run(&mut self, command: &Command, stdin: Option<Stdin<'_>>) -> Result<Outcome> {
+        let (identity, home) = self.identity(command.user.as_deref())?;
+        let argv = std::iter::once(&command.program).chain(&command.args).cloned();
+        let mut boxed = BoxCommand::new(self.root, argv);
+        boxed.identity = identity;
+        boxed.cwd = command.cwd.clone().unwrap_or_else(|| "/".into());
+        boxed.timeout = command.timeout.unwrap_or(TIME_LIMIT).min(TIME_LIMIT);
+        boxed.env.push(("SOURCE_DATE_EPOCH".into(), self.epoch.to_string()));
+        boxed.env.extend(home.map(|home| ("HOME".into(), home)));
+        boxed.env.extend(command.env.iter().cloned());
+        self.step.note(&format!("{} {}", command.program, command.args.join(" ")));
+        let mut tail = std::collections::VecDeque::new();
+        let output = boxed.run(stdin.as_ref().map(input).transpose()?, &mut |stream, line| {
+            let sink = if stream == Stream::Stdout { command.stdout } else { command.stderr };
+            if sink == Sink::Log {
+                self.step.detail(&format!("{} | {line}", self.plugin));
+            }
+            if sink != Sink::Capture {
+                if tail.len() == TAIL_LINES {
+                    tail.pop_front();
+                }
+                tail.push_back(line.to_owned());
+            }
+        })?;
+        if output.timed_out {
+            return Err(CallError::new(
+                ErrorCode::Timeout,
+                format!("`{}` ran longer than {} s", command.program, boxed.timeout.as_secs()),
+            )
+            .into());
+        }
+        let captured = |sink, mut data: Vec<u8>| {
+            data.truncate(if sink == Sink::Capture { CAPTURE_LIMIT } else { 0 });
+            data
+        };
+        let too_long = |sink, data: &[u8]| sink == Sink::Capture && (data.len() > CAPTURE_LIMIT || output.dropped > 0);
+        Ok(Outcome {
+            status: output.status,
+            truncated: too_long(command.stdout, &output.stdout) || too_long(command.stderr, &output.stderr),
+            stdout: captured(command.stdout, output.stdout),
+            stderr: captured(command.stderr, output.stderr),
+            tail: Vec::from(tail).join("\n"),
+        })
+    }
+
+    fn install_packages(&mut self, specs: &[String], recommends: bool) -> Result<Vec<InstalledPackage>> {
+        Ok(self.install(specs, recommends)?.into_iter().map(shown).collect())
+    }
+
+    fn remove_packages(&mut self, names: &[String], purge: bool) -> Result<()> {
+        self.archive.remove(self.root, names, purge, self.step)
+    }
+
+    fn query_package(&mut self, name: &str) -> Result<Option<InstalledPackage>> {
+        let installed = packages::installed(&self.rootfs)?;
+        Ok(installed.into_values().find(|package| package.name == name).map(shown))
+    }
+}
+
+fn shown(package: Package) -> InstalledPackage {
+    InstalledPackage { name: package.name, version: package.version, architecture: package.architecture }
+}
+
+/// Standard input as a file of its own: the command cannot move the position of anybody else's.
+fn input(stdin: &Stdin<'_>) -> Result<File> {
+    let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
+    match stdin {
+        Stdin::Bytes(bytes) => file.write_all(bytes).context("cannot write a temporary file")?,
+        Stdin::File(source) => {
+            let mut source = source.try_clone().context("cannot read the input")?;
+            std::io::Seek::rewind(&mut source).context("cannot read the input")?;
+            std::io::copy(&mut source, &mut file).context("cannot copy the input")?;
+        }
+    }
+    std::io::Seek::rewind(&mut file).context("cannot read the input")?;
+    Ok(file)
+}

@@ -1,0 +1,243 @@
+//! From flags to an order: shared by `build` and `plan`. Reads files, runs `conf()`, writes nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use crate::build::outside::Order;
+use crate::emulation::{self, Mode};
+use crate::error::{Context, Failure, Kind, Result, report};
+use crate::plugin::grant::{GrantSet, Granted};
+use crate::plugin::inspect::{PluginInfo, inspect};
+use crate::plugin::{self, lock::Lock};
+use crate::recipe::file::RecipeFile;
+use crate::recipe::overrides::Overrides;
+use crate::recipe::plan::{Environment, Plan, PluginSource, default_store, plan};
+use crate::recipe::release::Releases;
+use crate::sandbox::tool;
+
+/// File that is read from the current directory if there is one.
+const RECIPE: &str = "piimg.toml";
+/// Grants, beside the recipe.
+const LOCK: &str = "piimg.lock";
+
+#[derive(Debug, Args)]
+pub(super) struct OrderArguments {
+    /// Recipe; `piimg.toml` of the current directory if there is one.
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// Plugin to run, after those of the recipe; may be repeated.
+    #[arg(long = "plugin", value_name = "WASM")]
+    plugins: Vec<PathBuf>,
+    /// Release of the distribution.
+    #[arg(long)]
+    release: Option<String>,
+    /// Architecture of the image, as Debian calls it.
+    #[arg(long, visible_alias = "architecture")]
+    arch: Option<String>,
+    /// Archive to take packages from.
+    #[arg(long, value_name = "URL")]
+    mirror: Option<String>,
+    /// Name of the machine.
+    #[arg(long)]
+    hostname: Option<String>,
+    /// Second part of the image's file name.
+    #[arg(long)]
+    flavour: Option<String>,
+    /// Directory that receives the image; the current one by default.
+    #[arg(long, value_name = "DIR")]
+    imagedir: Option<PathBuf>,
+    /// Directory of layers and packages, kept between builds.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Free space in the root file system, in MiB.
+    #[arg(long = "rootfs-extra-space-mb", value_name = "MIB")]
+    extra_space_mb: Option<u32>,
+    /// Package to install with the base; may be repeated.
+    #[arg(long = "package", value_name = "NAME")]
+    packages: Vec<String>,
+    /// Value of a plugin's parameter; may be repeated.
+    #[arg(long = "param", value_name = "ID:NAME=VALUE")]
+    params: Vec<String>,
+    /// File for the plugins; may be repeated.
+    #[arg(long = "asset", value_name = "NAME=PATH")]
+    assets: Vec<String>,
+    /// Allow the plugins to do this; may be repeated.
+    #[arg(long = "grant", value_name = "SCOPE")]
+    grants: Vec<String>,
+    /// Allow whatever the plugins ask for: only for plugins one trusts.
+    #[arg(long)]
+    grant_requested: bool,
+    /// Let plugins choose the directories of the store and the image.
+    #[arg(long)]
+    allow_plugin_paths: bool,
+    /// How to run programs of another architecture.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = EmulationArgument::Auto)]
+    emulation: EmulationArgument,
+    /// Make the base layer anew with today's packages.
+    #[arg(long)]
+    refresh: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum EmulationArgument {
+    /// Native tools where host and kernel can, plain emulation otherwise.
+    Auto,
+    /// Native tools, or an error.
+    NativeTools,
+    /// qemu-user for every program.
+    Plain,
+}
+
+/// Makes the order: everything that can be refused is refused here.
+pub(super) fn order(arguments: OrderArguments) -> Result<Order> {
+    let recipe = arguments.recipe.clone().or_else(|| Path::new(RECIPE).exists().then(|| RECIPE.into()));
+    let mut file = recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
+    let mut paths = std::mem::take(&mut file.plugins);
+    paths.extend(arguments.plugins.iter().cloned());
+    let infos = inspect_all(&paths)?;
+    let lock = recipe.as_deref().unwrap_or(Path::new(RECIPE)).with_file_name(LOCK);
+    let granted =
+        Granted { lock: Lock::read(&lock)?, scopes: arguments.grants.clone(), requested: arguments.grant_requested };
+    let emulation = match arguments.emulation {
+        EmulationArgument::Auto => Mode::Auto,
+        EmulationArgument::NativeTools => Mode::NativeTools,
+        EmulationArgument::Plain => Mode::Plain,
+    };
+    granted.check()?;
+    let refresh = arguments.refresh;
+    let named = arguments.store.is_some() || file.rootfs.is_some();
+    let sources: Vec<PluginSource> = infos
+        .iter()
+        .map(|info| PluginSource { path: info.path.clone(), digest: info.digest.clone(), conf: info.conf.clone() })
+        .collect();
+    let plan = plan(&file, &overrides(arguments), &sources, &Releases::builtin()?, &environment(named)?)?;
+    check_assets(&plan)?;
+    check_host(&plan)?;
+    let plugins = grant_all(&plan, &infos, &granted)?;
+    Ok(Order { plan, plugins, emulation, refresh })
+}
+
+fn inspect_all(paths: &[PathBuf]) -> Result<Vec<PluginInfo>> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let engine = plugin::engine()?;
+    paths.iter().map(|path| inspect(&engine, path)).collect()
+}
+
+fn overrides(arguments: OrderArguments) -> Overrides {
+    Overrides {
+        release: arguments.release,
+        architecture: arguments.arch,
+        mirror: arguments.mirror,
+        hostname: arguments.hostname,
+        flavour: arguments.flavour,
+        imagedir: arguments.imagedir,
+        store: arguments.store,
+        extra_space_mb: arguments.extra_space_mb,
+        packages: arguments.packages,
+        params: arguments.params,
+        assets: arguments.assets,
+        allow_plugin_paths: arguments.allow_plugin_paths,
+    }
+}
+
+/// Checks the grants of all plugins before any of them runs, and puts them in the order of the plan.
+fn grant_all(plan: &Plan, infos: &[PluginInfo], granted: &Granted) -> Result<Vec<(PluginInfo, Vec<String>)>> {
+    let mut refusals = Vec::new();
+    let mut plugins = Vec::new();
+    for planned in &plan.plugins {
+        let info = infos
+            .iter()
+            .find(|info| info.conf.id == planned.id)
+            .cloned()
+            .context(Failure::bug("the plan names an unknown plugin"))?;
+        if let Some(failure) = GrantSet::new(&info, granted)?.check() {
+            refusals.push(failure);
+        }
+        let scopes = granted.scopes_for(&info);
+        plugins.push((info, scopes));
+    }
+    let Some(first) = refusals.pop() else { return Ok(plugins) };
+    Err(refusals.into_iter().fold(first.into(), |all, next| join(&all, next)))
+}
+
+/// Two refusals as one, so that nobody has to start again for the second.
+fn join(all: &anyhow::Error, next: Failure) -> anyhow::Error {
+    let (all, next) = (report(all), report(&next.into()));
+    let joined = Failure::new(Kind::Grant, format!("{}\n{}", next.messages[0], all.messages[0]));
+    next.hints.into_iter().chain(all.hints).fold(joined, Failure::hint).into()
+}
+
+/// What the environment says; `named` if the user said where the store is.
+fn environment(named: bool) -> Result<Environment> {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let root = rustix::process::getuid().is_root();
+    let store = default_store(root, variable("XDG_CACHE_HOME").as_deref(), variable("HOME").as_deref());
+    let default_store = match store {
+        Some(store) => store,
+        None if named => PathBuf::new(),
+        None => {
+            return Err(Failure::usage("there is no HOME to keep the store in")
+                .hint("choose a directory with --store")
+                .into());
+        }
+    };
+    let epoch = match std::env::var_os("SOURCE_DATE_EPOCH") {
+        Some(value) => {
+            let text = value.to_string_lossy();
+            let wrong = || Failure::usage(format!("SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds"));
+            Some(text.parse().map_err(|_| wrong())?)
+        }
+        None => None,
+    };
+    Ok(Environment { default_store, current_directory: ".".into(), epoch })
+}
+
+/// Assets that cannot be opened are a finding of the plan, not of a build that has run for minutes.
+fn check_assets(plan: &Plan) -> Result<()> {
+    for (name, path) in &plan.assets {
+        let file = std::fs::File::open(path).and_then(|file| file.metadata());
+        let metadata = file.with_context(|| {
+            Failure::usage(format!("cannot open the asset `{name}`, the file `{}`", path.display()))
+        })?;
+        if !metadata.is_file() {
+            return Err(Failure::usage(format!("the asset `{name}`, `{}`, is not a file", path.display())).into());
+        }
+    }
+    Ok(())
+}
+
+/// Names every program that the build will need and this machine lacks, before anything is started.
+fn check_host(plan: &Plan) -> Result<()> {
+    let mut programs = vec!["mmdebstrap", "mke2fs", "e2fsck", "debugfs", "fsck.fat", "sfdisk"];
+    programs.extend(emulation::emulator(&plan.architecture)?);
+    if !rustix::process::getuid().is_root() {
+        programs.extend(["newuidmap", "newgidmap"]);
+    }
+    let missing: Vec<&str> = programs.into_iter().filter(|program| tool::find(program).is_none()).collect();
+    if let Some(keyring) = plan.release.keyring.as_deref().filter(|keyring| !Path::new(keyring).exists()) {
+        return Err(Failure::host(format!(
+            "the key ring `{keyring}` is missing, with which {} is signed",
+            plan.release.title
+        ))
+        .hint("install it: sudo apt-get install debian-archive-keyring")
+        .into());
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut packages: Vec<&str> = missing.iter().filter_map(|program| tool::package_of(program)).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    Err(Failure::host(format!("this machine lacks programs that the build needs: {}", missing.join(", ")))
+        .hint(format!("install them: sudo apt-get install {}", packages.join(" ")))
+        .into())
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

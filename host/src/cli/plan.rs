@@ -1,0 +1,92 @@
+//! `piimg plan`.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::order::{OrderArguments, order};
+use crate::error::{Context, Result};
+use crate::plugin::inspect::PluginInfo;
+use crate::recipe::plan::Plan;
+use crate::ui::{Ui, printable};
+
+/// Say what `build` would do, without privilege and without writing anything.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    order: OrderArguments,
+    /// Print the whole plan as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    plan: &'a Plan,
+    plugins: Vec<PluginDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct PluginDocument<'a> {
+    id: &'a str,
+    requests: &'a [crate::plugin::inspect::Request],
+    granted: &'a [String],
+}
+
+pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
+    let order = order(arguments.order)?;
+    if arguments.json {
+        let plugins = order
+            .plugins
+            .iter()
+            .map(|(info, granted)| PluginDocument { id: &info.conf.id, requests: &info.requests, granted })
+            .collect();
+        let document = Document { plan: &order.plan, plugins };
+        ui.data(&serde_json::to_string_pretty(&document).context("cannot write the plan")?);
+        return Ok(0);
+    }
+    for line in lines(&order.plan, &order.plugins) {
+        ui.data(&line);
+    }
+    Ok(0)
+}
+
+fn lines(plan: &Plan, plugins: &[(PluginInfo, Vec<String>)]) -> Vec<String> {
+    let mut lines = vec![
+        format!(
+            "release     {} {} ({}), {} packages named",
+            plan.release.title,
+            plan.release.name,
+            plan.architecture,
+            plan.release.packages.len() + plan.packages.len()
+        ),
+        format!("boots on    {}", plan.models.join(", ")),
+        format!("hostname    {}", plan.hostname),
+        format!(
+            "user        {}{}",
+            plan.user.name,
+            if plan.user.expire_password { ", must change the password at the first login" } else { "" }
+        ),
+        format!("free space  {} MiB in the root file system", plan.extra_space_mb),
+        format!("mirror      {}", plan.mirror.as_deref().unwrap_or("chosen by mmdebstrap")),
+        format!("store       {}", plan.store.display()),
+        format!("image       {}/…-{}-{}-raspberry-pi.img", plan.imagedir.display(), plan.flavour, plan.release.name),
+    ];
+    for (info, granted) in plugins {
+        lines.push(format!(
+            "plugin      {} {}  {}",
+            printable(&info.conf.id),
+            printable(&info.conf.version),
+            info.digest
+        ));
+        for request in &info.requests {
+            let state =
+                if granted.contains(&request.scope) { "granted" } else { "granted by a wider scope, or optional" };
+            lines.push(format!(
+                "            {}  [{state}]  it says: {}",
+                printable(&request.scope),
+                printable(&request.reason)
+            ));
+        }
+    }
+    lines
+}

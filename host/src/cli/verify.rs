@@ -1,0 +1,63 @@
+//! `piimg verify`.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::{Context, Failure, Kind, Result};
+use crate::image::models::Model;
+use crate::image::verify::{Expectations, Outcome, verify};
+use crate::ui::{Ui, printable};
+
+/// Check an image: table, file systems, boot files, and what must not be in it.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    image: PathBuf,
+    /// Pi model that it must boot; may be repeated. Without one it must boot any.
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
+    /// Print the checks as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
+    let file = open(&arguments.image)?;
+    let models = arguments.models.iter().map(|name| model(name)).collect::<Result<_>>()?;
+    let report = verify(&file, &Expectations { models, ..Expectations::default() })?;
+    if arguments.json {
+        ui.data(&serde_json::to_string_pretty(&report).context("cannot write the report")?);
+    } else {
+        for check in &report.checks {
+            match &check.outcome {
+                Outcome::Passed(text) => ui.data(&format!("ok       {}: {}", check.name, printable(text))),
+                Outcome::Skipped(text) => ui.data(&format!("skipped  {}: {}", check.name, printable(text))),
+                Outcome::Failed(findings) => {
+                    for finding in findings {
+                        ui.data(&format!("FAILED   {}: {}", check.name, printable(finding)));
+                    }
+                }
+            }
+        }
+    }
+    Ok(if report.passed() { 0 } else { Kind::Build as i32 })
+}
+
+/// Opens an image for reading.
+pub(super) fn open(path: &std::path::Path) -> Result<File> {
+    File::open(path).with_context(|| Failure::usage(format!("cannot open the image `{}`", path.display())))
+}
+
+/// What to say of a file that cannot be taken apart.
+pub(super) fn no_image(path: &std::path::Path) -> Failure {
+    Failure::build(format!("`{}` is not a Raspberry Pi image that piimg understands", path.display()))
+}
+
+/// The model of that name.
+pub(super) fn model(name: &str) -> Result<Model> {
+    Model::from_name(name).ok_or_else(|| {
+        let known: Vec<&str> = Model::ALL.into_iter().map(Model::name).collect();
+        Failure::usage(format!("there is no model `{}`; piimg knows: {}", printable(name), known.join(", "))).into()
+    })
+}

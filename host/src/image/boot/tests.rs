@@ -1,0 +1,89 @@
+use std::sync::mpsc;
+
+use super::*;
+
+#[test]
+fn the_console_is_turned_to_the_machine() {
+    for (cmdline, arguments) in [
+        (
+            "console=serial0,115200 console=tty1 root=PARTUUID=1-02 rootwait quiet splash\n",
+            "root=PARTUUID=1-02 rootwait console=ttyAMA0",
+        ),
+        ("\n  root=LABEL=x\nsecond line", "root=LABEL=x console=ttyAMA0"),
+        ("", "console=ttyAMA0"),
+    ] {
+        assert_eq!(kernel_arguments(cmdline), arguments);
+    }
+}
+
+#[test]
+fn the_disk_is_never_written_and_paths_are_quoted() {
+    let machine = Machine {
+        kernel: Path::new("/k"),
+        initramfs: None,
+        disk: Path::new("/a,b"),
+        cmdline: "x",
+        cpu: "cortex-a72",
+        kvm: false,
+    };
+    let arguments = machine.arguments(&BootOptions { ssh_port: Some(2222), ..BootOptions::default() });
+    let text: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
+    assert!(text.contains(&"file=/a,,b,format=raw,if=none,id=disk,snapshot=on"), "{text:?}");
+    assert!(text.contains(&"user,id=net,hostfwd=tcp:127.0.0.1:2222-:22"), "{text:?}");
+    assert!(!text.contains(&"-initrd") && text.contains(&"-no-reboot"));
+}
+
+#[test]
+fn an_image_without_kernel_says_so() {
+    let mut files = BootFiles::new(["start4.elf", "fixup4.dat", "bcm2711-rpi-4-b.dtb", "cmdline.txt"]);
+    files.add_text("config.txt", "kernel=vmlinuz".to_owned());
+    assert_eq!(
+        choose(&files, None).unwrap_err().to_string(),
+        "the image does not boot a pi4: missing `vmlinuz` (the kernel)"
+    );
+}
+
+/// A shell that behaves like a serial line: it echoes what is typed and asks for a user.
+fn fake(script: &str) -> (Session, mpsc::Receiver<String>) {
+    let mut command = Tool::new("sh").args(["-c", script]).command().unwrap();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (sender, lines) = mpsc::channel();
+    let on_line = Box::new(move |line: &str| sender.send(line.to_owned()).unwrap_or_default());
+    let session =
+        Session::start(command, tempfile::tempdir().unwrap(), tempfile::tempfile().unwrap(), on_line).unwrap();
+    (session, lines)
+}
+
+const LOGIN: &str = "printf 'Debian\\nhost login: '; read u; echo \"$u\"; printf 'Password: '; read p; echo; \
+                     [ \"$u$p\" = rootpw ] || { echo 'Login incorrect'; exec sleep 9; }; exec sh -v";
+
+#[test]
+fn commands_give_status_and_output() {
+    let (mut session, lines) = fake(LOGIN);
+    session.wait_for_login(Duration::from_secs(5)).unwrap();
+    session.login("root", "pw").unwrap();
+    let mut run = |command: &str| session.run(command, Duration::from_secs(5)).unwrap();
+    assert_eq!(run("echo a; echo b"), (0, "a\nb\n".to_owned()));
+    assert_eq!(run("printf \"it's\"; exit 7"), (7, "it's".to_owned()));
+    assert_eq!(run("cat; echo 'PIIMG-END-3:0'"), (0, "PIIMG-END-3:0\n".to_owned()));
+    assert_ne!(run("if").0, 0);
+    assert_eq!(run("true"), (0, String::new()));
+    drop(session);
+    assert_eq!(lines.recv().unwrap(), "Debian");
+}
+
+#[test]
+fn refusals_and_ends_are_told_apart() {
+    let (mut session, _lines) = fake(LOGIN);
+    session.wait_for_login(Duration::from_secs(5)).unwrap();
+    assert_eq!(session.login("root", "wrong").unwrap_err().to_string(), "the image refuses the user `root`");
+
+    let (mut session, _lines) = fake("echo 'Kernel panic'; echo 'no disk' >&2; exit 3");
+    let error = session.wait_for_login(Duration::from_secs(5)).unwrap_err();
+    assert_eq!(error.to_string(), "the machine stopped with status 3 before `login:` appeared");
+    assert!(format!("{error:#}").contains("Kernel panic"), "{error:#}");
+
+    let (mut session, _lines) = fake("echo waiting; exec sleep 60");
+    let error = session.wait_for("never", Duration::from_millis(300)).unwrap_err();
+    assert_eq!(error.to_string(), "`never` did not appear within 0 s");
+}

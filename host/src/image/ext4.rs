@@ -1,0 +1,132 @@
+//! The root partition: an ext4 file system made from a tree of the host, without mounting it.
+//!
+//! `mke2fs` makes the empty file system and one run of `debugfs` fills it from a script. `mke2fs -d` would do
+//! both, but it takes names in the order in which the host's file system lists them and copies the tree's change
+//! and access times, so that equal trees give different bytes. The script is sorted, the clock of both programs
+//! is the build's, and the order of the script is the order of inodes and blocks.
+
+mod reader;
+mod script;
+mod size;
+mod superblock;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+pub(in crate::image) use reader::device;
+pub use reader::{Ext4Reader, Listed};
+pub use size::{ContentSize, content_size, partition_size};
+pub use superblock::Superblock;
+
+use super::descriptor_path;
+use super::layout::{Bytes, Identity};
+use crate::error::{Context as _, Failure, Result};
+use crate::sandbox::tool::Tool;
+use size::{BLOCK, INODE_RATIO, inode_count, journal_mib};
+
+/// The features of a new file system: what every kernel since 4.19 and every `e2fsprogs` since 1.43 knows.
+///
+/// The list stands here and not in the host's `/etc/mke2fs.conf`, whose newer versions add `orphan_file` and
+/// `metadata_csum_seed`, which the file-system checker inside an older release refuses. `huge_file` is left out:
+/// it only serves files of more than 2 TiB and 32-bit kernels may be built without it.
+const FEATURES: &str = "has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,\
+                        sparse_super,large_file,dir_nlink,extra_isize,metadata_csum";
+
+/// What a root file system is called and dated.
+#[derive(Clone, Debug)]
+pub struct Ext4Options<'a> {
+    pub identity: &'a Identity,
+    /// At most 16 bytes.
+    pub label: &'a str,
+    /// The time of the build, seconds since 1970: no file is dated later, and every change time is this.
+    pub epoch: u64,
+}
+
+/// Writes `tree` as an ext4 file system of length `size` into `out`; returns what its superblock says.
+///
+/// Owners are taken as this process sees them: run it where the tree's root is user 0.
+///
+/// # Errors
+/// [`Failure::host`] if `e2fsprogs` is missing, [`Failure::build`] if the tree cannot be read, holds a name that
+/// cannot be stored, or does not fit.
+pub fn write_ext4(tree: &Path, out: &File, size: Bytes, options: &Ext4Options<'_>) -> Result<Superblock> {
+    if options.label.len() > 16 {
+        return Err(Failure::usage(format!(
+            "`{}` cannot be the label of the root partition: 16 bytes are allowed",
+            options.label
+        ))
+        .into());
+    }
+    let content = content_size(tree)?;
+    let script = script::script(tree, options.epoch)?;
+    out.set_len(0).and_then(|()| out.set_len(size.0)).context("cannot make the root partition's file")?;
+    make(out, size, &content, options)?;
+    fill(out, &script, options.epoch)?;
+    Superblock::read(out, Bytes(0))
+}
+
+/// Makes the empty file system.
+fn make(out: &File, size: Bytes, content: &ContentSize, options: &Ext4Options<'_>) -> Result<()> {
+    let config = config()?;
+    Tool::new("mke2fs")
+        .env("MKE2FS_CONFIG", config.path())
+        .env("E2FSPROGS_FAKE_TIME", options.epoch.to_string())
+        .args(["-q", "-F", "-t", "ext4", "-m", "0", "-b", &BLOCK.to_string(), "-I", "256"])
+        .args(["-N", &inode_count(size, content.inodes).to_string()])
+        .args(["-J", &format!("size={}", journal_mib(size))])
+        .args(["-L", options.label, "-U", &options.identity.root_uuid])
+        .arg("-E")
+        .arg(format!(
+            "hash_seed={},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0,nodiscard",
+            options.identity.root_hash_seed
+        ))
+        .arg(descriptor_path(out))
+        .arg((size.0 / BLOCK).to_string())
+        .run()
+        .context("cannot make the root file system")?;
+    Ok(())
+}
+
+/// Our own configuration, in a file for the time `mke2fs` runs.
+fn config() -> Result<tempfile::NamedTempFile> {
+    let text = format!(
+        "[defaults]\n\tbase_features = {FEATURES}\n\tdefault_mntopts = acl,user_xattr\n\tenable_periodic_fsck = 0\n\
+         \tblocksize = {BLOCK}\n\tinode_size = 256\n\tinode_ratio = {INODE_RATIO}\n\
+         [fs_types]\n\text4 = {{\n\t\tfeatures = {FEATURES}\n\t}}\n"
+    );
+    let mut file = tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    file.write_all(text.as_bytes()).context("cannot write a temporary file")?;
+    Ok(file)
+}
+
+/// Fills the file system by `script`.
+fn fill(out: &File, script: &script::Script, epoch: u64) -> Result<()> {
+    let output = Tool::new("debugfs")
+        .env("E2FSPROGS_FAKE_TIME", epoch.to_string())
+        .env("DEBUGFS_PAGER", "cat")
+        .args(["-w", "-f", "-"])
+        .arg(descriptor_path(out))
+        .stdin(script.commands.clone())
+        .output()?;
+    // The status stays 0 when a command fails; what it says on standard error does not stay quiet.
+    let complaints: Vec<&str> = std::str::from_utf8(&output.stderr)
+        .unwrap_or("unreadable output")
+        .lines()
+        .filter(|line| !line.starts_with("debugfs 1.") && !line.trim().is_empty())
+        .collect();
+    if output.status == 0 && complaints.is_empty() {
+        return Ok(());
+    }
+    let cause = anyhow::anyhow!("{}", complaints.iter().take(5).copied().collect::<Vec<_>>().join("\n"));
+    let full = complaints.iter().any(|line| line.contains("Could not allocate") || line.contains("No free space"));
+    let failure = if full {
+        Failure::build("the root partition is too small for its files")
+            .hint("raise the extra space of the root file system")
+    } else {
+        Failure::build(format!("cannot fill the root file system: `debugfs` ended with status {}", output.status))
+    };
+    Err(cause.context(failure))
+}

@@ -1,0 +1,154 @@
+use super::*;
+
+/// The boot partition of Debian bookworm with the stock kernel.
+fn debian() -> BootFiles {
+    let mut files = BootFiles::new([
+        "bootcode.bin",
+        "start.elf",
+        "fixup.dat",
+        "start_x.elf",
+        "fixup_x.dat",
+        "start4.elf",
+        "fixup4.dat",
+        "bcm2711-rpi-4-b.dtb",
+        "bcm2711-rpi-400.dtb",
+        "bcm2711-rpi-cm4-io.dtb",
+        "bcm2837-rpi-3-b.dtb",
+        "bcm2837-rpi-3-b-plus.dtb",
+        "bcm2837-rpi-zero-2-w.dtb",
+        "vmlinuz-6.1",
+        "initrd.img-6.1",
+        "cmdline.txt",
+    ]);
+    files.add_text(
+        "config.txt",
+        "arm_64bit=1\nupstream_kernel=1\nkernel=vmlinuz-6.1\n# x\ninitramfs initrd.img-6.1\n".into(),
+    );
+    files
+}
+
+/// The boot partition of Raspberry Pi OS for 64 bits.
+fn raspios() -> BootFiles {
+    let mut files = BootFiles::new([
+        "bootcode.bin",
+        "start.elf",
+        "fixup.dat",
+        "start4.elf",
+        "fixup4.dat",
+        "kernel8.img",
+        "kernel_2712.img",
+        "initramfs8",
+        "bcm2710-rpi-3-b.dtb",
+        "bcm2710-rpi-3-b-plus.dtb",
+        "bcm2710-rpi-zero-2-w.dtb",
+        "bcm2711-rpi-4-b.dtb",
+        "bcm2711-rpi-400.dtb",
+        "bcm2711-rpi-cm4.dtb",
+        "bcm2712-rpi-5-b.dtb",
+        "cmdline.txt",
+    ]);
+    files.add_text("config.txt", "auto_initramfs=1\narm_64bit=1\n[cm4]\notg_mode=1\n[all]\n".into());
+    files
+}
+
+fn without(mut files: BootFiles, name: &str) -> BootFiles {
+    assert!(files.names.remove(name), "{name}");
+    files
+}
+
+fn with_config(mut files: BootFiles, text: &str) -> BootFiles {
+    files.add_text("CONFIG.TXT", text.to_owned());
+    files
+}
+
+#[test]
+fn known_partitions_boot_the_boards_they_are_for() {
+    assert_eq!(bootable(&raspios()), Model::ALL);
+    assert_eq!(bootable(&debian()), Model::ALL[..6]);
+}
+
+#[test]
+fn a_mainline_kernel_is_not_claimed_for_a_pi_5() {
+    let mut files = debian();
+    files.names.insert("bcm2712-rpi-5-b.dtb".to_owned());
+    let missing = check(&files, Model::Pi5);
+    assert_eq!(missing.len(), 1);
+    assert!(missing[0].to_string().contains("`upstream_kernel=1` announces a mainline one"), "{}", missing[0]);
+}
+
+#[test]
+fn each_missing_file_is_named() {
+    for (model, name) in [
+        (Model::Pi3, "bootcode.bin"),
+        (Model::Pi3, "start.elf"),
+        (Model::Zero2W, "fixup.dat"),
+        (Model::Pi4, "start4.elf"),
+        (Model::Pi4, "fixup4.dat"),
+        (Model::Pi4, "bcm2711-rpi-4-b.dtb"),
+        (Model::Pi4, "vmlinuz-6.1"),
+        (Model::Cm4, "initrd.img-6.1"),
+        (Model::Pi400, "cmdline.txt"),
+        (Model::Pi400, "config.txt"),
+    ] {
+        let missing = check(&without(debian(), name), model);
+        let named = missing.iter().any(|missing| missing.names.iter().any(|missing| missing == name));
+        // Without a configuration the kernel's name is not known either.
+        assert!(named && (missing.len() == 1 || name == "config.txt"), "{model} without {name}: {missing:?}");
+    }
+    let missing = check(&without(debian(), "bcm2837-rpi-3-b.dtb"), Model::Pi3);
+    assert_eq!(missing[0].to_string(), "`bcm2837-rpi-3-b.dtb` or `bcm2710-rpi-3-b.dtb` (the device tree)");
+    assert_eq!(
+        check(&without(without(raspios(), "kernel8.img"), "kernel_2712.img"), Model::Pi5)[0].names,
+        ["kernel_2712.img", "kernel8.img"]
+    );
+}
+
+#[test]
+fn sections_apply_to_their_boards() {
+    for (text, model, kernel) in [
+        ("[pi4]\nkernel=a\n[all]\n", Model::Pi400, "a"),
+        ("[pi4]\nkernel=a\n[pi3]\nkernel=b\n", Model::Pi3Plus, "b"),
+        ("kernel=a\n[pi3+]\nkernel=b\n", Model::Pi3, "a"),
+        ("kernel=a\n[pi02]\nkernel=b\n", Model::Zero2W, "b"),
+        ("kernel=a\n[none]\nkernel=b\n", Model::Pi4, "a"),
+        ("kernel=a\n[EDID=X]\nkernel=b\n[all]\narm_64bit=1", Model::Pi4, "a"),
+        ("kernel=a\n[gpio4=1]\n[pi4]\nkernel=b\n", Model::Pi4, "a"),
+        ("Kernel = a\r\n[PI4]\r\nkernel=\r\nkernel=b\r\n", Model::Pi4, "b"),
+        ("include user.txt\n", Model::Pi4, "included"),
+    ] {
+        let mut files = with_config(raspios(), text);
+        files.names.extend(["a", "b", "included"].map(str::to_owned));
+        files.add_text("user.txt", "kernel=included\ninclude user.txt".to_owned());
+        assert_eq!(boot_plan(&files, model).unwrap().kernel, kernel, "{text}");
+    }
+}
+
+#[test]
+fn keys_choose_files() {
+    let plan = boot_plan(&debian(), Model::Pi4).unwrap();
+    assert_eq!(plan.initramfs, ["initrd.img-6.1"]);
+    assert_eq!(plan.device_tree, "bcm2711-rpi-4-b.dtb");
+    for (text, missing) in [
+        ("arm_64bit=1\nstart_x=1\n", "start4x.elf"),
+        ("arm_64bit=1\ngpu_mem=16\n", "fixup4cd.dat"),
+        ("arm_64bit=1\nstart_file=my.elf\n", "my.elf"),
+        ("arm_64bit=1\nos_prefix=next/\n", "next/kernel8.img"),
+        ("arm_64bit=1\ncmdline=other.txt\n", "other.txt"),
+        ("arm_64bit=1\ninitramfs a,b followkernel\n", "b"),
+        ("arm_64bit=0\n", "kernel7l.img"),
+        ("arm_64bit=1\ndevice_tree=my.dtb\n", "my.dtb"),
+    ] {
+        let found = check(&with_config(raspios(), text), Model::Pi4);
+        assert!(found.iter().any(|found| found.names.iter().any(|name| name == missing)), "{text}: {found:?}");
+    }
+    assert!(check(&with_config(debian(), "arm_64bit=1\nkernel=vmlinuz-6.1\nstart_x=1"), Model::Pi3).is_empty());
+}
+
+#[test]
+fn names_are_found_again() {
+    for model in Model::ALL {
+        assert_eq!(Model::from_name(model.name()), Some(model));
+        assert_eq!(serde_json::to_value(model).unwrap(), model.name());
+    }
+    assert_eq!(Model::from_name("pi9"), None);
+}

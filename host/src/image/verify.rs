@@ -1,0 +1,277 @@
+//! Checks a finished image, whoever made it. Findings are data: all of them are collected, none ends the search.
+
+mod references;
+
+use std::collections::BTreeSet;
+use std::fs::File;
+
+use serde::Serialize;
+
+use super::ext4::{Ext4Reader, Superblock, device};
+use super::inspect::read_boot;
+use super::layout::{Bytes, Identity, Partition};
+use super::mbr::{self, Table};
+use super::models::{self, BootFiles, Model};
+use super::{assemble, descriptor_path};
+use crate::error::{Context as _, Result};
+use crate::sandbox::tool::Tool;
+
+/// What the image is supposed to be. Without expectations an image must be able to boot some Pi.
+#[derive(Clone, Debug, Default)]
+pub struct Expectations {
+    /// The models it claims to boot.
+    pub models: Vec<Model>,
+    /// Its names, if they are known.
+    pub identity: Option<Identity>,
+    /// What must be free in the root partition.
+    pub free: Option<Bytes>,
+}
+
+/// How a check went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "outcome", content = "findings", rename_all = "lowercase")]
+pub enum Outcome {
+    /// Says what was found.
+    Passed(String),
+    /// Everything that is wrong.
+    Failed(Vec<String>),
+    /// Could not be made because of an earlier finding.
+    Skipped(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    pub name: &'static str,
+    #[serde(flatten)]
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    pub checks: Vec<Check>,
+    /// The models that the boot files can start.
+    pub models: Vec<Model>,
+}
+
+impl VerifyReport {
+    pub fn passed(&self) -> bool {
+        self.checks.iter().all(|check| matches!(check.outcome, Outcome::Passed(_)))
+    }
+
+    /// Every finding, with the check that made it.
+    pub fn findings(&self) -> Vec<(&'static str, &str)> {
+        self.checks
+            .iter()
+            .filter_map(|check| match &check.outcome {
+                Outcome::Failed(findings) => Some(findings.iter().map(|finding| (check.name, finding.as_str()))),
+                _ => None,
+            })
+            .flatten()
+            .collect()
+    }
+}
+
+/// Checks `image`.
+///
+/// # Errors
+/// [`Failure::host`](crate::error::Failure::host) if a checker is missing, or if the image cannot be read at all.
+pub fn verify(image: &File, expected: &Expectations) -> Result<VerifyReport> {
+    let mut report = VerifyReport { checks: Vec::new(), models: Vec::new() };
+    let mut add = |name, outcome| report.checks.push(Check { name, outcome });
+    let table = match mbr::read(image) {
+        Ok(table) => table,
+        Err(error) => {
+            add("partition table", Outcome::Failed(vec![format!("{error:#}")]));
+            return Ok(report);
+        }
+    };
+    add("partition table", check_table(image, &table, expected)?);
+    add("image length", check_length(image, &table)?);
+    let skipped = |what: &str| Outcome::Skipped(format!("the table has no {what} partition"));
+
+    let mut boot = None;
+    match table.boot() {
+        Some((_, partition)) => {
+            add("boot file system", check_fat(image, partition)?);
+            match read_boot(image, &table) {
+                Ok((_, files)) => boot = Some(files),
+                Err(error) => add("boot partition", Outcome::Failed(vec![format!("{error:#}")])),
+            }
+        }
+        None => add("boot file system", skipped("boot")),
+    }
+    let root = match table.root() {
+        Some((_, partition)) => {
+            let outcome = check_ext4(image, partition, expected)?;
+            let sound = matches!(outcome, Outcome::Passed(_));
+            add("root file system", outcome);
+            // A broken file system would only give errors that follow from the first.
+            if sound { Some(Ext4Reader::open(image, partition.start.to_bytes())?) } else { None }
+        }
+        None => {
+            add("root file system", skipped("root"));
+            None
+        }
+    };
+    let mut models = Vec::new();
+    if let Some(boot) = &boot {
+        models = models::bootable(boot);
+        add("boot files", check_boot_files(boot, &models, expected));
+        add(
+            "root device",
+            outcome(references::cmdline(boot, &table, expected), "`cmdline.txt` names the root partition"),
+        );
+    }
+    if let Some(root) = &root {
+        add(
+            "fstab",
+            outcome(
+                references::fstab(root.read_text("/etc/fstab")?.as_deref(), &labels(image, &table), &table),
+                "`fstab` names the image's partitions",
+            ),
+        );
+        add("first boot", outcome(check_identity(root)?, "machine-id and host keys are left to the first boot"));
+    }
+    report.models = models;
+    Ok(report)
+}
+
+fn outcome(findings: Vec<String>, passed: &str) -> Outcome {
+    if findings.is_empty() { Outcome::Passed(passed.to_owned()) } else { Outcome::Failed(findings) }
+}
+
+fn check_table(image: &File, table: &Table, expected: &Expectations) -> Result<Outcome> {
+    let mut findings = Vec::new();
+    let output = Tool::new("sfdisk").arg("--verify").arg(descriptor_path(image)).output()?;
+    if output.status != 0 {
+        findings.push(output.tail());
+    }
+    if table.disk_signature == 0 {
+        findings.push("the disk signature is zero, so that no partition has a PARTUUID".to_owned());
+    }
+    if let Some(identity) =
+        expected.identity.as_ref().filter(|identity| identity.disk_signature != table.disk_signature)
+    {
+        findings.push(format!(
+            "the disk signature is {:08x} instead of {:08x}",
+            table.disk_signature, identity.disk_signature
+        ));
+    }
+    if table.boot().is_none() {
+        findings.push("there is no FAT partition to boot from".to_owned());
+    }
+    if table.root().is_none() {
+        findings.push("there is no Linux partition".to_owned());
+    }
+    let mut ordered = table.partitions.clone();
+    ordered.sort_by_key(|(_, partition)| partition.start);
+    for pair in ordered.windows(2) {
+        if pair[0].1.end() > pair[1].1.start {
+            findings.push(format!("partitions {} and {} overlap", pair[0].0, pair[1].0));
+        }
+    }
+    Ok(outcome(findings, &format!("{} partitions, signature {:08x}", table.partitions.len(), table.disk_signature)))
+}
+
+fn check_length(image: &File, table: &Table) -> Result<Outcome> {
+    let length = Bytes(image.metadata().context("cannot read the image")?.len());
+    let end = table.partitions.iter().map(|(_, partition)| partition.end()).max().unwrap_or_default().to_bytes();
+    let findings = match length.cmp(&end) {
+        std::cmp::Ordering::Less => {
+            vec![format!("the image is cut off: it has {} bytes, its partitions end at {}", length.0, end.0)]
+        }
+        std::cmp::Ordering::Equal => Vec::new(),
+        std::cmp::Ordering::Greater => vec![format!("{} bytes follow the last partition", length.0 - end.0)],
+    };
+    Ok(outcome(findings, &format!("{length}, the end of the last partition")))
+}
+
+fn check_fat(image: &File, partition: &Partition) -> Result<Outcome> {
+    // `fsck.fat` only takes a whole file.
+    let copy = File::from(
+        rustix::fs::memfd_create("boot", rustix::fs::MemfdFlags::CLOEXEC).context("cannot make a file in memory")?,
+    );
+    let length = partition.length.to_bytes();
+    copy.set_len(length.0).context("cannot make a file in memory")?;
+    assemble::copy_extents(image, partition.start.to_bytes(), length, &copy, Bytes(0))
+        .context("cannot read the boot partition")?;
+    let output = Tool::new("fsck.fat").arg("-n").arg(descriptor_path(&copy)).output()?;
+    let findings = if output.status == 0 { Vec::new() } else { vec![format!("`fsck.fat` reports: {}", output.tail())] };
+    Ok(outcome(findings, "`fsck.fat` finds no error"))
+}
+
+fn check_ext4(image: &File, partition: &Partition, expected: &Expectations) -> Result<Outcome> {
+    let start = partition.start.to_bytes();
+    let superblock = match Superblock::read(image, start) {
+        Ok(superblock) => superblock,
+        Err(error) => return Ok(Outcome::Failed(vec![error.to_string()])),
+    };
+    let mut findings = Vec::new();
+    let output = Tool::new("e2fsck").arg("-fn").arg(device(image, start)).output()?;
+    if output.status != 0 {
+        findings.push(format!("`e2fsck` reports: {}", output.tail()));
+    }
+    if superblock.size > partition.length.to_bytes() {
+        findings.push(format!(
+            "the root file system of {} is longer than its partition of {}",
+            superblock.size,
+            partition.length.to_bytes()
+        ));
+    }
+    if let Some(identity) = expected.identity.as_ref().filter(|identity| identity.root_uuid != superblock.uuid) {
+        findings.push(format!("the root file system is {} instead of {}", superblock.uuid, identity.root_uuid));
+    }
+    if let Some(free) = expected.free.filter(|free| *free > superblock.free) {
+        findings.push(format!("the root file system has {} free instead of {free}", superblock.free));
+    }
+    Ok(outcome(findings, &format!("`e2fsck` finds no error; {} of {} are free", superblock.free, superblock.size)))
+}
+
+fn check_boot_files(files: &BootFiles, bootable: &[Model], expected: &Expectations) -> Outcome {
+    let lacks = |model: Model| {
+        models::check(files, model).into_iter().map(move |missing| format!("{model} does not boot: missing {missing}"))
+    };
+    let names = |models: &[Model]| models.iter().map(|model| model.name()).collect::<Vec<_>>().join(", ");
+    if expected.models.is_empty() {
+        if bootable.is_empty() {
+            // One board's list is enough to see what is wrong; seven would say the same.
+            let missing = lacks(Model::Pi4);
+            return Outcome::Failed(
+                std::iter::once("no Pi can boot from this image".to_owned()).chain(missing).collect(),
+            );
+        }
+        return Outcome::Passed(format!("complete for {}", names(bootable)));
+    }
+    let findings: BTreeSet<String> = expected.models.iter().flat_map(|model| lacks(*model)).collect();
+    outcome(findings.into_iter().collect(), &format!("complete for {}", names(&expected.models)))
+}
+
+/// What must differ between two Pis with the same image.
+fn check_identity(root: &Ext4Reader) -> Result<Vec<String>> {
+    let mut findings = Vec::new();
+    for entry in root.list("/etc/ssh")?.unwrap_or_default() {
+        if entry.name.starts_with("ssh_host_") && entry.name.contains("_key") {
+            findings.push(format!("`/etc/ssh/{}` is in the image: every Pi would have the same host key", entry.name));
+        }
+    }
+    if let Some(id) = root.read_text("/etc/machine-id")?.filter(|id| !matches!(id.trim(), "" | "uninitialized")) {
+        findings.push(format!("`/etc/machine-id` is `{}`: every Pi would have the same identity", id.trim()));
+    }
+    Ok(findings)
+}
+
+/// Labels and UUIDs of the file systems, in the form in which `fstab` names them.
+fn labels(image: &File, table: &Table) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if let Some(summary) =
+        table.boot().and_then(|(_, boot)| super::fat::FatReader::open(image, boot).ok()?.summary().ok())
+    {
+        names.insert(format!("LABEL={}", summary.label));
+        names.insert(format!("UUID={:04X}-{:04X}", summary.volume_id >> 16, summary.volume_id & 0xffff));
+    }
+    if let Some(superblock) = table.root().and_then(|(_, root)| Superblock::read(image, root.start.to_bytes()).ok()) {
+        names.insert(format!("LABEL={}", superblock.label));
+        names.insert(format!("UUID={}", superblock.uuid));
+    }
+    names
+}

@@ -1,0 +1,20 @@
+//! piimg: Raspberry Pi images from distribution packages and sandboxed customization plugins.
+//!
+//! `ARCHITECTURE.md` is the map; [`build`] is the way of a build and the place to start reading.
+//!
+//! - What is wanted: [`recipe`] (files, flags and plugins → a validated plan).
+//! - How it is built: [`build`], [`rootfs`] (the tree), [`image`] (the disk), [`plugin`] (customizations).
+//! - Below them: [`sandbox`] (processes and namespaces), [`emulation`] (foreign architectures), [`store`] (what is kept).
+//! - Around them: [`cli`], [`ui`] (the only printer), [`error`].
+
+pub mod build;
+pub mod cli;
+pub mod emulation;
+pub mod error;
+pub mod image;
+pub mod plugin;
+pub mod recipe;
+pub mod rootfs;
+pub mod sandbox;
+pub mod store;
+pub mod ui;

@@ -1,0 +1,5 @@
+//! The program `piimg`.
+
+fn main() {
+    std::process::exit(piimg::cli::main());
+}

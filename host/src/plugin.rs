@@ -1,0 +1,23 @@
+//! Plugins: what they are, what they may do, and how they run.
+//!
+//! [`inspect`] looks at a component before anything is decided, [`grant`] decides, [`run`] executes. Between the
+//! guest's side (`guest`, `engine`) and the host's side (`interface`) only the plain data of `protocol` travels. The
+//! gate sits below the bindings, in `interface`, in one place for every version of the contract. Nothing here knows
+//! how the rootfs is made or how a command is run: that is behind [`workbench::Workbench`].
+
+mod capability;
+mod engine;
+pub mod grant;
+mod guest;
+pub mod inspect;
+mod interface;
+pub mod lock;
+mod protocol;
+pub mod run;
+pub mod workbench;
+
+pub use capability::{Capability, Need, ScopeError};
+pub use engine::{Limits, engine};
+pub use interface::{LogSink, Uses};
+pub use protocol::{ImageInfo, Level};
+pub use wasmtime::Engine;

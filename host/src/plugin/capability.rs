@@ -1,0 +1,198 @@
+//! The grammar of capabilities, `kind:scope`, and what each covers. Pure: no file is looked at.
+//!
+//! Only kinds that an interface of this version enforces exist; any other is an error, never ignored. A glob's
+//! `*` stays within a segment and `**` is a whole segment that stands for any number of them, none included:
+//! `/etc/app/**` covers `/etc/app` itself, so that a plugin can make the directory it owns.
+
+mod exec;
+mod fs;
+mod glob;
+mod name;
+
+use std::fmt;
+
+use exec::ExecPattern;
+pub(super) use exec::check_program;
+use fs::PathGlob;
+use name::NameGlob;
+
+/// A capability as requested or granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capability {
+    FsRead(PathGlob),
+    FsWrite(PathGlob),
+    Exec(ExecPattern),
+    PkgInstall(NameGlob),
+    PkgRemove(NameGlob),
+    Asset(NameGlob),
+}
+
+/// What one call of a host function needs. Paths are resolved ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    FsRead(String),
+    FsWrite(String),
+    /// The path and everything below it.
+    FsWriteTree(String),
+    Exec(String, Vec<String>),
+    PkgInstall(String),
+    PkgRemove(String),
+    Asset(String),
+}
+
+/// Why a text is no capability.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScopeError {
+    text: String,
+    cause: String,
+}
+
+impl fmt::Display for ScopeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is no capability: {}", crate::ui::printable(&self.text), crate::ui::printable(&self.cause))
+    }
+}
+
+impl std::error::Error for ScopeError {}
+
+/// Reads the scope after one kind; the error is the cause alone.
+type Parse = fn(&str) -> Result<Capability, String>;
+
+/// Longest text of a capability, in bytes.
+const MAX_SCOPE: usize = 8192;
+
+impl Capability {
+    /// # Errors
+    /// Names the text and what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, ScopeError> {
+        let fail = |cause: String| ScopeError { text: text.chars().take(200).collect(), cause };
+        if text.len() > MAX_SCOPE {
+            return Err(fail(format!("it is longer than {MAX_SCOPE} bytes")));
+        }
+        let kinds: [(&str, Parse); 6] = [
+            ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
+            ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
+            ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
+            ("pkg:install:", |scope| NameGlob::parse(scope).map(Self::PkgInstall)),
+            ("pkg:remove:", |scope| NameGlob::parse(scope).map(Self::PkgRemove)),
+            ("asset:", |scope| NameGlob::parse(scope).map(Self::Asset)),
+        ];
+        for (kind, parse) in kinds {
+            if let Some(scope) = text.strip_prefix(kind) {
+                return parse(scope).map_err(fail);
+            }
+        }
+        let known = kinds.map(|(kind, _)| format!("`{}`", kind.trim_end_matches(':'))).join(", ");
+        Err(fail(format!("its kind is not offered; there are {known}, each followed by `:` and a scope")))
+    }
+
+    /// Whether this capability alone allows the call.
+    pub fn covers(&self, need: &Need) -> bool {
+        match (self, need) {
+            (Self::FsRead(glob), Need::FsRead(path)) | (Self::FsWrite(glob), Need::FsWrite(path)) => glob.matches(path),
+            (Self::FsWrite(glob), Need::FsWriteTree(path)) => glob.matches_tree(path),
+            (Self::Exec(pattern), Need::Exec(program, args)) => pattern.matches(program, args),
+            (Self::PkgInstall(glob), Need::PkgInstall(name))
+            | (Self::PkgRemove(glob), Need::PkgRemove(name))
+            | (Self::Asset(glob), Need::Asset(name)) => glob.matches(name),
+            _ => false,
+        }
+    }
+
+    /// Whether everything that `other` covers is covered by this one too; errs on the side of no.
+    pub fn includes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::FsRead(a), Self::FsRead(b)) | (Self::FsWrite(a), Self::FsWrite(b)) => a.includes(b),
+            (Self::Exec(a), Self::Exec(b)) => a.includes(b),
+            (Self::PkgInstall(a), Self::PkgInstall(b))
+            | (Self::PkgRemove(a), Self::PkgRemove(b))
+            | (Self::Asset(a), Self::Asset(b)) => a.includes(b),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Capability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FsRead(glob) => write!(f, "fs:read:{glob}"),
+            Self::FsWrite(glob) => write!(f, "fs:write:{glob}"),
+            Self::Exec(pattern) => write!(f, "exec:{pattern}"),
+            Self::PkgInstall(glob) => write!(f, "pkg:install:{glob}"),
+            Self::PkgRemove(glob) => write!(f, "pkg:remove:{glob}"),
+            Self::Asset(glob) => write!(f, "asset:{glob}"),
+        }
+    }
+}
+
+/// The narrowest capability that covers the need.
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FsRead(path) => write!(f, "fs:read:{path}"),
+            Self::FsWrite(path) => write!(f, "fs:write:{path}"),
+            Self::FsWriteTree(path) => write!(f, "fs:write:{}/**", path.trim_end_matches('/')),
+            // An argument that the grammar cannot spell is shown as the wildcard that would cover it.
+            Self::Exec(program, args) => {
+                let spell = |arg: &String| {
+                    if exec::is_literal(arg) { arg.clone() } else { "*".to_owned() }
+                };
+                write!(
+                    f,
+                    "exec:{}",
+                    [program.clone()].into_iter().chain(args.iter().map(spell)).collect::<Vec<_>>().join(" ")
+                )
+            }
+            Self::PkgInstall(name) => write!(f, "pkg:install:{name}"),
+            Self::PkgRemove(name) => write!(f, "pkg:remove:{name}"),
+            Self::Asset(name) => write!(f, "asset:{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_offered_is_an_error() {
+        for (text, cause) in [
+            ("", "kind is not offered"),
+            ("fs:/etc/x", "kind is not offered"),
+            ("net:https://example.org/**", "kind is not offered"),
+            ("FS:write:/etc/x", "kind is not offered"),
+            ("fs:write:", "not absolute"),
+            ("pkg:install:", "empty"),
+            ("asset:a/b", "a name has no `/`"),
+        ] {
+            let error = Capability::parse(text).unwrap_err().to_string();
+            assert!(error.contains(cause), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn kinds_do_not_cover_each_other() {
+        let read = Capability::parse("fs:read:/**").unwrap();
+        assert!(!read.covers(&Need::FsWrite("/etc/x".into())));
+        assert!(!read.includes(&Capability::parse("fs:write:/etc/x").unwrap()));
+        let install = Capability::parse("pkg:install:*").unwrap();
+        assert!(!install.covers(&Need::PkgRemove("htop".into())));
+        assert!(!Capability::parse("fs:write:/**").unwrap().covers(&Need::Exec("sh".into(), vec![])));
+    }
+
+    #[test]
+    fn a_need_names_the_capability_that_covers_it() {
+        for need in [
+            Need::FsRead("/etc/x".into()),
+            Need::FsWriteTree("/opt/app".into()),
+            Need::FsWriteTree("/".into()),
+            Need::Exec("apt-mark".into(), vec!["hold".into(), "a b".into(), "*".into(), String::new()]),
+            Need::PkgInstall("htop".into()),
+            Need::Asset("firmware.bin".into()),
+        ] {
+            let capability = Capability::parse(&need.to_string()).unwrap();
+            assert!(capability.covers(&need), "{need}");
+            assert_eq!(capability.to_string(), need.to_string());
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `pkg:install:<glob>`, `pkg:remove:<glob>` and `asset:<glob>`: a name, in which `*` is any text.
+
+use std::fmt;
+
+use super::glob;
+
+/// A glob over names without `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameGlob(String);
+
+impl NameGlob {
+    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+        if scope.is_empty() {
+            return Err("the name is empty".into());
+        }
+        if scope.contains("**") {
+            return Err("a name has `*`, not `**`".into());
+        }
+        if scope.contains('/') {
+            return Err("a name has no `/`".into());
+        }
+        if scope.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | ':' | ',')) {
+            return Err("a name has no white space, control character, `=`, `:` or `,`".into());
+        }
+        Ok(Self(scope.to_owned()))
+    }
+
+    pub(super) fn matches(&self, name: &str) -> bool {
+        glob::matches(&self.0, name)
+    }
+
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        glob::includes(&self.0, &other.0)
+    }
+}
+
+impl fmt::Display for NameGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_whole() {
+        for (pattern, name, expected) in [
+            ("htop", "htop", true),
+            ("htop", "htop2", false),
+            ("python3-*", "python3-serial", true),
+            ("python3-*", "python3", false),
+            ("*", "anything", true),
+        ] {
+            assert_eq!(NameGlob::parse(pattern).unwrap().matches(name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn malformed_names_say_why() {
+        for (scope, cause) in [("", "empty"), ("a/b", "`/`"), ("**", "`**`"), ("htop=1", "`=`"), ("a b", "white space")]
+        {
+            let error = NameGlob::parse(scope).unwrap_err();
+            assert!(error.contains(cause), "{scope}: {error}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The imports of a component: each becomes one [`Call`].
+
+use wasmtime::component::Resource;
+
+use super::State;
+use super::bindings::BlobHandle;
+use super::bindings::piimg::plugin::{assets, blobs, context, fs, log, packages, process, types};
+use crate::plugin::protocol::{Call, Reply};
+
+type Blob = Resource<BlobHandle>;
+type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
+
+fn mismatch() -> wasmtime::Error {
+    wasmtime::Error::msg("the host's side gave an answer to another question")
+}
+
+/// Asks, and takes the one kind of answer that belongs to the question.
+macro_rules! ask {
+    ($state:expr, $call:expr, $reply:pat => $value:expr) => {
+        match $state.port.ask($call) {
+            $reply => Ok(Ok($value)),
+            Reply::Failed(error) => Ok(Err(error.into())),
+            Reply::Stop(why) => Err(wasmtime::Error::msg(why)),
+            _ => Err(mismatch()),
+        }
+    };
+}
+
+/// As `ask!`, for functions that cannot fail.
+macro_rules! ask_plain {
+    ($state:expr, $call:expr, $reply:pat => $value:expr) => {
+        match $state.port.ask($call) {
+            $reply => Ok($value),
+            Reply::Stop(why) => Err(wasmtime::Error::msg(why)),
+            _ => Err(mismatch()),
+        }
+    };
+}
+
+impl types::Host for State {}
+impl super::bindings::piimg::plugin::manifest::Host for State {}
+
+impl log::Host for State {
+    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        ask_plain!(self, Call::Log { level: level.into(), message }, Reply::Done => ())
+    }
+
+    fn panicked(&mut self, message: String, location: String) -> wasmtime::Result<()> {
+        ask_plain!(self, Call::Panicked { message, location }, Reply::Done => ())
+    }
+}
+
+impl context::Host for State {
+    fn image(&mut self) -> wasmtime::Result<context::ImageInfo> {
+        ask_plain!(self, Call::Image, Reply::Image(image) => image.into())
+    }
+
+    fn param(&mut self, name: String) -> wasmtime::Result<Option<String>> {
+        ask_plain!(self, Call::Param { name }, Reply::MaybeText(value) => value)
+    }
+
+    fn granted(&mut self, scope: String) -> wasmtime::Result<bool> {
+        ask_plain!(self, Call::Granted { scope }, Reply::Bool(granted) => granted)
+    }
+}
+
+impl blobs::HostBlob for State {
+    fn size(&mut self, blob: Blob) -> wasmtime::Result<u64> {
+        ask_plain!(self, Call::BlobSize { blob: blob.rep() }, Reply::Count(size) => size)
+    }
+
+    fn digest(&mut self, blob: Blob) -> Answer<String> {
+        ask!(self, Call::BlobDigest { blob: blob.rep() }, Reply::Text(digest) => digest)
+    }
+
+    fn read(&mut self, blob: Blob, offset: u64, length: u32) -> Answer<Vec<u8>> {
+        ask!(self, Call::BlobRead { blob: blob.rep(), offset, length }, Reply::Bytes(data) => data)
+    }
+
+    fn drop(&mut self, blob: Blob) -> wasmtime::Result<()> {
+        ask_plain!(self, Call::BlobDrop { blob: blob.rep() }, Reply::Done => ())
+    }
+}
+
+impl blobs::Host for State {
+    fn from_bytes(&mut self, data: Vec<u8>) -> Answer<Blob> {
+        ask!(self, Call::BlobFromBytes { data }, Reply::Blob(blob) => Resource::new_own(blob))
+    }
+}
+
+impl assets::Host for State {
+    fn names(&mut self) -> wasmtime::Result<Vec<String>> {
+        ask_plain!(self, Call::AssetNames, Reply::Texts(names) => names)
+    }
+
+    fn open(&mut self, name: String) -> Answer<Blob> {
+        ask!(self, Call::AssetOpen { name }, Reply::Blob(blob) => Resource::new_own(blob))
+    }
+}
+
+impl fs::Host for State {
+    fn stat(&mut self, path: String) -> Answer<Option<fs::Metadata>> {
+        ask!(self, Call::Stat { path }, Reply::Metadata(metadata) => metadata.map(Into::into))
+    }
+
+    fn read_text(&mut self, path: String) -> Answer<String> {
+        ask!(self, Call::ReadText { path }, Reply::Text(text) => text)
+    }
+
+    fn read(&mut self, path: String) -> Answer<Blob> {
+        ask!(self, Call::Read { path }, Reply::Blob(blob) => Resource::new_own(blob))
+    }
+
+    fn list_dir(&mut self, path: String) -> Answer<Vec<fs::Entry>> {
+        let entry = |(name, kind): (String, crate::plugin::protocol::FileKind)| fs::Entry { name, kind: kind.into() };
+        ask!(self, Call::ListDir { path }, Reply::Entries(entries) => entries.into_iter().map(entry).collect())
+    }
+
+    fn write(&mut self, path: String, data: Vec<u8>, attrs: Option<types::FileAttrs>) -> Answer<()> {
+        ask!(self, Call::Write { path, data, attrs: attrs.map(Into::into) }, Reply::Done => ())
+    }
+
+    fn install(&mut self, source: Blob, dest: String, attrs: Option<types::FileAttrs>) -> Answer<()> {
+        ask!(self, Call::Install { blob: source.rep(), dest, attrs: attrs.map(Into::into) }, Reply::Done => ())
+    }
+
+    fn mkdir(&mut self, path: String, attrs: Option<types::FileAttrs>, parents: bool) -> Answer<()> {
+        ask!(self, Call::MakeDir { path, attrs: attrs.map(Into::into), parents }, Reply::Done => ())
+    }
+
+    fn symlink(&mut self, path: String, target: String) -> Answer<()> {
+        ask!(self, Call::Symlink { path, target }, Reply::Done => ())
+    }
+
+    fn rename(&mut self, source: String, dest: String) -> Answer<()> {
+        ask!(self, Call::Rename { source, dest }, Reply::Done => ())
+    }
+
+    fn set_attrs(&mut self, path: String, attrs: types::FileAttrs, recursive: bool) -> Answer<()> {
+        ask!(self, Call::SetAttrs { path, attrs: attrs.into(), recursive }, Reply::Done => ())
+    }
+
+    fn remove(&mut self, path: String, recursive: bool) -> Answer<()> {
+        ask!(self, Call::Remove { path, recursive }, Reply::Done => ())
+    }
+
+    fn ensure_line(&mut self, path: String, line: String, place: fs::Place) -> Answer<bool> {
+        ask!(self, Call::EnsureLine { path, line, place: place.into() }, Reply::Bool(added) => added)
+    }
+
+    fn replace(&mut self, path: String, old: String, new: String) -> Answer<u32> {
+        ask!(self, Call::Replace { path, old, new }, Reply::Count(count) => u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
+impl process::Host for State {
+    fn run(&mut self, command: process::Command, stdin: Option<Blob>) -> Answer<process::Outcome> {
+        let call = Call::Run { command: command.into(), stdin: stdin.map(|blob| blob.rep()) };
+        ask!(self, call, Reply::Outcome(outcome) => outcome.into())
+    }
+}
+
+impl packages::Host for State {
+    fn install(&mut self, specs: Vec<String>, recommends: bool) -> Answer<Vec<packages::Installed>> {
+        let call = Call::InstallPackages { specs, recommends };
+        ask!(self, call, Reply::Packages(packages) => packages.into_iter().map(Into::into).collect())
+    }
+
+    fn remove(&mut self, names: Vec<String>, purge: bool) -> Answer<()> {
+        ask!(self, Call::RemovePackages { names, purge }, Reply::Done => ())
+    }
+
+    fn query(&mut self, name: String) -> Answer<Option<packages::Installed>> {
+        ask!(self, Call::QueryPackage { name }, Reply::Package(package) => package.map(Into::into))
+    }
+}

@@ -1,0 +1,149 @@
+//! Looks at a plugin before anything is decided: digest, imports and exports without running it, then `conf()` in an
+//! instance whose every import traps.
+
+mod contract;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use wasmtime::Engine;
+
+pub use contract::ImportedInterface;
+
+use super::engine::{self, Limits};
+use super::guest::{self, Plugin, Port};
+use super::protocol::Reply;
+use crate::error::{Context as _, Failure, Result};
+use crate::recipe::conf::PluginConf;
+use crate::ui::printable;
+
+/// Biggest component that is read.
+const MAX_SIZE: u64 = 256 << 20;
+
+/// What is known of a plugin before it runs.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PluginInfo {
+    pub path: PathBuf,
+    /// `sha256:` and 64 hexadecimal digits: the plugin's identity.
+    pub digest: String,
+    /// Everything it could call: what is not here it cannot do.
+    pub imports: Vec<ImportedInterface>,
+    pub conf: PluginConf,
+    /// Capabilities it asks for, those of its packages included.
+    pub requests: Vec<Request>,
+    #[serde(skip)]
+    pub(super) bytes: Vec<u8>,
+}
+
+impl PluginInfo {
+    /// Gives back the component's bytes to what was known of it, after a way on which only the data travelled.
+    ///
+    /// # Errors
+    /// [`Failure::usage`] if they are no longer the same.
+    pub fn with_bytes(mut self, bytes: Vec<u8>) -> Result<Self> {
+        if format!("sha256:{:x}", Sha256::digest(&bytes)) != self.digest {
+            let name = printable(&self.path.display().to_string());
+            return Err(Failure::usage(format!("the plugin `{name}` changed while the build was running")).into());
+        }
+        self.bytes = bytes;
+        Ok(self)
+    }
+}
+
+/// A capability that a plugin asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub scope: String,
+    /// The author's words, or piimg's own for a package.
+    pub reason: String,
+    pub optional: bool,
+}
+
+/// Inspects the component in a file.
+///
+/// # Errors
+/// [`Failure::usage`] if it is no plugin for this piimg, [`Failure::plugin`] if its `conf()` fails.
+pub fn inspect(engine: &Engine, path: &Path) -> Result<PluginInfo> {
+    let name = path.display().to_string();
+    let cannot_read = || Failure::usage(format!("cannot read the plugin `{}`", printable(&name)));
+    let mut bytes = Vec::new();
+    // Counted while reading: the length that a device or pipe reports means nothing.
+    let file = std::fs::File::open(path).with_context(cannot_read)?;
+    let length = file.take(MAX_SIZE + 1).read_to_end(&mut bytes).with_context(cannot_read)?;
+    if u64::try_from(length).is_ok_and(|length| length > MAX_SIZE) {
+        let limit = crate::ui::bytes(MAX_SIZE);
+        return Err(
+            Failure::usage(format!("the plugin `{}` is too big; at most {limit} are read", printable(&name))).into()
+        );
+    }
+    let imports = contract::check(&bytes).map_err(|problem| problem.failure(&name))?;
+    let conf = conf(engine, &name, &bytes)?;
+    let requests = requests(&conf);
+    let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
+    Ok(PluginInfo { path: path.to_owned(), digest, imports, conf, requests, bytes })
+}
+
+/// Runs `conf()` twice, each time in a new instance: the answer must not depend on anything.
+fn conf(engine: &Engine, name: &str, bytes: &[u8]) -> Result<PluginConf> {
+    let component = engine::compile(engine, name, bytes)?;
+    let failed = |error: &wasmtime::Error| {
+        let cause = engine::explain(error, Limits::CONF);
+        let failure = Failure::plugin(format!("conf() of the plugin `{}` failed: it {cause}", printable(name)));
+        if cause.starts_with("called `") {
+            return failure
+                .hint("conf() runs before anything is decided and cannot call the host; move the call to execute()");
+        }
+        failure
+    };
+    let linker = guest::pure_linker(engine, &component).map_err(|error| failed(&error))?;
+    let run = || -> wasmtime::Result<PluginConf> {
+        // Nothing is linked that would ask, so an answer is never needed.
+        let port = Port::new(Box::new(|_| Reply::Done));
+        let mut store = guest::store(engine, port, Limits::CONF, 0, &[0; 32])?;
+        let plugin = Plugin::instantiate(&mut store, &component, &linker)?;
+        Ok(plugin.piimg_plugin_customization().call_conf(&mut store)?.into())
+    };
+    let done = AtomicBool::new(false);
+    let (first, second) = std::thread::scope(|scope| {
+        scope.spawn(|| engine::tick(engine, &done));
+        let answers = (run(), run());
+        done.store(true, Ordering::Relaxed);
+        answers
+    });
+    let (first, second) = (first.map_err(|error| failed(&error))?, second.map_err(|error| failed(&error))?);
+    if first != second {
+        return Err(
+            Failure::plugin(format!("conf() of the plugin `{}` gave two different answers", printable(name))).into()
+        );
+    }
+    Ok(first)
+}
+
+/// What `conf()` asks for, and the packages it wants installed.
+fn requests(conf: &PluginConf) -> Vec<Request> {
+    let packages = conf.image.apt_get_packages.iter().map(|spec| {
+        let name = spec.split(['=', ':']).next().unwrap_or_default();
+        Request { scope: format!("pkg:install:{name}"), reason: "listed in apt_get_packages".into(), optional: false }
+    });
+    let own = conf.capabilities.iter().map(|request| Request {
+        scope: request.scope.clone(),
+        reason: request.reason.clone(),
+        optional: request.optional,
+    });
+    packages.chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packages_are_requests_too() {
+        let mut conf = PluginConf::default();
+        conf.image.apt_get_packages = vec!["htop=3.2".into()];
+        assert_eq!(requests(&conf)[0].scope, "pkg:install:htop");
+    }
+}

@@ -1,0 +1,212 @@
+//! Compares a component's imports and exports with the contract, without compiling or running it.
+
+use serde::{Deserialize, Serialize};
+use wit_component::DecodedWasm;
+use wit_parser::{InterfaceId, Resolve, WorldId, WorldItem, WorldKey};
+
+use crate::error::Failure;
+use crate::plugin::guest::OFFERED;
+use crate::ui::printable;
+
+/// The contract's files, the one that names the package first.
+const CONTRACT: [(&str, &str); 10] = [
+    ("world.wit", include_str!("../../../../wit/world.wit")),
+    ("types.wit", include_str!("../../../../wit/types.wit")),
+    ("manifest.wit", include_str!("../../../../wit/manifest.wit")),
+    ("log.wit", include_str!("../../../../wit/log.wit")),
+    ("context.wit", include_str!("../../../../wit/context.wit")),
+    ("blobs.wit", include_str!("../../../../wit/blobs.wit")),
+    ("assets.wit", include_str!("../../../../wit/assets.wit")),
+    ("fs.wit", include_str!("../../../../wit/fs.wit")),
+    ("process.wit", include_str!("../../../../wit/process.wit")),
+    ("packages.wit", include_str!("../../../../wit/packages.wit")),
+];
+const CUSTOMIZATION: &str = include_str!("../../../../wit/customization.wit");
+
+/// Series of the contract: within it functions are only added.
+const SERIES: (u64, u64) = (0, 1);
+
+/// An interface that a component imports, with the functions of it that it can call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportedInterface {
+    /// `package:name/interface`, without version.
+    pub name: String,
+    pub functions: Vec<String>,
+}
+
+/// Why a file is no plugin for this piimg.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    what: String,
+    hint: String,
+}
+
+impl Problem {
+    fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: hint.into() }
+    }
+
+    pub(super) fn failure(&self, path: &str) -> Failure {
+        Failure::usage(format!("`{}` {}", printable(path), printable(&self.what))).hint(&self.hint)
+    }
+}
+
+const BUILD: &str = "build the plugin with `cargo build --release --target wasm32-wasip2`, as a `cdylib` that calls `piimg_plugin_sdk::plugin!`";
+const NEWER: &str = "use a newer piimg, or build the plugin with the plugin-sdk of this one";
+const NO_OTHER: &str = "a plugin reaches the outside only through the functions of the plugin-sdk";
+
+/// The imports, if the component is a plugin.
+pub(super) fn check(bytes: &[u8]) -> Result<Vec<ImportedInterface>, Problem> {
+    match bytes.get(..8) {
+        Some([0, b'a', b's', b'm', _, _, 1, 0]) => {}
+        Some([0, b'a', b's', b'm', ..]) => {
+            return Err(Problem::new("is a core WebAssembly module, not a component", BUILD));
+        }
+        _ => return Err(Problem::new("is not a WebAssembly file", BUILD)),
+    }
+    let broken = |error: &dyn std::fmt::Display| Problem::new(format!("is a broken component: {error}"), BUILD);
+    let (resolve, world) = match wit_component::decode(bytes).map_err(|error| broken(&error))? {
+        DecodedWasm::Component(resolve, world) => (resolve, world),
+        DecodedWasm::WitPackage(..) => {
+            return Err(Problem::new("is a package of interfaces, not a plugin", BUILD));
+        }
+    };
+    let (ours, our_world) = contract();
+    check_exports(&resolve, world)?;
+    let mut imports = Vec::new();
+    for (key, item) in &resolve.worlds[world].imports {
+        let WorldItem::Interface { id, .. } = item else {
+            let name = resolve.name_world_key(key);
+            return Err(Problem::new(format!("imports `{name}`, which piimg does not offer"), NO_OTHER));
+        };
+        let import = imported(&resolve, *id);
+        check_import(&resolve, key, &import, &ours, our_world)?;
+        // Interfaces that only bring types reach nothing.
+        if !import.functions.is_empty() {
+            imports.push(import);
+        }
+    }
+    Ok(imports)
+}
+
+fn contract() -> (Resolve, WorldId) {
+    let mut resolve = Resolve::default();
+    let mut text: String = CONTRACT.iter().map(|(_, text)| *text).collect::<Vec<_>>().join("\n");
+    text.push_str(CUSTOMIZATION);
+    let package = resolve.push_str("plugin.wit", &text).expect("the contract's own files are valid");
+    let world = resolve.packages[package].worlds["plugin"];
+    (resolve, world)
+}
+
+fn check_exports(resolve: &Resolve, world: WorldId) -> Result<(), Problem> {
+    let mut command = false;
+    for key in resolve.worlds[world].exports.keys() {
+        let name = resolve.name_world_key(key);
+        let (plain, version) = split(&name);
+        command |= plain == "wasi:cli/run";
+        if plain == "piimg:plugin/customization" {
+            return check_version(version).map_err(|version| {
+                let what = format!(
+                    "is a plugin for version {version} of the contract; this piimg has {}.{}",
+                    SERIES.0, SERIES.1
+                );
+                Problem::new(what, NEWER)
+            });
+        }
+    }
+    let what = if command {
+        "is a command-line program, not a plugin"
+    } else {
+        "is a component, but not a plugin: it does not export `piimg:plugin/customization`"
+    };
+    Err(Problem::new(what, BUILD))
+}
+
+fn check_import(
+    resolve: &Resolve,
+    key: &WorldKey,
+    import: &ImportedInterface,
+    ours: &Resolve,
+    our_world: WorldId,
+) -> Result<(), Problem> {
+    let full = resolve.name_world_key(key);
+    let (plain, version) = split(&full);
+    if OFFERED.contains(&plain) {
+        return Ok(());
+    }
+    if plain.starts_with("wasi:sockets/") || plain.starts_with("wasi:http/") {
+        return Err(Problem::new(format!("imports `{plain}`, but a plugin has no network"), NO_OTHER));
+    }
+    let Some(name) = plain.strip_prefix("piimg:plugin/") else {
+        return Err(Problem::new(format!("imports `{plain}`, which piimg does not offer"), NO_OTHER));
+    };
+    check_version(version).map_err(|version| Problem::new(format!("imports `{plain}` of version {version}"), NEWER))?;
+    let known = ours.worlds[our_world].imports.values().find_map(|item| match item {
+        WorldItem::Interface { id, .. } if ours.interfaces[*id].name.as_deref() == Some(name) => Some(*id),
+        _ => None,
+    });
+    let Some(known) = known else {
+        return Err(Problem::new(format!("imports `{plain}`, which this piimg does not offer yet"), NEWER));
+    };
+    match import.functions.iter().find(|function| !ours.interfaces[known].functions.contains_key(*function)) {
+        Some(function) => {
+            Err(Problem::new(format!("calls `{function}` of `{plain}`, which this piimg does not offer yet"), NEWER))
+        }
+        None => Ok(()),
+    }
+}
+
+fn imported(resolve: &Resolve, id: InterfaceId) -> ImportedInterface {
+    let name = resolve.id_of(id).unwrap_or_default();
+    let functions = resolve.interfaces[id].functions.keys().cloned().collect();
+    ImportedInterface { name: split(&name).0.to_owned(), functions }
+}
+
+/// `a:b/c@1.2.3` as name and version.
+fn split(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, ""))
+}
+
+/// # Errors
+/// The version itself, if it is of another series.
+fn check_version(version: &str) -> Result<(), String> {
+    let mut parts = version.split('.').map(|part| part.parse::<u64>().ok());
+    if parts.next().flatten() == Some(SERIES.0) && parts.next().flatten() == Some(SERIES.1) {
+        Ok(())
+    } else {
+        Err(version.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_component_is_told() {
+        for (bytes, what) in [
+            (&b""[..], "is not a WebAssembly file"),
+            (b"#!/bin/sh\necho", "is not a WebAssembly file"),
+            (b"\0asm\x01\0\0\0", "is a core WebAssembly module, not a component"),
+            (b"\0asm\x0d\0\x01\0", "is a component, but not a plugin: it does not export `piimg:plugin/customization`"),
+        ] {
+            assert_eq!(check(bytes).unwrap_err().what, what);
+        }
+        let problem = check(b"\0asm\x0d\0\x01\0\xff").unwrap_err();
+        assert!(problem.what.starts_with("is a broken component"), "{problem:?}");
+    }
+
+    #[test]
+    fn only_this_series_is_accepted() {
+        for (version, good) in [("0.1.0", true), ("0.1.9", true), ("0.2.0", false), ("1.1.0", false), ("", false)] {
+            assert_eq!(check_version(version).is_ok(), good, "{version}");
+        }
+    }
+
+    #[test]
+    fn the_contract_is_complete() {
+        let (resolve, world) = contract();
+        let world = &resolve.worlds[world];
+        assert!(world.imports.len() >= 7 && world.exports.len() == 1, "{world:?}");
+    }
+}

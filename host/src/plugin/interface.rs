@@ -1,0 +1,142 @@
+//! The host functions, one file per interface of the contract. Each asks the gate first; only what it allows
+//! reaches the build. Everything that comes in is the plugin's word and is checked here, whatever the guest's
+//! side checked before.
+
+mod assets;
+mod blobs;
+mod context;
+mod fs;
+mod fs_text;
+mod log;
+mod packages;
+mod process;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+
+use serde::Serialize;
+
+use super::capability::Need;
+use super::grant::GrantSet;
+use super::protocol::{Call, ImageInfo, Level, Reply};
+use super::workbench::{CallError, ErrorCode, Workbench};
+use blobs::Blobs;
+
+/// Result of a host function.
+type Answer<T> = Result<T, CallError>;
+
+/// Calls of one run; a plugin that needs more is asking in a circle.
+const MAX_CALLS: u64 = 1_000_000;
+/// Different needs that are remembered by name.
+const MAX_USES: usize = 10_000;
+
+/// Where lines for the user go: who, how important, what. Lines are printable and of limited length.
+pub type LogSink<'a> = dyn FnMut(&str, Level, &str) + 'a;
+
+/// How often a capability was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Uses {
+    pub allowed: u64,
+    pub denied: u64,
+}
+
+/// What the plugin reported or tried, kept for the report and for the message if it fails.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub(super) calls: u64,
+    /// By the capability each call needed.
+    pub(super) uses: BTreeMap<String, Uses>,
+    /// Message and place of the last panic.
+    pub(super) panic: Option<(String, String)>,
+    /// How the last refused call could have been allowed.
+    pub(super) refusal: Option<(String, String)>,
+}
+
+/// The host's side of one `execute()`.
+pub(super) struct Session<'a> {
+    pub(super) id: &'a str,
+    pub(super) grants: &'a GrantSet,
+    pub(super) image: &'a ImageInfo,
+    pub(super) params: &'a BTreeMap<String, String>,
+    pub(super) assets: &'a BTreeMap<String, File>,
+    pub(super) bench: &'a mut dyn Workbench,
+    pub(super) sink: &'a mut LogSink<'a>,
+    pub(super) logged: log::Budget,
+    pub(super) blobs: Blobs,
+    pub(super) record: Record,
+}
+
+impl Session<'_> {
+    /// Does one call.
+    pub(super) fn serve(&mut self, call: Call) -> Reply {
+        self.record.calls += 1;
+        if self.record.calls > MAX_CALLS {
+            return Reply::Stop(format!("made more than {MAX_CALLS} calls"));
+        }
+        self.dispatch(call).unwrap_or_else(Reply::Failed)
+    }
+
+    fn dispatch(&mut self, call: Call) -> Answer<Reply> {
+        Ok(match call {
+            Call::Log { level, message } => self.log(level, &message),
+            Call::Printed { error, line } => self.printed(error, &line),
+            Call::Panicked { message, location } => self.panicked(&message, &location),
+            Call::Image => Reply::Image(self.image.clone()),
+            Call::Param { name } => Reply::MaybeText(self.param(&name)),
+            Call::Granted { scope } => Reply::Bool(self.granted(&scope)),
+            Call::BlobSize { blob } => Reply::Count(self.blobs.get(blob)?.size()),
+            Call::BlobDigest { blob } => Reply::Text(self.blobs.get(blob)?.digest()?),
+            Call::BlobRead { blob, offset, length } => Reply::Bytes(self.blobs.get(blob)?.read(offset, length)?),
+            Call::BlobDrop { blob } => {
+                self.blobs.remove(blob);
+                Reply::Done
+            }
+            Call::BlobFromBytes { data } => Reply::Blob(self.blobs.add_bytes(data)?),
+            Call::AssetNames => Reply::Texts(self.asset_names()),
+            Call::AssetOpen { name } => Reply::Blob(self.asset_open(&name)?),
+            Call::Stat { path } => Reply::Metadata(self.stat(&path)?),
+            Call::ReadText { path } => Reply::Text(self.read_text(&path)?),
+            Call::Read { path } => Reply::Blob(self.read(&path)?),
+            Call::ListDir { path } => Reply::Entries(self.list_dir(&path)?),
+            Call::Write { path, data, attrs } => done(self.write(&path, &data, attrs.as_ref()))?,
+            Call::Install { blob, dest, attrs } => done(self.install(blob, &dest, attrs.as_ref()))?,
+            Call::MakeDir { path, attrs, parents } => done(self.make_dir(&path, attrs.as_ref(), parents))?,
+            Call::Symlink { path, target } => done(self.symlink(&path, &target))?,
+            Call::Rename { source, dest } => done(self.rename(&source, &dest))?,
+            Call::SetAttrs { path, attrs, recursive } => done(self.set_attrs(&path, &attrs, recursive))?,
+            Call::Remove { path, recursive } => done(self.remove(&path, recursive))?,
+            Call::EnsureLine { path, line, place } => Reply::Bool(self.ensure_line(&path, &line, &place)?),
+            Call::Replace { path, old, new } => Reply::Count(self.replace(&path, &old, &new)?),
+            Call::Run { command, stdin } => Reply::Outcome(self.run(&command, stdin)?),
+            Call::InstallPackages { specs, recommends } => Reply::Packages(self.install_packages(&specs, recommends)?),
+            Call::RemovePackages { names, purge } => done(self.remove_packages(&names, purge))?,
+            Call::QueryPackage { name } => Reply::Package(self.query_package(&name)?),
+        })
+    }
+
+    /// Asks the gate, remembers the answer.
+    fn gate(&mut self, need: &Need) -> Answer<()> {
+        let answer = self.grants.allows(need);
+        let key = need.to_string();
+        if self.record.uses.len() < MAX_USES || self.record.uses.contains_key(&key) {
+            let uses = self.record.uses.entry(key).or_default();
+            *(if answer.is_ok() { &mut uses.allowed } else { &mut uses.denied }) += 1;
+        }
+        answer.map_err(|refusal| {
+            self.record.refusal = Some((refusal.needed.clone(), refusal.hint()));
+            CallError { code: ErrorCode::Denied, message: refusal.to_string(), needed: Some(refusal.needed) }
+        })
+    }
+}
+
+fn done(answer: Answer<()>) -> Answer<Reply> {
+    answer.map(|()| Reply::Done)
+}
+
+/// An error of the build: with its code if it has one, and the whole chain in one line.
+fn from_bench(error: &anyhow::Error) -> CallError {
+    match error.downcast_ref::<CallError>() {
+        Some(known) => known.clone(),
+        None => CallError::new(ErrorCode::Io, crate::ui::printable(&format!("{error:#}"))),
+    }
+}

@@ -1,0 +1,201 @@
+//! What travels between the guest's side, which runs the component, and the host's side, which has the gate and the
+//! build. Plain data, so that the two can live in different processes; nothing of the guest's side is believed.
+
+use serde::{Deserialize, Serialize};
+
+use super::workbench::{CallError, Command, InstalledPackage, Outcome};
+
+/// A call of a host function, or something to be told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Call {
+    Log {
+        level: Level,
+        message: String,
+    },
+    /// A line of the plugin's standard output or standard error.
+    Printed {
+        error: bool,
+        line: String,
+    },
+    Panicked {
+        message: String,
+        location: String,
+    },
+    Image,
+    Param {
+        name: String,
+    },
+    Granted {
+        scope: String,
+    },
+    BlobSize {
+        blob: u32,
+    },
+    BlobDigest {
+        blob: u32,
+    },
+    BlobRead {
+        blob: u32,
+        offset: u64,
+        length: u32,
+    },
+    BlobDrop {
+        blob: u32,
+    },
+    BlobFromBytes {
+        data: Vec<u8>,
+    },
+    AssetNames,
+    AssetOpen {
+        name: String,
+    },
+    Stat {
+        path: String,
+    },
+    ReadText {
+        path: String,
+    },
+    Read {
+        path: String,
+    },
+    ListDir {
+        path: String,
+    },
+    Write {
+        path: String,
+        data: Vec<u8>,
+        attrs: Option<FileAttrs>,
+    },
+    Install {
+        blob: u32,
+        dest: String,
+        attrs: Option<FileAttrs>,
+    },
+    MakeDir {
+        path: String,
+        attrs: Option<FileAttrs>,
+        parents: bool,
+    },
+    Symlink {
+        path: String,
+        target: String,
+    },
+    Rename {
+        source: String,
+        dest: String,
+    },
+    SetAttrs {
+        path: String,
+        attrs: FileAttrs,
+        recursive: bool,
+    },
+    Remove {
+        path: String,
+        recursive: bool,
+    },
+    EnsureLine {
+        path: String,
+        line: String,
+        place: Place,
+    },
+    Replace {
+        path: String,
+        old: String,
+        new: String,
+    },
+    Run {
+        command: Command,
+        stdin: Option<u32>,
+    },
+    InstallPackages {
+        specs: Vec<String>,
+        recommends: bool,
+    },
+    RemovePackages {
+        names: Vec<String>,
+        purge: bool,
+    },
+    QueryPackage {
+        name: String,
+    },
+}
+
+/// What comes back; which one is fixed for each call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Reply {
+    Done,
+    Bool(bool),
+    Count(u64),
+    Text(String),
+    MaybeText(Option<String>),
+    Texts(Vec<String>),
+    Bytes(Vec<u8>),
+    Blob(u32),
+    Image(ImageInfo),
+    Metadata(Option<Metadata>),
+    Entries(Vec<(String, FileKind)>),
+    Outcome(Outcome),
+    Packages(Vec<InstalledPackage>),
+    Package(Option<InstalledPackage>),
+    Failed(CallError),
+    /// The run is over: the plugin used up what it may ask for.
+    Stop(String),
+}
+
+/// How much a line of the log matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Mode and owner by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileAttrs {
+    pub mode: u32,
+    pub user: String,
+    pub group: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum FileKind {
+    File,
+    Directory,
+    Symlink,
+    Other,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Metadata {
+    pub kind: FileKind,
+    pub size: u64,
+    pub attrs: FileAttrs,
+    pub target: Option<String>,
+}
+
+/// Where a line goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Place {
+    Start,
+    End,
+    Before(String),
+    After(String),
+    InsteadOf(String),
+}
+
+/// The image that is being built, as plugins see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// Debian's name, such as `arm64`.
+    pub architecture: String,
+    /// `debian`, `ubuntu` or `raspberry-pi-os`.
+    pub distribution: String,
+    pub release: String,
+    pub hostname: String,
+    pub flavour: String,
+    /// Seconds since 1970.
+    pub epoch: u64,
+}

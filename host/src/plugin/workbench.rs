@@ -1,0 +1,134 @@
+//! What an `execute()` may reach of the build, behind one trait. The gate was asked before any of it is called.
+
+use std::fmt;
+use std::fs::File;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rootfs::files::Rootfs;
+
+/// The build's side of the host functions.
+pub trait Workbench {
+    fn rootfs(&self) -> &Rootfs;
+
+    /// Runs a command in the box to its end. Output whose sink is [`Sink::Log`] is logged by the implementation, line by
+    /// line as it comes.
+    ///
+    /// # Errors
+    /// A [`CallError`] in the chain reaches the plugin with its code; anything else as [`ErrorCode::Io`].
+    fn run(&mut self, command: &Command, stdin: Option<Stdin<'_>>) -> anyhow::Result<Outcome>;
+
+    /// Installs packages, each `name` or `name=version`; returns what was not there before.
+    ///
+    /// # Errors
+    /// As [`Workbench::run`].
+    fn install_packages(&mut self, specs: &[String], recommends: bool) -> anyhow::Result<Vec<InstalledPackage>>;
+
+    /// # Errors
+    /// As [`Workbench::run`].
+    fn remove_packages(&mut self, names: &[String], purge: bool) -> anyhow::Result<()>;
+
+    /// # Errors
+    /// As [`Workbench::run`].
+    fn query_package(&mut self, name: &str) -> anyhow::Result<Option<InstalledPackage>>;
+}
+
+/// Standard input of a command.
+#[derive(Debug)]
+pub enum Stdin<'a> {
+    Bytes(&'a [u8]),
+    /// To be read from its beginning.
+    File(&'a File),
+}
+
+/// Where output goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sink {
+    Log,
+    /// Into the outcome, at most [`CAPTURE_LIMIT`] bytes.
+    Capture,
+    Discard,
+}
+
+/// Most bytes of each stream that an [`Outcome`] holds.
+pub const CAPTURE_LIMIT: usize = 1 << 20;
+
+/// A command inside the image, checked for form: no NUL, an absolute or bare program, harmless variables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    pub program: String,
+    /// Without the program's name.
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    /// Absolute; `/` if none.
+    pub cwd: Option<String>,
+    /// `root` if none.
+    pub user: Option<String>,
+    /// The build's limit if none.
+    pub timeout: Option<Duration>,
+    pub stdout: Sink,
+    pub stderr: Sink,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Exit status, or 128 + the signal's number.
+    pub status: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    /// Captured output is missing.
+    pub truncated: bool,
+    /// Last lines of output that was not captured.
+    pub tail: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledPackage {
+    pub name: String,
+    pub version: String,
+    pub architecture: String,
+}
+
+/// The codes of the contract's `types.error-code`, which is frozen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ErrorCode {
+    Denied,
+    Invalid,
+    NotFound,
+    Exists,
+    NotAFile,
+    NotADirectory,
+    Limit,
+    Timeout,
+    CommandFailed,
+    Network,
+    DigestMismatch,
+    Cancelled,
+    Unsupported,
+    Io,
+}
+
+/// A failed call as the plugin sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallError {
+    pub code: ErrorCode,
+    pub message: String,
+    /// On [`ErrorCode::Denied`]: the narrowest capability that would have allowed it.
+    pub needed: Option<String>,
+}
+
+impl CallError {
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), needed: None }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for CallError {}

@@ -1,0 +1,12 @@
+//! From what the user and the plugins say to what will be built: pure, and all findings at once.
+//!
+//! [`file`] is `piimg.toml`, [`overrides`] the command line, [`conf`] what the plugins return, [`release`] what piimg
+//! knows of distributions; [`plan`] merges and validates them.
+
+pub mod check;
+pub mod conf;
+pub mod file;
+pub mod overrides;
+pub mod password;
+pub mod plan;
+pub mod release;

@@ -1,0 +1,203 @@
+//! Rules for single values, each with a message that names the rule.
+
+/// Highest `rootfs-extra-space-mb`: 1 TiB, half of what a master boot record can address.
+pub const MOST_EXTRA_SPACE_MB: u32 = 1 << 20;
+
+/// Linux' limit for a host name, `__NEW_UTS_LEN`.
+const HOSTNAME_LIMIT: usize = 64;
+/// RFC 1123, section 2.1.
+const LABEL_LIMIT: usize = 63;
+
+/// A host name by RFC 1123.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn hostname(name: &str) -> Result<(), String> {
+    if name.is_empty() || name.len() > HOSTNAME_LIMIT {
+        return Err(format!("must have 1 to {HOSTNAME_LIMIT} characters"));
+    }
+    for label in name.split('.') {
+        if label.is_empty() || label.len() > LABEL_LIMIT {
+            return Err(format!("each part between dots must have 1 to {LABEL_LIMIT} characters"));
+        }
+        if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err("may hold only ASCII letters, digits and `-` (RFC 1123)".into());
+        }
+        if label.starts_with('-') || label.ends_with('-') {
+            return Err("no part may start or end with `-` (RFC 1123)".into());
+        }
+    }
+    Ok(())
+}
+
+/// A word that becomes part of a file name.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn flavour(name: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || !name.as_bytes()[0].is_ascii_alphanumeric() {
+        return Err(
+            "must be 1 to 64 ASCII letters, digits, `.`, `_`, `+` or `-`, and start with a letter or digit".into()
+        );
+    }
+    Ok(())
+}
+
+/// Free space in MiB.
+///
+/// # Errors
+/// The bound it exceeds.
+pub fn extra_space_mb(size: u32) -> Result<(), String> {
+    if size > MOST_EXTRA_SPACE_MB {
+        return Err(format!("must be at most {MOST_EXTRA_SPACE_MB} MiB (1 TiB)"));
+    }
+    Ok(())
+}
+
+/// `name` or `name=version` as Debian Policy 5.6.1 and 5.6.12 write them, with an optional `:architecture`.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn package(spec: &str) -> Result<(), String> {
+    let (name, version) = spec.split_once('=').map_or((spec, None), |(name, version)| (name, Some(version)));
+    let (name, architecture) =
+        name.split_once(':').map_or((name, None), |(name, architecture)| (name, Some(architecture)));
+    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let named =
+        name.len() >= 2 && lower(name.as_bytes()[0]) && name.bytes().all(|byte| lower(byte) || b"+-.".contains(&byte));
+    if !named {
+        return Err("must be a package name: at least 2 lowercase letters, digits, `+`, `-` or `.`, beginning with a letter or digit".into());
+    }
+    if architecture.is_some_and(|text| text.is_empty() || !text.bytes().all(|byte| lower(byte) || byte == b'-')) {
+        return Err("the part after `:` must be an architecture".into());
+    }
+    let versioned = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-:~".contains(&byte))
+    };
+    if version.is_some_and(|version| !versioned(version)) {
+        return Err("the part after `=` must be a version: letters, digits, `.`, `+`, `-`, `:`, `~`".into());
+    }
+    Ok(())
+}
+
+/// A user or group name as Debian's `adduser` takes it.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn user_name(name: &str) -> Result<(), String> {
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    if !first
+        || name.len() > 32
+        || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte))
+    {
+        return Err(
+            "must be 1 to 32 lowercase ASCII letters, digits, `-` or `_`, and start with a letter or `_`".into()
+        );
+    }
+    if name == "root" {
+        return Err("exists already in every image".into());
+    }
+    Ok(())
+}
+
+/// A plugin's id: `name` or `author/name`.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn plugin_id(id: &str) -> Result<(), String> {
+    let part = |part: &str| {
+        part.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    if id.len() > 100 || id.split('/').count() > 2 || !id.split('/').all(part) {
+        return Err("must be `name` or `author/name` of ASCII letters, digits, `.`, `_` and `-`".into());
+    }
+    Ok(())
+}
+
+/// One line of `authorized_keys`.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn authorized_key(key: &str) -> Result<(), String> {
+    if key.contains(['\n', '\r', '\0']) || key.len() > 16 << 10 {
+        return Err("must be one line of at most 16 KiB".into());
+    }
+    if key.split_whitespace().count() < 2 {
+        return Err("must be a key type and a key, as in `ssh-ed25519 AAAA… comment`".into());
+    }
+    Ok(())
+}
+
+/// A mirror as mmdebstrap and apt take it.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn mirror(mirror: &str) -> Result<(), String> {
+    let url = ["http://", "https://", "file:///", "copy:///"].iter().any(|scheme| mirror.starts_with(scheme));
+    if !url || mirror.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("must be a http, https, file or copy URL without spaces".into());
+    }
+    if mirror.split("//").nth(1).and_then(|rest| rest.split('/').next()).is_some_and(|host| host.contains('@')) {
+        return Err("must not hold a password, which would end up in the image: use the host's apt `auth.conf`".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_accepted_or_refused_for_the_right_reason() {
+        type Check = fn(&str) -> Result<(), String>;
+        let long = "a".repeat(64);
+        let cases: &[(Check, &str, Option<&str>)] = &[
+            (hostname, "pi", None),
+            (hostname, "robot-7.example", None),
+            (hostname, "", Some("1 to 64")),
+            (hostname, &long, Some("1 to 63")),
+            (hostname, "a/b", Some("RFC 1123")),
+            (hostname, "-x", Some("start or end")),
+            (hostname, "x-", Some("start or end")),
+            (hostname, "a..b", Some("between dots")),
+            (hostname, "pi\n", Some("RFC 1123")),
+            (hostname, "größe", Some("RFC 1123")),
+            (flavour, "minimal", None),
+            (flavour, "../x", Some("1 to 64")),
+            (flavour, "-x", Some("start with")),
+            (package, "libstdc++6", None),
+            (package, "vim=2:9.0.1378-2+deb12u2", None),
+            (package, "libc6:arm64", None),
+            (package, "-oX=y", Some("package name")),
+            (package, "X", Some("package name")),
+            (package, "vim=", Some("version")),
+            (package, "vim=1;rm", Some("version")),
+            (user_name, "ubuntu", None),
+            (user_name, "root", Some("exists already")),
+            (user_name, "-r", Some("start with")),
+            (user_name, "$(id)", Some("lowercase")),
+            (plugin_id, "author/name", None),
+            (plugin_id, "a/b/c", Some("author/name")),
+            (plugin_id, "", Some("author/name")),
+            (plugin_id, "a\u{1b}", Some("ASCII")),
+            (authorized_key, "ssh-ed25519 AAAA me", None),
+            (authorized_key, "ssh-ed25519 AAAA\nssh-rsa B", Some("one line")),
+            (authorized_key, "nonsense", Some("key type")),
+            (mirror, "file:///srv/debian", None),
+            (mirror, "ftp://host/debian", Some("http, https")),
+            (mirror, "http://user:pw@host/debian", Some("password")),
+            (mirror, "http://h/ x", Some("spaces")),
+        ];
+        for (check, value, expected) in cases {
+            match (check(value), expected) {
+                (Ok(()), None) => {}
+                (Err(message), Some(expected)) if message.contains(expected) => {}
+                (result, expected) => panic!("{value:?}: {result:?}, expected {expected:?}"),
+            }
+        }
+        assert!(extra_space_mb(MOST_EXTRA_SPACE_MB).is_ok());
+        assert!(extra_space_mb(MOST_EXTRA_SPACE_MB + 1).unwrap_err().contains("1 TiB"));
+    }
+}

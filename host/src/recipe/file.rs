@@ -1,0 +1,140 @@
+//! `piimg.toml`: the user's description of an image.
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::{Context, Failure, Result};
+
+/// Most bytes of a recipe.
+const LIMIT: u64 = 1 << 20;
+
+/// The file's content; paths in it are relative to the file.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct RecipeFile {
+    pub release: Option<String>,
+    #[serde(alias = "arch")]
+    pub architecture: Option<String>,
+    pub mirror: Option<String>,
+    pub hostname: Option<String>,
+    pub flavour: Option<String>,
+    pub imagedir: Option<PathBuf>,
+    /// Directory of the store, under the original scripts' name.
+    #[serde(alias = "store")]
+    pub rootfs: Option<PathBuf>,
+    pub rootfs_extra_space_mb: Option<u32>,
+    /// Installed with the base layer.
+    pub packages: Vec<String>,
+    /// Components, in the order in which they run.
+    pub plugins: Vec<PathBuf>,
+    pub models: Vec<String>,
+    /// Seconds since 1970; the environment's `SOURCE_DATE_EPOCH` wins.
+    pub source_date_epoch: Option<u64>,
+    pub user: UserFile,
+    /// Plugin id → parameter → value.
+    pub params: BTreeMap<String, BTreeMap<String, toml::Value>>,
+    /// Name → file.
+    pub assets: BTreeMap<String, PathBuf>,
+}
+
+/// The first user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct UserFile {
+    pub name: Option<String>,
+    pub password: Option<String>,
+    /// As in `/etc/shadow`; `*` for none, to log in with a key only.
+    pub password_hash: Option<String>,
+    /// Whether the first login must change the password; the default is yes, unless a hash or password is given.
+    pub expire_password: Option<bool>,
+    /// Further groups, beside the release's own for the first user.
+    pub groups: Vec<String>,
+    pub authorized_keys: Vec<String>,
+}
+
+impl RecipeFile {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// [`Failure::usage`] if it cannot be read or says something unknown, with the line.
+    pub fn read(path: &Path) -> Result<Self> {
+        let cannot_read = || Failure::usage(format!("cannot read `{}`", path.display()));
+        let mut text = String::new();
+        let source = std::fs::File::open(path).with_context(cannot_read)?;
+        source.take(LIMIT + 1).read_to_string(&mut text).with_context(cannot_read)?;
+        if u64::try_from(text.len()).is_ok_and(|length| length > LIMIT) {
+            return Err(Failure::usage(format!("`{}` is bigger than 1 MiB: it is not a recipe", path.display())).into());
+        }
+        let mut file =
+            Self::parse(&text).with_context(|| Failure::usage(format!("cannot use `{}`", path.display())))?;
+        file.resolve(path.parent().unwrap_or(Path::new("")));
+        Ok(file)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        Ok(toml::from_str(text)?)
+    }
+
+    fn resolve(&mut self, directory: &Path) {
+        let paths =
+            self.plugins.iter_mut().chain(self.assets.values_mut()).chain(&mut self.imagedir).chain(&mut self.rootfs);
+        for path in paths {
+            *path = directory.join(&*path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_is_read_with_paths_relative_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("piimg.toml");
+        std::fs::write(
+            &path,
+            "release = \"trixie\"\nrootfs-extra-space-mb = 5\nplugins = [\"a.wasm\", \"/b.wasm\"]\n\
+             [user]\nname = \"ann\"\n[params.\"me/a\"]\ncolour = \"red\"\ncount = 3\n[assets]\nlogo = \"logo.png\"\n",
+        )
+        .unwrap();
+        let file = RecipeFile::read(&path).unwrap();
+        assert_eq!(file.plugins, [dir.path().join("a.wasm"), "/b.wasm".into()]);
+        assert_eq!(file.assets["logo"], dir.path().join("logo.png"));
+        assert_eq!(file.params["me/a"]["count"].as_integer(), Some(3));
+    }
+
+    #[test]
+    fn the_original_and_the_short_names_are_known() {
+        let file = RecipeFile::parse("arch = \"arm64\"\nstore = \"/s\"\nsource-date-epoch = 9\n").unwrap();
+        assert_eq!((file.architecture.as_deref(), file.rootfs), (Some("arm64"), Some("/s".into())));
+        assert_eq!(file.source_date_epoch, Some(9));
+    }
+
+    #[test]
+    fn a_huge_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("piimg.toml");
+        std::fs::File::create(&path).unwrap().set_len(100 << 20).unwrap();
+        let error = RecipeFile::read(&path).unwrap_err();
+        assert!(error.to_string().contains("bigger than 1 MiB"), "{error}");
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        for (text, expected) in [
+            ("release = \"x\"\nhostnam = \"y\"\n", "unknown field `hostnam`"),
+            ("rootfs-extra-space-mb = -1\n", "invalid value"),
+            ("[user]\nname = 3\n", "invalid type"),
+            ("release = \n", "line 1"),
+            ("hostname = \"a\"\nhostname = \"b\"\n", "duplicate key"),
+            (&format!("models = {}", "[".repeat(10_000)), "recursion"),
+        ] {
+            let error = format!("{:#}", RecipeFile::parse(text).unwrap_err());
+            assert!(error.contains(expected) && error.contains("line"), "{text:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! What the command line says, without its parser.
+
+use std::path::PathBuf;
+
+/// Values of flags; each one given wins over `piimg.toml` and over the plugins.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub release: Option<String>,
+    pub architecture: Option<String>,
+    pub mirror: Option<String>,
+    pub hostname: Option<String>,
+    pub flavour: Option<String>,
+    pub imagedir: Option<PathBuf>,
+    /// The store; the original's `rootfs`.
+    pub store: Option<PathBuf>,
+    pub extra_space_mb: Option<u32>,
+    /// Added to those of `piimg.toml`.
+    pub packages: Vec<String>,
+    /// `id:name=value`.
+    pub params: Vec<String>,
+    /// `name=path`.
+    pub assets: Vec<String>,
+    /// A plugin's own `rootfs` and `imagedir` may be used.
+    pub allow_plugin_paths: bool,
+}

@@ -1,0 +1,458 @@
+//! Merges and validates: flags over `piimg.toml` over the plugins (in their order) over defaults. Pure; nothing is
+//! written, and everything that can be refused is reported at once.
+
+mod params;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::check;
+use super::conf::PluginConf;
+use super::file::RecipeFile;
+use super::overrides::Overrides;
+use super::release::{Release, Releases};
+use crate::error::{Failure, Result};
+use crate::ui::{printable, shell_quoted};
+
+const DEFAULT_RELEASE: &str = "trixie";
+const DEFAULT_HOSTNAME: &str = "raspberrypi";
+const DEFAULT_FLAVOUR: &str = "custom";
+/// What a first boot needs for host keys, logs and a package or two.
+const DEFAULT_EXTRA_SPACE_MB: u32 = 500;
+
+/// A build with nothing left to chance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub release: Release,
+    pub architecture: String,
+    pub mirror: Option<String>,
+    pub hostname: String,
+    pub flavour: String,
+    /// Free space in the root file system beyond its content.
+    pub extra_space_mb: u32,
+    pub store: PathBuf,
+    pub imagedir: PathBuf,
+    /// Added to the release's.
+    pub packages: Vec<String>,
+    /// Pi models the image must boot.
+    pub models: Vec<String>,
+    pub user: User,
+    /// In the order in which they run.
+    pub plugins: Vec<PlannedPlugin>,
+    pub assets: BTreeMap<String, PathBuf>,
+    /// `SOURCE_DATE_EPOCH`, if set: seconds since 1970.
+    pub epoch: Option<u64>,
+}
+
+/// The first user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    pub name: String,
+    /// As in `/etc/shadow`.
+    pub password_hash: String,
+    pub expire_password: bool,
+    pub groups: Vec<String>,
+    pub authorized_keys: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPlugin {
+    pub id: String,
+    pub path: PathBuf,
+    pub digest: String,
+    /// Installed before it runs.
+    pub packages: Vec<String>,
+    /// Values as the user would write them.
+    pub params: BTreeMap<String, String>,
+}
+
+/// A plugin as it was inspected.
+#[derive(Clone, Debug)]
+pub struct PluginSource {
+    pub path: PathBuf,
+    pub digest: String,
+    pub conf: PluginConf,
+}
+
+/// What the environment contributes.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    pub default_store: PathBuf,
+    pub current_directory: PathBuf,
+    pub epoch: Option<u64>,
+}
+
+/// Where the store is if nobody says: the system's cache for root, the user's own otherwise. None if an ordinary
+/// user has neither variable; a relative `XDG_CACHE_HOME` does not count, as its specification says.
+pub fn default_store(root: bool, xdg_cache_home: Option<&Path>, home: Option<&Path>) -> Option<PathBuf> {
+    if root {
+        return Some("/var/cache/piimg".into());
+    }
+    let cache = xdg_cache_home.filter(|path| path.is_absolute()).map(Path::to_owned);
+    let cache = cache.or_else(|| home.filter(|path| path.is_absolute()).map(|home| home.join(".cache")))?;
+    Some(cache.join("piimg"))
+}
+
+/// Collects what is wrong.
+#[derive(Debug, Default)]
+struct Findings(Vec<String>);
+
+impl Findings {
+    fn add(&mut self, finding: impl Into<String>) {
+        self.0.push(finding.into());
+    }
+
+    /// Adds a finding if `result` is an error.
+    fn check(&mut self, what: &str, value: &str, result: Result<(), String>) {
+        if let Err(rule) = result {
+            self.add(format!("{what} `{}` {rule}", printable(value)));
+        }
+    }
+}
+
+/// One value with where it came from.
+struct Sourced<T> {
+    value: T,
+    source: String,
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// One [`Failure::usage`] with every finding on a line of its own.
+pub fn plan(
+    file: &RecipeFile,
+    flags: &Overrides,
+    plugins: &[PluginSource],
+    releases: &Releases,
+    environment: &Environment,
+) -> Result<Plan> {
+    let mut findings = Findings::default();
+    let release = choose_release(file, flags, plugins, releases, &mut findings);
+    let hostname =
+        choose(&mut findings, "hostname", flags.hostname.as_ref(), file.hostname.as_ref(), plugins, |conf| {
+            conf.image.hostname.as_ref()
+        });
+    let hostname = hostname.map_or_else(
+        || DEFAULT_HOSTNAME.to_owned(),
+        |sourced| checked(&mut findings, "the hostname", sourced, check::hostname),
+    );
+    let flavour = choose(&mut findings, "flavour", flags.flavour.as_ref(), file.flavour.as_ref(), plugins, |conf| {
+        conf.image.flavour.as_ref()
+    });
+    let flavour = flavour.map_or_else(
+        || DEFAULT_FLAVOUR.to_owned(),
+        |sourced| checked(&mut findings, "the flavour", sourced, check::flavour),
+    );
+    let extra_space_mb = extra_space(file, flags, plugins, &mut findings);
+    let mirror = flags.mirror.clone().or_else(|| file.mirror.clone());
+    if let Some(mirror) = &mirror {
+        findings.check("the mirror", mirror, check::mirror(mirror));
+    }
+    let store = directory(
+        &mut findings,
+        "rootfs",
+        "--store",
+        flags.store.as_ref().or(file.rootfs.as_ref()),
+        flags,
+        plugins,
+        |conf| conf.image.rootfs.as_ref(),
+    )
+    .unwrap_or_else(|| environment.default_store.clone());
+    let imagedir = directory(
+        &mut findings,
+        "imagedir",
+        "--imagedir",
+        flags.imagedir.as_ref().or(file.imagedir.as_ref()),
+        flags,
+        plugins,
+        |conf| conf.image.imagedir.as_ref(),
+    )
+    .unwrap_or_else(|| environment.current_directory.clone());
+    let packages: Vec<String> = file.packages.iter().chain(&flags.packages).cloned().collect();
+    for package in &packages {
+        findings.check("the package", package, check::package(package));
+    }
+    let planned = order(plugins, &mut findings)
+        .into_iter()
+        .map(|plugin| plan_plugin(plugin, file, flags, &mut findings))
+        .collect();
+    params::check_unknown(file, flags, plugins, &mut findings);
+    let assets = assets(file, flags, &mut findings);
+    let architecture = flags.architecture.as_ref().or(file.architecture.as_ref());
+    let resolved = release.as_ref().map(|release| {
+        let architecture = architecture.cloned().unwrap_or_else(|| release.architectures[0].clone());
+        if !release.architectures.contains(&architecture) {
+            findings.add(format!(
+                "{} has no architecture `{}` here; it has: {}",
+                release.title,
+                printable(&architecture),
+                release.architectures.join(", ")
+            ));
+        }
+        for plugin in plugins {
+            check_made_for(&plugin.conf, &release.name, &architecture, &mut findings);
+        }
+        (architecture, models(file, release, &mut findings), user(file, release, &mut findings))
+    });
+    let (Some(release), Some((architecture, models, user)), true) = (release, resolved, findings.0.is_empty()) else {
+        return Err(refuse(&findings).into());
+    };
+    Ok(Plan {
+        release,
+        architecture,
+        mirror,
+        hostname,
+        flavour,
+        extra_space_mb,
+        store,
+        imagedir,
+        packages,
+        models,
+        user,
+        plugins: planned,
+        assets,
+        epoch: environment.epoch.or(file.source_date_epoch),
+    })
+}
+
+fn refuse(findings: &Findings) -> Failure {
+    match findings.0.as_slice() {
+        [one] => Failure::usage(one.clone()),
+        many => {
+            Failure::usage(format!("{} things are wrong with this build:\n  - {}", many.len(), many.join("\n  - ")))
+        }
+    }
+}
+
+fn checked(
+    findings: &mut Findings,
+    what: &str,
+    sourced: Sourced<String>,
+    rule: fn(&str) -> Result<(), String>,
+) -> String {
+    if let Err(broken) = rule(&sourced.value) {
+        findings.add(format!("{what} `{}` (from {}) {broken}", printable(&sourced.value), sourced.source));
+    }
+    sourced.value
+}
+
+/// Flag, then file, then the plugins, which must agree.
+fn choose<T: Clone + PartialEq + std::fmt::Display>(
+    findings: &mut Findings,
+    what: &str,
+    flag: Option<&T>,
+    file: Option<&T>,
+    plugins: &[PluginSource],
+    of: impl Fn(&PluginConf) -> Option<&T>,
+) -> Option<Sourced<T>> {
+    if let Some(value) = flag {
+        return Some(Sourced { value: value.clone(), source: "the command line".into() });
+    }
+    if let Some(value) = file {
+        return Some(Sourced { value: value.clone(), source: "the recipe".into() });
+    }
+    let mut chosen: Option<Sourced<T>> = None;
+    for plugin in plugins {
+        let Some(value) = of(&plugin.conf) else { continue };
+        let source = format!("`{}`", printable(&plugin.conf.id));
+        match &chosen {
+            Some(first) if first.value != *value => {
+                let (a, b) = (printable(&first.value.to_string()), printable(&value.to_string()));
+                findings.add(format!(
+                    "{} wants the {what} `{a}`, {source} wants `{b}`: choose one with --{what}",
+                    first.source
+                ));
+            }
+            Some(_) => {}
+            None => chosen = Some(Sourced { value: value.clone(), source }),
+        }
+    }
+    chosen
+}
+
+fn choose_release(
+    file: &RecipeFile,
+    flags: &Overrides,
+    plugins: &[PluginSource],
+    releases: &Releases,
+    findings: &mut Findings,
+) -> Option<Release> {
+    let chosen = choose(findings, "release", flags.release.as_ref(), file.release.as_ref(), plugins, |conf| {
+        conf.image.release.as_ref()
+    });
+    let (name, source) = chosen.map_or((DEFAULT_RELEASE.to_owned(), String::new()), |sourced| {
+        (sourced.value, format!(" (from {})", sourced.source))
+    });
+    let release = releases.get(&name);
+    if release.is_none() {
+        let known: Vec<&str> = releases.names().collect();
+        findings.add(format!("there is no release `{}`{source}; piimg knows: {}", printable(&name), known.join(", ")));
+    }
+    release.cloned()
+}
+
+/// The largest wish of the plugins: each means free space for the whole image.
+fn extra_space(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource], findings: &mut Findings) -> u32 {
+    let wished = plugins.iter().filter_map(|plugin| plugin.conf.image.rootfs_extra_space_mb).max();
+    let size = flags.extra_space_mb.or(file.rootfs_extra_space_mb).or(wished).unwrap_or(DEFAULT_EXTRA_SPACE_MB);
+    findings.check("rootfs-extra-space-mb", &size.to_string(), check::extra_space_mb(size));
+    size
+}
+
+/// A host directory: the user's word, or a plugin's wish if the user consented.
+fn directory(
+    findings: &mut Findings,
+    parameter: &str,
+    flag: &str,
+    chosen: Option<&PathBuf>,
+    flags: &Overrides,
+    plugins: &[PluginSource],
+    of: impl Fn(&PluginConf) -> Option<&String>,
+) -> Option<PathBuf> {
+    let mut wished: Option<(PathBuf, String)> = None;
+    for plugin in plugins {
+        let Some(path) = of(&plugin.conf) else { continue };
+        let (id, shown, quoted) = (printable(&plugin.conf.id), printable(path), shell_quoted(path));
+        if !path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| part == "..") {
+            findings.add(format!("`{id}` wants `{shown}` as {parameter}: it must be an absolute path without `..`"));
+        } else if chosen.is_none() && !flags.allow_plugin_paths {
+            findings.add(format!(
+                "`{id}` wants to use the host directory `{shown}` as {parameter}: agree with {flag} {quoted} (or --allow-plugin-paths), or choose another with {flag}"
+            ));
+        } else if let Some((first, of)) = &wished {
+            if chosen.is_none() && first != Path::new(path) {
+                let first = printable(&first.display().to_string());
+                findings.add(format!(
+                    "`{of}` wants the {parameter} `{first}`, `{id}` wants `{shown}`: choose one with {flag}"
+                ));
+            }
+        } else {
+            wished = Some((PathBuf::from(path), id));
+        }
+    }
+    chosen.cloned().or(wished.map(|(path, _)| path))
+}
+
+fn models(file: &RecipeFile, release: &Release, findings: &mut Findings) -> Vec<String> {
+    for model in file.models.iter().filter(|model| !release.models.contains(model)) {
+        findings.add(format!(
+            "{} does not boot on `{}`; it boots on: {}",
+            release.title,
+            printable(model),
+            release.models.join(", ")
+        ));
+    }
+    if file.models.is_empty() { release.models.clone() } else { file.models.clone() }
+}
+
+fn user(file: &RecipeFile, release: &Release, findings: &mut Findings) -> User {
+    let wanted = &file.user;
+    let name = wanted.name.clone().unwrap_or_else(|| release.user.name.clone());
+    findings.check("the user name", &name, check::user_name(&name));
+    for group in &wanted.groups {
+        findings.check("the group", group, check::user_name(group));
+    }
+    for key in &wanted.authorized_keys {
+        findings.check("the authorized key", key, check::authorized_key(key));
+    }
+    if wanted.password.is_some() && wanted.password_hash.is_some() {
+        findings.add("the user has both `password` and `password-hash`: give one");
+    }
+    if wanted.password_hash.as_ref().is_some_and(|hash| hash.is_empty() || hash.contains([':', '\n', '\0'])) {
+        findings.add("`password-hash` must be a hash as in /etc/shadow, without `:`");
+    }
+    let password = wanted.password.as_ref().unwrap_or(&release.user.password);
+    if password.is_empty() || password.contains(['\n', '\0']) || password.len() > 512 {
+        findings.add("the user's password must be one line of 1 to 512 bytes");
+    }
+    // The salt follows from user and password, so that equal recipes give equal images.
+    let password_hash = wanted.password_hash.clone().unwrap_or_else(|| super::password::hash(password, &name));
+    let chosen = wanted.password.is_some() || wanted.password_hash.is_some();
+    User {
+        name,
+        password_hash,
+        expire_password: wanted.expire_password.unwrap_or(!chosen),
+        groups: release
+            .user
+            .groups
+            .iter()
+            .chain(wanted.groups.iter().filter(|group| !release.user.groups.contains(group)))
+            .cloned()
+            .collect(),
+        authorized_keys: wanted.authorized_keys.clone(),
+    }
+}
+
+fn assets(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> BTreeMap<String, PathBuf> {
+    let mut assets = file.assets.clone();
+    for asset in &flags.assets {
+        match asset.split_once('=') {
+            Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+                assets.insert(name.to_owned(), path.into());
+            }
+            _ => findings.add(format!("--asset `{}` must be NAME=PATH", printable(asset))),
+        }
+    }
+    assets
+}
+
+/// Plugins in their given order, except that each comes behind those it names in `after`.
+fn order<'a>(plugins: &'a [PluginSource], findings: &mut Findings) -> Vec<&'a PluginSource> {
+    for (index, plugin) in plugins.iter().enumerate() {
+        let id = &plugin.conf.id;
+        findings.check("the plugin id", id, check::plugin_id(id));
+        if plugins[..index].iter().any(|other| other.conf.id == *id) {
+            findings.add(format!("the plugin `{}` is there twice", printable(id)));
+        }
+        for other in plugins.iter().filter(|other| plugin.conf.conflicts.contains(&other.conf.id)) {
+            findings.add(format!("`{}` cannot be in one image with `{}`", printable(id), printable(&other.conf.id)));
+        }
+    }
+    let mut rest: Vec<&PluginSource> = plugins.iter().collect();
+    let mut ordered = Vec::new();
+    while !rest.is_empty() {
+        let ready =
+            |plugin: &PluginSource| !plugin.conf.after.iter().any(|id| rest.iter().any(|other| other.conf.id == *id));
+        let Some(index) = rest.iter().position(|plugin| ready(plugin)) else {
+            let ids: Vec<String> = rest.iter().map(|plugin| format!("`{}`", printable(&plugin.conf.id))).collect();
+            findings.add(format!("{} each want to run after another of them", ids.join(" and ")));
+            break;
+        };
+        ordered.push(rest.remove(index));
+    }
+    ordered
+}
+
+/// Whether a plugin's author meant it for this image.
+fn check_made_for(conf: &PluginConf, release: &str, architecture: &str, findings: &mut Findings) {
+    for (made_for, actual) in [(&conf.releases, release), (&conf.architectures, architecture)] {
+        if !made_for.is_empty() && !made_for.iter().any(|name| name == actual) {
+            let id = printable(&conf.id);
+            findings.add(format!(
+                "`{id}` is not made for `{}`, but for: {}",
+                printable(actual),
+                printable(&made_for.join(", "))
+            ));
+        }
+    }
+}
+
+fn plan_plugin(plugin: &PluginSource, file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> PlannedPlugin {
+    let conf = &plugin.conf;
+    let id = printable(&conf.id);
+    for package in &conf.image.apt_get_packages {
+        findings.check(&format!("`{id}` asks for a package that cannot exist:"), package, check::package(package));
+    }
+    PlannedPlugin {
+        id: conf.id.clone(),
+        path: plugin.path.clone(),
+        digest: plugin.digest.clone(),
+        packages: conf.image.apt_get_packages.clone(),
+        params: params::values(plugin, file, flags, findings),
+    }
+}

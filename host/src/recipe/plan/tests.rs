@@ -1,0 +1,190 @@
+use super::*;
+use crate::error::{Kind, report};
+use crate::recipe::conf::ImageParams;
+
+fn plugin(id: &str, image: ImageParams) -> PluginSource {
+    let conf = PluginConf { id: id.into(), image, ..PluginConf::default() };
+    PluginSource { path: format!("{id}.wasm").into(), digest: "sha256:00".into(), conf }
+}
+
+fn environment() -> Environment {
+    Environment { default_store: "/store".into(), current_directory: "/here".into(), epoch: Some(7) }
+}
+
+fn make(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource]) -> Result<Plan> {
+    plan(file, flags, plugins, &Releases::builtin().unwrap(), &environment())
+}
+
+fn refusal(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource]) -> String {
+    let report = report(&make(file, flags, plugins).unwrap_err());
+    assert_eq!(report.kind, Kind::Usage);
+    report.messages[0].clone()
+}
+
+#[test]
+fn defaults_make_an_image() {
+    let plan = make(&RecipeFile::default(), &Overrides::default(), &[]).unwrap();
+    assert_eq!((plan.release.name.as_str(), plan.architecture.as_str()), ("trixie", "arm64"));
+    assert_eq!((plan.hostname.as_str(), plan.flavour.as_str(), plan.extra_space_mb), ("raspberrypi", "custom", 500));
+    assert_eq!((plan.store, plan.imagedir), ("/store".into(), "/here".into()));
+    assert!(plan.user.expire_password, "a well-known password must be changed");
+}
+
+#[test]
+fn each_of_the_seven_parameters_comes_from_the_plugin() {
+    let image = ImageParams {
+        hostname: Some("robot".into()),
+        rootfs_extra_space_mb: Some(42),
+        rootfs: Some("/plugin/rootfs".into()),
+        flavour: Some("bread".into()),
+        release: Some("bookworm".into()),
+        imagedir: Some("/plugin/images".into()),
+        apt_get_packages: vec!["htop".into()],
+    };
+    let flags = Overrides { allow_plugin_paths: true, ..Overrides::default() };
+    let plan = make(&RecipeFile::default(), &flags, &[plugin("a/b", image)]).unwrap();
+    assert_eq!((plan.hostname.as_str(), plan.extra_space_mb, plan.flavour.as_str()), ("robot", 42, "bread"));
+    assert_eq!(plan.release.name, "bookworm");
+    assert_eq!((plan.store, plan.imagedir), ("/plugin/rootfs".into(), "/plugin/images".into()));
+    assert_eq!(plan.plugins[0].packages, ["htop"]);
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_plugins() {
+    let plugins = [plugin("a/b", ImageParams { hostname: Some("three".into()), ..ImageParams::default() })];
+    let mut file = RecipeFile { hostname: Some("two".into()), ..RecipeFile::default() };
+    let mut flags = Overrides { hostname: Some("one".into()), ..Overrides::default() };
+    assert_eq!(make(&file, &flags, &plugins).unwrap().hostname, "one");
+    flags.hostname = None;
+    assert_eq!(make(&file, &flags, &plugins).unwrap().hostname, "two");
+    file.hostname = None;
+    assert_eq!(make(&file, &flags, &plugins).unwrap().hostname, "three");
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let image = ImageParams {
+        hostname: Some("a/b".into()),
+        release: Some("potato".into()),
+        rootfs_extra_space_mb: Some(u32::MAX),
+        imagedir: Some("/somewhere".into()),
+        rootfs: Some("../x".into()),
+        apt_get_packages: vec!["Bad;".into()],
+        ..ImageParams::default()
+    };
+    let message = refusal(&RecipeFile::default(), &Overrides::default(), &[plugin("a/b", image)]);
+    for expected in [
+        "6 things are wrong",
+        "no release `potato` (from `a/b`); piimg knows: bookworm, trixie",
+        "the hostname `a/b` (from `a/b`)",
+        "at most 1048576 MiB",
+        "wants to use the host directory `/somewhere` as imagedir: agree with --imagedir '/somewhere'",
+        "wants `../x` as rootfs: it must be an absolute path",
+        "a package that cannot exist: `Bad;`",
+    ] {
+        assert!(message.contains(expected), "{expected:?} is missing from:\n{message}");
+    }
+}
+
+#[test]
+fn plugins_that_disagree_are_both_named_unless_the_user_decides() {
+    let named = |id: &str, hostname: &str| {
+        plugin(id, ImageParams { hostname: Some(hostname.into()), ..ImageParams::default() })
+    };
+    let plugins = [named("a/a", "x"), named("b/b", "y")];
+    let message = refusal(&RecipeFile::default(), &Overrides::default(), &plugins);
+    assert_eq!(message, "`a/a` wants the hostname `x`, `b/b` wants `y`: choose one with --hostname");
+    let flags = Overrides { hostname: Some("z".into()), ..Overrides::default() };
+    assert_eq!(make(&RecipeFile::default(), &flags, &plugins).unwrap().hostname, "z");
+}
+
+#[test]
+fn plugins_are_ordered_and_cycles_named() {
+    let mut first = plugin("a/a", ImageParams::default());
+    let mut second = plugin("b/b", ImageParams::default());
+    first.conf.after = vec!["b/b".into(), "not/there".into()];
+    let plan = make(&RecipeFile::default(), &Overrides::default(), &[first.clone(), second.clone()]).unwrap();
+    assert_eq!(plan.plugins.iter().map(|plugin| plugin.id.as_str()).collect::<Vec<_>>(), ["b/b", "a/a"]);
+    second.conf.after = vec!["a/a".into()];
+    let message = refusal(&RecipeFile::default(), &Overrides::default(), &[first.clone(), second.clone()]);
+    assert_eq!(message, "`a/a` and `b/b` each want to run after another of them");
+    second.conf.after.clear();
+    second.conf.conflicts = vec!["a/a".into()];
+    let message = refusal(&RecipeFile::default(), &Overrides::default(), &[first, second]);
+    assert_eq!(message, "`b/b` cannot be in one image with `a/a`");
+}
+
+#[test]
+fn a_pi_5_is_not_promised_by_debians_kernel() {
+    let file = RecipeFile { models: vec!["pi5".into()], ..RecipeFile::default() };
+    let message = refusal(&file, &Overrides::default(), &[]);
+    assert_eq!(message, "Debian 13 does not boot on `pi5`; it boots on: pi3, zero2w, pi4");
+}
+
+#[test]
+fn a_password_of_the_users_own_is_not_expired() {
+    let mut file = RecipeFile::default();
+    file.user.name = Some("ann".into());
+    file.user.password = Some("secret".into());
+    let user = make(&file, &Overrides::default(), &[]).unwrap().user;
+    assert!(!user.expire_password && user.password_hash.starts_with("$6$"), "{user:?}");
+}
+
+#[test]
+fn a_plugin_for_another_architecture_or_release_is_refused() {
+    let mut other = plugin("a/b", ImageParams::default());
+    other.conf.releases = vec!["bookworm".into()];
+    other.conf.architectures = vec!["armhf".into()];
+    let message = refusal(&RecipeFile::default(), &Overrides::default(), &[other]);
+    for expected in
+        ["`a/b` is not made for `trixie`, but for: bookworm", "`a/b` is not made for `arm64`, but for: armhf"]
+    {
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn plugins_that_want_different_directories_are_both_named() {
+    let wants =
+        |id: &str, path: &str| plugin(id, ImageParams { imagedir: Some(path.into()), ..ImageParams::default() });
+    let plugins = [wants("a/a", "/x"), wants("b/b", "/y")];
+    let mut flags = Overrides { allow_plugin_paths: true, ..Overrides::default() };
+    let message = refusal(&RecipeFile::default(), &flags, &plugins);
+    assert_eq!(message, "`a/a` wants the imagedir `/x`, `b/b` wants `/y`: choose one with --imagedir");
+    flags.imagedir = Some("/z".into());
+    assert_eq!(make(&RecipeFile::default(), &flags, &plugins).unwrap().imagedir, PathBuf::from("/z"));
+}
+
+#[test]
+fn the_environments_time_wins_over_the_recipes() {
+    let file = RecipeFile { source_date_epoch: Some(3), ..RecipeFile::default() };
+    assert_eq!(make(&file, &Overrides::default(), &[]).unwrap().epoch, Some(7));
+    let environment = Environment { epoch: None, ..environment() };
+    let made = plan(&file, &Overrides::default(), &[], &Releases::builtin().unwrap(), &environment).unwrap();
+    assert_eq!(made.epoch, Some(3));
+}
+
+#[test]
+fn groups_are_added_to_the_releases_own() {
+    let mut file = RecipeFile::default();
+    file.user.groups = vec!["sudo".into(), "gpio".into()];
+    let user = make(&file, &Overrides::default(), &[]).unwrap().user;
+    assert_eq!(user.groups.iter().filter(|group| *group == "sudo").count(), 1);
+    assert_eq!(user.groups.last().map(String::as_str), Some("gpio"));
+    file.user.groups = vec!["a b".into()];
+    assert!(refusal(&file, &Overrides::default(), &[]).contains("the group `a b`"));
+}
+
+#[test]
+fn the_store_is_in_the_cache_of_whoever_builds() {
+    for (root, xdg, home, expected) in [
+        (true, Some("/x"), Some("/root"), Some("/var/cache/piimg")),
+        (false, Some("/x"), Some("/home/ann"), Some("/x/piimg")),
+        (false, Some("relative"), Some("/home/ann"), Some("/home/ann/.cache/piimg")),
+        (false, Some(""), Some(""), None),
+        (false, None, None, None),
+    ] {
+        let store = default_store(root, xdg.map(Path::new), home.map(Path::new));
+        assert_eq!(store.as_deref(), expected.map(Path::new), "{root} {xdg:?} {home:?}");
+    }
+}

@@ -1,0 +1,9 @@
+//! The tree that becomes `/` of the Pi: bootstrap, packages, layers, and the one safe way to its files.
+//!
+//! Knows nothing of plugins or of partitions.
+
+pub mod accounts;
+pub mod bootstrap;
+pub mod files;
+pub mod layers;
+pub mod packages;

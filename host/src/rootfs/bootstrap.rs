@@ -1,0 +1,161 @@
+//! The first rootfs: mmdebstrap installs a release's packages into an empty directory.
+//!
+//! The packages are trusted by the archive's signature; their maintainer scripts run in mmdebstrap's chroot inside
+//! the build's private namespace, with apt outside of it as always in mmdebstrap.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::error::{Context, Failure, Result};
+use crate::sandbox::tool::{self, Tool};
+use crate::ui::Step;
+
+/// What to bootstrap.
+#[derive(Debug)]
+pub struct Bootstrap<'a> {
+    /// Name of the release in the archive.
+    pub suite: &'a str,
+    pub architecture: &'a str,
+    pub components: &'a [String],
+    pub packages: &'a [String],
+    /// Archive to use; none lets mmdebstrap choose, with updates and security.
+    pub mirror: Option<&'a str>,
+    /// Key ring the archive is signed with, where mmdebstrap's own choice does not do.
+    pub keyring: Option<&'a Path>,
+    /// Times in files follow this, where a tool asks for it. Seconds since 1970.
+    pub epoch: Option<u64>,
+    /// Programs of the architecture do not run by themselves; piimg has seen to that.
+    pub emulated: bool,
+}
+
+/// Lines of mmdebstrap's output an error quotes.
+const QUOTED_LINES: usize = 25;
+
+/// Arguments of mmdebstrap.
+fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
+    let mut arguments: Vec<String> = [
+        // Inside a user namespace this mode makes no other one; it differs from `root` in not calling mknod.
+        "--mode=unshare",
+        "--variant=apt",
+        "--format=directory",
+        // The target holds the files written in advance, and the shared package cache is mounted into it: apt must
+        // find packages there, and keep them; the package lists serve the later layers.
+        "--skip=check/empty,download/empty,essential/unlink,cleanup/apt/lists,cleanup/apt/cache",
+        "--aptopt=Acquire::Languages \"none\"",
+        "--aptopt=APT::Install-Recommends \"false\"",
+        // A file written in advance wins over the one in the package.
+        "--dpkgopt=force-confold",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    if bootstrap.emulated {
+        // It looks for qemu outside of the target, where piimg's registration has no effect.
+        arguments.push("--skip=check/qemu".into());
+    }
+    arguments.push(format!("--architectures={}", bootstrap.architecture));
+    arguments.push(format!("--components={}", bootstrap.components.join(",")));
+    if !bootstrap.packages.is_empty() {
+        arguments.push(format!("--include={}", bootstrap.packages.join(",")));
+    }
+    if let Some(keyring) = bootstrap.keyring {
+        arguments.push(format!("--keyring={}", keyring.display()));
+    }
+    arguments.push(bootstrap.suite.to_owned());
+    arguments.push(target.display().to_string());
+    arguments.extend(bootstrap.mirror.map(str::to_owned));
+    arguments
+}
+
+/// Installs the release into `target`, with the package cache `archives`.
+///
+/// # Privileges
+/// Uid 0 of the private namespace.
+///
+/// # Errors
+/// [`Failure::host`] without mmdebstrap, [`Failure::build`] if it fails, with the end of its output.
+pub fn run(bootstrap: &Bootstrap<'_>, target: &Path, archives: &Path, step: &Step) -> Result<()> {
+    let cache = target.join("var/cache/apt/archives");
+    fs::create_dir_all(&cache).context("cannot prepare the package cache")?;
+    mount(Some(archives), &cache, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .context("cannot bind the package cache")?;
+    let result = mmdebstrap(bootstrap, target, step);
+    umount2(&cache, MntFlags::MNT_DETACH).context("cannot unbind the package cache")?;
+    result?;
+    // mmdebstrap's own options stay behind as configuration; these were for the build only.
+    for file in ["etc/dpkg/dpkg.cfg.d/99mmdebstrap", "etc/apt/apt.conf.d/99mmdebstrap"] {
+        fs::remove_file(target.join(file)).with_context(|| format!("cannot remove `/{file}`"))?;
+    }
+    Ok(())
+}
+
+fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<()> {
+    let mut tool = Tool::new("mmdebstrap").args(arguments(bootstrap, target));
+    if let Some(epoch) = bootstrap.epoch {
+        tool = tool.env("SOURCE_DATE_EPOCH", epoch.to_string());
+    }
+    // Writable by every uid inside: apt's download user needs it.
+    let mut child = tool
+        .env("TMPDIR", "/tmp")
+        .command()?
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context(Failure::host("cannot start `mmdebstrap`"))?;
+    let mut last = std::collections::VecDeque::new();
+    for line in BufReader::new(child.stderr.take().expect("stderr is piped")).split(b'\n') {
+        let line =
+            crate::ui::printable(&String::from_utf8_lossy(&line.context("cannot read the output of mmdebstrap")?));
+        match line.strip_prefix("I: ") {
+            Some(note) => step.note(note.trim_end_matches("...")),
+            None => step.detail(&format!("mmdebstrap | {line}")),
+        }
+        if last.len() == QUOTED_LINES {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    let status = tool::exit_status(child.wait().context("cannot wait for mmdebstrap")?);
+    if status == 0 {
+        return Ok(());
+    }
+    let cause = anyhow::anyhow!("{}", last.make_contiguous().join("\n"));
+    let failure = Failure::build(format!(
+        "cannot bootstrap `{}` for {}: mmdebstrap failed with status {status}",
+        bootstrap.suite, bootstrap.architecture
+    ))
+    .hint("check the network, the mirror (--mirror) and the package names");
+    Err(cause.context(failure))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mirror_comes_last_and_only_if_given() {
+        let components = ["main".to_owned(), "non-free-firmware".to_owned()];
+        let packages = ["ssh".to_owned(), "sudo".to_owned()];
+        let mut bootstrap = Bootstrap {
+            suite: "trixie",
+            architecture: "arm64",
+            components: &components,
+            packages: &packages,
+            mirror: None,
+            keyring: None,
+            epoch: None,
+            emulated: true,
+        };
+        let plain = arguments(&bootstrap, Path::new("/t"));
+        assert_eq!(plain[plain.len() - 2..], ["trixie", "/t"]);
+        assert!(plain.contains(&"--include=ssh,sudo".to_owned()), "{plain:?}");
+        assert!(plain.contains(&"--components=main,non-free-firmware".to_owned()), "{plain:?}");
+        bootstrap.mirror = Some("file:///srv/repository");
+        let given = arguments(&bootstrap, Path::new("/t"));
+        assert_eq!(given.last().unwrap(), "file:///srv/repository");
+    }
+}

@@ -1,0 +1,437 @@
+//! Files of the image, reached without ever leaving it: a link, a `..` or a race inside the image cannot lead
+//! to a file of the host, and nothing but regular files is ever opened.
+//!
+//! Built on `openat2` itself rather than on a path library: every operation needs the *parent's* descriptor and
+//! one name (to write a new inode and rename it), and a kernel without `openat2` must be an error, not a
+//! slower emulation. Who may touch what is not decided here.
+//!
+//! Each change gives the file and the directory that holds it the build's fixed time, so that a tree does not
+//! depend on the clock. Numbers of users and groups are those of the calling process's user namespace.
+
+mod error;
+mod path;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+pub use error::{FileError, FileErrorCode};
+pub use path::ImagePath;
+use resolve::{Place, canonical, file_type, locate, open_entry, open_in_root, proc_path};
+
+/// Mode and owner of a file, as numbers seen inside the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attrs {
+    /// Permission bits with set-user-id, set-group-id and sticky, no file type.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    File,
+    Directory,
+    Symlink,
+    /// Device, FIFO or socket: seen, never opened.
+    Other,
+}
+
+impl From<FileType> for FileKind {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// What is known of a file without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    pub kind: FileKind,
+    /// Bytes.
+    pub size: u64,
+    pub attrs: Attrs,
+    /// Hard links.
+    pub links: u64,
+    /// Target of a symbolic link.
+    pub target: Option<String>,
+}
+
+/// An image's root directory, held open.
+#[derive(Debug)]
+pub struct Rootfs {
+    root: OwnedFd,
+    /// Seconds since 1970 that every written file and directory gets.
+    epoch: i64,
+}
+
+impl Rootfs {
+    /// Opens the root; `epoch` is the time, in seconds since 1970, that every written file gets.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::Io`] on a kernel without `openat2` or where `/proc` is not mounted.
+    pub fn open(dir: &Path, epoch: u64) -> Result<Self, FileError> {
+        const ACTION: &str = "open the root directory";
+        let shown = dir.display();
+        let fail = |errno| FileError::system(errno, ACTION, shown.to_string());
+        let root =
+            rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(fail)?;
+        let epoch = i64::try_from(epoch)
+            .map_err(|_| FileError::new(FileErrorCode::Invalid, ACTION, &shown, format!("{epoch} is not a time")))?;
+        open_in_root(root.as_fd(), "/", OFlags::PATH).map_err(fail)?;
+        // Descriptors are reopened and named through it; a clear message now beats a strange one later.
+        rustix::fs::readlinkat(CWD, proc_path(root.as_raw_fd()), Vec::new()).map_err(|_| {
+            FileError::new(FileErrorCode::Io, ACTION, &shown, "`/proc` is not mounted for this process")
+        })?;
+        Ok(Self { root, epoch })
+    }
+
+    /// The canonical path, a final link followed; the last component may be missing, its directory not.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::NotFound`] without the directory; [`FileErrorCode::Invalid`] for loops and mounts.
+    pub fn resolve(&self, path: &ImagePath) -> Result<ImagePath, FileError> {
+        self.canonical_place(path, true)
+    }
+
+    /// The canonical path of the entry itself: a final link is not followed.
+    ///
+    /// # Errors
+    /// As [`Rootfs::resolve`].
+    pub fn resolve_entry(&self, path: &ImagePath) -> Result<ImagePath, FileError> {
+        self.canonical_place(path, false)
+    }
+
+    fn canonical_place(&self, path: &ImagePath, follow: bool) -> Result<ImagePath, FileError> {
+        const ACTION: &str = "resolve";
+        let place = self.locate(path, follow, ACTION)?;
+        let dir = canonical(self.root.as_fd(), &place.dir, path, ACTION)?;
+        place.name.map_or(Ok(dir.clone()), |name| dir.join(&name))
+    }
+
+    /// What is at `path`, a final link not followed; none if there is nothing.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::Invalid`] for loops and mounts.
+    pub fn metadata(&self, path: &ImagePath) -> Result<Option<Metadata>, FileError> {
+        const ACTION: &str = "look at";
+        let fd = match self.locate(path, false, ACTION).and_then(|place| open_place(&place, path, ACTION)) {
+            Ok(fd) => fd,
+            Err(error) if matches!(error.code, FileErrorCode::NotFound | FileErrorCode::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let fail = |errno| FileError::system(errno, ACTION, path);
+        let stat = rustix::fs::fstat(&fd).map_err(fail)?;
+        let kind = FileKind::from(file_type(&stat));
+        let target =
+            if kind == FileKind::Symlink {
+                let target = rustix::fs::readlinkat(&fd, "", Vec::new()).map_err(fail)?;
+                Some(target.into_string().map_err(|_| {
+                    FileError::new(FileErrorCode::Invalid, ACTION, path, "the link's target is not UTF-8")
+                })?)
+            } else {
+                None
+            };
+        Ok(Some(Metadata {
+            kind,
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            attrs: Attrs { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid },
+            links: links(&stat),
+            target,
+        }))
+    }
+
+    /// The content of a regular file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::Limit`] for a bigger one; [`FileErrorCode::NotAFile`] for anything that is no file.
+    pub fn read(&self, path: &ImagePath, limit: u64) -> Result<Vec<u8>, FileError> {
+        let file = self.open_file(path)?;
+        let mut data = Vec::new();
+        file.take(limit.saturating_add(1))
+            .read_to_end(&mut data)
+            .map_err(|error| FileError::io(&error, "read", path))?;
+        if u64::try_from(data.len()).unwrap_or(u64::MAX) > limit {
+            return Err(FileError::new(FileErrorCode::Limit, "read", path, format!("it is bigger than {limit} bytes")));
+        }
+        Ok(data)
+    }
+
+    /// Opens a regular file for reading, a final link followed.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::NotAFile`] for anything else, found out before opening: a FIFO never blocks and a
+    /// device is never touched.
+    pub fn open_file(&self, path: &ImagePath) -> Result<File, FileError> {
+        const ACTION: &str = "open";
+        let fd = open_place(&self.locate(path, true, ACTION)?, path, ACTION)?;
+        let fail = |errno| FileError::system(errno, ACTION, path);
+        check_file(file_type(&rustix::fs::fstat(&fd).map_err(fail)?), ACTION, path)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = rustix::fs::open(proc_path(fd.as_raw_fd()), flags, Mode::empty()).map_err(fail)?;
+        Ok(File::from(file))
+    }
+
+    /// The entries of a directory, sorted by name; a final link is followed.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::NotADirectory`]; [`FileErrorCode::Invalid`] if a name is not UTF-8.
+    pub fn list_dir(&self, path: &ImagePath) -> Result<Vec<(String, FileKind)>, FileError> {
+        const ACTION: &str = "list";
+        let fail = |errno| FileError::system(errno, ACTION, path);
+        let dir = open_in_root(self.root.as_fd(), path.as_str(), OFlags::PATH | OFlags::DIRECTORY).map_err(fail)?;
+        let mut entries = Vec::new();
+        for (name, kind) in tree::names(dir.as_fd()).map_err(fail)? {
+            let name = name.into_string().map_err(|error| {
+                let name = error.into_cstring();
+                let cause = format!("the name {name:?} in it is not UTF-8");
+                FileError::new(FileErrorCode::Invalid, ACTION, path, cause)
+            })?;
+            entries.push((name, kind.into()));
+        }
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(entries)
+    }
+
+    /// Writes a file whole: readers see the old content or the new, never a part. A final link is followed;
+    /// hard links to the old file keep its content.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::NotAFile`] if something else is there; nothing is left behind on failure.
+    pub fn write(&self, path: &ImagePath, data: &[u8], attrs: Attrs) -> Result<(), FileError> {
+        self.replace(path, attrs, "write", |file| file.write_all(data))
+    }
+
+    /// Copies a host file into the image the same way and returns its size. It is read from its beginning.
+    ///
+    /// # Errors
+    /// As [`Rootfs::write`]; [`FileErrorCode::Invalid`] if `source` is no regular file.
+    pub fn install(&self, source: &File, path: &ImagePath, attrs: Attrs) -> Result<u64, FileError> {
+        const ACTION: &str = "install";
+        let fail = |error| FileError::io(&error, ACTION, path);
+        if !source.metadata().map_err(fail)?.is_file() {
+            return Err(FileError::new(FileErrorCode::Invalid, ACTION, path, "the source is not a regular file"));
+        }
+        let mut size = 0;
+        self.replace(path, attrs, ACTION, |file| {
+            let mut source = source;
+            source.rewind()?;
+            // Inside the kernel where both file systems can; shares the blocks where they support it.
+            size = std::io::copy(&mut source, file)?;
+            Ok(())
+        })?;
+        Ok(size)
+    }
+
+    /// New inode under a temporary name, attributes, time, then rename: an existing file is never written to.
+    fn replace(
+        &self,
+        path: &ImagePath,
+        attrs: Attrs,
+        action: &'static str,
+        fill: impl FnOnce(&mut File) -> std::io::Result<()>,
+    ) -> Result<(), FileError> {
+        let fail = |errno| FileError::system(errno, action, path);
+        tree::check_attrs(attrs, action, path)?;
+        let Place { dir, name } = self.locate(path, true, action)?;
+        let Some(name) = name else { return Err(fail(Errno::ISDIR)) };
+        match rustix::fs::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => check_file(file_type(&stat), action, path)?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(fail(errno)),
+        }
+        let temporary = temporary_name().map_err(fail)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&dir, &temporary, flags, Mode::RUSR | Mode::WUSR).map_err(fail)?;
+        let mut file = File::from(fd);
+        let finish = |file: &mut File| -> Result<(), FileError> {
+            fill(file).map_err(|error| FileError::io(&error, action, path))?;
+            tree::apply(file.as_fd(), attrs).map_err(fail)?;
+            tree::set_time(file.as_fd(), self.epoch).map_err(fail)?;
+            rustix::fs::renameat(&dir, &temporary, &dir, &name).map_err(fail)
+        };
+        if let Err(error) = finish(&mut file) {
+            // The first error is the one to tell; a leftover would only be one more of it.
+            rustix::fs::unlinkat(&dir, &temporary, AtFlags::empty()).ok();
+            return Err(error);
+        }
+        tree::set_time(dir.as_fd(), self.epoch).map_err(fail)
+    }
+
+    /// Makes one directory; its parent must exist.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::Exists`] if anything is there, a directory included.
+    pub fn make_dir(&self, path: &ImagePath, attrs: Attrs) -> Result<(), FileError> {
+        const ACTION: &str = "make the directory";
+        let fail = |errno| FileError::system(errno, ACTION, path);
+        tree::check_attrs(attrs, ACTION, path)?;
+        let Place { dir, name } = self.locate(path, false, ACTION)?;
+        let name = name.ok_or_else(|| fail(Errno::EXIST))?;
+        rustix::fs::mkdirat(&dir, &name, Mode::RWXU).map_err(fail)?;
+        let finish = || -> Result<(), Errno> {
+            let made = open_entry(dir.as_fd(), &name, OFlags::PATH | OFlags::DIRECTORY)?;
+            tree::apply(made.as_fd(), attrs)?;
+            tree::set_time(made.as_fd(), self.epoch)
+        };
+        if let Err(errno) = finish() {
+            rustix::fs::unlinkat(&dir, &name, AtFlags::REMOVEDIR).ok();
+            return Err(fail(errno));
+        }
+        tree::set_time(dir.as_fd(), self.epoch).map_err(fail)
+    }
+
+    /// Makes a directory and those above it that are missing; `attrs` go to the ones made.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::NotADirectory`] if something else is in the way.
+    pub fn make_dir_all(&self, path: &ImagePath, attrs: Attrs) -> Result<(), FileError> {
+        const ACTION: &str = "make the directory";
+        let mut current = ImagePath::root();
+        for component in path.components() {
+            current = current.join(component)?;
+            match open_in_root(self.root.as_fd(), current.as_str(), OFlags::PATH | OFlags::DIRECTORY) {
+                Ok(_) => {}
+                Err(Errno::NOENT) => self.make_dir(&current, attrs)?,
+                Err(errno) => return Err(FileError::system(errno, ACTION, &current)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a symbolic link. The target is only text here: following it later stays in the image.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::Exists`] if anything is there.
+    pub fn symlink(&self, path: &ImagePath, target: &str) -> Result<(), FileError> {
+        const ACTION: &str = "make the link";
+        let fail = |errno| FileError::system(errno, ACTION, path);
+        if target.is_empty() || target.contains('\0') {
+            return Err(FileError::new(FileErrorCode::Invalid, ACTION, path, "the target is empty or contains NUL"));
+        }
+        let Place { dir, name } = self.locate(path, false, ACTION)?;
+        let name = name.ok_or_else(|| fail(Errno::EXIST))?;
+        rustix::fs::symlinkat(target, &dir, &name).map_err(fail)?;
+        tree::set_time_at(dir.as_fd(), &name, self.epoch).map_err(fail)?;
+        tree::set_time(dir.as_fd(), self.epoch).map_err(fail)
+    }
+
+    /// Renames an entry, links themselves included; a file at `to` is replaced.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::Exists`] if a directory with content is at `to`; [`FileErrorCode::Invalid`] for a
+    /// directory into itself and for a directory that belongs to a lower layer.
+    pub fn rename(&self, from: &ImagePath, to: &ImagePath) -> Result<(), FileError> {
+        const ACTION: &str = "rename";
+        let fail = |errno| FileError::system(errno, ACTION, from);
+        let whole = |path| FileError::new(FileErrorCode::Invalid, ACTION, path, "the path does not end in a name");
+        let source = self.locate(from, false, ACTION)?;
+        let target = self.locate(to, false, ACTION)?;
+        let source_name = source.name.ok_or_else(|| whole(from))?;
+        let target_name = target.name.ok_or_else(|| whole(to))?;
+        rustix::fs::renameat(&source.dir, &source_name, &target.dir, &target_name).map_err(|errno| match errno {
+            // Places in one file system were just resolved, so this is overlayfs speaking.
+            Errno::XDEV => {
+                let cause = "a directory of a lower layer cannot be renamed; make a new one and remove the old";
+                FileError::new(FileErrorCode::Invalid, ACTION, from, cause)
+            }
+            errno => fail(errno),
+        })?;
+        tree::set_time(source.dir.as_fd(), self.epoch).map_err(fail)?;
+        tree::set_time(target.dir.as_fd(), self.epoch).map_err(fail)
+    }
+
+    /// Changes mode and owner of a file or directory, a final link followed; with `recursive` of everything
+    /// below it too, where links are not followed, only given the owner, and directories stay searchable for
+    /// those who may read them.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::Invalid`] for a file with several hard links, found before anything is changed.
+    pub fn set_attrs(&self, path: &ImagePath, attrs: Attrs, recursive: bool) -> Result<(), FileError> {
+        const ACTION: &str = "change the attributes of";
+        let fail = |errno| FileError::system(errno, ACTION, path);
+        tree::check_attrs(attrs, ACTION, path)?;
+        let fd = open_place(&self.locate(path, true, ACTION)?, path, ACTION)?;
+        let stat = rustix::fs::fstat(&fd).map_err(fail)?;
+        if file_type(&stat) == FileType::Directory && !recursive {
+            return tree::apply(fd.as_fd(), attrs).map_err(fail);
+        }
+        tree::set_attrs(&fd, attrs, tree::Pass::Check, path, 0)?;
+        tree::set_attrs(&fd, attrs, tree::Pass::Apply, path, 0)
+    }
+
+    /// Removes an entry, a link itself included; a directory must be empty unless `recursive`. No link is
+    /// followed and no mount is crossed.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::Invalid`] for `/`; [`FileErrorCode::Exists`] for a directory with content.
+    pub fn remove(&self, path: &ImagePath, recursive: bool) -> Result<(), FileError> {
+        const ACTION: &str = "remove";
+        let fail = |errno| FileError::system(errno, ACTION, path);
+        let Place { dir, name } = self.locate(path, false, ACTION)?;
+        let Some(name) = name else {
+            return Err(FileError::new(FileErrorCode::Invalid, ACTION, path, "the path does not end in a name"));
+        };
+        let name = CString::new(name).map_err(|_| fail(Errno::INVAL))?;
+        let stat = rustix::fs::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
+        if recursive {
+            tree::remove(dir.as_fd(), &name, path, 0)?;
+        } else {
+            let directory = file_type(&stat) == FileType::Directory;
+            let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+            rustix::fs::unlinkat(&dir, &name, flags).map_err(fail)?;
+        }
+        tree::set_time(dir.as_fd(), self.epoch).map_err(fail)
+    }
+
+    fn locate(&self, path: &ImagePath, follow: bool, action: &'static str) -> Result<Place, FileError> {
+        locate(self.root.as_fd(), path, follow, action)
+    }
+}
+
+/// An `O_PATH` descriptor of the entry at `place`, whatever it is.
+fn open_place(place: &Place, path: &ImagePath, action: &'static str) -> Result<OwnedFd, FileError> {
+    open_entry(place.dir.as_fd(), place.name.as_deref().unwrap_or("."), OFlags::PATH)
+        .map_err(|errno| FileError::system(errno, action, path))
+}
+
+#[cfg_attr(
+    target_arch = "x86_64",
+    expect(clippy::useless_conversion, reason = "the field's width differs between architectures")
+)]
+fn links(stat: &rustix::fs::Stat) -> u64 {
+    stat.st_nlink.into()
+}
+
+fn check_file(kind: FileType, action: &'static str, path: &ImagePath) -> Result<(), FileError> {
+    let cause = match kind {
+        FileType::RegularFile => return Ok(()),
+        FileType::Directory => "it is a directory",
+        // Only if a link appeared after the path was resolved.
+        FileType::Symlink => "it became a symbolic link meanwhile",
+        _ => "it is a device, FIFO or socket",
+    };
+    Err(FileError::new(FileErrorCode::NotAFile, action, path, cause))
+}
+
+/// A name nothing in an image has, so that a leftover of a killed build is recognised.
+fn temporary_name() -> Result<String, Errno> {
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!(".piimg-{:016x}", u64::from_ne_bytes(random)))
+}

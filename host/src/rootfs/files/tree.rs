@@ -1,0 +1,176 @@
+//! What is done to a whole directory tree: removal and attributes, entry by entry through open directories.
+//!
+//! No link is followed and no mount is crossed: each directory is opened from its parent's descriptor.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::resolve::{file_type, open_entry, proc_path};
+use super::{Attrs, FileError, FileErrorCode, ImagePath};
+
+/// Deepest nesting that is walked: one descriptor is open per level.
+const MAX_DEPTH: usize = 512;
+/// Entries of one directory that are listed.
+const MAX_ENTRIES: usize = 200_000;
+const MODE_BITS: u32 = 0o7777;
+/// `chown` reads it as "leave it as it is".
+const NO_ID: u32 = u32::MAX;
+
+/// Names in an open directory, without `.` and `..`, in no order.
+pub(super) fn names(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>, Errno> {
+    let mut names = Vec::new();
+    // `O_PATH` descriptors cannot be read; `.` opens the same directory anew.
+    let readable = open_entry(dir, ".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    for entry in Dir::new(readable)? {
+        let entry = entry?;
+        if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            continue;
+        }
+        if names.len() == MAX_ENTRIES {
+            return Err(Errno::FBIG);
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => file_type(&rustix::fs::statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?),
+            kind => kind,
+        };
+        names.push((entry.file_name().to_owned(), kind));
+    }
+    Ok(names)
+}
+
+/// Removes an entry of `dir`, with all that is below it.
+pub(super) fn remove(dir: BorrowedFd<'_>, name: &CString, path: &ImagePath, depth: usize) -> Result<(), FileError> {
+    const ACTION: &str = "remove";
+    let fail = |errno| FileError::system(errno, ACTION, path);
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
+    if file_type(&stat) != FileType::Directory {
+        return rustix::fs::unlinkat(dir, name, AtFlags::empty()).map_err(fail);
+    }
+    let inner = open_child(dir, name).map_err(fail)?;
+    check_depth(depth, ACTION, path)?;
+    for (child, _) in names(inner.as_fd()).map_err(fail)? {
+        remove(inner.as_fd(), &child, path, depth + 1)?;
+    }
+    rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR).map_err(fail)
+}
+
+fn open_child(dir: BorrowedFd<'_>, name: &CString) -> Result<OwnedFd, Errno> {
+    use rustix::fs::ResolveFlags;
+    rustix::fs::openat2(
+        dir,
+        name,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV,
+    )
+}
+
+fn check_depth(depth: usize, action: &'static str, path: &ImagePath) -> Result<(), FileError> {
+    if depth < MAX_DEPTH {
+        return Ok(());
+    }
+    let cause = format!("directories are nested more than {MAX_DEPTH} levels deep");
+    Err(FileError::new(FileErrorCode::Limit, action, path, cause))
+}
+
+/// Refuses attributes that cannot be meant.
+pub(super) fn check_attrs(attrs: Attrs, action: &'static str, path: &ImagePath) -> Result<(), FileError> {
+    let cause = if attrs.mode & !MODE_BITS != 0 {
+        format!("mode {:o} has more than the bits {MODE_BITS:o}", attrs.mode)
+    } else if attrs.uid == NO_ID || attrs.gid == NO_ID {
+        format!("{NO_ID} is not a user or group number")
+    } else {
+        return Ok(());
+    };
+    Err(FileError::new(FileErrorCode::Invalid, action, path, cause))
+}
+
+/// Owner first: a change of owner clears the set-user-id bits.
+pub(super) fn apply(fd: BorrowedFd<'_>, attrs: Attrs) -> Result<(), Errno> {
+    chown(fd, attrs)?;
+    // `fchmod` does not take `O_PATH` descriptors; the link in /proc leads to exactly this file.
+    rustix::fs::chmodat(CWD, proc_path(fd.as_raw_fd()), Mode::from_raw_mode(attrs.mode), AtFlags::empty())
+}
+
+fn chown(fd: BorrowedFd<'_>, attrs: Attrs) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(attrs.uid), Gid::from_raw(attrs.gid));
+    rustix::fs::chownat(fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
+}
+
+/// Access and modification time of the file behind `fd`.
+pub(super) fn set_time(fd: BorrowedFd<'_>, seconds: i64) -> Result<(), Errno> {
+    rustix::fs::utimensat(CWD, proc_path(fd.as_raw_fd()), &timestamps(seconds), AtFlags::empty())
+}
+
+/// The same for an entry of `dir`, a link included.
+pub(super) fn set_time_at(dir: BorrowedFd<'_>, name: &str, seconds: i64) -> Result<(), Errno> {
+    rustix::fs::utimensat(dir, name, &timestamps(seconds), AtFlags::SYMLINK_NOFOLLOW)
+}
+
+fn timestamps(seconds: i64) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// A pass over a tree for its attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Finds what would be refused, so that a refusal leaves the tree untouched.
+    Check,
+    Apply,
+}
+
+/// Walks the tree at `fd` (an `O_PATH` descriptor of any file) and gives `attrs` to everything in it.
+///
+/// Below the top, a directory may be searched by whoever may read it, as with `chmod`'s `X`; links get the
+/// owner only.
+pub(super) fn set_attrs(
+    fd: &OwnedFd,
+    attrs: Attrs,
+    pass: Pass,
+    path: &ImagePath,
+    depth: usize,
+) -> Result<(), FileError> {
+    const ACTION: &str = "change the attributes of";
+    let fail = |errno| FileError::system(errno, ACTION, path);
+    let stat = rustix::fs::fstat(fd).map_err(fail)?;
+    match file_type(&stat) {
+        FileType::Directory => {
+            check_depth(depth, ACTION, path)?;
+            for (name, _) in names(fd.as_fd()).map_err(fail)? {
+                let Ok(text) = name.to_str() else {
+                    return Err(FileError::new(FileErrorCode::Invalid, ACTION, path, "a name below it is not UTF-8"));
+                };
+                let child = open_entry(fd.as_fd(), text, OFlags::PATH).map_err(fail)?;
+                set_attrs(&child, attrs, pass, &path.join(text)?, depth + 1)?;
+            }
+            let search = (attrs.mode & 0o444) >> 2;
+            let attrs = if depth == 0 { attrs } else { Attrs { mode: attrs.mode | search, ..attrs } };
+            if pass == Pass::Apply { apply(fd.as_fd(), attrs).map_err(fail) } else { Ok(()) }
+        }
+        FileType::RegularFile => {
+            check_single(&stat, ACTION, path)?;
+            if pass == Pass::Apply { apply(fd.as_fd(), attrs).map_err(fail) } else { Ok(()) }
+        }
+        FileType::Symlink => {
+            if pass == Pass::Apply {
+                chown(fd.as_fd(), attrs).map_err(fail)
+            } else {
+                Ok(())
+            }
+        }
+        _ => Err(FileError::new(FileErrorCode::NotAFile, ACTION, path, "it is neither a regular file nor a directory")),
+    }
+}
+
+/// A file with a second name elsewhere would change there too, where nobody granted it.
+pub(super) fn check_single(stat: &rustix::fs::Stat, action: &'static str, path: &ImagePath) -> Result<(), FileError> {
+    if stat.st_nlink <= 1 {
+        return Ok(());
+    }
+    let cause = format!("it has {} hard links; write it anew to give it an inode of its own", stat.st_nlink);
+    Err(FileError::new(FileErrorCode::Invalid, action, path, cause))
+}

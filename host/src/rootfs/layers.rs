@@ -1,0 +1,77 @@
+//! Overlay mounts: finished layers below, a fresh upper directory on top.
+//!
+//! All of it happens in the build's private mount namespace, so there is nothing to clean up after a kill.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::error::{Context, Failure, Result};
+
+/// A mounted rootfs. Unmounted when dropped.
+#[derive(Debug)]
+pub struct Mounted {
+    merged: PathBuf,
+}
+
+impl Mounted {
+    /// Mounts `lowers` (the lowest first) with `upper` on top at a new place below `/build`.
+    ///
+    /// `work` must be an empty directory on the file system of `upper`.
+    ///
+    /// # Privileges
+    /// Uid 0 of the private namespace.
+    ///
+    /// # Errors
+    /// [`Failure::host`] if the kernel refuses, naming the usual cause.
+    pub fn new(lowers: &[PathBuf], upper: &Path, work: &Path) -> Result<Self> {
+        let merged = (0..)
+            .map(|number| PathBuf::from(format!("/build/{number}")))
+            .find(|path| fs::create_dir(path).is_ok())
+            .expect("one of the numbers is free");
+        mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options(lowers, upper, work).as_str()))
+            .with_context(|| {
+                Failure::host("cannot mount an overlay in the store")
+                    .hint("the store must be on ext4, xfs, btrfs or tmpfs, and not itself on an overlay (as in a container): choose another place with --store")
+            })?;
+        Ok(Self { merged })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.merged
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // What cannot be unmounted now goes with the namespace.
+        umount2(&self.merged, MntFlags::MNT_DETACH).ok();
+        fs::remove_dir(&self.merged).ok();
+    }
+}
+
+/// Mount options of the overlay.
+fn options(lowers: &[PathBuf], upper: &Path, work: &Path) -> String {
+    let lower: Vec<String> = lowers.iter().rev().map(|path| path.display().to_string()).collect();
+    // userxattr: `trusted.*` attributes are out of reach in a user namespace.
+    // volatile: dpkg's many fsyncs cost minutes and protect nothing here; a layer is synced once, when committed.
+    // The rest off: a layer must mean the same whatever it is stacked on.
+    format!(
+        "lowerdir={},upperdir={},workdir={},userxattr,volatile,index=off,metacopy=off",
+        lower.join(":"),
+        upper.display(),
+        work.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topmost_layer_is_named_first() {
+        let text = options(&["/a".into(), "/b".into()], Path::new("/u"), Path::new("/w"));
+        assert!(text.starts_with("lowerdir=/b:/a,upperdir=/u,workdir=/w,userxattr,"), "{text}");
+    }
+}

@@ -1,0 +1,354 @@
+//! Packages of a layer: apt resolves inside the box, piimg downloads outside of it into one shared cache, dpkg
+//! installs inside the box without network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Context, Failure, Result};
+use crate::rootfs::files::{ImagePath, Rootfs};
+use crate::sandbox::command::{Bind, BoxCommand, Stream};
+use crate::sandbox::tool::Tool;
+use crate::ui::Step;
+
+/// Options of every apt run in a box.
+const APT: [&str; 12] = [
+    // Nobody else uses the archives directory, which is read-only.
+    "-oDebug::NoLocking=true",
+    // The caches would be written into the image.
+    "-oDir::Cache::pkgcache=",
+    "-oDir::Cache::srcpkgcache=",
+    "-oDpkg::Use-Pty=false",
+    "-oAPT::Sandbox::User=root",
+    "-oAcquire::Languages=none",
+    "-oDpkg::Options::=--force-confold",
+    "-oDpkg::Options::=--force-confdef",
+    // There is no one to answer, and nothing that must stay as it is.
+    "-oAPT::Get::Assume-Yes=true",
+    // History and terminal logs hold times and change with every build.
+    "-oDir::Log::History=",
+    "-oDir::Log::Terminal=",
+    "-oDir::Log::Planner=",
+];
+
+/// Largest package database that is read; a full desktop's has 10 MB.
+const STATUS_LIMIT: u64 = 256 << 20;
+
+/// A package in the image.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Package {
+    pub name: String,
+    pub version: String,
+    pub architecture: String,
+}
+
+/// Where packages come from.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    /// apt's lists as the base layer saw them, so that all layers are of one state of the archive.
+    pub lists: PathBuf,
+    /// The shared cache of downloaded packages.
+    pub cache: PathBuf,
+}
+
+/// One line of `apt-get --print-uris`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Download {
+    uri: String,
+    file: String,
+    size: u64,
+}
+
+impl Archive {
+    /// Installs `specs` (names, each optionally `=version`) into the rootfs mounted at `root`.
+    ///
+    /// Returns what is new or changed.
+    ///
+    /// # Errors
+    /// [`Failure::build`] if apt cannot resolve, download or install them.
+    pub fn install(
+        &self,
+        root: &Path,
+        stage: &Path,
+        specs: &[String],
+        recommends: bool,
+        step: &Step,
+    ) -> Result<Vec<Package>> {
+        let rootfs = Rootfs::open(root, 0)?;
+        let before = installed(&rootfs)?;
+        let recommends = format!("-oAPT::Install-Recommends={recommends}");
+        let mut arguments = vec![recommends.as_str(), "install"];
+        arguments.extend(specs.iter().map(String::as_str));
+        step.note("resolving packages");
+        let mut print: Vec<&str> = vec!["--print-uris"];
+        print.extend(&arguments);
+        let output = self.apt(root, &print, None).check(&mut |_, _| {})?;
+        let downloads = parse_uris(&String::from_utf8_lossy(&output.stdout))?;
+        self.download(&downloads, step)?;
+        let archives = self.offer(&downloads, stage)?;
+        let mut install: Vec<&str> = vec!["--no-download"];
+        install.extend(&arguments);
+        self.apt(root, &install, Some(&archives)).check(&mut |stream, line| progress(step, stream, line))?;
+        let after = installed(&rootfs)?;
+        Ok(after
+            .into_iter()
+            .filter(|(name, package)| before.get(name) != Some(package))
+            .map(|(_, package)| package)
+            .collect())
+    }
+
+    /// Removes packages, with their configuration if `purge`.
+    ///
+    /// # Errors
+    /// [`Failure::build`] if apt refuses.
+    pub fn remove(&self, root: &Path, names: &[String], purge: bool, step: &Step) -> Result<()> {
+        let mut arguments = vec![if purge { "purge" } else { "remove" }];
+        arguments.extend(names.iter().map(String::as_str));
+        self.apt(root, &arguments, None).check(&mut |stream, line| progress(step, stream, line))?;
+        Ok(())
+    }
+
+    fn apt(&self, root: &Path, arguments: &[&str], archives: Option<&Path>) -> BoxCommand {
+        let mut command = BoxCommand::new(root, ["apt-get"].iter().chain(&APT).chain(arguments).copied());
+        command.binds.push(Bind { source: self.lists.clone(), target: "/var/lib/apt/lists".into(), writable: false });
+        if let Some(archives) = archives {
+            command.binds.push(Bind {
+                source: archives.to_owned(),
+                target: "/var/cache/apt/archives".into(),
+                writable: false,
+            });
+        }
+        command
+    }
+
+    /// Brings every package into the cache, checked by its digest in the signed lists.
+    fn download(&self, downloads: &[Download], step: &Step) -> Result<()> {
+        let missing: Vec<&Download> = downloads.iter().filter(|download| !self.cached(download)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let digests = self.digests(&missing)?;
+        step.note(&format!("downloading {} packages", missing.len()));
+        let partial = self.cache.join("partial");
+        for download in missing {
+            let digest = digests
+                .get(&download.file)
+                .with_context(|| Failure::build(format!("the package lists hold no digest of `{}`", download.file)))?;
+            let target = partial.join(&download.file);
+            // apt's own downloader knows the host's proxies, credentials and retries; it checks the digest.
+            Tool::new("/usr/lib/apt/apt-helper")
+                .args(["-oAPT::Sandbox::User=root", "download-file", &download.uri])
+                .arg(&target)
+                .arg(format!("SHA256:{digest}"))
+                .run()
+                .with_context(|| {
+                    Failure::build(format!("cannot download `{}`", download.file))
+                        .hint("if the archive has dropped this version, renew the base layer: piimg build --refresh")
+                })?;
+            fs::rename(&target, self.cache.join(&download.file))
+                .with_context(|| format!("cannot keep `{}`", download.file))?;
+        }
+        Ok(())
+    }
+
+    fn cached(&self, download: &Download) -> bool {
+        fs::metadata(self.cache.join(&download.file)).is_ok_and(|metadata| metadata.len() == download.size)
+    }
+
+    /// Digests by file name, from the `Packages` lists.
+    fn digests(&self, downloads: &[&Download]) -> Result<BTreeMap<String, String>> {
+        let wanted: BTreeSet<&str> = downloads.iter().map(|download| download.file.as_str()).collect();
+        let mut digests = BTreeMap::new();
+        for entry in fs::read_dir(&self.lists).context("cannot read the package lists")? {
+            let path = entry.context("cannot read the package lists")?.path();
+            if !path.to_string_lossy().ends_with("_Packages") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            for stanza in text.split("\n\n") {
+                let Some(file) = archive_name(stanza) else { continue };
+                let (true, Some(digest)) = (wanted.contains(file.as_str()), field(stanza, "SHA256")) else { continue };
+                digests.insert(file, digest.to_owned());
+            }
+        }
+        Ok(digests)
+    }
+
+    /// A directory with just these packages, for one apt run: the cache itself is never shown to a command.
+    fn offer(&self, downloads: &[Download], stage: &Path) -> Result<PathBuf> {
+        let archives = stage.join("archives");
+        crate::store::remove_tree(&archives)?;
+        let partial = archives.join("partial");
+        fs::create_dir_all(&partial).context("cannot prepare packages")?;
+        // apt wants this mode and could not set it on a read-only mount.
+        fs::set_permissions(&partial, fs::Permissions::from_mode(0o700)).context("cannot prepare packages")?;
+        for download in downloads {
+            fs::hard_link(self.cache.join(&download.file), archives.join(&download.file))
+                .with_context(|| format!("cannot prepare `{}`", download.file))?;
+        }
+        Ok(archives)
+    }
+}
+
+/// Shows what dpkg is doing.
+fn progress(step: &Step, stream: Stream, line: &str) {
+    if stream == Stream::Stdout && (line.starts_with("Unpacking ") || line.starts_with("Setting up ")) {
+        step.note(line.trim_end_matches(" ..."));
+    }
+    step.detail(&format!("apt | {line}"));
+}
+
+/// Lines `'URI' FILE SIZE DIGEST`; anything else apt prints is skipped.
+fn parse_uris(text: &str) -> Result<Vec<Download>> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix('\''))
+        .map(|line| {
+            let parsed = line.split_once("' ").and_then(|(uri, rest)| {
+                let mut words = rest.split(' ');
+                let file = words.next().filter(|file| !file.contains('/') && !file.is_empty())?;
+                Some(Download { uri: uri.to_owned(), file: file.to_owned(), size: words.next()?.parse().ok()? })
+            });
+            parsed.with_context(|| {
+                Failure::build(format!("apt printed an unexpected line: `{}`", crate::ui::printable(line)))
+            })
+        })
+        .collect()
+}
+
+/// The value of `name` in a stanza of a control file.
+fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
+    stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// The file name apt keeps the package of `stanza` under: the colon of an epoch is escaped.
+fn archive_name(stanza: &str) -> Option<String> {
+    let version = field(stanza, "Version")?.replace(':', "%3a");
+    Some(format!("{}_{version}_{}.deb", field(stanza, "Package")?, field(stanza, "Architecture")?))
+}
+
+/// Packages installed in `rootfs`, by `name:architecture`.
+///
+/// # Errors
+/// If dpkg's status file cannot be read.
+pub fn installed(rootfs: &Rootfs) -> Result<BTreeMap<String, Package>> {
+    let data = rootfs
+        .read(&ImagePath::parse("/var/lib/dpkg/status")?, STATUS_LIMIT)
+        .context("cannot read the image's package database")?;
+    Ok(parse_status(&String::from_utf8_lossy(&data)))
+}
+
+fn parse_status(text: &str) -> BTreeMap<String, Package> {
+    text.split("\n\n")
+        .filter(|stanza| field(stanza, "Status").is_some_and(|status| status.ends_with(" installed")))
+        .filter_map(|stanza| {
+            let package = Package {
+                name: field(stanza, "Package")?.to_owned(),
+                version: field(stanza, "Version")?.to_owned(),
+                architecture: field(stanza, "Architecture")?.to_owned(),
+            };
+            Some((format!("{}:{}", package.name, package.architecture), package))
+        })
+        .collect()
+}
+
+/// One digest for the state of the archive: that of the signed files in `lists`.
+///
+/// # Errors
+/// If a list cannot be read.
+pub fn archive_state(lists: &Path) -> Result<String> {
+    let mut files: Vec<PathBuf> = fs::read_dir(lists)
+        .context("cannot read the package lists")?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.to_string_lossy().ends_with("Release"))
+        .collect();
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?);
+    }
+    Ok(hex::encode(hash.finalize()))
+}
+
+/// The newest `Date` of the archive's signed files: seconds since 1970.
+///
+/// # Errors
+/// If none has one.
+pub fn archive_date(lists: &Path) -> Result<u64> {
+    let mut newest = None;
+    for entry in fs::read_dir(lists).context("cannot read the package lists")? {
+        let path = entry.context("cannot read the package lists")?.path();
+        if path.to_string_lossy().ends_with("Release") {
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            newest = newest.max(field(&text, "Date").and_then(parse_date));
+        }
+    }
+    newest.context(Failure::build("the archive's Release file has no date").hint("set SOURCE_DATE_EPOCH"))
+}
+
+/// `Sat, 09 Nov 2024 10:08:56 UTC`, as in RFC 5322 but always in UTC.
+fn parse_date(text: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = text.split(", ").nth(1)?.split(' ');
+    let day: i64 = words.next()?.parse().ok()?;
+    let month = words.next()?;
+    let month = i64::try_from(MONTHS.iter().position(|name| *name == month)?).ok()? + 1;
+    let year: i64 = words.next()?.parse().ok()?;
+    let mut time = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
+    // Days since 1970 of a date, counted in years that begin in March so that the leap day comes last.
+    let year = if month <= 2 { year - 1 } else { year };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 1 - 719_468;
+    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_are_parsed_and_strange_ones_refused() {
+        let text =
+            "Reading package lists...\n'http://m/pool/h/htop_3%2b1_arm64.deb' htop_3+1_arm64.deb 1234 MD5Sum:aa\n";
+        let download = Download {
+            uri: "http://m/pool/h/htop_3%2b1_arm64.deb".into(),
+            file: "htop_3+1_arm64.deb".into(),
+            size: 1234,
+        };
+        assert_eq!(parse_uris(text).unwrap(), [download]);
+        for bad in ["'http://m/x' ../x.deb 1 SHA256:a", "'http://m/x' x.deb many SHA256:a", "'http://m/x"] {
+            let error = parse_uris(bad).unwrap_err().to_string();
+            assert!(error.starts_with("apt printed an unexpected line"), "{error}");
+        }
+    }
+
+    #[test]
+    fn packages_are_named_as_apt_names_them() {
+        let stanza = "Package: vim\nVersion: 2:9.0-1+b1\nArchitecture: arm64\nSHA256: aa";
+        assert_eq!(archive_name(stanza).unwrap(), "vim_2%3a9.0-1+b1_arm64.deb");
+    }
+
+    #[test]
+    fn the_archives_date_is_understood() {
+        for (text, seconds) in [
+            ("Thu, 01 Jan 1970 00:00:00 UTC", Some(0)),
+            ("Sat, 09 Nov 2024 10:08:56 UTC", Some(1_731_146_936)),
+            ("Thu, 29 Feb 2024 23:59:59 UTC", Some(1_709_251_199)),
+            ("yesterday", None),
+        ] {
+            assert_eq!(parse_date(text), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_installed_packages_count() {
+        let text = "Package: a\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\n\n\
+                    Package: b\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 2\n";
+        let packages = parse_status(text);
+        assert_eq!(packages.keys().collect::<Vec<_>>(), ["a:arm64"]);
+        assert_eq!(packages["a:arm64"].version, "1");
+    }
+}

@@ -1,0 +1,304 @@
+//! The inside of a box: three short-lived processes, each single-threaded.
+//!
+//! `piimg __box` unshares the namespaces; its child is the box's PID 1, mounts everything, changes the root and
+//! reaps; PID 1's child enters the nested user namespace, gives up what it may not have and becomes the command.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::sched::CloneFlags;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Gid, Pid, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::command::{BOX_ERROR, BoxCommand, Identity, SET_UP_FAILED, SPEC_ARG};
+use super::mounts;
+use super::private::{IDS, die_with_parent, inherited_fd};
+use crate::error::{Context, Failure, Result};
+
+/// What apt, dpkg and maintainer scripts need; each was taken away in turn over an install of 139 packages.
+/// Without `FSETID` setgid bits are lost silently, without `SETFCAP` a `setcap` in a postinst fails.
+const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETFCAP)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SYS_CHROOT);
+
+/// Highest capability number to drop from the bounding set: the width of the kernel's own set.
+const CAPABILITY_NUMBERS: u32 = 64;
+
+/// Processes a command may have; an ordinary `make -j` stays far below.
+const PROCESS_LIMIT: u64 = 4096;
+
+/// Largest file a command may write: no file of an image is larger, a runaway one is.
+const FILE_SIZE_LIMIT: u64 = 64 << 30;
+
+/// Parts of `/proc` that describe or steer the host; not writable.
+const PROC_READ_ONLY: [&str; 5] = ["sys", "bus", "irq", "fs", "sysrq-trigger"];
+/// Parts of `/proc` that a command has no business to read.
+const PROC_HIDDEN: [&str; 7] = ["kcore", "keys", "timer_list", "kmsg", "sched_debug", "acpi", "scsi"];
+
+/// `piimg __box`: runs the command described in an inherited file and exits as it did.
+pub(crate) fn main(arguments: &[String]) -> i32 {
+    match boxed(arguments) {
+        Ok(status) => status,
+        Err(error) => {
+            let message = format!("{BOX_ERROR}{error:#}\n");
+            // Nobody is left to tell if standard error is closed.
+            std::io::stderr().write_all(message.as_bytes()).ok();
+            SET_UP_FAILED
+        }
+    }
+}
+
+fn boxed(arguments: &[String]) -> Result<i32> {
+    die_with_parent()?;
+    let mut text = Vec::new();
+    File::from(inherited_fd(arguments.first().map(String::as_str), SPEC_ARG)?)
+        .read_to_end(&mut text)
+        .context("cannot read the description of the box")?;
+    let command: BoxCommand = serde_json::from_slice(&text).context("cannot read the description of the box")?;
+    nix::sched::unshare(
+        CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWCGROUP,
+    )
+    .context("cannot make the namespaces of the box")?;
+    match fork()? {
+        ForkResult::Parent { child } => wait_for(child),
+        ForkResult::Child => std::process::exit(report(pid1(&command))),
+    }
+}
+
+/// Prints the error of a forked child, which has no caller to return it to.
+fn report(result: Result<i32>) -> i32 {
+    result.unwrap_or_else(|error| {
+        std::io::stderr().write_all(format!("{BOX_ERROR}{error:#}\n").as_bytes()).ok();
+        SET_UP_FAILED
+    })
+}
+
+#[expect(unsafe_code, reason = "fork: the box is three processes of one program")]
+fn fork() -> Result<ForkResult> {
+    // SAFETY: this process has a single thread: it was started to become a box and has spawned none.
+    unsafe { nix::unistd::fork() }.context("cannot fork")
+}
+
+/// Waits for `child` and reaps whatever else ends meanwhile.
+fn wait_for(child: Pid) -> Result<i32> {
+    loop {
+        match waitpid(None, None) {
+            Ok(WaitStatus::Exited(pid, status)) if pid == child => return Ok(status),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => return Ok(128 + signal as i32),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error).context("cannot wait for the command"),
+        }
+    }
+}
+
+/// The box's PID 1: when it ends, the kernel kills everything that is left in the box.
+fn pid1(command: &BoxCommand) -> Result<i32> {
+    die_with_parent()?;
+    nix::unistd::sethostname("image").context("cannot name the box")?;
+    bring_up_loopback()?;
+    mount_all(command)?;
+    let (mut to_child, mut at_child) = std::os::unix::net::UnixStream::pair().context("cannot make a socket pair")?;
+    match fork()? {
+        ForkResult::Parent { child } => {
+            drop(at_child);
+            to_child.read_exact(&mut [0]).context("the command's process ended early")?;
+            for kind in ["uid", "gid"] {
+                fs::write(format!("/proc/{child}/{kind}_map"), format!("0 0 {IDS}\n"))
+                    .with_context(|| format!("cannot write the {kind} map of the box"))?;
+            }
+            to_child.write_all(b"m").context("the command's process ended early")?;
+            drop(to_child);
+            wait_for(child)
+        }
+        ForkResult::Child => {
+            drop(to_child);
+            let error = (|| -> Result<std::convert::Infallible> {
+                die_with_parent()?;
+                nix::sched::unshare(CloneFlags::CLONE_NEWUSER).context("cannot make the box's user namespace")?;
+                at_child.write_all(b"u").context("the box's first process ended")?;
+                at_child.read_exact(&mut [0]).context("the box's first process ended")?;
+                become_command(command)
+            })();
+            let Err(error) = error;
+            std::process::exit(report(Err(error)))
+        }
+    }
+}
+
+fn mount_all(command: &BoxCommand) -> Result<()> {
+    mounts::make_private()?;
+    let root = &command.root;
+    for name in ["dev", "proc", "run", "tmp", "sys"] {
+        // A symbolic link here would make the mounts below land somewhere else.
+        let path = root.join(name);
+        let metadata = fs::symlink_metadata(&path).with_context(|| format!("the image has no `/{name}`"))?;
+        if !metadata.is_dir() {
+            return Err(Failure::build(format!("`/{name}` of the image is not a directory")).into());
+        }
+    }
+    mounts::dev(root)?;
+    proc(&root.join("proc"))?;
+    mounts::tmpfs(&root.join("run"), "mode=755,size=25%")?;
+    fs::create_dir(root.join("run/lock")).context("cannot create `/run/lock`")?;
+    mounts::tmpfs(&root.join("tmp"), "mode=1777,size=50%")?;
+    for bind in &command.binds {
+        let target = inside(root, &bind.target)?;
+        if bind.writable {
+            mounts::bind(&bind.source, &target)?;
+        } else {
+            mounts::bind_read_only(&bind.source, &target)?;
+        }
+    }
+    mounts::pivot(root)
+}
+
+/// `target` below `root`, with no symbolic link on the way: the image may hold links that lead out.
+fn inside(root: &Path, target: &Path) -> Result<PathBuf> {
+    let mut path = root.to_owned();
+    for component in target.components().skip(1) {
+        path.push(component);
+        if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
+            return Err(
+                Failure::build(format!("`{}` of the image leads through a symbolic link", target.display())).into()
+            );
+        }
+    }
+    Ok(path)
+}
+
+fn proc(target: &Path) -> Result<()> {
+    mounts::proc(target)?;
+    for name in PROC_READ_ONLY {
+        let path = target.join(name);
+        if path.exists() {
+            mounts::bind_read_only(&path, &path)?;
+        }
+    }
+    let empty_file = target.with_file_name("dev").join("null");
+    for name in PROC_HIDDEN {
+        let path = target.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => mounts::tmpfs(&path, "mode=555,size=4k")?,
+            Ok(_) => mounts::bind(&empty_file, &path)?,
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Services that maintainer scripts start for a moment expect `localhost` to answer.
+#[expect(unsafe_code, reason = "the interface's flags are set with an ioctl")]
+fn bring_up_loopback() -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)
+        .context("cannot make a socket")?;
+    // SAFETY: `ifreq` is plain data, for which all zeroes is a valid value.
+    let mut request: nix::libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(nix::libc::IFF_UP | nix::libc::IFF_RUNNING).expect("two low bits");
+    // SAFETY: the descriptor is an open socket and the request an initialised `ifreq`, as SIOCSIFFLAGS wants.
+    let result = unsafe { nix::libc::ioctl(socket.as_raw_fd(), nix::libc::SIOCSIFFLAGS, &request) };
+    nix::errno::Errno::result(result).context("cannot bring up the loopback interface")?;
+    Ok(())
+}
+
+/// Gives up everything and becomes the command; returns only if that fails.
+fn become_command(command: &BoxCommand) -> Result<std::convert::Infallible> {
+    set_ids(&Identity::default())?;
+    drop_capabilities()?;
+    nix::unistd::setsid().context("cannot start a session")?;
+    set_limits()?;
+    rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
+    if command.identity.uid != 0 || command.identity.gid != 0 {
+        set_ids(&command.identity)?;
+    }
+    // After every change of credentials, each of which clears it.
+    die_with_parent()?;
+    close_descriptors()?;
+    let environment = command.environment();
+    let program = find_program(&command.argv[0], &environment)?;
+    std::env::set_current_dir(&command.cwd).with_context(|| format!("cannot enter `{}`", command.cwd))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let error =
+        tool_command(&program).arg0(&command.argv[0]).args(&command.argv[1..]).env_clear().envs(environment).exec();
+    Err(error).with_context(|| format!("cannot run `{}`", program.display()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the command of the image, not a tool of the host")]
+fn tool_command(program: &Path) -> std::process::Command {
+    std::process::Command::new(program)
+}
+
+fn set_ids(identity: &Identity) -> Result<()> {
+    let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
+    nix::unistd::setgroups(&groups).context("cannot set the groups")?;
+    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
+    nix::unistd::setresgid(gid, gid, gid).context("cannot set the gid")?;
+    nix::unistd::setresuid(uid, uid, uid).context("cannot set the uid")
+}
+
+fn drop_capabilities() -> Result<()> {
+    for number in 0..CAPABILITY_NUMBERS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if CAPABILITIES.contains(capability) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // The kernel knows no capability of this number.
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(error) => return Err(error).context("cannot drop a capability"),
+        }
+    }
+    rustix::thread::clear_ambient_capability_set().context("cannot clear the ambient capabilities")?;
+    let sets = CapabilitySets { effective: CAPABILITIES, permitted: CAPABILITIES, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets).context("cannot drop capabilities")
+}
+
+fn set_limits() -> Result<()> {
+    use nix::sys::resource::{Resource, setrlimit};
+    for (resource, limit) in
+        [(Resource::RLIMIT_NPROC, PROCESS_LIMIT), (Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT), (Resource::RLIMIT_CORE, 0)]
+    {
+        setrlimit(resource, limit, limit).with_context(|| format!("cannot set {resource:?}"))?;
+    }
+    Ok(())
+}
+
+#[expect(unsafe_code, reason = "close_range has no safe wrapper")]
+fn close_descriptors() -> Result<()> {
+    // SAFETY: marks descriptors close-on-exec; none is closed while this program still runs.
+    let result = unsafe {
+        nix::libc::close_range(3, u32::MAX, i32::try_from(nix::libc::CLOSE_RANGE_CLOEXEC).expect("a small flag"))
+    };
+    nix::errno::Errno::result(result).context("cannot close inherited descriptors")?;
+    Ok(())
+}
+
+/// Looks `program` up in the image's own `PATH`, not in this process's.
+fn find_program(program: &str, environment: &[(String, String)]) -> Result<PathBuf> {
+    if program.contains('/') {
+        return Ok(program.into());
+    }
+    let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value);
+    path.split(':')
+        .map(|dir| Path::new(dir).join(program))
+        .find(|file| file.is_file())
+        .ok_or_else(|| Failure::build(format!("the image has no program `{program}`")).into())
+}

@@ -1,0 +1,142 @@
+//! Mounts, as small typed operations: the private root of the build and the pieces a box is made of.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::error::{Context, Failure, Result};
+
+const NONE: Option<&str> = None;
+
+/// Directories of the host that hold its programs and their configuration; the build sees them read-only.
+const HOST_DIRECTORIES: [&str; 9] = ["usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "nix"];
+
+/// Devices a program may expect to exist.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+pub(super) fn bind(source: &Path, target: &Path) -> Result<()> {
+    mount(Some(source), target, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
+        .with_context(|| format!("cannot bind `{}` to `{}`", source.display(), target.display()))
+}
+
+/// Binds `source` and makes that one mount read-only.
+pub(super) fn bind_read_only(source: &Path, target: &Path) -> Result<()> {
+    bind(source, target)?;
+    remount(target, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV)
+}
+
+fn remount(target: &Path, flags: MsFlags) -> Result<()> {
+    mount(NONE, target, NONE, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags, NONE)
+        .with_context(|| format!("cannot change the mount of `{}`", target.display()))
+}
+
+pub(super) fn tmpfs(target: &Path, options: &str) -> Result<()> {
+    mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
+        .with_context(|| format!("cannot mount a tmpfs on `{}`", target.display()))
+}
+
+pub(super) fn proc(target: &Path) -> Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), target, Some("proc"), flags, NONE).with_context(|| {
+        Failure::host(format!("cannot mount proc on `{}`", target.display())).hint(
+            "in a container, /proc must not be masked: podman run --security-opt unmask=ALL, docker run --privileged",
+        )
+    })
+}
+
+/// Nothing mounted from here on is seen outside this mount namespace.
+pub(super) fn make_private() -> Result<()> {
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).context("cannot make the mounts private")
+}
+
+/// A `/dev` with [`DEVICES`] of the host, pseudo terminals of its own and shared memory.
+///
+/// `root` is the directory that holds the `dev` to be filled.
+pub(super) fn dev(root: &Path) -> Result<()> {
+    let dev = root.join("dev");
+    tmpfs(&dev, "mode=755,size=64k,nr_inodes=64")?;
+    for device in DEVICES {
+        let target = dev.join(device);
+        fs::write(&target, "").with_context(|| format!("cannot create `{}`", target.display()))?;
+        bind(&Path::new("/dev").join(device), &target)?;
+    }
+    for (link, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        symlink(target, dev.join(link)).with_context(|| format!("cannot create `/dev/{link}`"))?;
+    }
+    fs::create_dir(dev.join("pts")).context("cannot create `/dev/pts`")?;
+    fs::create_dir(dev.join("shm")).context("cannot create `/dev/shm`")?;
+    tmpfs(&dev.join("shm"), "mode=1777,size=50%")?;
+    mount(
+        Some("devpts"),
+        &dev.join("pts"),
+        Some("devpts"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
+        Some("newinstance,ptmxmode=0666,mode=620"),
+    )
+    .context("cannot mount `/dev/pts`")
+}
+
+/// Makes `new_root` the root directory and forgets the old one.
+pub(super) fn pivot(new_root: &Path) -> Result<()> {
+    std::env::set_current_dir(new_root).with_context(|| format!("cannot enter `{}`", new_root.display()))?;
+    nix::unistd::pivot_root(".", ".").context("cannot change the root directory")?;
+    // The old root lies over the new one now; detaching it leaves the new one.
+    umount2(".", MntFlags::MNT_DETACH).context("cannot detach the old root directory")?;
+    std::env::set_current_dir("/").context("cannot enter the new root directory")
+}
+
+/// The build's own root: the host's programs read-only, the store at `/store`, everything else empty and in memory.
+///
+/// The store is the current directory, for the reason given in [`super::private::run`].
+pub(super) fn private_root() -> Result<()> {
+    make_private()?;
+    // `/tmp` exists everywhere and is covered in this mount namespace only.
+    let resolver = fs::canonicalize("/etc/resolv.conf").ok();
+    let resolver_text = fs::read("/etc/resolv.conf").ok();
+    let root = PathBuf::from("/tmp");
+    let store = std::env::current_dir().context("cannot find the store")?;
+    // The tmpfs may cover the store's own path; the store is bound through the working directory, not its path.
+    tmpfs(&root, "mode=755")?;
+    for name in ["proc", "sys", "dev", "run", "tmp", "store", "root", "var", "build"] {
+        fs::create_dir(root.join(name)).with_context(|| format!("cannot create `/{name}`"))?;
+    }
+    bind(Path::new("."), &root.join("store"))
+        .with_context(|| format!("cannot bind the store `{}`", store.display()))?;
+    for name in HOST_DIRECTORIES {
+        let source = Path::new("/").join(name);
+        let target = root.join(name);
+        let Ok(metadata) = fs::symlink_metadata(&source) else { continue };
+        if metadata.is_symlink() {
+            let to = fs::read_link(&source).with_context(|| format!("cannot read the link `{}`", source.display()))?;
+            symlink(to, &target).with_context(|| format!("cannot create `/{name}`"))?;
+        } else {
+            fs::create_dir(&target).with_context(|| format!("cannot create `/{name}`"))?;
+            bind_read_only(&source, &target)?;
+        }
+    }
+    dev(&root)?;
+    proc(&root.join("proc"))?;
+    tmpfs(&root.join("tmp"), "mode=1777")?;
+    // /etc/resolv.conf is often a link into /run, which is not here.
+    if let (Some(path), Some(text)) = (resolver, resolver_text)
+        && let Ok(inside) = path.strip_prefix("/run")
+    {
+        let copy = root.join("run").join(inside);
+        fs::create_dir_all(copy.parent().unwrap_or(&root)).context("cannot create `/run`")?;
+        fs::write(&copy, text).context("cannot copy resolv.conf")?;
+    }
+    for name in ["var/cache/apt/archives/partial", "var/lib/apt/lists/partial", "var/lib/dpkg", "var/tmp", "var/log"] {
+        fs::create_dir_all(root.join(name)).with_context(|| format!("cannot create `/{name}`"))?;
+    }
+    // Tools of the host ask dpkg which architecture this is; an empty status file is enough.
+    fs::write(root.join("var/lib/dpkg/status"), "").context("cannot create `/var/lib/dpkg/status`")?;
+    pivot(&root)
+}

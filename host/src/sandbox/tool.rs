@@ -1,0 +1,206 @@
+//! Runs a program of the host (`mke2fs`, `mmdebstrap` …): arguments as a list, output captured, a missing
+//! program named together with the Debian package that has it.
+//!
+//! This is for tools that never execute anything of the image. A command *inside* the image goes through
+//! the box instead.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::error::{Context, Failure, Result};
+
+/// Programs piimg starts, with the Debian and Ubuntu package of each.
+pub const PACKAGES: &[(&str, &str)] = &[
+    ("mmdebstrap", "mmdebstrap"),
+    ("apt-get", "apt"),
+    ("mke2fs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
+    ("debugfs", "e2fsprogs"),
+    ("fsck.fat", "dosfstools"),
+    ("sfdisk", "fdisk"),
+    ("newuidmap", "uidmap"),
+    ("newgidmap", "uidmap"),
+    ("qemu-system-aarch64", "qemu-system-arm"),
+    ("qemu-aarch64-static", "qemu-user-static"),
+    ("qemu-arm-static", "qemu-user-static"),
+];
+
+/// Where programs are looked for besides `PATH`: Debian keeps file-system tools in `sbin`, which an
+/// ordinary user's `PATH` leaves out.
+const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// How much of a failed program's output an error quotes.
+const QUOTED_LINES: usize = 20;
+
+/// The Debian package that contains `program`, if piimg knows it.
+pub fn package_of(program: &str) -> Option<&'static str> {
+    PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, package)| *package)
+}
+
+/// Finds `program` in `PATH` or `sbin`.
+pub fn find(program: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(SBIN.iter().map(Into::into))
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// The failure that says a program is missing and which package has it.
+pub fn missing(program: &str) -> Failure {
+    let failure = Failure::host(format!("the program `{program}` is not installed"));
+    match package_of(program) {
+        Some(package) => failure.hint(format!("install it: sudo apt-get install {package}")),
+        None => failure,
+    }
+}
+
+/// What a program left behind.
+#[derive(Debug)]
+pub struct Output {
+    /// Exit status; 128 + the signal's number if a signal ended it, as shells report it.
+    pub status: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    pub fn stdout_text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The last lines of standard error, then of standard output if there were none.
+    pub fn tail(&self) -> String {
+        let text = if self.stderr.iter().all(u8::is_ascii_whitespace) { &self.stdout } else { &self.stderr };
+        let text = String::from_utf8_lossy(text);
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        lines[lines.len().saturating_sub(QUOTED_LINES)..].join("\n")
+    }
+}
+
+/// A program to be run on the host.
+#[derive(Debug)]
+pub struct Tool {
+    program: String,
+    args: Vec<OsString>,
+    env: Vec<(String, OsString)>,
+    stdin: Vec<u8>,
+}
+
+impl Tool {
+    pub fn new(program: &str) -> Self {
+        // Output that is parsed must not depend on the user's language.
+        let env = vec![("LC_ALL".to_owned(), OsString::from("C.UTF-8"))];
+        Self { program: program.to_owned(), args: Vec::new(), env, stdin: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn args<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(mut self, args: I) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    #[must_use]
+    pub fn stdin(mut self, data: impl Into<Vec<u8>>) -> Self {
+        self.stdin = data.into();
+        self
+    }
+
+    /// Runs the program and waits for it; a status other than 0 is not an error here.
+    ///
+    /// # Errors
+    /// [`Failure::host`] if the program is missing or cannot be started.
+    pub fn output(&self) -> Result<Output> {
+        let mut child = self
+            .command()?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| Failure::host(format!("cannot start `{}`", self.program)))?;
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        let data = self.stdin.clone();
+        let writer = std::thread::spawn(move || stdin.write_all(&data));
+        let output = child.wait_with_output().with_context(|| format!("cannot wait for `{}`", self.program))?;
+        match writer.join().expect("the writer does not panic") {
+            // The program may end without reading all of its input; its status tells whether that was a failure.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                return Err(error).with_context(|| format!("cannot write to `{}`", self.program));
+            }
+            _ => {}
+        }
+        Ok(Output { status: exit_status(output.status), stdout: output.stdout, stderr: output.stderr })
+    }
+
+    /// Runs the program; a status other than 0 is an error that quotes the end of its output.
+    ///
+    /// # Errors
+    /// [`Failure::host`] if the program is missing, [`Failure::build`] if it fails.
+    pub fn run(&self) -> Result<Output> {
+        let output = self.output()?;
+        if output.status != 0 {
+            let cause = anyhow::anyhow!("{}", output.tail());
+            return Err(
+                cause.context(Failure::build(format!("`{}` failed with status {}", self.program, output.status)))
+            );
+        }
+        Ok(output)
+    }
+
+    /// The command as `std` wants it, for callers that stream the output.
+    ///
+    /// # Errors
+    /// [`Failure::host`] if the program is missing.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that makes host commands")]
+    pub fn command(&self) -> Result<Command> {
+        let program = find(&self.program).ok_or_else(|| missing(&self.program))?;
+        let mut command = Command::new(program);
+        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        Ok(command)
+    }
+}
+
+/// Exit status as shells report it.
+pub fn exit_status(status: std::process::ExitStatus) -> i32 {
+    use std::os::unix::process::ExitStatusExt as _;
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Kind, report};
+
+    #[test]
+    fn a_missing_program_names_its_package() {
+        let failure = missing("mke2fs");
+        let report = report(&failure.into());
+        assert_eq!(report.kind, Kind::Host);
+        assert_eq!(report.hints, ["install it: sudo apt-get install e2fsprogs"]);
+    }
+
+    #[test]
+    fn a_failing_program_is_quoted() {
+        let error = Tool::new("sh").args(["-c", "echo out; echo why >&2; exit 3"]).run().unwrap_err();
+        assert_eq!(report(&error).messages, ["`sh` failed with status 3", "why"]);
+    }
+
+    #[test]
+    fn input_reaches_the_program_and_output_comes_back() {
+        let output = Tool::new("cat").stdin("hello").run().unwrap();
+        assert_eq!(output.stdout_text(), "hello");
+    }
+}

@@ -1,0 +1,281 @@
+//! Every directory name below the store, cache keys, and the locks that let builds share it.
+//!
+//! On the host the store is one directory: `store.json` says which host ids own its content, and `data/` belongs
+//! to those ids. Only the build, inside its private namespace, reads or writes `data/`, where the store is `/store`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::{Context, Failure, Result};
+use crate::sandbox::private::{self, IdMap};
+
+/// Changes when the meaning of anything in `data/` changes.
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    format: u32,
+    ids: IdMap,
+}
+
+/// Makes the store ready, outside the private namespace, and returns the ids that own its content.
+///
+/// # Errors
+/// [`Failure::host`] if it cannot be created or belongs to another user or format.
+pub fn prepare(store: &Path) -> Result<IdMap> {
+    let named = || Failure::host(format!("cannot use `{}` as the store", store.display()));
+    fs::create_dir_all(store).with_context(named)?;
+    // Searchable by the inner ids, which are not the user's; what matters is below `data/`, which is theirs alone.
+    set_mode(store, 0o711).with_context(|| named().hint("choose another place with --store"))?;
+    let file = store.join("store.json");
+    let description = match fs::read(&file) {
+        Ok(text) => serde_json::from_slice::<Description>(&text).with_context(|| {
+            Failure::host(format!("`{}` is damaged", file.display()))
+                .hint("remove the store and build again: everything in it can be made anew")
+        })?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let description = Description { format: FORMAT, ids: IdMap::choose()? };
+            let text = serde_json::to_vec_pretty(&description).context("cannot describe the store")?;
+            fs::write(&file, text).with_context(named)?;
+            description
+        }
+        Err(error) => return Err(error).with_context(named),
+    };
+    if description.format != FORMAT {
+        return Err(named()
+            .hint("it was made by another version of piimg: choose another place with --store, or remove it")
+            .into());
+    }
+    let data = store.join("data");
+    if !data.exists() {
+        let fresh = store.join(format!("data.{}", std::process::id()));
+        fs::create_dir(&fresh).with_context(named)?;
+        set_mode(&fresh, 0o700)?;
+        private::give_to_inner_root(&fresh, description.ids)?;
+        fs::rename(&fresh, &data).with_context(named)?;
+    }
+    Ok(description.ids)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("cannot change the mode of `{}`", path.display()))
+}
+
+/// The key of something that is made from `inputs`: a digest of their canonical form.
+///
+/// # Panics
+/// If `inputs` cannot be written as JSON, which is a mistake in its type.
+pub fn key(inputs: &impl Serialize) -> String {
+    // serde writes fields in the order of the type and maps of ours are sorted, so equal inputs are equal bytes.
+    let text = serde_json::to_vec(inputs).expect("inputs are plain data");
+    let digest = Sha256::digest(&text);
+    // Half a SHA-256 is collision-free in practice, and overlay mount options have little room for long paths.
+    hex::encode(&digest[..16])
+}
+
+/// The store as the build sees it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    data: PathBuf,
+}
+
+impl Store {
+    /// Opens the store inside the private namespace and removes what killed builds left.
+    ///
+    /// # Errors
+    /// If its directories cannot be made.
+    pub fn open() -> Result<Self> {
+        Self::open_at(Path::new("/store/data"))
+    }
+
+    fn open_at(data: &Path) -> Result<Self> {
+        let store = Self { data: data.to_owned() };
+        for dir in ["layers", "artifacts", "archives", "archives/partial", "heads", "locks", "stage"] {
+            fs::create_dir_all(data.join(dir)).with_context(|| format!("cannot create `{dir}` in the store"))?;
+        }
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// Packages, by the file name apt gives them.
+    pub fn archives(&self) -> PathBuf {
+        self.data.join("archives")
+    }
+
+    /// A finished layer: `fs/` is its tree, `layer.json` what it was made from.
+    pub fn layer(&self, key: &str) -> PathBuf {
+        self.data.join("layers").join(key)
+    }
+
+    /// A finished file system image or the like.
+    pub fn artifact(&self, key: &str) -> PathBuf {
+        self.data.join("artifacts").join(key)
+    }
+
+    /// The newest result for inputs that do not name the state of an archive.
+    pub fn head<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        serde_json::from_slice(&fs::read(self.data.join("heads").join(key)).ok()?).ok()
+    }
+
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn set_head(&self, key: &str, value: &impl Serialize) -> Result<()> {
+        let path = self.data.join("heads").join(key);
+        let fresh = path.with_extension(std::process::id().to_string());
+        fs::write(&fresh, serde_json::to_vec(value).context("cannot describe a layer")?)
+            .context("cannot write to the store")?;
+        fs::rename(&fresh, &path).context("cannot write to the store")
+    }
+
+    /// Waits for and takes the lock `name`; at most one build makes the thing of that name.
+    ///
+    /// # Errors
+    /// If the lock file cannot be made.
+    pub fn lock(&self, name: &str) -> Result<Lock> {
+        let path = self.data.join("locks").join(name);
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .context("cannot open a lock of the store")?;
+        rustix::fs::flock(&file, FlockOperation::LockExclusive).context("cannot take a lock of the store")?;
+        Ok(Lock { _file: file })
+    }
+
+    /// A place to make something that [`Stage::commit`] moves to its final name.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn stage(&self) -> Result<Stage> {
+        let stages = self.data.join("stage");
+        for number in 0.. {
+            let path = stages.join(number.to_string());
+            // The lock is taken before the directory exists, so that another build's sweep never sees it unlocked.
+            let lock = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(path.with_extension("lock"))
+                .context("cannot open a lock of the store")?;
+            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            if fs::create_dir(&path).is_ok() {
+                return Ok(Stage { path, _lock: lock });
+            }
+        }
+        unreachable!("one of the numbers is free")
+    }
+
+    /// Removes stages whose build is gone.
+    fn sweep(&self) -> Result<()> {
+        let stages = self.data.join("stage");
+        for entry in fs::read_dir(&stages).context("cannot read the store")? {
+            let path = entry.context("cannot read the store")?.path();
+            if path.extension().is_some() {
+                continue;
+            }
+            let Ok(lock) = File::options().create(true).truncate(false).write(true).open(path.with_extension("lock"))
+            else {
+                continue;
+            };
+            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                remove_tree(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes a tree of the store, whatever modes a package gave its directories.
+pub(crate) fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot remove `{}` from the store", path.display())),
+    }
+}
+
+/// Held while something of one name is being made.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// A directory in which a layer or artifact grows; it is removed unless committed.
+#[derive(Debug)]
+pub struct Stage {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Stage {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Syncs and moves the whole directory to `target`: a layer that exists is complete.
+    ///
+    /// # Errors
+    /// If the store's file system refuses.
+    pub fn commit(self, target: &Path) -> Result<()> {
+        let directory = File::open(&self.path).context("cannot open a stage of the store")?;
+        rustix::fs::syncfs(&directory).context("cannot sync the store")?;
+        fs::rename(&self.path, target).with_context(|| format!("cannot commit `{}`", target.display()))
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // After a commit it is gone already; otherwise the next build's sweep gets what is left here.
+        remove_tree(&self.path).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_depend_on_every_input() {
+        let key_of = |a: &str, b: u32| key(&serde_json::json!({ "a": a, "b": b }));
+        assert_eq!(key_of("x", 1), key_of("x", 1));
+        assert_ne!(key_of("x", 1), key_of("x", 2));
+        assert_eq!(key_of("x", 1).len(), 32);
+    }
+
+    #[test]
+    fn a_stage_is_committed_whole_or_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        let dropped = store.stage().unwrap();
+        fs::write(dropped.path().join("half"), "x").unwrap();
+        let path = dropped.path().to_owned();
+        drop(dropped);
+        assert!(!path.exists());
+        let stage = store.stage().unwrap();
+        fs::write(stage.path().join("whole"), "x").unwrap();
+        stage.commit(&store.layer("k")).unwrap();
+        assert!(store.layer("k").join("whole").exists());
+    }
+
+    #[test]
+    fn only_abandoned_stages_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        let running = store.stage().unwrap();
+        let abandoned = dir.path().join("stage/77");
+        fs::create_dir(&abandoned).unwrap();
+        Store::open_at(dir.path()).unwrap();
+        assert!(running.path().exists());
+        assert!(!abandoned.exists());
+    }
+}

@@ -1,0 +1,298 @@
+//! The only place that prints.
+//!
+//! Standard output carries data (a path, JSON); everything else goes to standard error: a live line with a
+//! bar and the time on a terminal, plain lines otherwise. `NO_COLOR` is obeyed.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use console::{Style, Term};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::{Kind, report};
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Verbosity {
+    /// Warnings and errors only.
+    Quiet,
+    #[default]
+    Normal,
+    /// Also what each program prints.
+    Verbose,
+}
+
+/// The way to the user. Cheap to clone; all clones write to the same streams.
+#[derive(Clone, Debug)]
+pub struct Ui {
+    verbosity: Verbosity,
+    live: bool,
+}
+
+impl Ui {
+    pub fn new(verbosity: Verbosity) -> Self {
+        Self { verbosity, live: std::io::stderr().is_terminal() && verbosity != Verbosity::Quiet }
+    }
+
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// Writes one line of data to standard output.
+    pub fn data(&self, line: &str) {
+        // Whoever closed the pipe has read enough; there is no one left to tell.
+        std::io::stdout().write_all(format!("{line}\n").as_bytes()).ok();
+    }
+
+    /// Starts a step; the title is an imperative or a participle, without full stop.
+    pub fn step(&self, title: impl Into<String>) -> Step {
+        Step::start(self.clone(), title.into())
+    }
+
+    pub fn info(&self, message: &str) {
+        if self.verbosity != Verbosity::Quiet {
+            self.line(&shown(message));
+        }
+    }
+
+    /// A line that only `--verbose` shows, such as the output of a program.
+    pub fn detail(&self, message: &str) {
+        if self.verbosity == Verbosity::Verbose {
+            self.line(&Style::new().for_stderr().dim().apply_to(shown(message)).to_string());
+        }
+    }
+
+    pub fn warn(&self, message: &str) {
+        let label = Style::new().for_stderr().yellow().bold().apply_to("warning:").to_string();
+        self.line(&format!("{label} {}", shown(message)));
+    }
+
+    pub fn hint(&self, message: &str) {
+        let label = Style::new().for_stderr().cyan().apply_to("hint:").to_string();
+        self.line(&format!("  {label} {}", shown(message)));
+    }
+
+    /// Prints `error` with its causes and hints and returns the exit code that belongs to it.
+    pub fn error(&self, error: &anyhow::Error) -> i32 {
+        let report = report(error);
+        let red = Style::new().for_stderr().red().bold();
+        // Messages quote file names, recipes and plugins: all of it may be hostile.
+        let mut messages = report.messages.iter().map(|message| shown(message.trim_end()));
+        let mut text = format!("{} {}", red.apply_to("error:"), messages.next().unwrap_or_default());
+        for cause in messages {
+            // A cause of several lines (the end of a program's output) is indented below its label.
+            let cause = cause.replace('\n', "\n    ");
+            write!(text, "\n  caused by: {cause}").expect("writing to a string");
+        }
+        self.line(&text);
+        for hint in &report.hints {
+            self.hint(&hint.replace('\n', "\n        "));
+        }
+        if report.kind == Kind::Bug {
+            self.hint("this is a bug in piimg; please report it with the lines above");
+        }
+        report.kind as i32
+    }
+
+    /// One write per line, so that lines of several processes do not mix.
+    fn line(&self, text: &str) {
+        let line = format!("{text}\n");
+        // Nowhere is left to report that standard error is gone.
+        std::io::stderr().write_all(line.as_bytes()).ok();
+    }
+}
+
+/// A running step: a live line on a terminal, one plain line when it ends.
+///
+/// Dropping it without [`Step::done`] marks it as failed.
+#[derive(Debug)]
+pub struct Step {
+    ui: Ui,
+    title: String,
+    started: Instant,
+    bar: Option<ProgressBar>,
+    finished: bool,
+}
+
+impl Step {
+    fn start(ui: Ui, title: String) -> Self {
+        let bar = ui.live.then(|| {
+            let bar = ProgressBar::new_spinner().with_style(spinner()).with_message(title.clone());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        Self { ui, title, started: Instant::now(), bar, finished: false }
+    }
+
+    /// Shows a bar of `total` units from here on.
+    pub fn set_total(&self, total: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_style(progress());
+        }
+    }
+
+    pub fn set_position(&self, position: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+        }
+    }
+
+    /// Says what the step is doing now (the package being unpacked, the file being written).
+    pub fn note(&self, note: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{}: {}", self.title, console::truncate_str(&printable(note), 50, "…")));
+        }
+    }
+
+    /// Writes a line without disturbing the live one.
+    pub fn line(&self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.ui.info(message)),
+            None => self.ui.info(message),
+        }
+    }
+
+    /// Like [`Ui::detail`], without disturbing the live line.
+    pub fn detail(&self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.ui.detail(message)),
+            None => self.ui.detail(message),
+        }
+    }
+
+    /// Like [`Ui::warn`], without disturbing the live line.
+    pub fn warn(&self, message: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| self.ui.warn(message)),
+            None => self.ui.warn(message),
+        }
+    }
+
+    /// Ends the step well and says how long it took.
+    pub fn done(self) {
+        self.finish("");
+    }
+
+    /// Ends the step well; `result` says what came of it, e.g. `unchanged, from the store`.
+    pub fn done_with(self, result: &str) {
+        self.finish(result);
+    }
+
+    fn finish(mut self, result: &str) {
+        self.finished = true;
+        let mark = Style::new().for_stderr().green().apply_to("✓").to_string();
+        self.close(&mark, result);
+    }
+
+    fn close(&self, mark: &str, result: &str) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        let took = seconds(self.started.elapsed());
+        let result = if result.is_empty() { String::new() } else { format!(": {result}") };
+        if self.ui.verbosity != Verbosity::Quiet {
+            self.ui.line(&format!("{mark} {}{result} ({took})", shown(&self.title)));
+        }
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if !self.finished {
+            let mark = Style::new().for_stderr().red().apply_to("✗").to_string();
+            self.close(&mark, "");
+        }
+    }
+}
+
+/// `0.4 s`, `12 s`, `3 min 07 s`.
+pub fn seconds(time: Duration) -> String {
+    let whole = time.as_secs();
+    match whole {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        10..60 => format!("{whole} s"),
+        _ => format!("{} min {:02} s", whole / 60, whole % 60),
+    }
+}
+
+/// Lengths for people: `512 MiB`, `1.4 GiB`.
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+pub fn bytes(length: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut value = length as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 || value >= 100.0 || value.fract() < 0.05 {
+        format!("{value:.0} {}", UNITS[unit])
+    } else {
+        format!("{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// Makes text from a plugin or an image fit for a terminal: control, bidirectional and zero-width
+/// characters are shown escaped, so that they can neither move the cursor nor hide a part of a line.
+pub fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
+        if c.is_control() || invisible {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+/// [`printable`] for text that may have several lines.
+fn shown(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// A word as a shell takes it, to be copied from a hint.
+pub fn shell_quoted(text: &str) -> String {
+    format!("'{}'", printable(text).replace('\'', r"'\''"))
+}
+
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner:.cyan} {wide_msg} {elapsed}").expect("the template is valid")
+}
+
+fn progress() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner:.cyan} {wide_msg} [{bar:25.cyan}] {percent:>3} % {elapsed}")
+        .expect("the template is valid")
+        .progress_chars("━╸ ")
+}
+
+/// Columns of the terminal, 80 where there is none.
+pub fn columns() -> usize {
+    Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_times_read_well() {
+        for (length, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1 << 20, "1 MiB"), (1_500_000_000, "1.4 GiB"), (512 << 20, "512 MiB")]
+        {
+            assert_eq!(bytes(length), text);
+        }
+        for (millis, text) in [(400, "0.4 s"), (12_000, "12 s"), (187_000, "3 min 07 s")] {
+            assert_eq!(seconds(Duration::from_millis(millis)), text);
+        }
+    }
+
+    #[test]
+    fn hostile_text_is_escaped() {
+        assert_eq!(printable("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(printable("x\u{202e}y\nz"), "x\\u{202e}y\\u{a}z");
+        assert_eq!(printable("Grüße"), "Grüße");
+    }
+}

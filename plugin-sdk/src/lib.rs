@@ -1,0 +1,116 @@
+//! Writes a customization plugin for piimg.
+//!
+//! A plugin describes itself in [`Plugin::conf`], which must be pure: it cannot call the host. It does its work in
+//! [`Plugin::execute`] through [`fs`], [`process`], [`packages`] and [`assets`]; each call is compared with the
+//! capabilities that `conf` asked for and the person who builds the image granted.
+//!
+//! ```
+//! use piimg_plugin_sdk::{Plugin, PluginConf, Result, fs};
+//!
+//! struct Breadcrumb;
+//! impl Plugin for Breadcrumb {
+//!     fn conf() -> PluginConf {
+//!         PluginConf::new("example/breadcrumb", "0.1.0", "Breadcrumb").capability("fs:write:/etc/breadcrumb", "the note itself")
+//!     }
+//!     fn execute() -> Result { Ok(fs::write("/etc/breadcrumb", "was here\n").apply()?) }
+//! }
+//! piimg_plugin_sdk::plugin!(Breadcrumb);
+//! ```
+//!
+//! Built with `cargo build --release --target wasm32-wasip2` as a `cdylib`. Natively, in `cargo test`, the functions of
+//! the host do not exist and panic: test what the plugin decides, in functions of its own.
+//!
+//! `println!` and `eprintln!` end up in the build's log. The clock stands still at the build's fixed time, random
+//! numbers are the same in every build, and there are no threads, sockets or files but those of the image.
+
+pub mod assets;
+mod blob;
+mod conf;
+pub mod context;
+mod error;
+pub mod fs;
+pub mod log;
+pub mod packages;
+pub mod process;
+
+pub use blob::Blob;
+pub use conf::{Capability, Image, Kind, Param, PluginConf};
+pub use error::{Error, ErrorCode};
+
+/// What `execute` returns: any error will do, [`Error`] among them.
+pub type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+/// A customization.
+pub trait Plugin {
+    /// Describes the plugin. It runs before anything is decided and cannot call the host; the answer must always be
+    /// the same.
+    fn conf() -> PluginConf;
+
+    /// Does the work.
+    ///
+    /// # Errors
+    /// Any error fails the build and drops what the plugin did; its message and causes are shown.
+    fn execute() -> Result;
+}
+
+/// Makes the given type, which implements [`Plugin`], the plugin of this crate. Once per crate.
+#[macro_export]
+macro_rules! plugin {
+    ($plugin:ty) => {
+        // Natively there is nothing to export to: `cargo test` builds the plugin as an ordinary library, of which this
+        // is the one use.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: (fn() -> $crate::PluginConf, fn() -> $crate::Result) =
+            (<$plugin as $crate::Plugin>::conf, <$plugin as $crate::Plugin>::execute);
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            type Exported = $crate::__private::Shim<$plugin>;
+    $crate::__private::bindings::export_customization!(Exported with_types_in $crate::__private::bindings);
+        };
+    };
+}
+
+/// What [`plugin!`] expands to; not for use by hand.
+#[doc(hidden)]
+pub mod __private {
+    pub mod bindings {
+        wit_bindgen::generate!({
+            path: "../wit",
+            world: "plugin",
+            pub_export_macro: true,
+            export_macro_name: "export_customization",
+            default_bindings_module: "piimg_plugin_sdk::__private::bindings",
+            runtime_path: "wit_bindgen::rt",
+            generate_all,
+        });
+    }
+
+    use bindings::exports::piimg::plugin::customization::{Failure, Guest};
+    use bindings::piimg::plugin::manifest;
+
+    /// Carries a [`Plugin`](crate::Plugin) over to the generated trait.
+    #[derive(Debug)]
+    pub struct Shim<P>(std::marker::PhantomData<P>);
+
+    impl<P: crate::Plugin> Guest for Shim<P> {
+        fn conf() -> manifest::PluginConf {
+            report_panics();
+            P::conf().into()
+        }
+
+        fn execute() -> Result<(), Failure> {
+            report_panics();
+            P::execute().map_err(|error| crate::error::failure(&*error))
+        }
+    }
+
+    /// A trap carries no text: the message goes to the host first.
+    fn report_panics() {
+        std::panic::set_hook(Box::new(|info| {
+            let message = info.payload_as_str().unwrap_or("a panic without a message");
+            let location = info.location().map(ToString::to_string).unwrap_or_default();
+            bindings::piimg::plugin::log::panicked(message, &location);
+        }));
+    }
+}

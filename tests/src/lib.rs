@@ -1,0 +1,45 @@
+//! What the tests share: where the built things are, and a place to run the program in.
+
+mod scratch;
+
+use std::path::PathBuf;
+
+pub use scratch::{Ran, Scratch};
+
+/// The target directory all members are built into.
+pub fn target() -> PathBuf {
+    // A test program is in `<target>/<profile>/deps/`.
+    let program = std::env::current_exe().expect("a test has a path");
+    program.ancestors().nth(3).expect("a test is three levels below the target directory").into()
+}
+
+/// A guest of `tests/guests`, or a plugin of `plugins`, built for wasm32-wasip2.
+///
+/// # Panics
+/// If it has not been built, with what to do about it.
+pub fn guest(name: &str) -> PathBuf {
+    let name = name.replace('-', "_");
+    let built = target().join("wasm32-wasip2/release");
+    let candidates = [built.join(format!("guest_{name}.wasm")), built.join(format!("piimg_{name}.wasm"))];
+    let path = candidates.iter().find(|path| path.exists()).unwrap_or(&candidates[0]).clone();
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo xtask plugins`, or all tests with `cargo xtask test`",
+        path.display()
+    );
+    path
+}
+
+/// The program.
+///
+/// # Panics
+/// If it has not been built, with what to do about it.
+pub fn piimg() -> PathBuf {
+    let path = target().join("release/piimg");
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --release`, or all tests with `cargo xtask test`",
+        path.display()
+    );
+    path
+}

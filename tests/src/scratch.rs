@@ -1,0 +1,144 @@
+//! A directory in which the program runs with nothing of the caller's environment.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Programs that a plan looks for but never starts; empty files stand for them.
+const PROGRAMS: [&str; 10] = [
+    "debugfs",
+    "e2fsck",
+    "fsck.fat",
+    "mke2fs",
+    "mmdebstrap",
+    "newgidmap",
+    "newuidmap",
+    "qemu-aarch64-static",
+    "qemu-arm-static",
+    "sfdisk",
+];
+
+/// A home, a cache, a temporary and a current directory, all of them gone at the end.
+#[derive(Debug)]
+pub struct Scratch {
+    dir: tempfile::TempDir,
+    env: BTreeMap<OsString, OsString>,
+}
+
+/// What a run of the program left behind; the directory's name is replaced by `$DIR`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Scratch {
+    /// # Panics
+    /// If the directories cannot be made.
+    #[expect(clippy::new_without_default, reason = "it makes directories")]
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let mut scratch = Self { dir, env: BTreeMap::new() };
+        for name in ["bin", "cache", "home", "tmp", "work"] {
+            fs::create_dir(scratch.root().join(name)).expect("a directory can be made");
+        }
+        for program in PROGRAMS {
+            fs::write(scratch.root().join("bin").join(program), "").expect("a file can be written");
+        }
+        for (variable, name) in [("HOME", "home"), ("PATH", "bin"), ("TMPDIR", "tmp"), ("XDG_CACHE_HOME", "cache")] {
+            let path = scratch.root().join(name);
+            scratch.set(variable, path);
+        }
+        scratch
+    }
+
+    fn root(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A path in the current directory of the program.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root().join("work").join(name)
+    }
+
+    /// Writes a file of the current directory.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).expect("a file can be written");
+    }
+
+    /// Copies a guest into the current directory, as `name.wasm`.
+    ///
+    /// # Panics
+    /// If it has not been built.
+    pub fn guest(&self, name: &str) {
+        fs::copy(crate::guest(name), self.path(&format!("{name}.wasm"))).expect("a guest can be copied");
+    }
+
+    /// Sets a variable of the program's environment.
+    pub fn set(&mut self, variable: &str, value: impl AsRef<OsStr>) {
+        self.env.insert(variable.into(), value.as_ref().into());
+    }
+
+    /// Takes a variable out of the program's environment.
+    pub fn unset(&mut self, variable: &str) {
+        self.env.remove(OsStr::new(variable));
+    }
+
+    /// A program that runs here.
+    #[expect(clippy::disallowed_methods, reason = "the tests run what the user runs")]
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(&self.env).current_dir(self.path("")).stdin(std::process::Stdio::null());
+        command
+    }
+
+    /// Runs the program.
+    ///
+    /// # Panics
+    /// If it cannot be started, or if it does what it never may: panic, write a file, colour what is no terminal.
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ran {
+        let before = self.listing();
+        let ran = self.taken(&self.command(crate::piimg()).args(args).output().expect("the program can be started"));
+        assert_eq!(self.listing(), before, "nothing may be written\n{ran:?}");
+        assert!(!ran.stderr.contains("panicked at"), "{}", ran.stderr);
+        assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'), "{ran:?}");
+        ran
+    }
+
+    /// What `output` says, with the directory's name replaced.
+    pub fn taken(&self, output: &Output) -> Ran {
+        let root = self.root().to_str().expect("the directory has a plain name");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(root, "$DIR");
+        Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// Every file and directory, with what shows that it was written to.
+    ///
+    /// # Panics
+    /// If one cannot be read.
+    pub fn listing(&self) -> BTreeMap<PathBuf, (u64, i64, i64)> {
+        let mut found = BTreeMap::new();
+        let mut rest = vec![self.root().to_owned()];
+        while let Some(path) = rest.pop() {
+            let metadata = fs::symlink_metadata(&path).expect("a file can be looked at");
+            // A temporary file that is gone again is none of anybody's business.
+            if path != self.root().join("tmp") {
+                found.insert(path.clone(), (metadata.len(), metadata.mtime(), metadata.mtime_nsec()));
+            }
+            if metadata.is_dir() {
+                rest.extend(fs::read_dir(&path).expect("a directory can be read").map(|entry| {
+                    let entry = entry.expect("a directory can be read");
+                    entry.path()
+                }));
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,270 @@
+//! Plugins that misbehave on purpose, from the file to the message the user reads; the image is a directory.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use piimg::error::{Kind, Report, report};
+use piimg::plugin::grant::{GrantSet, Granted};
+use piimg::plugin::inspect::{PluginInfo, inspect};
+use piimg::plugin::run::{Run, RunReport, execute};
+use piimg::plugin::workbench::{Command, InstalledPackage, Outcome, Stdin, Workbench};
+use piimg::plugin::{ImageInfo, Limits, engine};
+use piimg::rootfs::files::Rootfs;
+use piimg_tests::guest;
+
+const EPOCH: u64 = 1_700_000_000;
+
+/// An image that is a directory; commands are only written down.
+struct Bench {
+    rootfs: Rootfs,
+    commands: Vec<Command>,
+}
+
+impl Workbench for Bench {
+    fn rootfs(&self) -> &Rootfs {
+        &self.rootfs
+    }
+
+    fn run(&mut self, command: &Command, _stdin: Option<Stdin<'_>>) -> anyhow::Result<Outcome> {
+        self.commands.push(command.clone());
+        Ok(Outcome { stdout: b"htop 3.2.2\n".to_vec(), ..Outcome::default() })
+    }
+
+    fn install_packages(&mut self, specs: &[String], _recommends: bool) -> anyhow::Result<Vec<InstalledPackage>> {
+        panic!("nothing may be installed, but {specs:?} was")
+    }
+
+    fn remove_packages(&mut self, names: &[String], _purge: bool) -> anyhow::Result<()> {
+        panic!("nothing may be removed, but {names:?} was")
+    }
+
+    fn query_package(&mut self, _name: &str) -> anyhow::Result<Option<InstalledPackage>> {
+        Ok(None)
+    }
+}
+
+/// What a run left behind.
+struct Ran {
+    result: Result<RunReport, Report>,
+    log: Vec<String>,
+    commands: Vec<Command>,
+    root: tempfile::TempDir,
+}
+
+impl Ran {
+    fn read(&self, path: &str) -> Option<String> {
+        std::fs::read_to_string(self.root.path().join(path)).ok()
+    }
+
+    /// The failure, which must be of this kind.
+    fn failure(&self, kind: Kind) -> &Report {
+        let report = self.result.as_ref().expect_err("the plugin must fail");
+        assert_eq!(report.kind, kind, "{report:?}");
+        report
+    }
+}
+
+fn look(name: &str) -> Result<PluginInfo, Report> {
+    inspect(&engine().unwrap(), &guest(name)).map_err(|error| report(&error))
+}
+
+fn run(name: &str, granted: &Granted, limits: Limits) -> Ran {
+    let root = tempfile::tempdir().unwrap();
+    for dir in ["etc", "opt"] {
+        std::fs::create_dir(root.path().join(dir)).unwrap();
+    }
+    std::fs::write(root.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n").unwrap();
+    std::fs::write(root.path().join("etc/group"), "root:x:0:\n").unwrap();
+    std::fs::write(root.path().join("etc/shadow"), "root:secret\n").unwrap();
+    run_in(root, name, granted, limits)
+}
+
+fn run_in(root: tempfile::TempDir, name: &str, granted: &Granted, limits: Limits) -> Ran {
+    let engine = engine().unwrap();
+    let plugin = inspect(&engine, &guest(name)).unwrap();
+    let grants = GrantSet::new(&plugin, granted).unwrap();
+    let image = ImageInfo {
+        architecture: "arm64".into(),
+        distribution: "debian".into(),
+        release: "bookworm".into(),
+        hostname: "box".into(),
+        flavour: "test".into(),
+        epoch: EPOCH,
+    };
+    let run = Run { plugin: &plugin, grants: &grants, image, params: BTreeMap::new(), assets: BTreeMap::new(), limits };
+    let mut bench = Bench { rootfs: Rootfs::open(root.path(), EPOCH).unwrap(), commands: Vec::new() };
+    let mut log = Vec::new();
+    let result = execute(&engine, &run, &mut bench, &mut |id, _level, line| {
+        log.push(format!("{id}: {line}"));
+    });
+    Ran { result: result.map_err(|error| report(&error)), log, commands: bench.commands, root }
+}
+
+fn all() -> Granted {
+    Granted { requested: true, ..Granted::default() }
+}
+
+#[test]
+fn the_minimal_plugin_writes_its_note_and_runs_its_command() {
+    let plugin = look("minimal").unwrap();
+    let functions: Vec<String> = plugin
+        .imports
+        .iter()
+        .filter(|import| import.name.starts_with("piimg:"))
+        .map(|import| format!("{} {}", import.name, import.functions.join(" ")))
+        .collect();
+    // What it does not call is not there: it can neither read files nor install packages by itself.
+    assert_eq!(
+        functions,
+        [
+            "piimg:plugin/log write panicked",
+            "piimg:plugin/context image",
+            "piimg:plugin/fs write",
+            "piimg:plugin/process run"
+        ]
+    );
+    assert_eq!(plugin.conf.image.hostname.as_deref(), Some("piimg-minimal"));
+    let scopes: Vec<&str> = plugin.requests.iter().map(|request| request.scope.as_str()).collect();
+    assert_eq!(scopes, ["pkg:install:htop", "fs:write:/etc/piimg-minimal", "exec:htop --version"]);
+
+    let ran = run("minimal", &all(), Limits::EXECUTE);
+    let report = ran.result.as_ref().unwrap();
+    assert_eq!(ran.read("etc/piimg-minimal").unwrap().lines().next(), Some("HOSTNAME=box"));
+    assert_eq!((ran.commands[0].program.as_str(), ran.commands[0].args.join(" ")), ("htop", "--version".to_owned()));
+    assert_eq!(ran.log, ["piimg/minimal: box is ready with htop 3.2.2"]);
+    let used: Vec<&str> = report.uses.keys().map(String::as_str).collect();
+    assert_eq!(used, ["exec:htop --version", "fs:write:/etc/piimg-minimal"]);
+    let again = run("minimal", &all(), Limits::EXECUTE);
+    assert_eq!(again.result.unwrap().fuel, report.fuel, "a run is deterministic to the instruction");
+}
+
+#[test]
+fn missing_grants_are_known_before_anything_runs() {
+    let plugin = look("minimal").unwrap();
+    let failure = GrantSet::new(&plugin, &Granted::default()).unwrap().check().expect("nothing is granted by default");
+    let report = report(&failure.into());
+    assert_eq!(report.kind, Kind::Grant);
+    for scope in ["pkg:install:htop", "fs:write:/etc/piimg-minimal", "exec:htop --version"] {
+        assert!(report.messages[0].contains(scope), "{report:?}");
+        assert!(report.hints[0].contains(&format!("--grant '{scope}'")), "{report:?}");
+        assert!(report.hints[1].contains(&format!("\"{scope}\"")), "{report:?}");
+    }
+}
+
+#[test]
+fn a_panic_names_the_plugin_the_message_and_the_line() {
+    let ran = run("panics", &all(), Limits::EXECUTE);
+    let message = &ran.failure(Kind::Plugin).messages[0];
+    assert!(
+        message.starts_with("the plugin `test/panics` panicked in execute(): the shelf has 0 books ("),
+        "{message}"
+    );
+    assert!(message.contains("panics/src/lib.rs:14:9)"), "{message}");
+}
+
+#[test]
+fn a_loop_is_stopped_by_time_and_by_fuel() {
+    let time = Limits { time: Duration::from_millis(300), ..Limits::EXECUTE };
+    let ran = run("loops", &all(), time);
+    let message = &ran.failure(Kind::Plugin).messages[0];
+    assert!(
+        message.starts_with("the plugin `test/loops` was stopped in execute(): it ran for longer than 0.3 s in `"),
+        "{message}"
+    );
+    assert!(message.contains("loops/src/lib.rs:"), "{message}");
+
+    let fuel = Limits { fuel: 10_000_000, ..Limits::EXECUTE };
+    let ran = run("loops", &all(), fuel);
+    let message = &ran.failure(Kind::Plugin).messages[0];
+    assert!(message.contains("it used more than 10000000 instructions in `"), "{message}");
+    assert!(message.contains("loops/src/lib.rs:"), "{message}");
+}
+
+#[test]
+fn memory_without_end_is_stopped_where_it_was_asked_for() {
+    let ran = run("allocates", &all(), Limits { memory: 32 << 20, ..Limits::EXECUTE });
+    let message = &ran.failure(Kind::Plugin).messages[0];
+    assert!(
+        message.contains("`test/allocates` was stopped in execute(): it used more than 32 MiB of memory in `"),
+        "{message}"
+    );
+    assert!(message.contains("allocates/src/lib.rs:"), "{message}");
+}
+
+#[test]
+fn a_call_without_grant_is_refused_and_says_what_was_needed() {
+    let granted = Granted {
+        scopes: vec!["fs:write:/etc/allowed".into(), "fs:read:/**".into(), "exec:sh **".into()],
+        ..Granted::default()
+    };
+    let ran = run("denied", &granted, Limits::EXECUTE);
+    assert_eq!(
+        ran.log,
+        [
+            "test/denied: optional granted: false",
+            "test/denied: needed: fs:read:/etc/allowed",
+            "test/denied: needed: fs:write:/etc/allowed2",
+            "test/denied: needed: fs:write:/etc/elsewhere",
+            "test/denied: needed: exec:sh -c *",
+            "test/denied: needed: pkg:install:nano",
+        ]
+    );
+    let report = ran.failure(Kind::Grant);
+    assert_eq!(report.messages, ["the plugin `test/denied` failed", "`fs:write:/etc/passwd` was not requested"]);
+    assert_eq!(report.hints, ["it is for the author of `test/denied` to request it in conf()"]);
+    assert_eq!(ran.read("etc/allowed").as_deref(), Some("fine\n"));
+    assert_eq!((ran.read("etc/allowed2"), ran.read("etc/elsewhere"), ran.commands.len()), (None, None, 0));
+    assert_eq!(ran.read("etc/passwd").as_deref(), Some("root:x:0:0:root:/root:/bin/bash\n"));
+}
+
+#[test]
+fn a_request_that_was_not_granted_says_how_to_grant_it() {
+    let ran = run("denied", &Granted::default(), Limits::EXECUTE);
+    let report = ran.failure(Kind::Grant);
+    assert_eq!(report.messages[1], "`fs:write:/etc/allowed` was requested, but not granted");
+    assert_eq!(report.hints, ["to allow it: --grant 'fs:write:/etc/allowed'"]);
+    assert_eq!(ran.read("etc/allowed"), None);
+}
+
+#[test]
+fn a_link_in_its_own_directory_is_no_way_out() {
+    let ran = run("escapes", &all(), Limits::EXECUTE);
+    for path in ["/opt/own/link", "/opt/own/dir/shadow", "/opt/own/../../etc/shadow"] {
+        for kind in ["write", "read"] {
+            let line = format!("test/escapes: {path}: ErrorCode::Denied fs:{kind}:/etc/shadow");
+            assert!(ran.log.contains(&line), "{line} is not in {:?}", ran.log);
+        }
+    }
+    let message = &ran.failure(Kind::Grant).messages[1];
+    assert_eq!(message, "`fs:write:/etc/shadow` was not requested");
+    assert_eq!(ran.read("etc/shadow").as_deref(), Some("root:secret\n"));
+    assert_eq!((ran.read("etc/none"), ran.read("opt/own/loot")), (None, None));
+}
+
+#[test]
+fn an_error_is_told_with_its_causes() {
+    let ran = run("fails", &all(), Limits::EXECUTE);
+    assert_eq!(
+        ran.failure(Kind::Plugin).messages,
+        ["the plugin `test/fails` failed", "cannot count the books", "invalid digit found in string"]
+    );
+}
+
+#[test]
+fn conf_cannot_call_the_host() {
+    let report = look("conf-imports").unwrap_err();
+    assert_eq!(report.kind, Kind::Plugin);
+    assert!(report.messages[0].contains("failed: it called `piimg:plugin/context@0.1.0#image`"), "{report:?}");
+    assert!(report.messages[0].contains("conf-imports/src/lib.rs:9)"), "{report:?}");
+    assert!(report.hints[0].contains("move the call to execute()"), "{report:?}");
+}
+
+#[test]
+fn a_plugin_with_sockets_is_refused_before_it_runs() {
+    let report = look("sockets").unwrap_err();
+    assert_eq!(report.kind, Kind::Usage);
+    assert!(report.messages[0].contains("imports `wasi:sockets/"), "{report:?}");
+    assert!(report.messages[0].ends_with("but a plugin has no network"), "{report:?}");
+}

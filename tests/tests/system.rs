@@ -1,0 +1,297 @@
+//! The whole way, for real: packages from the archive, the private namespace, an image that boots in QEMU.
+//!
+//! Needs user namespaces, the network, and what `cargo xtask setup` installs; without them a test fails and says so.
+//! The store is kept in the target directory, so that a second run bootstraps nothing.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
+#![expect(clippy::disallowed_methods, reason = "tests start piimg and look at the host with its own tools")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use piimg::image::boot::{BootOptions, boot};
+use piimg::image::layout::Bytes;
+use piimg_tests::{guest, piimg, target};
+
+/// Two cores carry one build or one machine at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn store() -> PathBuf {
+    target().join("system-store")
+}
+
+/// A user who can log in at once, which the default user cannot.
+const RECIPE: &str = "[user]\nname = \"ubuntu\"\npassword = \"raspberry\"\n";
+
+struct Workplace {
+    dir: tempfile::TempDir,
+}
+
+impl Workplace {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("piimg.toml"), RECIPE).unwrap();
+        Self { dir }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(piimg());
+        command.current_dir(self.dir.path()).env("SOURCE_DATE_EPOCH", "1750000000");
+        command.args(["build", "--imagedir", "images", "--store"]).arg(store()).args(arguments);
+        command
+    }
+
+    /// Builds, and returns the image and what was said.
+    fn build(&self, arguments: &[&str]) -> (PathBuf, String) {
+        let output = self.command(arguments).output().unwrap();
+        let (stdout, stderr) = texts(&output);
+        assert!(output.status.success(), "piimg {arguments:?} failed with {}:\n{stderr}", output.status);
+        let lines: Vec<&str> = stdout.lines().collect();
+        assert_eq!(lines.len(), 1, "standard output is the image's path: {stdout:?}");
+        let image = self.dir.path().join(lines[0]);
+        assert!(image.is_file(), "{} is missing", image.display());
+        (image, stderr)
+    }
+
+    fn images(&self) -> Vec<String> {
+        let Ok(entries) = std::fs::read_dir(self.dir.path().join("images")) else { return Vec::new() };
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// What a build could leave behind on the host.
+#[derive(Debug, PartialEq, Eq)]
+struct Host {
+    mounts: String,
+    loop_devices: usize,
+    processes: Vec<String>,
+    binfmt: Vec<String>,
+}
+
+impl Host {
+    fn now() -> Self {
+        let names = |directory: &str| -> Vec<String> {
+            let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+            let mut names: Vec<String> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let command_line = |pid: &String| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let ours = |line: &String| {
+            line.contains("__build") || line.contains("__box") || line.contains("86397") || line.contains("/.piimg/")
+        };
+        Self {
+            mounts: std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
+            loop_devices: names("/sys/block")
+                .iter()
+                .filter(|name| Path::new("/sys/block").join(name).join("loop").exists())
+                .count(),
+            processes: names("/proc").iter().map(command_line).filter(ours).collect(),
+            binfmt: names("/proc/sys/fs/binfmt_misc"),
+        }
+    }
+}
+
+#[test]
+fn an_image_with_a_plugin_boots_and_has_what_the_plugin_made() {
+    let _alone = alone();
+    let place = Workplace::new();
+    let plugin = guest("minimal");
+    let arguments = ["--plugin", plugin.to_str().unwrap(), "--grant-requested"];
+    let before = Host::now();
+    let (image, _) = place.build(&arguments);
+    assert_eq!(Host::now(), before, "the build left something on the host");
+    let name = image.file_name().unwrap().to_str().unwrap();
+    assert_eq!(name, "2025-06-15T1506Z-minimal-bookworm-raspberry-pi.img");
+    assert_eq!(std::fs::read_to_string(image.with_file_name("latest_image")).unwrap(), format!("{name}\n"));
+
+    let (again, said) = place.build(&arguments);
+    for step in
+        ["Bootstrap bookworm (arm64)", "Create the user ubuntu", "Run the plugin piimg/minimal", "Write the partitions"]
+    {
+        assert!(said.contains(&format!("{step}: unchanged, from the store")), "{step:?} ran again:\n{said}");
+    }
+    assert_eq!(again, image);
+
+    let longer = Bytes::mib(4096);
+    let options = BootOptions { disk: Some(longer), ..BootOptions::default() };
+    let mut machine = boot(&std::fs::File::open(&image).unwrap(), &options, Box::new(|_| {})).unwrap();
+    machine.wait_for_login(Duration::from_secs(600)).unwrap();
+    machine.login("ubuntu", "raspberry").unwrap();
+    let mut ask = |command: &str| {
+        let (status, output) = machine.run(command, Duration::from_secs(120)).unwrap();
+        (status, output.trim().to_owned())
+    };
+    assert_eq!(ask("hostname"), (0, "piimg-minimal".into()));
+    assert_eq!(ask("grep -c piimg-minimal /etc/hosts"), (0, "1".into()));
+    let (status, text) = ask("cat /etc/piimg-minimal");
+    assert!(status == 0 && text.contains("bookworm"), "{status}: {text}");
+    assert_eq!(ask("dpkg-query -W -f '${db:Status-Abbrev}' htop").1.trim(), "ii");
+    assert_eq!(ask("htop --version | head -n 1").0, 0);
+    // The disk is 4 GiB: the root file system must have grown beyond the image.
+    let (_, size) = ask("df --output=size -BM / | tail -n 1 | tr -d ' M'");
+    assert!(size.parse::<u64>().unwrap() > 3000, "the root file system has {size} MiB");
+    assert_eq!(ask("ls /etc/ssh/ssh_host_ed25519_key"), (0, "/etc/ssh/ssh_host_ed25519_key".into()));
+    assert_eq!(ask("systemctl is-active ssh"), (0, "active".into()));
+    assert_eq!(ask("systemctl list-units --failed --no-legend | wc -l"), (0, "0".into()));
+    assert_eq!(ask("test -s /etc/machine-id && echo made"), (0, "made".into()));
+    assert_eq!(ask("findmnt -n -o FSTYPE /boot/firmware"), (0, "vfat".into()));
+    assert_eq!(
+        ask("ls -d /.piimg /usr/sbin/policy-rc.d /usr/lib/x86_64-linux-gnu 2>/dev/null | wc -l"),
+        (0, "0".into())
+    );
+}
+
+#[test]
+fn trixie_builds_and_boots() {
+    let _alone = alone();
+    let place = Workplace::new();
+    let (image, _) = place.build(&["--release", "trixie", "--hostname", "three"]);
+    let mut machine = boot(&std::fs::File::open(&image).unwrap(), &BootOptions::default(), Box::new(|_| {})).unwrap();
+    machine.wait_for_login(Duration::from_secs(600)).unwrap();
+    machine.login("ubuntu", "raspberry").unwrap();
+    let (status, output) =
+        machine.run(". /etc/os-release; echo $VERSION_CODENAME $(hostname)", Duration::from_secs(60)).unwrap();
+    assert_eq!((status, output.trim()), (0, "trixie three"));
+}
+
+#[test]
+fn a_command_inside_the_image_is_in_its_box() {
+    let _alone = alone();
+    let place = Workplace::new();
+    let plugin = guest("probe");
+    // A new reason for the layer each time: an unchanged one would not run.
+    let flavour = format!("probe-{}", std::process::id());
+    let (_, said) = place.build(&[
+        "--release",
+        "bookworm",
+        "--flavour",
+        &flavour,
+        "--plugin",
+        plugin.to_str().unwrap(),
+        "--grant-requested",
+    ]);
+    let answer = |name: &str| {
+        let start = format!("test/probe | {name} = ");
+        let line = said.lines().find_map(|line| line.strip_prefix(&start));
+        line.unwrap_or_else(|| panic!("no answer to {name}:\n{said}")).to_owned()
+    };
+    assert_eq!(answer("uid"), "0");
+    assert_eq!(answer("uid-map"), "0 0 65536");
+    // chown, dac_override, fowner, fsetid, kill, setgid, setuid, sys_chroot, setfcap; nothing else can come back.
+    assert_eq!(answer("capabilities"), "CapEff:\\u{9}00000000800400fb");
+    assert_eq!(answer("bounding"), "CapBnd:\\u{9}00000000800400fb");
+    assert_eq!(answer("no-new-privs"), "NoNewPrivs:\\u{9}1");
+    assert_eq!(answer("interfaces"), "lo");
+    assert_eq!(answer("sys"), "0");
+    assert_eq!(answer("descriptors"), "0 1 2 3", "3 is the directory that ls reads");
+    assert!(answer("store").contains("No such file"), "{}", answer("store"));
+    assert_eq!(answer("mount"), "status 32", "mount(8): it failed");
+    assert!(answer("mknod").contains("Operation not permitted"), "{}", answer("mknod"));
+    assert_eq!(answer("straggler"), "started");
+    assert_eq!(answer("user"), "ubuntu");
+    assert_eq!(Host::now().processes, Vec::<String>::new(), "a process outlived its command");
+}
+
+#[test]
+fn a_killed_build_leaves_nothing_and_the_next_one_works() {
+    let _alone = alone();
+    let place = Workplace::new();
+    // So that there is something to come back to.
+    place.build(&["--release", "bookworm"]);
+    std::fs::remove_dir_all(place.dir.path().join("images")).unwrap();
+    let before = Host::now();
+    for seconds in [0.05, 0.3, 2.0, 8.0, 20.0] {
+        let mut build = place
+            .command(&["--release", "bookworm", "--refresh"])
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_secs_f64(seconds));
+        build.kill().unwrap();
+        build.wait().unwrap();
+        // The kernel ends a namespace's processes at once, but not in no time.
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while Host::now() != before && std::time::Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(Host::now(), before, "after SIGKILL at {seconds} s");
+        assert_eq!(place.images(), Vec::<String>::new(), "after SIGKILL at {seconds} s");
+    }
+    let (_, said) = place.build(&["--release", "bookworm"]);
+    assert!(said.contains("Bootstrap bookworm (arm64): unchanged, from the store"), "{said}");
+}
+
+#[test]
+fn a_plugin_that_fails_leaves_no_image_and_is_named() {
+    let _alone = alone();
+    let place = Workplace::new();
+    let plugin = guest("panics");
+    let output = place
+        .command(&["--release", "bookworm", "--plugin", plugin.to_str().unwrap(), "--grant-requested"])
+        .output()
+        .unwrap();
+    let (stdout, stderr) = texts(&output);
+    assert_eq!(output.status.code(), Some(5), "{stderr}");
+    assert_eq!(stdout, "");
+    assert!(stderr.contains("panicked in execute()") && stderr.contains("lib.rs:"), "{stderr}");
+    assert_eq!(place.images(), Vec::<String>::new());
+}
+
+/// Runs piimg as a user who exists only in a mount namespace of the test: the host's files are not touched.
+const AS_USER: &str = "set -e; cd \"$1\"
+for file in passwd group subuid subgid; do
+    cp /etc/$file $file
+done
+echo 'piimgtest:x:54321:54321::/:/bin/sh' >> passwd
+echo 'piimgtest:x:54321:' >> group
+echo 'piimgtest:300000:65536' | tee -a subuid >> subgid
+for file in passwd group subuid subgid; do mount --bind $file /etc/$file; done
+chown -R 54321:54321 home
+cd home
+exec setpriv --reuid 54321 --regid 54321 --clear-groups env HOME=\"$1/home\" ../piimg build \
+    --plugin ../minimal.wasm --grant-requested --imagedir images";
+
+#[test]
+fn an_ordinary_user_builds_without_sudo() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+    let _alone = alone();
+    let place = Workplace::new();
+    let dir = place.dir.path();
+    let plugin = guest("minimal");
+    if !Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n") {
+        // Every other test of this file is such a build then.
+        place.build(&["--plugin", plugin.to_str().unwrap(), "--grant-requested"]);
+        return;
+    }
+    let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    open(dir, 0o755);
+    std::fs::copy(piimg(), dir.join("piimg")).unwrap();
+    std::fs::copy(&plugin, dir.join("minimal.wasm")).unwrap();
+    std::fs::create_dir(dir.join("home")).unwrap();
+    // Nobody else may look into it, the subordinate ids included.
+    open(&dir.join("home"), 0o700);
+    let before = Host::now();
+    let output = Command::new("unshare").args(["--mount", "sh", "-c", AS_USER, "sh"]).arg(dir).output().unwrap();
+    let (stdout, stderr) = texts(&output);
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(Host::now(), before, "the build left something on the host");
+    let image = dir.join("home").join(stdout.trim_end());
+    assert_eq!(std::fs::metadata(&image).unwrap().uid(), 54321);
+    let verified = Command::new(piimg()).arg("verify").args(["--model", "pi4"]).arg(&image).output().unwrap();
+    assert!(verified.status.success(), "{}", texts(&verified).0);
+}

@@ -1,0 +1,134 @@
+//! Developer commands: `cargo xtask image`, `cargo xtask test` and their parts.
+//!
+//! Depends on nothing of piimg, so that the first command on a fresh machine starts at once.
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a developer tool, not the product"
+)]
+
+mod setup;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  image [ARGS…]   set up this machine, build piimg and the minimal plugin, build an image with it
+                  (ARGS go to `piimg build`, e.g. --release trixie)
+  test [--quick]  set up this machine and run all tests; --quick leaves out those that build and boot images
+  check           formatting and lints
+  plugins         build all plugins and the tests' guests for wasm32-wasip2
+  setup           only install what the other commands need";
+
+/// Target of plugins.
+const WASM: &str = "wasm32-wasip2";
+
+fn main() {
+    // Whatever directory the user is in.
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace");
+    if let Err(error) = std::env::set_current_dir(top) {
+        eprintln!("error: cannot enter {}: {error}", top.display());
+        std::process::exit(1);
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Err(error) = run(&arguments) {
+        eprintln!("error: {error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let rest = arguments.get(1..).unwrap_or_default();
+    match arguments.first().map(String::as_str) {
+        Some("image") => image(rest),
+        Some("test") => test(rest),
+        Some("check") => check(),
+        Some("plugins") => setup::wasm_target().and_then(|()| plugins()),
+        Some("setup") => setup::all(setup::Purpose::Test),
+        _ => bail!("{USAGE}"),
+    }
+}
+
+/// Builds an image with the minimal plugin; its path is the only line on standard output.
+fn image(arguments: &[String]) -> Result<()> {
+    setup::all(setup::Purpose::Image)?;
+    plugins()?;
+    cargo(["build", "--release", "--package", "piimg"])?;
+    let piimg = target().join("release/piimg");
+    let plugin = target().join(WASM).join("release/piimg_minimal.wasm");
+    std::fs::create_dir_all("out").context("cannot create `out`")?;
+    let output = Command::new(&piimg)
+        .arg("build")
+        .arg("--plugin")
+        .arg(plugin)
+        // The plugin is this repository's own.
+        .args(["--grant-requested", "--imagedir", "out"])
+        .args(arguments)
+        .stderr(std::process::Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {}", piimg.display()))?;
+    if !output.status.success() {
+        std::process::exit(output.status.code().unwrap_or(1));
+    }
+    let image = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    println!("{image}");
+    eprintln!();
+    eprintln!("boot it here:   {} boot {image}", piimg.display());
+    eprintln!(
+        "flash a card:   sudo dd if={image} of=/dev/sdX bs=4M conv=fsync status=progress   (find sdX with lsblk)"
+    );
+    Ok(())
+}
+
+fn test(arguments: &[String]) -> Result<()> {
+    let quick = match arguments {
+        [] => false,
+        [flag] if flag == "--quick" => true,
+        _ => bail!("{USAGE}"),
+    };
+    setup::all(setup::Purpose::Test)?;
+    plugins()?;
+    // One profile for everything: the tests run the same program that `cargo xtask image` builds.
+    cargo(["build", "--release", "--package", "piimg"])?;
+    let mut arguments = vec!["test", "--release", "--workspace", "--no-fail-fast"];
+    if !quick {
+        arguments.extend(["--features", "piimg-tests/system"]);
+    }
+    cargo(arguments)
+}
+
+fn check() -> Result<()> {
+    cargo(["fmt", "--all", "--check"])?;
+    cargo(["clippy", "--release", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
+}
+
+/// Plugins and guests are every member that is neither host nor test code.
+fn plugins() -> Result<()> {
+    let mut arguments = vec!["build", "--release", "--target", WASM, "--workspace"];
+    for host in ["piimg", "piimg-tests", "xtask"] {
+        arguments.extend(["--exclude", host]);
+    }
+    cargo(arguments)
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new("target").into(), PathBuf::from)
+}
+
+/// Runs cargo in the workspace.
+fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<()> {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Standard output is for the image's path.
+    command.args(arguments).stdout(std::io::stderr());
+    let status = command.status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("`{command:?}` failed");
+    }
+    Ok(())
+}
