@@ -80,7 +80,8 @@ struct Host {
 }
 
 impl Host {
-    fn now() -> Self {
+    /// What there is now of the piimg at `program`.
+    fn now(program: &Path) -> Self {
         let names = |directory: &str| -> Vec<String> {
             let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
             let mut names: Vec<String> =
@@ -88,9 +89,11 @@ impl Host {
             names.sort();
             names
         };
-        let command_line = |pid: &String| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let ours = |line: &String| {
-            line.contains("__build") || line.contains("__box") || line.contains("86397") || line.contains("/.piimg/")
+        // By program, so that another build on this machine is nobody's leftover; the odd time is the probe's.
+        let ours = |pid: &&String| {
+            let process = Path::new("/proc").join(pid);
+            let command_line = std::fs::read_to_string(process.join("cmdline")).unwrap_or_default();
+            std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program) || command_line.contains("86397")
         };
         Self {
             mounts: std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
@@ -98,7 +101,7 @@ impl Host {
                 .iter()
                 .filter(|name| Path::new("/sys/block").join(name).join("loop").exists())
                 .count(),
-            processes: names("/proc").iter().map(command_line).filter(ours).collect(),
+            processes: names("/proc").iter().filter(ours).cloned().collect(),
             binfmt: names("/proc/sys/fs/binfmt_misc"),
         }
     }
@@ -110,9 +113,9 @@ fn an_image_with_a_plugin_boots_and_has_what_the_plugin_made() {
     let place = Workplace::new();
     let plugin = guest("minimal");
     let arguments = ["--plugin", plugin.to_str().unwrap(), "--grant-requested"];
-    let before = Host::now();
+    let before = Host::now(&piimg());
     let (image, _) = place.build(&arguments);
-    assert_eq!(Host::now(), before, "the build left something on the host");
+    assert_eq!(Host::now(&piimg()), before, "the build left something on the host");
     let name = image.file_name().unwrap().to_str().unwrap();
     assert_eq!(name, "2025-06-15T1506Z-minimal-bookworm-raspberry-pi.img");
     assert_eq!(std::fs::read_to_string(image.with_file_name("latest_image")).unwrap(), format!("{name}\n"));
@@ -202,7 +205,7 @@ fn a_command_inside_the_image_is_in_its_box() {
     assert!(answer("mknod").contains("Operation not permitted"), "{}", answer("mknod"));
     assert_eq!(answer("straggler"), "started");
     assert_eq!(answer("user"), "ubuntu");
-    assert_eq!(Host::now().processes, Vec::<String>::new(), "a process outlived its command");
+    assert_eq!(Host::now(&piimg()).processes, Vec::<String>::new(), "a process outlived its command");
 }
 
 #[test]
@@ -212,7 +215,7 @@ fn a_killed_build_leaves_nothing_and_the_next_one_works() {
     // So that there is something to come back to.
     place.build(&["--release", "bookworm"]);
     std::fs::remove_dir_all(place.dir.path().join("images")).unwrap();
-    let before = Host::now();
+    let before = Host::now(&piimg());
     for seconds in [0.05, 0.3, 2.0, 8.0, 20.0] {
         let mut build = place
             .command(&["--release", "bookworm", "--refresh"])
@@ -225,10 +228,10 @@ fn a_killed_build_leaves_nothing_and_the_next_one_works() {
         build.wait().unwrap();
         // The kernel ends a namespace's processes at once, but not in no time.
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while Host::now() != before && std::time::Instant::now() < deadline {
+        while Host::now(&piimg()) != before && std::time::Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
         }
-        assert_eq!(Host::now(), before, "after SIGKILL at {seconds} s");
+        assert_eq!(Host::now(&piimg()), before, "after SIGKILL at {seconds} s");
         assert_eq!(place.images(), Vec::<String>::new(), "after SIGKILL at {seconds} s");
     }
     let (_, said) = place.build(&["--release", "bookworm"]);
@@ -285,11 +288,11 @@ fn an_ordinary_user_builds_without_sudo() {
     std::fs::create_dir(dir.join("home")).unwrap();
     // Nobody else may look into it, the subordinate ids included.
     open(&dir.join("home"), 0o700);
-    let before = Host::now();
+    let before = Host::now(&dir.join("piimg"));
     let output = Command::new("unshare").args(["--mount", "sh", "-c", AS_USER, "sh"]).arg(dir).output().unwrap();
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "{stderr}");
-    assert_eq!(Host::now(), before, "the build left something on the host");
+    assert_eq!(Host::now(&dir.join("piimg")), before, "the build left something on the host");
     let image = dir.join("home").join(stdout.trim_end());
     assert_eq!(std::fs::metadata(&image).unwrap().uid(), 54321);
     let verified = Command::new(piimg()).arg("verify").args(["--model", "pi4"]).arg(&image).output().unwrap();
