@@ -12,12 +12,9 @@ use super::{Build, Layers};
 use crate::error::{Context, Result};
 use crate::image::ext4::{self, Ext4Options};
 use crate::image::fat::{self, FatOptions};
-use crate::image::layout::{self, Bytes, Layout};
+use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::rootfs::files::{ImagePath, Rootfs};
 use crate::store::key;
-
-/// Of the boot partition: room for two kernels with their initramfs, and for updates of both.
-const BOOT_SIZE: Bytes = Bytes::mib(512);
 
 /// Where every supported release has the boot partition.
 const BOOT: &str = "/boot/firmware";
@@ -103,8 +100,8 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
     let step = build.ui.step("Write the boot partition");
     let options =
         FatOptions { volume_id: partitions.identity.boot_volume_id, label: "BOOT".into(), epoch: layers.epoch };
-    let free = fat::write_fat(&rootfs, &ImagePath::parse(BOOT)?, &create("boot")?, BOOT_SIZE, &options)?;
-    step.done_with(&format!("{}, of which {} are free", crate::ui::bytes(BOOT_SIZE.0), crate::ui::bytes(free.0)));
+    let free = fat::write_fat(&rootfs, &ImagePath::parse(BOOT)?, &create("boot")?, BOOT_LENGTH, &options)?;
+    step.done_with(&format!("{}, of which {} are free", crate::ui::bytes(BOOT_LENGTH.0), crate::ui::bytes(free.0)));
     // The root partition has an empty directory where the boot partition is mounted.
     let covered = root.join(BOOT.trim_start_matches('/'));
     mount_fs(Some("tmpfs"), &covered, Some("tmpfs"), MsFlags::MS_RDONLY, Some("mode=755"))

@@ -16,7 +16,7 @@ pub const ALIGNMENT: Bytes = Bytes::mib(4);
 /// The boot partition starts here.
 pub const BOOT_START: Bytes = Bytes::mib(8);
 
-/// Length of the boot partition unless the recipe says otherwise: room for two kernels with initramfs.
+/// Length of the boot partition: room for two kernels with their initramfs, and for updates of both.
 pub const BOOT_LENGTH: Bytes = Bytes::mib(512);
 
 /// A length or offset in bytes.
