@@ -61,11 +61,12 @@ pub struct PluginJob {
 
 /// What the steps share.
 struct Build<'a> {
-    job: &'a Job,
     plan: &'a Plan,
     store: Store,
     emulation: Emulation,
     assets: BTreeMap<String, File>,
+    /// As [`Job::refresh`].
+    refresh: bool,
     ui: Ui,
 }
 
@@ -101,7 +102,7 @@ fn run(job: &Job) -> Result<()> {
     let emulation = Emulation::new(&job.plan.architecture, job.emulation, job.registered_on_host);
     let open = |(name, number): (&String, &i32)| Ok((name.clone(), File::from(private::adopt_fd(*number)?)));
     let assets = job.assets.iter().map(open).collect::<Result<_>>()?;
-    let build = Build { job, plan: &job.plan, store, emulation, assets, ui };
+    let build = Build { plan: &job.plan, store, emulation, assets, refresh: job.refresh, ui };
     let mut layers = base::ensure(&build)?;
     layers.stack.push(users::ensure(&build, &layers)?);
     for (index, plugin) in job.plugins.iter().enumerate() {

@@ -55,7 +55,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     };
     let head_key = key(&inputs);
     let _lock = build.store.lock(&head_key)?;
-    if !build.job.refresh
+    if !build.refresh
         && let Some(head) = build.store.head::<Head>(&head_key)
         && let Some(layer) = build.finished(&head.key)
     {
@@ -126,25 +126,9 @@ fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
     let below = build.below(step)?;
     let mounted = mount(stage, &below)?;
     let root = mounted.path();
-    write_files(build, root, true)?;
     let mut names = plan.release.packages.clone();
     names.extend(plan.packages.iter().cloned());
-    let bootstrap = Bootstrap {
-        suite: &plan.release.suite,
-        architecture: &plan.architecture,
-        components: &plan.release.components,
-        packages: &names,
-        mirror: plan.mirror.as_deref(),
-        keyring: plan.release.keyring.as_deref().map(Path::new),
-        epoch: plan.epoch,
-        emulated: build.emulation.is_foreign(),
-    };
-    {
-        // apt locks its archives, and would fail where another build waits.
-        let _archives = build.store.lock("archives")?;
-        bootstrap::run(&bootstrap, root, &build.store.archives(), step)?;
-    }
-    check_architecture(build, root)?;
+    install(build, root, &names, Initramfs::Once, step)?;
     write_files(build, root, false)?;
     for unit in &plan.release.enable {
         BoxCommand::new(root, ["systemctl", "enable", unit]).check(&mut |_, line| step.detail(line))?;
@@ -160,6 +144,69 @@ fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
     fs::create_dir_all(lists.join("partial")).context("cannot keep the package lists")?;
     let epoch = plan.epoch.map_or_else(|| packages::archive_date(&lists), Ok)?;
     Ok(Made { packages, archive_state: packages::archive_state(&lists)?, epoch })
+}
+
+/// When the initramfs is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Initramfs {
+    /// At the end, by the same hooks of the kernel that would have made it on the way.
+    Once,
+    /// Whenever a package asks for it, as without piimg.
+    AsPackagesAsk,
+}
+
+/// Bootstraps the release into the empty rootfs at `root`, with `packages` and the files that they look at.
+pub(super) fn install(
+    build: &Build<'_>,
+    root: &Path,
+    packages: &[String],
+    initramfs: Initramfs,
+    step: &Step,
+) -> Result<()> {
+    let plan = build.plan;
+    write_files(build, root, true)?;
+    let bootstrap = Bootstrap {
+        suite: &plan.release.suite,
+        architecture: &plan.architecture,
+        components: &plan.release.components,
+        packages,
+        mirror: plan.mirror.as_deref(),
+        keyring: plan.release.keyring.as_deref().map(Path::new),
+        epoch: plan.epoch,
+        emulated: build.emulation.is_foreign(),
+        without_initramfs: initramfs == Initramfs::Once,
+    };
+    {
+        // apt locks its archives, and would fail where another build waits.
+        let _archives = build.store.lock("archives")?;
+        bootstrap::run(&bootstrap, root, &build.store.archives(), step)?;
+    }
+    check_architecture(build, root)?;
+    packages::check(&Rootfs::open(root, 0)?, packages)?;
+    if initramfs == Initramfs::Once { kernel_hooks(root, step) } else { Ok(()) }
+}
+
+/// Runs the hooks that were held back, for each kernel that has no initramfs.
+fn kernel_hooks(root: &Path, step: &Step) -> Result<()> {
+    const HOOKS: &str = "/etc/kernel/postinst.d";
+    let rootfs = Rootfs::open(root, 0)?;
+    if rootfs.metadata(&ImagePath::parse(HOOKS)?)?.is_none() {
+        return Ok(());
+    }
+    for (kernel, _) in rootfs.list_dir(&ImagePath::parse("/boot")?)? {
+        let Some(version) = kernel.strip_prefix("vmlinuz-") else { continue };
+        if rootfs.metadata(&ImagePath::parse(&format!("/boot/initrd.img-{version}"))?)?.is_some() {
+            continue;
+        }
+        step.note("making the initramfs");
+        let version = format!("--arg={version}");
+        let image = format!("--arg=/boot/{kernel}");
+        let mut hooks = BoxCommand::new(root, ["run-parts", "--report", "--exit-on-error", &version, &image, HOOKS]);
+        // As the kernel's package calls them when it is configured.
+        hooks.env.push(("DEB_MAINT_PARAMS".into(), "configure".into()));
+        hooks.check(&mut |_, line| step.detail(&format!("kernel | {line}")))?;
+    }
+    Ok(())
 }
 
 /// dpkg may be a native one that was told the image's architecture: it must have understood.

@@ -7,6 +7,7 @@
 //! /.piimg/qemu             qemu-user for the image's architecture
 //! /.piimg/tools/…          a native bootstrap of the image's own suite
 //! /.piimg/native/usr/bin/… links to those of its programs that may be taken
+//! /.piimg/scripts/usr/bin/perl/usr/sbin/… links to interpreters, by the script that one may run
 //! /.piimg/ld.so            their loader
 //! /usr/lib/x86_64-linux-gnu → /.piimg/tools/…: where loader, perl and the C library look for their own
 //! ```
@@ -46,14 +47,42 @@ struct List {
 
 /// A package whose programs may be taken.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct NativePackage {
     name: String,
     /// Why its output does not depend on the machine; for readers of the file.
     reason: String,
-    /// Programs that do.
+    /// Programs whose output does.
     #[serde(default)]
     except: Vec<String>,
+    /// The programs that are taken; all, if there are none.
+    #[serde(default)]
+    only: Vec<String>,
+    /// The package that has the programs, if it is not this one.
+    programs_of: Option<String>,
+    /// What an interpreter may run; anything, if there are none.
+    #[serde(default)]
+    scripts: Vec<String>,
+}
+
+impl NativePackage {
+    fn takes(&self, program: &str) -> bool {
+        let named = |names: &[String]| names.iter().any(|name| name == program);
+        !named(&self.except) && (self.only.is_empty() || named(&self.only))
+    }
+
+    /// Places of a program's links, relative to what is private to the build.
+    fn links(&self, program: &Path) -> Vec<PathBuf> {
+        if self.scripts.is_empty() {
+            return vec![Path::new("native").join(program)];
+        }
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let place = |script: &String| {
+            let script = script.replace("{program}", &name).replacen("-m ", "-m/", 1);
+            Path::new("scripts").join(program).join(script.trim_start_matches('/'))
+        };
+        self.scripts.iter().map(place).collect()
+    }
 }
 
 fn list() -> Result<List> {
@@ -111,6 +140,7 @@ fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &S
         keyring: request.release.keyring.as_deref().map(Path::new),
         epoch: None,
         emulated: false,
+        without_initramfs: true,
     };
     // apt locks its archives, and would fail where another build waits.
     let _archives = store.lock("archives")?;
@@ -131,22 +161,34 @@ fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &S
 
 /// Paths of the package's executables, canonical and relative to the tools.
 fn programs(tools: &Path, package: &NativePackage) -> Result<Vec<PathBuf>> {
-    let info = tools.join("var/lib/dpkg/info");
-    let candidates = [format!("{}.list", package.name), format!("{}:{}.list", package.name, host_architecture())];
-    let text = candidates
-        .iter()
-        .find_map(|name| fs::read_to_string(info.join(name)).ok())
-        .with_context(|| Failure::build(format!("the native tools lack the package `{}`", package.name)))?;
-    let mut programs: Vec<PathBuf> = text
+    let files = files_of(tools, package.programs_of.as_ref().unwrap_or(&package.name))?;
+    let mut programs: Vec<PathBuf> = files
         .lines()
         .filter(|line| is_program(line))
         .map(canonical)
-        .filter(|path| !package.except.iter().any(|name| path.file_name().is_some_and(|file| file == name.as_str())))
+        .filter(|path| path.file_name().is_some_and(|name| package.takes(&name.to_string_lossy())))
         .filter(|path| fs::symlink_metadata(tools.join(path)).is_ok_and(|metadata| metadata.is_file()))
         .collect();
     programs.sort();
     programs.dedup();
     Ok(programs)
+}
+
+/// The files of the installed package `name`, in which `*` stands for any text: dpkg's own list of them.
+fn files_of(tools: &Path, name: &str) -> Result<String> {
+    let (start, end) = name.split_once('*').unwrap_or((name, ""));
+    let wanted = |file: &str| {
+        let package = file.strip_suffix(".list").map(|file| file.split(':').next().unwrap_or(file));
+        package.is_some_and(|package| {
+            if name.contains('*') { package.starts_with(start) && package.ends_with(end) } else { package == name }
+        })
+    };
+    let mut lists = fs::read_dir(tools.join("var/lib/dpkg/info"))
+        .context("cannot read the native tools' packages")?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|file| wanted(&file.to_string_lossy())));
+    let list = lists.next().with_context(|| Failure::build(format!("the native tools lack the package `{name}`")))?;
+    fs::read_to_string(&list).with_context(|| format!("cannot read `{}`", list.display()))
 }
 
 fn is_program(path: &str) -> bool {
@@ -172,10 +214,14 @@ fn take(tree: &Path, program: &Path, package: &NativePackage, architecture: &str
         // In place, so that hard links (bzip2 and bzcat) change together.
         fs::write(&file, changed).with_context(|| format!("cannot change the native `{name}`"))?;
     }
-    let link = tree.join(PRIVATE).join("native").join(program);
-    fs::create_dir_all(link.parent().expect("a program is in a directory")).context("cannot make the tools layer")?;
-    symlink(Path::new("/").join(PRIVATE).join("tools").join(program), &link)
-        .with_context(|| format!("cannot offer the native `{name}`"))
+    let target = Path::new("/").join(PRIVATE).join("tools").join(program);
+    for link in package.links(program) {
+        let link = tree.join(PRIVATE).join(link);
+        fs::create_dir_all(link.parent().expect("a program is in a directory"))
+            .and_then(|()| symlink(&target, &link))
+            .with_context(|| format!("cannot offer the native `{name}`"))?;
+    }
+    Ok(())
 }
 
 /// The program as it runs from the tools layer; none for scripts and for what names another loader, which are left
@@ -222,9 +268,60 @@ mod tests {
         assert!(list.packages.iter().all(|package| package.reason.len() > 5));
         let excluded: Vec<&str> =
             list.packages.iter().flat_map(|package| package.except.iter().map(String::as_str)).collect();
-        for machine in ["uname", "arch", "ischroot", "systemd-detect-virt", "lscpu"] {
-            assert!(excluded.contains(&machine), "{machine} inspects the machine");
+        for machine in ["uname", "arch", "ischroot", "systemd-detect-virt", "lscpu", "su"] {
+            assert!(excluded.contains(&machine), "{machine} inspects the machine or asks PAM");
         }
+        for interpreter in ["perl-base", "python3-minimal"] {
+            let package = list.packages.iter().find(|package| package.name == interpreter).unwrap();
+            assert!(!package.scripts.is_empty(), "{interpreter} runs what needs modules of the image's architecture");
+        }
+    }
+
+    fn package(text: &str) -> NativePackage {
+        toml::from_str(&format!("name = \"p\"\nreason = \"a reason\"\n{text}")).unwrap()
+    }
+
+    #[test]
+    fn programs_are_taken_as_the_list_says() {
+        for (text, taken) in [
+            ("", [true, true]),
+            ("except = [\"a\"]", [false, true]),
+            ("only = [\"a\"]", [true, false]),
+            ("only = [\"a\"]\nexcept = [\"a\"]", [false, false]),
+        ] {
+            let package = package(text);
+            assert_eq!(["a", "b"].map(|program| package.takes(program)), taken, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_interpreter_is_offered_for_its_scripts_alone() {
+        let program = Path::new("usr/bin/python3.11");
+        assert_eq!(package("").links(program), [Path::new("native/usr/bin/python3.11")]);
+        let package = package("scripts = [\"/usr/lib/{program}/py_compile.py\", \"-m py_compile\"]");
+        assert_eq!(
+            package.links(program),
+            [
+                Path::new("scripts/usr/bin/python3.11/usr/lib/python3.11/py_compile.py"),
+                Path::new("scripts/usr/bin/python3.11/-m/py_compile"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_files_of_a_package_are_found_by_its_name_or_a_version_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let info = dir.path().join("var/lib/dpkg/info");
+        fs::create_dir_all(&info).unwrap();
+        for name in ["tar", "dpkg:amd64", "python3-minimal", "python3.11-minimal", "python3.11"] {
+            fs::write(info.join(format!("{name}.list")), name).unwrap();
+        }
+        fs::write(info.join("tar.md5sums"), "").unwrap();
+        for (name, found) in [("tar", "tar"), ("dpkg", "dpkg:amd64"), ("python3.*-minimal", "python3.11-minimal")] {
+            assert_eq!(files_of(dir.path(), name).unwrap(), found);
+        }
+        let error = files_of(dir.path(), "perl").unwrap_err();
+        assert_eq!(error.to_string(), "the native tools lack the package `perl`");
     }
 
     #[test]

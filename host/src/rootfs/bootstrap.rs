@@ -30,6 +30,9 @@ pub struct Bootstrap<'a> {
     pub epoch: Option<u64>,
     /// Programs of the architecture do not run by themselves; piimg has seen to that.
     pub emulated: bool,
+    /// Whether the hooks of a new kernel make no initramfs: it would be made again for each package that belongs into
+    /// it. Then it must be made afterwards.
+    pub without_initramfs: bool,
 }
 
 /// Lines of mmdebstrap's output an error quotes.
@@ -97,6 +100,10 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<(
     if let Some(epoch) = bootstrap.epoch {
         tool = tool.env("SOURCE_DATE_EPOCH", epoch.to_string());
     }
+    if bootstrap.without_initramfs {
+        // Debian's kernel hooks look at it: https://kernel-team.pages.debian.net/kernel-handbook/ch-update-hooks.html
+        tool = tool.env("INITRD", "No");
+    }
     // Writable by every uid inside: apt's download user needs it.
     let mut child = tool
         .env("TMPDIR", "/tmp")
@@ -149,6 +156,7 @@ mod tests {
             keyring: None,
             epoch: None,
             emulated: true,
+            without_initramfs: true,
         };
         let plain = arguments(&bootstrap, Path::new("/t"));
         assert_eq!(plain[plain.len() - 2..], ["trixie", "/t"]);

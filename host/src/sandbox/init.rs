@@ -154,6 +154,11 @@ fn mount_all(command: &BoxCommand) -> Result<()> {
     proc(&root.join("proc"))?;
     mounts::tmpfs(&root.join("run"), "mode=755,size=25%")?;
     fs::create_dir(root.join("run/lock")).context("cannot create `/run/lock`")?;
+    // How `systemd-detect-virt` knows a container (https://systemd.io/CONTAINER_INTERFACE); without it, a script would
+    // do one thing on a virtual machine and another on real hardware.
+    fs::create_dir(root.join("run/host"))
+        .and_then(|()| fs::write(root.join("run/host/container-manager"), "piimg\n"))
+        .context("cannot create `/run/host/container-manager`")?;
     mounts::tmpfs(&root.join("tmp"), "mode=1777,size=50%")?;
     for bind in &command.binds {
         let target = inside(root, &bind.target)?;
