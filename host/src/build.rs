@@ -4,12 +4,14 @@
 //! private namespace ([`crate::sandbox::private`]).
 
 mod base;
+pub mod compare;
 mod emulated;
 pub mod finalise;
 mod native_tools;
 pub mod outside;
 mod partitions;
 mod plugins;
+pub mod probe;
 mod users;
 mod workbench;
 

@@ -2,6 +2,7 @@
 
 mod boot;
 mod build;
+mod doctor;
 mod inspect;
 mod order;
 mod plan;
@@ -37,6 +38,7 @@ enum Command {
     Verify(verify::Arguments),
     Boot(boot::Arguments),
     Inspect(inspect::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 /// Runs the program and returns its exit code.
@@ -66,6 +68,7 @@ pub fn main() -> i32 {
         Command::Verify(arguments) => verify::run(&arguments, &ui),
         Command::Boot(arguments) => boot::run(&arguments, &ui),
         Command::Inspect(arguments) => inspect::run(&arguments, &ui),
+        Command::Doctor(arguments) => doctor::run(arguments, &ui),
     };
     result.unwrap_or_else(|error| ui.error(&error))
 }
@@ -79,6 +82,8 @@ fn internal(arguments: &[String]) -> Option<i32> {
     let result: Result<i32> = match role {
         "inside" => private::inside(rest),
         "build" => crate::build::inside(rest).map(|()| 0),
+        "probe" => crate::build::probe::inside(rest).map(|()| 0),
+        "compare" => crate::build::compare::inside(rest).map(|()| 0),
         "box" => Ok(init::main(rest)),
         "give" => private::give(rest),
         _ => return None,

@@ -126,6 +126,15 @@ pub fn is_registered_on_host(architecture: &str) -> bool {
     text.starts_with("enabled") && fixed
 }
 
+/// Takes back the registration of `architecture`.
+///
+/// # Errors
+/// If there is none.
+pub fn unregister(architecture: &str) -> Result<()> {
+    // What the kernel takes as "remove", says its Documentation/admin-guide/binfmt-misc.rst.
+    fs::write(Path::new(BINFMT).join(find(architecture)?.debian), "-1").context("cannot take back the registration")
+}
+
 fn register(foreign: &Foreign, interpreter: &Path) -> Result<()> {
     let line = registration(foreign, &interpreter.display().to_string());
     fs::write(Path::new(BINFMT).join("register"), line)

@@ -5,7 +5,7 @@
 //! gate sits below the bindings, in `interface`, in one place for every version of the contract. Nothing here knows
 //! how the rootfs is made or how a command is run: that is behind [`workbench::Workbench`].
 
-mod capability;
+pub(crate) mod capability;
 mod engine;
 pub mod grant;
 mod guest;

@@ -4,6 +4,8 @@
 
 pub mod accounts;
 pub mod bootstrap;
+pub mod compare;
 pub mod files;
+pub mod initramfs;
 pub mod layers;
 pub mod packages;

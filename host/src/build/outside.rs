@@ -73,7 +73,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let files: Vec<BorrowedFd<'_>> =
         components.iter().chain(assets.values()).chain([&output.file]).map(|file| file.as_fd()).collect();
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;
-    let status = private::run(&Entry { ids, store: &plan.store, files }, &job)?;
+    let status = private::run(&Entry { ids, role: "__build", store: &plan.store, files }, &job)?;
     if status != 0 {
         return Ok(Outcome::Failed(explain(status, ui)));
     }

@@ -172,7 +172,7 @@ fn join(all: &anyhow::Error, next: Failure) -> anyhow::Error {
 }
 
 /// What the environment says; `named` if the user said where the store is.
-fn environment(named: bool) -> Result<Environment> {
+pub(super) fn environment(named: bool) -> Result<Environment> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let root = rustix::process::getuid().is_root();
     let store = default_store(root, variable("XDG_CACHE_HOME").as_deref(), variable("HOME").as_deref());
@@ -217,7 +217,6 @@ fn check_host(plan: &Plan) -> Result<()> {
     if !rustix::process::getuid().is_root() {
         programs.extend(["newuidmap", "newgidmap"]);
     }
-    let missing: Vec<&str> = programs.into_iter().filter(|program| tool::find(program).is_none()).collect();
     if let Some(keyring) = plan.release.keyring.as_deref().filter(|keyring| !Path::new(keyring).exists()) {
         return Err(Failure::host(format!(
             "the key ring `{keyring}` is missing, with which {} is signed",
@@ -226,15 +225,20 @@ fn check_host(plan: &Plan) -> Result<()> {
         .hint("install it: sudo apt-get install debian-archive-keyring")
         .into());
     }
+    missing_programs(&programs).map_or(Ok(()), |failure| Err(failure.into()))
+}
+
+/// The failure that names those of `programs` that are not installed, and their packages.
+pub(super) fn missing_programs(programs: &[&str]) -> Option<Failure> {
+    let missing: Vec<&str> = programs.iter().copied().filter(|program| tool::find(program).is_none()).collect();
     if missing.is_empty() {
-        return Ok(());
+        return None;
     }
     let mut packages: Vec<&str> = missing.iter().filter_map(|program| tool::package_of(program)).collect();
     packages.sort_unstable();
     packages.dedup();
-    Err(Failure::host(format!("this machine lacks programs that the build needs: {}", missing.join(", ")))
-        .hint(format!("install them: sudo apt-get install {}", packages.join(" ")))
-        .into())
+    let failure = Failure::host(format!("this machine lacks programs that the build needs: {}", missing.join(", ")));
+    Some(failure.hint(format!("install them: sudo apt-get install {}", packages.join(" "))))
 }
 
 /// Seconds since 1970.

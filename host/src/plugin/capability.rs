@@ -6,7 +6,7 @@
 
 mod exec;
 mod fs;
-mod glob;
+pub(crate) mod glob;
 mod name;
 
 use std::fmt;

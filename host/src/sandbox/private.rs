@@ -100,6 +100,8 @@ fn subordinate_range(file: &str, uid: u32, name: Option<&str>) -> Result<u32> {
 #[derive(Debug)]
 pub struct Entry<'a> {
     pub ids: IdMap,
+    /// What `piimg` becomes inside: the name of an internal subcommand, which calls [`enter`].
+    pub role: &'static str,
     /// Host directory that becomes `/store`; searchable by everybody, its content owned by the inner ids.
     pub store: &'a Path,
     /// Open files for the inner process; it finds them by the same numbers.
@@ -125,6 +127,7 @@ pub fn run(entry: &Entry<'_>, job: &[u8]) -> Result<i32> {
         own_command()?
             .arg("__inside")
             .arg(format!("{CONTROL_ARG}{}", inner.as_raw_fd()))
+            .arg(entry.role)
             // The working directory is the one handle on the host's tree that survives `unshare`: the store is
             // reached through it, whatever directories above it the inner ids may not search.
             .current_dir(&store)
@@ -296,7 +299,7 @@ pub fn inside(arguments: &[String]) -> Result<i32> {
     let descriptors = [control_fd];
     let _guard = Inheritable::new(&descriptors)?;
     let status = own_command()?
-        .arg("__build")
+        .arg(arguments.get(1).context("no role given")?)
         .arg(arguments.first().map_or("", String::as_str))
         .status()
         .context(Failure::host("cannot start the build in its namespace"))?;
@@ -335,7 +338,7 @@ fn become_root() -> Result<()> {
     nix::unistd::setresuid(uid, uid, uid).context("cannot become uid 0 of the namespace")
 }
 
-/// `piimg __build`, the first half: makes the private root file system and receives the job.
+/// The first half of each role: makes the private root file system and receives the job.
 ///
 /// Must run before any thread is started.
 ///

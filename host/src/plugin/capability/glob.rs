@@ -20,6 +20,12 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// Whether the absolute `path` matches `pattern`, in which `*` stays within a segment and `**` is any number of them.
+pub(crate) fn matches_path(pattern: &str, path: &str) -> bool {
+    let segments = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
+    matches_all(&segments(pattern), &segments(path), &|segment, item: &String| matches(segment, item))
+}
+
 /// Whether everything `inner` matches is matched by `outer`; errs on the side of no.
 pub(super) fn includes(outer: &str, inner: &str) -> bool {
     outer == "*" || outer == inner || (!inner.contains('*') && matches(outer, inner))

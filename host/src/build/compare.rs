@@ -1,0 +1,265 @@
+//! `piimg doctor --compare-emulation`: bootstraps the same packages with native tools and under plain emulation, and
+//! compares the two trees.
+//!
+//! The emulated one is made as it is without piimg, the initramfs included, so that everything by which piimg saves
+//! time is compared at once. Neither is kept.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::base::{Initramfs, install, mount, unmount};
+use super::{Build, Emulation};
+use crate::emulation::{self, Mode};
+use crate::error::{Context, Failure, Result};
+use crate::plugin::capability::glob::matches_path;
+use crate::recipe::plan::Plan;
+use crate::rootfs::compare::{Aspect, Comparison, Difference, compare};
+use crate::rootfs::initramfs;
+use crate::sandbox::private::{self, Entry};
+use crate::store::{self, Stage, Store};
+use crate::ui::{Ui, Verbosity, printable, seconds};
+
+const LIST: &str = include_str!("../../../files/emulation/differences.toml");
+
+/// What to compare.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// For its release, architecture, mirror and store.
+    pub plan: Plan,
+    /// To install; instead of the release's own.
+    pub packages: Option<Vec<String>>,
+    pub json: bool,
+    pub verbosity: Verbosity,
+}
+
+/// Compares, in the private namespace; returns the exit code of the inner process, which has said everything.
+///
+/// # Errors
+/// If the namespace cannot be made.
+pub fn outside(job: &Job) -> Result<i32> {
+    let ids = store::prepare(&job.plan.store)?;
+    let entry = Entry { ids, role: "__compare", store: &job.plan.store, files: Vec::new() };
+    private::run(&entry, &serde_json::to_vec(job).context("cannot describe the job")?)
+}
+
+/// `piimg __compare`.
+///
+/// # Errors
+/// Whatever a bootstrap fails with, and [`Failure::build`] if the trees differ.
+pub fn inside(arguments: &[String]) -> Result<()> {
+    let job = private::enter(arguments)?;
+    run(&serde_json::from_slice(&job).context("cannot read the job")?)
+}
+
+/// `files/emulation/differences.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct List {
+    initramfs: Vec<String>,
+    #[serde(rename = "difference")]
+    differences: Vec<Expected>,
+}
+
+/// A difference that says nothing about emulation.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expected {
+    path: String,
+    aspects: Vec<Aspect>,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Explained {
+    #[serde(flatten)]
+    difference: Difference,
+    reason: String,
+}
+
+/// What the comparison came to.
+#[derive(Debug, Serialize)]
+struct Report {
+    release: String,
+    architecture: String,
+    paths: usize,
+    explained: Vec<Explained>,
+    unexplained: Vec<Difference>,
+    /// Seconds.
+    native_tools: f64,
+    plain: f64,
+}
+
+fn run(job: &Job) -> Result<()> {
+    let ui = Ui::new(job.verbosity);
+    let store = Store::open()?;
+    let architecture = job.plan.architecture.as_str();
+    let (fast, native_tools) = tree(job, &store, &ui, Mode::NativeTools, Initramfs::Once)?;
+    emulation::unregister(architecture)?;
+    let (slow, plain) = tree(job, &store, &ui, Mode::Plain, Initramfs::AsPackagesAsk)?;
+    let step = ui.step("Compare the trees");
+    let list: List = toml::from_str(LIST).context(Failure::bug("cannot use `files/emulation/differences.toml`"))?;
+    let (fast, slow) = (fast.path().join("fs"), slow.path().join("fs"));
+    let mut found = compare(&fast, &slow)?;
+    unpack(&mut found, &fast, &slow, &list)?;
+    step.done_with(&format!("{} paths", found.paths));
+    let (explained, unexplained) = explain(found.differences, &list);
+    let report = Report {
+        release: job.plan.release.name.clone(),
+        architecture: architecture.to_owned(),
+        paths: found.paths,
+        explained,
+        unexplained,
+        native_tools: native_tools.as_secs_f64(),
+        plain: plain.as_secs_f64(),
+    };
+    if job.json {
+        ui.data(&serde_json::to_string_pretty(&report).context("cannot write the report")?);
+    } else {
+        text(&report, &ui);
+    }
+    if report.unexplained.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::build(format!("native tools change {} paths of the tree", report.unexplained.len()))
+        .hint("take the program that wrote them out of `files/emulation/native.toml`")
+        .into())
+}
+
+/// Bootstraps one tree and says how long that took, without what native tools need once for a suite.
+fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> Result<(Stage, Duration)> {
+    let build = Build {
+        plan: &job.plan,
+        store: store.clone(),
+        emulation: Emulation::new(&job.plan.architecture, mode, false),
+        assets: Default::default(),
+        refresh: true,
+        ui: ui.clone(),
+    };
+    let how = if mode == Mode::Plain { "under plain emulation" } else { "with native tools" };
+    let step = ui.step(format!("Bootstrap {} ({}) {how}", job.plan.release.name, job.plan.architecture));
+    let stage = store.stage()?;
+    let mounted = mount(&stage, &build.below(&step)?)?;
+    let start = Instant::now();
+    let packages = job.packages.as_ref().unwrap_or(&job.plan.release.packages);
+    install(&build, mounted.path(), packages, initramfs, &step)?;
+    let took = start.elapsed();
+    unmount(&stage, mounted)?;
+    build.emulation.check_layer(&stage.path().join("fs"))?;
+    step.done();
+    Ok((stage, took))
+}
+
+/// Replaces a difference between two initramfs files by what differs inside.
+fn unpack(found: &mut Comparison, a: &Path, b: &Path, list: &List) -> Result<()> {
+    let packed = |difference: &Difference| {
+        let inside_only = difference.aspects.iter().all(|aspect| matches!(aspect, Aspect::Content | Aspect::Size));
+        inside_only && list.initramfs.iter().any(|pattern| matches_path(pattern, &difference.path))
+    };
+    let (archives, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut found.differences).into_iter().partition(packed);
+    found.differences = rest;
+    for archive in archives {
+        let file = |tree: &Path| -> PathBuf { tree.join(archive.path.trim_start_matches('/')) };
+        let inside = initramfs::compare(&file(a), &file(b))?;
+        found.paths += inside.paths;
+        found.differences.extend(inside.differences.into_iter().map(|difference| Difference {
+            path: format!("{}!/{}", archive.path, difference.path),
+            aspects: difference.aspects,
+        }));
+    }
+    Ok(())
+}
+
+fn explain(differences: Vec<Difference>, list: &List) -> (Vec<Explained>, Vec<Difference>) {
+    let (mut explained, mut unexplained) = (Vec::new(), Vec::new());
+    for difference in differences {
+        let expected = list.differences.iter().find(|expected| {
+            matches_path(&expected.path, &difference.path)
+                && difference.aspects.iter().all(|aspect| expected.aspects.contains(aspect))
+        });
+        match expected {
+            Some(expected) => explained.push(Explained { difference, reason: expected.reason.clone() }),
+            None => unexplained.push(difference),
+        }
+    }
+    (explained, unexplained)
+}
+
+fn text(report: &Report, ui: &Ui) {
+    let time = |seconds_: f64| seconds(Duration::from_secs_f64(seconds_));
+    ui.data(&format!(
+        "{} {}: {} paths compared; native tools {}, plain emulation {}",
+        report.release,
+        report.architecture,
+        report.paths,
+        time(report.native_tools),
+        time(report.plain)
+    ));
+    let line = |difference: &Difference| {
+        let aspects: Vec<String> = difference.aspects.iter().map(ToString::to_string).collect();
+        format!("{} ({})", printable(&difference.path), aspects.join(", "))
+    };
+    for explained in &report.explained {
+        ui.data(&format!("  expected: {}: {}", line(&explained.difference), explained.reason));
+    }
+    for difference in &report.unexplained {
+        ui.data(&format!("  DIFFERS:  {}", line(difference)));
+    }
+    if report.unexplained.is_empty() {
+        ui.data("the trees are the same");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(path: &str, aspects: &[Aspect]) -> Difference {
+        Difference { path: path.into(), aspects: aspects.iter().copied().collect() }
+    }
+
+    #[test]
+    fn only_what_the_list_names_is_expected() {
+        let list: List = toml::from_str(LIST).unwrap();
+        assert!(list.differences.iter().all(|expected| expected.reason.len() > 10));
+        for (path, aspects, expected) in [
+            ("/var/log/dpkg.log", vec![Aspect::Content], true),
+            ("/var/log/apt/term.log", vec![Aspect::Content, Aspect::Size], true),
+            ("/var/log/dpkg.log", vec![Aspect::Mode], false),
+            ("/var/log/dpkg.log", vec![Aspect::Content, Aspect::Owner], false),
+            ("/var/logs", vec![Aspect::Content], false),
+            ("/etc/ssh/ssh_host_ed25519_key.pub", vec![Aspect::Content], true),
+            ("/etc/ssh/sshd_config", vec![Aspect::Content], false),
+        ] {
+            let (explained, unexplained) = explain(vec![difference(path, &aspects)], &list);
+            assert_eq!(
+                (explained.len(), unexplained.len()),
+                if expected { (1, 0) } else { (0, 1) },
+                "{path} {aspects:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_initramfs_that_is_only_packed_differently_is_the_same() {
+        let list: List = toml::from_str(LIST).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        let mut archive = Vec::new();
+        cpio::newc::trailer(&mut archive).unwrap();
+        for (tree, level) in [(&a, 1), (&b, 9)] {
+            std::fs::create_dir_all(tree.join("boot")).unwrap();
+            std::fs::write(tree.join("boot/initrd.img-6"), zstd::stream::encode_all(&archive[..], level).unwrap())
+                .unwrap();
+        }
+        let packed = difference("/boot/initrd.img-6", &[Aspect::Content]);
+        let mut found = Comparison { paths: 1, differences: vec![packed] };
+        unpack(&mut found, &a, &b, &list).unwrap();
+        assert_eq!(found.differences, []);
+        let with_mode = difference("/boot/initrd.img-6", &[Aspect::Content, Aspect::Mode]);
+        let mut found = Comparison { paths: 1, differences: vec![with_mode.clone()] };
+        unpack(&mut found, &a, &b, &list).unwrap();
+        assert_eq!(found.differences, [with_mode]);
+    }
+}

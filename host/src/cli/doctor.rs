@@ -1,0 +1,95 @@
+//! `piimg doctor`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::order::{environment, missing_programs};
+use crate::build::{compare, probe};
+use crate::emulation;
+use crate::error::{Failure, Result};
+use crate::recipe::file::RecipeFile;
+use crate::recipe::overrides::Overrides;
+use crate::recipe::plan::{Plan, plan};
+use crate::recipe::release::Releases;
+use crate::sandbox::tool;
+use crate::ui::Ui;
+
+/// Say what this machine can build, or whether native tools leave an image as it would be without them.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Bootstrap with native tools and under plain emulation, and compare the trees; takes long.
+    #[arg(long)]
+    compare_emulation: bool,
+    /// Release to compare.
+    #[arg(long, requires = "compare_emulation")]
+    release: Option<String>,
+    /// Architecture to compare, as Debian calls it.
+    #[arg(long, visible_alias = "architecture", requires = "compare_emulation")]
+    arch: Option<String>,
+    /// Compare this package instead of the release's own; may be repeated.
+    #[arg(long = "package", value_name = "NAME", requires = "compare_emulation")]
+    packages: Vec<String>,
+    /// Archive to take packages from.
+    #[arg(long, value_name = "URL", requires = "compare_emulation")]
+    mirror: Option<String>,
+    /// Directory of layers and packages.
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Print the comparison as JSON.
+    #[arg(long, requires = "compare_emulation")]
+    json: bool,
+}
+
+pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
+    if !arguments.compare_emulation {
+        return host(arguments.store, ui);
+    }
+    let (json, packages) = (arguments.json, arguments.packages.clone());
+    let plan = compared(arguments)?;
+    let emulator = emulation::emulator(&plan.architecture)?
+        .ok_or_else(|| Failure::usage(format!("this machine runs {} programs by itself", plan.architecture)))?;
+    if let Some(failure) = missing_programs(&["mmdebstrap", emulator]) {
+        return Err(failure.into());
+    }
+    let packages = (!packages.is_empty()).then_some(packages);
+    compare::outside(&compare::Job { plan, packages, json, verbosity: ui.verbosity() })
+}
+
+/// The plan of an image with nothing added.
+fn compared(arguments: Arguments) -> Result<Plan> {
+    let own_packages = arguments.packages.is_empty();
+    let named = arguments.store.is_some();
+    let architecture = arguments.arch.clone();
+    let overrides = Overrides {
+        release: arguments.release,
+        // A suite has more architectures than the release has images.
+        architecture: architecture.clone().filter(|_| own_packages),
+        mirror: arguments.mirror,
+        store: arguments.store,
+        packages: arguments.packages,
+        ..Overrides::default()
+    };
+    let mut plan = plan(&RecipeFile::default(), &overrides, &[], &Releases::builtin()?, &environment(named)?)?;
+    plan.architecture = architecture.unwrap_or(plan.architecture);
+    Ok(plan)
+}
+
+/// Tries everything that a build needs of this machine.
+fn host(store: Option<PathBuf>, ui: &Ui) -> Result<i32> {
+    let mut programs: Vec<&str> = tool::PACKAGES.iter().map(|(program, _)| *program).collect();
+    if rustix::process::getuid().is_root() {
+        programs.retain(|program| !matches!(*program, "newuidmap" | "newgidmap"));
+    }
+    if let Some(failure) = missing_programs(&programs) {
+        return Err(failure.into());
+    }
+    ui.data(&format!("✓ the programs that piimg starts: {}", programs.join(", ")));
+    let environment = environment(store.is_some())?;
+    let store = store.unwrap_or(environment.default_store);
+    let code = probe::outside(&store, ui)?;
+    if code == 0 {
+        ui.data(&format!("✓ the store {}", store.display()));
+    }
+    Ok(code)
+}
