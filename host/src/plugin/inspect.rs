@@ -5,7 +5,6 @@ mod contract;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -106,13 +105,7 @@ fn conf(engine: &Engine, name: &str, bytes: &[u8]) -> Result<PluginConf> {
         let plugin = Plugin::instantiate(&mut store, &component, &linker)?;
         Ok(plugin.piimg_plugin_customization().call_conf(&mut store)?.into())
     };
-    let done = AtomicBool::new(false);
-    let (first, second) = std::thread::scope(|scope| {
-        scope.spawn(|| engine::tick(engine, &done));
-        let answers = (run(), run());
-        done.store(true, Ordering::Relaxed);
-        answers
-    });
+    let (first, second) = engine::with_ticks(engine, || (run(), run()));
     let (first, second) = (first.map_err(|error| failed(&error))?, second.map_err(|error| failed(&error))?);
     if first != second {
         return Err(

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -73,24 +72,22 @@ pub fn execute(engine: &Engine, run: &Run<'_>, bench: &mut dyn Workbench, sink: 
     };
     let (calls, incoming) = mpsc::channel::<Call>();
     let (answers, replies) = mpsc::channel::<Reply>();
-    let done = AtomicBool::new(false);
-    let ended = std::thread::scope(|scope| {
-        scope.spawn(|| engine::tick(engine, &done));
-        let ask = move |call| {
-            // The host's side hangs up only when this side has ended.
-            calls.send(call).map_or(Reply::Stop("lost the host".into()), |()| {
-                replies.recv().unwrap_or(Reply::Stop("lost the host".into()))
-            })
-        };
-        let guest = scope.spawn(move || guest_side(engine, run, Box::new(ask)));
-        for call in incoming {
-            if answers.send(session.serve(call)).is_err() {
-                break;
+    let ended = engine::with_ticks(engine, || {
+        std::thread::scope(|scope| {
+            let ask = move |call| {
+                // The host's side hangs up only when this side has ended.
+                calls.send(call).map_or(Reply::Stop("lost the host".into()), |()| {
+                    replies.recv().unwrap_or(Reply::Stop("lost the host".into()))
+                })
+            };
+            let guest = scope.spawn(move || guest_side(engine, run, Box::new(ask)));
+            for call in incoming {
+                if answers.send(session.serve(call)).is_err() {
+                    break;
+                }
             }
-        }
-        let ended = guest.join();
-        done.store(true, Ordering::Relaxed);
-        ended
+            guest.join()
+        })
     });
     let ended = ended.map_err(|_| Failure::bug("the plugin engine panicked"))?;
     let record = session.record;
