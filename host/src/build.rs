@@ -54,7 +54,8 @@ pub struct Job {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PluginJob {
     pub info: PluginInfo,
-    pub component: i32,
+    /// The compiled component, in memory.
+    pub code: i32,
     /// Capabilities that were granted, as text.
     pub granted: Vec<String>,
 }

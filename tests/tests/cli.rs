@@ -963,3 +963,17 @@ fn rules_read_as_sentences() {
         assert!(!stderr.contains(glued), "{stderr}");
     }
 }
+
+#[test]
+fn a_plan_keeps_no_compiled_code() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let scratch = with_guests(&["minimal"]);
+    let compiled = scratch.path("store/compiled");
+    std::fs::create_dir_all(&compiled).unwrap();
+    // `Scratch::run` sees to it that nothing is written, whether the directory can be used or not.
+    for mode in [0o700, 0o777] {
+        std::fs::set_permissions(&compiled, std::fs::Permissions::from_mode(mode)).unwrap();
+        fine(&scratch, &["plan", "--plugin", "minimal.wasm", "--grant-requested", "--store", "store"]);
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -71,9 +70,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
             .install(&planned.packages, false)
             .with_context(|| format!("cannot install what `{}` lists", printable(&planned.id)))?;
     }
-    let mut bytes = Vec::new();
-    File::from(adopt_fd(job.component)?).read_to_end(&mut bytes).context("cannot read the plugin")?;
-    let info = job.info.clone().with_bytes(bytes)?;
+    let info = job.info.clone().with_code(adopt_fd(job.code)?.into())?;
     let granted = Granted { scopes: job.granted.clone(), ..Granted::default() };
     let grants = GrantSet::new(&info, &granted)?;
     let run =

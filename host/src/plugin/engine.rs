@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use wasmtime::component::Component;
 use wasmtime::{Config, Engine, ResourceLimiter, Trap, WasmBacktrace, WasmBacktraceDetails};
 
 use crate::error::{Failure, Result};
@@ -52,9 +51,10 @@ pub fn engine() -> Result<Engine> {
     Engine::new(&config).map_err(|error| Failure::host(format!("cannot start the plugin engine: {error}")).into())
 }
 
-/// Compiles a component that was checked.
-pub(super) fn compile(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Component> {
-    Component::from_binary(engine, bytes)
+/// Compiles a component that was checked, to native code.
+pub(super) fn compile(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    engine
+        .precompile_component(bytes)
         .map_err(|error| Failure::usage(format!("cannot compile the plugin `{}`: {error:#}", printable(name))).into())
 }
 

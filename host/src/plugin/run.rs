@@ -102,8 +102,7 @@ pub fn execute(engine: &Engine, run: &Run<'_>, bench: &mut dyn Workbench, sink: 
 fn guest_side(engine: &Engine, run: &Run<'_>, ask: Box<guest::Ask>) -> Ended {
     let mut fuel = 0;
     let result = (|| -> std::result::Result<_, String> {
-        let name = run.plugin.path.display().to_string();
-        let component = engine::compile(engine, &name, &run.plugin.bytes).map_err(|error| format!("{error:#}"))?;
+        let component = run.plugin.code.component(engine).map_err(|error| format!("{error:#}"))?;
         let explain = |error: wasmtime::Error| engine::explain(&error, run.limits);
         let linker = guest::linker(engine).map_err(explain)?;
         // Another plugin or another time gives other numbers; the same build always the same.
