@@ -190,6 +190,26 @@ fn kept_code_is_used_and_damaged_code_replaced() {
 }
 
 #[test]
+fn a_plugin_makes_as_many_calls_as_it_was_told() {
+    let plugin = look("busy").unwrap();
+    for (kind, use_of) in
+        [("log", None), ("param", None), ("stat", Some("fs:read:/opt/busy")), ("write", Some("fs:write:/opt/busy"))]
+    {
+        let calls = |count: &str| {
+            let params = [("kind", kind), ("count", count), ("bytes", "10")];
+            let ran = run_plugin(image(), &plugin, &all(), &params, Limits::EXECUTE);
+            let report = ran.result.as_ref().unwrap();
+            let uses = report.uses.iter().map(|(scope, uses)| (scope.clone(), uses.allowed)).collect::<Vec<_>>();
+            (report.calls, uses, ran.read("opt/busy").unwrap_or_default())
+        };
+        let (none, some) = (calls("0"), calls("70"));
+        assert_eq!(some.0 - none.0, 70, "{kind}");
+        assert_eq!(some.1, use_of.map(|scope| (scope.to_owned(), 70)).into_iter().collect::<Vec<_>>());
+        assert_eq!(some.2, if kind == "write" { "xxxxxxxxxx" } else { "" });
+    }
+}
+
+#[test]
 fn missing_grants_are_known_before_anything_runs() {
     let plugin = look("minimal").unwrap();
     let failure = GrantSet::new(&plugin, &Granted::default()).unwrap().check().expect("nothing is granted by default");
