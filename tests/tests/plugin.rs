@@ -200,6 +200,7 @@ fn a_plugin_makes_as_many_calls_as_it_was_told() {
             let ran = run_plugin(image(), &plugin, &all(), &params, Limits::EXECUTE);
             let report = ran.result.as_ref().unwrap();
             let uses = report.uses.iter().map(|(scope, uses)| (scope.clone(), uses.allowed)).collect::<Vec<_>>();
+            assert!(report.first_call.is_some());
             (report.calls, uses, ran.read("opt/busy").unwrap_or_default())
         };
         let (none, some) = (calls("0"), calls("70"));

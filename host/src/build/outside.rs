@@ -73,9 +73,11 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         registered_on_host: emulation::is_registered_on_host(&plan.architecture),
         refresh: order.refresh,
         verbosity: ui.verbosity(),
+        timings: ui.timings().map(|timings| (timings.as_fd().as_raw_fd(), timings.base())),
     };
-    let files: Vec<BorrowedFd<'_>> =
+    let mut files: Vec<BorrowedFd<'_>> =
         codes.iter().copied().chain(assets.values()).chain([&output.file]).map(|file| file.as_fd()).collect();
+    files.extend(ui.timings().map(|timings| timings.as_fd()));
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;
     let status = private::run(&Entry { ids, store: &plan.store, files }, &job)?;
     if status != 0 {

@@ -77,6 +77,9 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         Run { plugin: &info, grants: &grants, image, params: planned.params.clone(), assets, limits: Limits::EXECUTE };
     let engine = crate::plugin::engine()?;
     let report = execute(&engine, &run, &mut bench, &mut |plugin, level, line| log(&step, plugin, level, line))?;
+    if let Some(moment) = report.first_call {
+        build.ui.event("first host call", Some(&planned.id), moment);
+    }
     let packages = bench.packages();
     drop(bench);
     unmount(&stage, mounted)?;

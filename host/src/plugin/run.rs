@@ -43,6 +43,9 @@ pub struct RunReport {
     pub fuel: u64,
     #[serde(skip)]
     pub time: Duration,
+    /// When its first call came.
+    #[serde(skip)]
+    pub first_call: Option<Instant>,
 }
 
 /// How the guest's side ended: its answer, what stopped it, and the fuel it used.
@@ -92,7 +95,13 @@ pub fn execute(engine: &Engine, run: &Run<'_>, bench: &mut dyn Workbench, sink: 
     let ended = ended.map_err(|_| Failure::bug("the plugin engine panicked"))?;
     let record = session.record;
     match ended.result {
-        Ok(Ok(())) => Ok(RunReport { uses: record.uses, calls: record.calls, fuel: ended.fuel, time: start.elapsed() }),
+        Ok(Ok(())) => Ok(RunReport {
+            uses: record.uses,
+            calls: record.calls,
+            fuel: ended.fuel,
+            time: start.elapsed(),
+            first_call: record.first_call,
+        }),
         Ok(Err(failure)) => Err(returned(&run.plugin.conf.id, &failure, &record)),
         Err(cause) => Err(stopped(&run.plugin.conf.id, &cause, &record)),
     }
