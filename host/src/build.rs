@@ -18,6 +18,7 @@ mod workbench;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use emulated::Emulation;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ use crate::recipe::plan::Plan;
 use crate::rootfs::packages::{Archive, Package};
 use crate::sandbox::private;
 use crate::store::Store;
-use crate::ui::{Ui, Verbosity};
+use crate::ui::{Timings, Ui, Verbosity};
 
 /// What the outer process asks for. Files are inherited descriptors, by number.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,13 +51,16 @@ pub struct Job {
     /// Make the base layer anew, whatever the store holds.
     pub refresh: bool,
     pub verbosity: Verbosity,
+    /// The file of timings, and the moment that they count from.
+    pub timings: Option<(i32, Duration)>,
 }
 
 /// One plugin, in the order of the plan.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PluginJob {
     pub info: PluginInfo,
-    pub component: i32,
+    /// The compiled component, in memory.
+    pub code: i32,
     /// Capabilities that were granted, as text.
     pub granted: Vec<String>,
 }
@@ -99,7 +103,10 @@ pub fn inside(arguments: &[String]) -> Result<()> {
 }
 
 fn run(job: &Job) -> Result<()> {
-    let ui = Ui::new(job.verbosity);
+    let mut ui = Ui::new(job.verbosity);
+    if let Some((number, base)) = job.timings {
+        ui = ui.with_timings(Timings::resume(private::adopt_fd(number)?.into(), base));
+    }
     let store = Store::open()?;
     let emulation = Emulation::new(&job.plan.architecture, job.emulation, job.registered_on_host);
     let open = |(name, number): (&String, &i32)| Ok((name.clone(), File::from(private::adopt_fd(*number)?)));

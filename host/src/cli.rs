@@ -8,6 +8,8 @@ mod order;
 mod plan;
 mod verify;
 
+use std::time::Instant;
+
 use clap::{Parser, Subcommand};
 
 use crate::error::{Kind, Result};
@@ -43,6 +45,7 @@ enum Command {
 
 /// Runs the program and returns its exit code.
 pub fn main() -> i32 {
+    let started = Instant::now();
     // piimg starts itself with plain text only; a user's argument may be any bytes.
     let plain: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     if let Some(code) = internal(&plain) {
@@ -63,7 +66,7 @@ pub fn main() -> i32 {
     };
     let ui = Ui::new(verbosity);
     let result = match arguments.command {
-        Command::Build(arguments) => build::run(arguments, &ui),
+        Command::Build(arguments) => build::run(arguments, started, ui.clone()),
         Command::Plan(arguments) => plan::run(arguments, &ui),
         Command::Verify(arguments) => verify::run(&arguments, &ui),
         Command::Boot(arguments) => boot::run(&arguments, &ui),

@@ -6,6 +6,7 @@
 //! how the rootfs is made or how a command is run: that is behind [`workbench::Workbench`].
 
 pub(crate) mod capability;
+mod compiled;
 mod engine;
 pub mod grant;
 mod guest;
@@ -17,6 +18,7 @@ pub mod run;
 pub mod workbench;
 
 pub use capability::{Capability, Need, ScopeError};
+pub use compiled::CodeCache;
 pub use engine::{Limits, engine};
 pub use interface::{LogSink, Uses};
 pub use protocol::{ImageInfo, Level};

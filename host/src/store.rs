@@ -2,6 +2,7 @@
 //!
 //! On the host the store is one directory: `store.json` says which host ids own its content, and `data/` belongs
 //! to those ids. Only the build, inside its private namespace, reads or writes `data/`, where the store is `/store`.
+//! `compiled/` belongs to the calling user, and the build cannot read it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,12 @@ pub fn prepare(store: &Path) -> Result<IdMap> {
         fs::rename(&fresh, &data).with_context(named)?;
     }
     Ok(description.ids)
+}
+
+/// Where compiled plugins are kept: beside `data/`, for it is native code that runs as the calling user, and `data/`
+/// belongs to the ids that commands of images run with.
+pub fn compiled(store: &Path) -> PathBuf {
+    store.join("compiled")
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<()> {

@@ -3,14 +3,19 @@
 //! Standard output carries data (a path, JSON); everything else goes to standard error: a live line with a
 //! bar and the time on a terminal, plain lines otherwise. `NO_COLOR` is obeyed.
 
+mod timings;
+
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use console::{Style, Term};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::error::{Kind, report};
+
+pub use timings::Timings;
 
 /// How much is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -28,11 +33,23 @@ pub enum Verbosity {
 pub struct Ui {
     verbosity: Verbosity,
     live: bool,
+    timings: Option<Arc<Timings>>,
 }
 
 impl Ui {
     pub fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity, live: std::io::stderr().is_terminal() && verbosity != Verbosity::Quiet }
+        let live = std::io::stderr().is_terminal() && verbosity != Verbosity::Quiet;
+        Self { verbosity, live, timings: None }
+    }
+
+    /// Also writes down when each step ended.
+    #[must_use]
+    pub fn with_timings(self, timings: Timings) -> Self {
+        Self { timings: Some(Arc::new(timings)), ..self }
+    }
+
+    pub fn timings(&self) -> Option<&Timings> {
+        self.timings.as_deref()
     }
 
     pub fn verbosity(&self) -> Verbosity {
@@ -93,6 +110,17 @@ impl Ui {
             self.hint("this is a bug in piimg; please report it with the lines above");
         }
         report.kind as i32
+    }
+
+    /// Writes down when something happened that is no step, if there are timings.
+    pub fn event(&self, event: &str, plugin: Option<&str>, moment: Instant) {
+        self.record(|timings| timings.event(event, plugin, moment));
+    }
+
+    fn record(&self, write: impl FnOnce(&Timings) -> std::io::Result<()>) {
+        if let Some(Err(error)) = self.timings().map(write) {
+            self.warn(&format!("cannot write the timings: {error}"));
+        }
     }
 
     /// One write per line, so that lines of several processes do not mix.
@@ -183,14 +211,16 @@ impl Step {
     fn finish(mut self, result: &str) {
         self.finished = true;
         let mark = Style::new().for_stderr().green().apply_to("✓").to_string();
-        self.close(&mark, result);
+        let took = self.started.elapsed();
+        self.close(&mark, result, took);
+        self.ui.record(|timings| timings.step(&self.title, result, self.started, took));
     }
 
-    fn close(&self, mark: &str, result: &str) {
+    fn close(&self, mark: &str, result: &str, took: Duration) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        let took = seconds(self.started.elapsed());
+        let took = seconds(took);
         let result = if result.is_empty() { String::new() } else { format!(": {result}") };
         if self.ui.verbosity != Verbosity::Quiet {
             self.ui.line(&format!("{mark} {}{result} ({took})", shown(&self.title)));
@@ -202,7 +232,7 @@ impl Drop for Step {
     fn drop(&mut self) {
         if !self.finished {
             let mark = Style::new().for_stderr().red().apply_to("✗").to_string();
-            self.close(&mark, "");
+            self.close(&mark, "", self.started.elapsed());
         }
     }
 }

@@ -122,6 +122,17 @@ fn mistakes_on_the_command_line_are_usage() {
     contains(&ran.stderr, &["Usage: piimg [OPTIONS] <COMMAND>", "  plan "]);
 }
 
+#[test]
+fn timings_that_cannot_be_written_are_usage() {
+    let scratch = Scratch::new();
+    let stderr = fails(&scratch, USAGE, &["build", "--timings", "none/timings"]);
+    assert!(
+        stderr.starts_with("error: cannot create the file of timings `none/timings`\n  caused by: No such file"),
+        "{stderr}"
+    );
+    contains(&fine(&scratch, &["build", "--help"]), &["--timings <FILE>"]);
+}
+
 // inspect.
 
 #[test]
@@ -961,5 +972,19 @@ fn rules_read_as_sentences() {
     let stderr = fails(&scratch, USAGE, &["plan"]);
     for glued in ["`A;` a package", "`root` root"] {
         assert!(!stderr.contains(glued), "{stderr}");
+    }
+}
+
+#[test]
+fn a_plan_keeps_no_compiled_code() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let scratch = with_guests(&["minimal"]);
+    let compiled = scratch.path("store/compiled");
+    std::fs::create_dir_all(&compiled).unwrap();
+    // `Scratch::run` sees to it that nothing is written, whether the directory can be used or not.
+    for mode in [0o700, 0o777] {
+        std::fs::set_permissions(&compiled, std::fs::Permissions::from_mode(mode)).unwrap();
+        fine(&scratch, &["plan", "--plugin", "minimal.wasm", "--grant-requested", "--store", "store"]);
     }
 }

@@ -3,14 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use piimg::error::{Kind, Report, report};
 use piimg::plugin::grant::{GrantSet, Granted};
-use piimg::plugin::inspect::{PluginInfo, inspect};
+use piimg::plugin::inspect::{PluginInfo, inspect, keep_code};
 use piimg::plugin::run::{Run, RunReport, execute};
 use piimg::plugin::workbench::{Command, InstalledPackage, Outcome, Stdin, Workbench};
-use piimg::plugin::{ImageInfo, Limits, engine};
+use piimg::plugin::{CodeCache, ImageInfo, Limits, engine};
 use piimg::rootfs::files::Rootfs;
 use piimg_tests::guest;
 
@@ -67,10 +68,15 @@ impl Ran {
 }
 
 fn look(name: &str) -> Result<PluginInfo, Report> {
-    inspect(&engine().unwrap(), &guest(name)).map_err(|error| report(&error))
+    inspect(&engine().unwrap(), &guest(name), None).map_err(|error| report(&error))
 }
 
 fn run(name: &str, granted: &Granted, limits: Limits) -> Ran {
+    run_in(image(), name, granted, limits)
+}
+
+/// A directory with what the guests look for in an image.
+fn image() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     for dir in ["etc", "opt"] {
         std::fs::create_dir(root.path().join(dir)).unwrap();
@@ -78,13 +84,23 @@ fn run(name: &str, granted: &Granted, limits: Limits) -> Ran {
     std::fs::write(root.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n").unwrap();
     std::fs::write(root.path().join("etc/group"), "root:x:0:\n").unwrap();
     std::fs::write(root.path().join("etc/shadow"), "root:secret\n").unwrap();
-    run_in(root, name, granted, limits)
+    root
 }
 
 fn run_in(root: tempfile::TempDir, name: &str, granted: &Granted, limits: Limits) -> Ran {
+    run_plugin(root, &look(name).unwrap(), granted, &[], limits)
+}
+
+fn run_plugin(
+    root: tempfile::TempDir,
+    plugin: &PluginInfo,
+    granted: &Granted,
+    params: &[(&str, &str)],
+    limits: Limits,
+) -> Ran {
     let engine = engine().unwrap();
-    let plugin = inspect(&engine, &guest(name)).unwrap();
-    let grants = GrantSet::new(&plugin, granted).unwrap();
+    let grants = GrantSet::new(plugin, granted).unwrap();
+    let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let image = ImageInfo {
         architecture: "arm64".into(),
         distribution: "debian".into(),
@@ -93,7 +109,7 @@ fn run_in(root: tempfile::TempDir, name: &str, granted: &Granted, limits: Limits
         flavour: "test".into(),
         epoch: EPOCH,
     };
-    let run = Run { plugin: &plugin, grants: &grants, image, params: BTreeMap::new(), assets: BTreeMap::new(), limits };
+    let run = Run { plugin, grants: &grants, image, params, assets: BTreeMap::new(), limits };
     let mut bench = Bench { rootfs: Rootfs::open(root.path(), EPOCH).unwrap(), commands: Vec::new() };
     let mut log = Vec::new();
     let result = execute(&engine, &run, &mut bench, &mut |id, _level, line| {
@@ -138,6 +154,60 @@ fn the_minimal_plugin_writes_its_note_and_runs_its_command() {
     assert_eq!(used, ["exec:htop --version", "fs:write:/etc/piimg-minimal"]);
     let again = run("minimal", &all(), Limits::EXECUTE);
     assert_eq!(again.result.unwrap().fuel, report.fuel, "a run is deterministic to the instruction");
+}
+
+#[test]
+fn kept_code_is_used_and_damaged_code_replaced() {
+    let store = tempfile::tempdir().unwrap();
+    let directory = store.path().join("compiled");
+    // A file that is written anew is another one.
+    let file = || {
+        let mut entries = std::fs::read_dir(&directory).unwrap().map(Result::unwrap);
+        let entry = entries.next().unwrap();
+        assert!(entries.next().is_none(), "there is one plugin");
+        (entry.path(), entry.metadata().unwrap().ino())
+    };
+    let cached = || {
+        let plugin = inspect(&engine().unwrap(), &guest("panics"), CodeCache::open(&directory).as_ref()).unwrap();
+        keep_code(&directory, [&plugin].into_iter()).unwrap();
+        plugin
+    };
+    cached();
+    let kept = file();
+    let plugin = cached();
+    assert_eq!(file(), kept, "it was compiled again");
+    let ran = run_plugin(image(), &plugin, &all(), &[], Limits::EXECUTE);
+    let message = &ran.failure(Kind::Plugin).messages[0];
+    assert!(message.contains("panics/src/lib.rs:14:9)"), "{message}");
+
+    let mut code = std::fs::read(&kept.0).unwrap();
+    let middle = code.len() / 2;
+    code[middle] ^= 1;
+    std::fs::write(&kept.0, code).unwrap();
+    let plugin = cached();
+    assert_ne!(file(), kept, "damaged code was used");
+    run_plugin(image(), &plugin, &all(), &[], Limits::EXECUTE).failure(Kind::Plugin);
+}
+
+#[test]
+fn a_plugin_makes_as_many_calls_as_it_was_told() {
+    let plugin = look("busy").unwrap();
+    for (kind, use_of) in
+        [("log", None), ("param", None), ("stat", Some("fs:read:/opt/busy")), ("write", Some("fs:write:/opt/busy"))]
+    {
+        let calls = |count: &str| {
+            let params = [("kind", kind), ("count", count), ("bytes", "10")];
+            let ran = run_plugin(image(), &plugin, &all(), &params, Limits::EXECUTE);
+            let report = ran.result.as_ref().unwrap();
+            let uses = report.uses.iter().map(|(scope, uses)| (scope.clone(), uses.allowed)).collect::<Vec<_>>();
+            assert!(report.first_call.is_some());
+            (report.calls, uses, ran.read("opt/busy").unwrap_or_default())
+        };
+        let (none, some) = (calls("0"), calls("70"));
+        assert_eq!(some.0 - none.0, 70, "{kind}");
+        assert_eq!(some.1, use_of.map(|scope| (scope.to_owned(), 70)).into_iter().collect::<Vec<_>>());
+        assert_eq!(some.2, if kind == "write" { "xxxxxxxxxx" } else { "" });
+    }
 }
 
 #[test]

@@ -209,6 +209,38 @@ fn a_command_inside_the_image_is_in_its_box() {
 }
 
 #[test]
+fn timings_tell_each_step_and_the_first_host_call() {
+    let _alone = alone();
+    let place = Workplace::new();
+    let plugin = guest("busy");
+    let flavour = format!("busy-{}", std::process::id());
+    place.build(&[
+        "--release",
+        "bookworm",
+        "--flavour",
+        &flavour,
+        "--plugin",
+        plugin.to_str().unwrap(),
+        "--grant-requested",
+        "--timings",
+        "timings",
+    ]);
+    let text = std::fs::read_to_string(place.dir.path().join("timings")).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let find = |key: &str, value: &str| {
+        lines.iter().find(|line| line[key] == value).unwrap_or_else(|| panic!("no {key} {value:?} in:\n{text}"))
+    };
+    let step = find("step", "Run the plugin test/busy");
+    let (start, length) = (step["start"].as_f64().unwrap(), step["seconds"].as_f64().unwrap());
+    let call = find("event", "first host call");
+    assert_eq!(call["plugin"], "test/busy");
+    let at = call["at"].as_f64().unwrap();
+    assert!(start > 0.0 && start < at && at < start + length, "{text}");
+    let done = find("event", "done")["at"].as_f64().unwrap();
+    assert!(lines.last().unwrap()["event"] == "done" && start + length < done, "{text}");
+}
+
+#[test]
 fn a_killed_build_leaves_nothing_and_the_next_one_works() {
     let _alone = alone();
     let place = Workplace::new();

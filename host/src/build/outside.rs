@@ -15,6 +15,7 @@ use super::{Job, PluginJob};
 use crate::emulation;
 use crate::error::{Context, Failure, Kind, Result};
 use crate::image::name::file_name;
+use crate::plugin::inspect::{PluginInfo, keep_code};
 use crate::recipe::plan::Plan;
 use crate::sandbox::private::{self, Entry};
 use crate::store;
@@ -25,7 +26,7 @@ use crate::ui::Ui;
 pub struct Order {
     pub plan: Plan,
     /// In the order of the plan: what is known of each plugin, and what it was granted.
-    pub plugins: Vec<(crate::plugin::inspect::PluginInfo, Vec<String>)>,
+    pub plugins: Vec<(PluginInfo, Vec<String>)>,
     pub emulation: emulation::Mode,
     pub refresh: bool,
 }
@@ -47,19 +48,22 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let plan = &order.plan;
     let output = Output::create(&plan.imagedir)?;
     let ids = store::prepare(&plan.store)?;
-    let components: Vec<File> =
-        plan.plugins.iter().map(|plugin| open(&plugin.path, "the plugin")).collect::<Result<_>>()?;
+    if !order.plugins.is_empty() {
+        let plugins = order.plugins.iter().map(|(info, _)| info);
+        keep_code(&store::compiled(&plan.store), plugins).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
+    }
+    let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
     let assets: BTreeMap<&str, File> =
-        plan.assets.iter().map(|(name, path)| Ok((name.as_str(), open(path, "the asset")?))).collect::<Result<_>>()?;
+        plan.assets.iter().map(|(name, path)| Ok((name.as_str(), open_asset(path)?))).collect::<Result<_>>()?;
     let job = Job {
         plan: plan.clone(),
         plugins: order
             .plugins
             .iter()
-            .zip(&components)
+            .zip(&codes)
             .map(|((info, granted), file)| PluginJob {
                 info: info.clone(),
-                component: file.as_raw_fd(),
+                code: file.as_raw_fd(),
                 granted: granted.clone(),
             })
             .collect(),
@@ -69,9 +73,11 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         registered_on_host: emulation::is_registered_on_host(&plan.architecture),
         refresh: order.refresh,
         verbosity: ui.verbosity(),
+        timings: ui.timings().map(|timings| (timings.as_fd().as_raw_fd(), timings.base())),
     };
-    let files: Vec<BorrowedFd<'_>> =
-        components.iter().chain(assets.values()).chain([&output.file]).map(|file| file.as_fd()).collect();
+    let mut files: Vec<BorrowedFd<'_>> =
+        codes.iter().copied().chain(assets.values()).chain([&output.file]).map(|file| file.as_fd()).collect();
+    files.extend(ui.timings().map(|timings| timings.as_fd()));
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;
     let status = private::run(&Entry { ids, role: "__build", store: &plan.store, files }, &job)?;
     if status != 0 {
@@ -94,8 +100,8 @@ fn explain(status: i32, ui: &Ui) -> i32 {
     )
 }
 
-fn open(path: &Path, what: &str) -> Result<File> {
-    File::open(path).with_context(|| Failure::usage(format!("cannot open {what} `{}`", path.display())))
+fn open_asset(path: &Path) -> Result<File> {
+    File::open(path).with_context(|| Failure::usage(format!("cannot open the asset `{}`", path.display())))
 }
 
 /// The image-to-be: a file in the directory of images that has no name yet.

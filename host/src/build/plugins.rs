@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -71,15 +70,16 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
             .install(&planned.packages, false)
             .with_context(|| format!("cannot install what `{}` lists", printable(&planned.id)))?;
     }
-    let mut bytes = Vec::new();
-    File::from(adopt_fd(job.component)?).read_to_end(&mut bytes).context("cannot read the plugin")?;
-    let info = job.info.clone().with_bytes(bytes)?;
+    let info = job.info.clone().with_code(adopt_fd(job.code)?.into())?;
     let granted = Granted { scopes: job.granted.clone(), ..Granted::default() };
     let grants = GrantSet::new(&info, &granted)?;
     let run =
         Run { plugin: &info, grants: &grants, image, params: planned.params.clone(), assets, limits: Limits::EXECUTE };
     let engine = crate::plugin::engine()?;
     let report = execute(&engine, &run, &mut bench, &mut |plugin, level, line| log(&step, plugin, level, line))?;
+    if let Some(moment) = report.first_call {
+        build.ui.event("first host call", Some(&planned.id), moment);
+    }
     let packages = bench.packages();
     drop(bench);
     unmount(&stage, mounted)?;

@@ -1,23 +1,33 @@
 //! `piimg build`.
 
+use std::path::PathBuf;
+use std::time::Instant;
+
 use clap::Args;
 
 use super::order::{OrderArguments, now, order};
 use crate::build::outside::{Outcome, build};
 use crate::error::Result;
-use crate::ui::Ui;
+use crate::ui::{Timings, Ui};
 
 /// Build an image; its path is the only line on standard output.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     order: OrderArguments,
+    /// Write when each step ended to this file, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    timings: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
+pub(super) fn run(arguments: Arguments, started: Instant, mut ui: Ui) -> Result<i32> {
+    if let Some(path) = &arguments.timings {
+        ui = ui.with_timings(Timings::create(path, started)?);
+    }
     let order = order(arguments.order)?;
-    match build(&order, now(), ui)? {
+    match build(&order, now(), &ui)? {
         Outcome::Image(path) => {
+            ui.event("done", None, Instant::now());
             ui.data(&path.display().to_string());
             Ok(0)
         }

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::order::usual_store;
 use super::verify::{no_image, open};
 use crate::error::{Context, Failure, Result};
 use crate::image::inspect::{FileSystemInfo, Inspection, inspect as inspect_image};
 use crate::plugin::inspect::{PluginInfo, inspect as inspect_plugin};
+use crate::plugin::{self, CodeCache};
+use crate::store;
 use crate::ui::{Ui, bytes, printable};
 
 /// Show what is in an image, or what a plugin is and asks for, without running `execute()`.
@@ -24,7 +27,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let (json, lines) = if is_wasm(&arguments.file)? {
-        let info = inspect_plugin(&crate::plugin::engine()?, &arguments.file)?;
+        let cache = usual_store().and_then(|store| CodeCache::open(&store::compiled(&store)));
+        let info = inspect_plugin(&plugin::engine()?, &arguments.file, cache.as_ref())?;
         (serde_json::to_string_pretty(&info), plugin_lines(&info))
     } else {
         let inspection = inspect_image(&open(&arguments.file)?).with_context(|| no_image(&arguments.file))?;

@@ -10,12 +10,13 @@ use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Kind, Result, report};
 use crate::plugin::grant::{GrantSet, Granted};
 use crate::plugin::inspect::{PluginInfo, inspect};
-use crate::plugin::{self, lock::Lock};
+use crate::plugin::{self, CodeCache, lock::Lock};
 use crate::recipe::file::RecipeFile;
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Environment, Plan, PluginSource, default_store, plan};
 use crate::recipe::release::Releases;
 use crate::sandbox::tool;
+use crate::store;
 
 /// File that is read from the current directory if there is one.
 const RECIPE: &str = "piimg.toml";
@@ -96,7 +97,10 @@ pub(super) fn order(arguments: OrderArguments) -> Result<Order> {
     let mut file = recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
     let mut paths = std::mem::take(&mut file.plugins);
     paths.extend(arguments.plugins.iter().cloned());
-    let infos = inspect_all(&paths)?;
+    let environment = environment(arguments.store.is_some() || file.rootfs.is_some())?;
+    // A store that only a plugin names is not known before the plugin is.
+    let store = arguments.store.as_ref().or(file.rootfs.as_ref()).unwrap_or(&environment.default_store);
+    let infos = inspect_all(&paths, store)?;
     let lock = recipe.as_deref().unwrap_or(Path::new(RECIPE)).with_file_name(LOCK);
     let granted =
         Granted { lock: Lock::read(&lock)?, scopes: arguments.grants.clone(), requested: arguments.grant_requested };
@@ -107,24 +111,24 @@ pub(super) fn order(arguments: OrderArguments) -> Result<Order> {
     };
     granted.check()?;
     let refresh = arguments.refresh;
-    let named = arguments.store.is_some() || file.rootfs.is_some();
     let sources: Vec<PluginSource> = infos
         .iter()
         .map(|info| PluginSource { path: info.path.clone(), digest: info.digest.clone(), conf: info.conf.clone() })
         .collect();
-    let plan = plan(&file, &overrides(arguments), &sources, &Releases::builtin()?, &environment(named)?)?;
+    let plan = plan(&file, &overrides(arguments), &sources, &Releases::builtin()?, &environment)?;
     check_assets(&plan)?;
     check_host(&plan)?;
     let plugins = grant_all(&plan, &infos, &granted)?;
     Ok(Order { plan, plugins, emulation, refresh })
 }
 
-fn inspect_all(paths: &[PathBuf]) -> Result<Vec<PluginInfo>> {
+fn inspect_all(paths: &[PathBuf], store: &Path) -> Result<Vec<PluginInfo>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
     let engine = plugin::engine()?;
-    paths.iter().map(|path| inspect(&engine, path)).collect()
+    let cache = CodeCache::open(&store::compiled(store));
+    paths.iter().map(|path| inspect(&engine, path, cache.as_ref())).collect()
 }
 
 fn overrides(arguments: OrderArguments) -> Overrides {
@@ -171,12 +175,16 @@ fn join(all: &anyhow::Error, next: Failure) -> anyhow::Error {
     next.hints.into_iter().chain(all.hints).fold(joined, Failure::hint).into()
 }
 
-/// What the environment says; `named` if the user said where the store is.
-pub(super) fn environment(named: bool) -> Result<Environment> {
+/// Where this user's store is if nobody says.
+pub(super) fn usual_store() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     let root = rustix::process::getuid().is_root();
-    let store = default_store(root, variable("XDG_CACHE_HOME").as_deref(), variable("HOME").as_deref());
-    let default_store = match store {
+    default_store(root, variable("XDG_CACHE_HOME").as_deref(), variable("HOME").as_deref())
+}
+
+/// What the environment says; `named` if the user said where the store is.
+pub(super) fn environment(named: bool) -> Result<Environment> {
+    let default_store = match usual_store() {
         Some(store) => store,
         None if named => PathBuf::new(),
         None => {

@@ -1,10 +1,9 @@
 //! The engine's settings: deterministic, bounded, and no more of WebAssembly than plugins need; and what a trap says.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use wasmtime::component::Component;
 use wasmtime::{Config, Engine, ResourceLimiter, Trap, WasmBacktrace, WasmBacktraceDetails};
 
 use crate::error::{Failure, Result};
@@ -52,18 +51,27 @@ pub fn engine() -> Result<Engine> {
     Engine::new(&config).map_err(|error| Failure::host(format!("cannot start the plugin engine: {error}")).into())
 }
 
-/// Compiles a component that was checked.
-pub(super) fn compile(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Component> {
-    Component::from_binary(engine, bytes)
+/// Compiles a component that was checked, to native code.
+pub(super) fn compile(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
+    engine
+        .precompile_component(bytes)
         .map_err(|error| Failure::usage(format!("cannot compile the plugin `{}`: {error:#}", printable(name))).into())
 }
 
-/// Advances the engine's epoch until dropped, so that a guest that never calls anything is looked at too.
-pub(super) fn tick(engine: &Engine, done: &AtomicBool) {
-    while !done.load(Ordering::Relaxed) {
-        std::thread::sleep(TICK);
-        engine.increment_epoch();
-    }
+/// Advances the engine's epoch while `work` is done, so that a guest that never calls anything is looked at too.
+pub(super) fn with_ticks<T>(engine: &Engine, work: impl FnOnce() -> T) -> T {
+    let (done, is_done) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // Hanging up wakes it: nobody waits for the rest of a tick.
+            while is_done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                engine.increment_epoch();
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 /// A limit that a guest ran into.

@@ -3,9 +3,9 @@
 
 mod contract;
 
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -13,6 +13,7 @@ use wasmtime::Engine;
 
 pub use contract::ImportedInterface;
 
+use super::compiled::{self, Code, CodeCache};
 use super::engine::{self, Limits};
 use super::guest::{self, Plugin, Port};
 use super::protocol::Reply;
@@ -35,22 +36,35 @@ pub struct PluginInfo {
     /// Capabilities it asks for, those of its packages included.
     pub requests: Vec<Request>,
     #[serde(skip)]
-    pub(super) bytes: Vec<u8>,
+    pub(super) code: Code,
 }
 
 impl PluginInfo {
-    /// Gives back the component's bytes to what was known of it, after a way on which only the data travelled.
+    /// The compiled component, to be passed on beside the data.
     ///
     /// # Errors
-    /// [`Failure::usage`] if they are no longer the same.
-    pub fn with_bytes(mut self, bytes: Vec<u8>) -> Result<Self> {
-        if format!("sha256:{:x}", Sha256::digest(&bytes)) != self.digest {
-            let name = printable(&self.path.display().to_string());
-            return Err(Failure::usage(format!("the plugin `{name}` changed while the build was running")).into());
-        }
-        self.bytes = bytes;
-        Ok(self)
+    /// [`Failure::bug`] if only the data is known.
+    pub fn code_file(&self) -> Result<&File> {
+        self.code.file()
     }
+
+    /// Gives back to what was known of a plugin the file of [`PluginInfo::code_file`] that the outer process of this
+    /// build passed on: it is run as it is.
+    ///
+    /// # Errors
+    /// [`Failure::bug`] if it is not such a file.
+    pub(crate) fn with_code(self, file: File) -> Result<Self> {
+        Ok(Self { code: Code::from_file(file)?, ..self })
+    }
+}
+
+/// Keeps what the plugins were compiled to in that directory, where [`CodeCache`] finds it.
+///
+/// # Errors
+/// If others can write to the directory, or this user cannot.
+pub fn keep_code<'a>(directory: &Path, plugins: impl Iterator<Item = &'a PluginInfo>) -> Result<()> {
+    compiled::keep(directory, plugins.map(|plugin| &plugin.code))
+        .with_context(|| format!("cannot keep compiled plugins in `{}`", directory.display()))
 }
 
 /// A capability that a plugin asks for.
@@ -62,16 +76,17 @@ pub struct Request {
     pub optional: bool,
 }
 
-/// Inspects the component in a file.
+/// Inspects the component in a file; compiles it only if `cache` does not have it.
 ///
 /// # Errors
 /// [`Failure::usage`] if it is no plugin for this piimg, [`Failure::plugin`] if its `conf()` fails.
-pub fn inspect(engine: &Engine, path: &Path) -> Result<PluginInfo> {
+pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Result<PluginInfo> {
     let name = path.display().to_string();
     let cannot_read = || Failure::usage(format!("cannot read the plugin `{}`", printable(&name)));
-    let mut bytes = Vec::new();
+    let file = File::open(path).with_context(cannot_read)?;
+    let expected = file.metadata().map_or(0, |metadata| metadata.len().min(MAX_SIZE));
+    let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     // Counted while reading: the length that a device or pipe reports means nothing.
-    let file = std::fs::File::open(path).with_context(cannot_read)?;
     let length = file.take(MAX_SIZE + 1).read_to_end(&mut bytes).with_context(cannot_read)?;
     if u64::try_from(length).is_ok_and(|length| length > MAX_SIZE) {
         let limit = crate::ui::bytes(MAX_SIZE);
@@ -80,15 +95,16 @@ pub fn inspect(engine: &Engine, path: &Path) -> Result<PluginInfo> {
         );
     }
     let imports = contract::check(&bytes).map_err(|problem| problem.failure(&name))?;
-    let conf = conf(engine, &name, &bytes)?;
-    let requests = requests(&conf);
     let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
-    Ok(PluginInfo { path: path.to_owned(), digest, imports, conf, requests, bytes })
+    let code = compiled::find_or_compile(cache, engine, &digest, || engine::compile(engine, &name, &bytes))?;
+    let conf = conf(engine, &name, &code)?;
+    let requests = requests(&conf);
+    Ok(PluginInfo { path: path.to_owned(), digest, imports, conf, requests, code })
 }
 
 /// Runs `conf()` twice, each time in a new instance: the answer must not depend on anything.
-fn conf(engine: &Engine, name: &str, bytes: &[u8]) -> Result<PluginConf> {
-    let component = engine::compile(engine, name, bytes)?;
+fn conf(engine: &Engine, name: &str, code: &Code) -> Result<PluginConf> {
+    let component = code.component(engine)?;
     let failed = |error: &wasmtime::Error| {
         let cause = engine::explain(error, Limits::CONF);
         let failure = Failure::plugin(format!("conf() of the plugin `{}` failed: it {cause}", printable(name)));
@@ -106,13 +122,7 @@ fn conf(engine: &Engine, name: &str, bytes: &[u8]) -> Result<PluginConf> {
         let plugin = Plugin::instantiate(&mut store, &component, &linker)?;
         Ok(plugin.piimg_plugin_customization().call_conf(&mut store)?.into())
     };
-    let done = AtomicBool::new(false);
-    let (first, second) = std::thread::scope(|scope| {
-        scope.spawn(|| engine::tick(engine, &done));
-        let answers = (run(), run());
-        done.store(true, Ordering::Relaxed);
-        answers
-    });
+    let (first, second) = engine::with_ticks(engine, || (run(), run()));
     let (first, second) = (first.map_err(|error| failed(&error))?, second.map_err(|error| failed(&error))?);
     if first != second {
         return Err(

@@ -13,6 +13,7 @@ mod process;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -44,6 +45,7 @@ pub struct Uses {
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) calls: u64,
+    pub(super) first_call: Option<Instant>,
     /// By the capability each call needed.
     pub(super) uses: BTreeMap<String, Uses>,
     /// Message and place of the last panic.
@@ -69,6 +71,7 @@ pub(super) struct Session<'a> {
 impl Session<'_> {
     /// Does one call.
     pub(super) fn serve(&mut self, call: Call) -> Reply {
+        self.record.first_call.get_or_insert_with(Instant::now);
         self.record.calls += 1;
         if self.record.calls > MAX_CALLS {
             return Reply::Stop(format!("made more than {MAX_CALLS} calls"));

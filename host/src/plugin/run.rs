@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +43,9 @@ pub struct RunReport {
     pub fuel: u64,
     #[serde(skip)]
     pub time: Duration,
+    /// When its first call came.
+    #[serde(skip)]
+    pub first_call: Option<Instant>,
 }
 
 /// How the guest's side ended: its answer, what stopped it, and the fuel it used.
@@ -73,29 +75,33 @@ pub fn execute(engine: &Engine, run: &Run<'_>, bench: &mut dyn Workbench, sink: 
     };
     let (calls, incoming) = mpsc::channel::<Call>();
     let (answers, replies) = mpsc::channel::<Reply>();
-    let done = AtomicBool::new(false);
-    let ended = std::thread::scope(|scope| {
-        scope.spawn(|| engine::tick(engine, &done));
-        let ask = move |call| {
-            // The host's side hangs up only when this side has ended.
-            calls.send(call).map_or(Reply::Stop("lost the host".into()), |()| {
-                replies.recv().unwrap_or(Reply::Stop("lost the host".into()))
-            })
-        };
-        let guest = scope.spawn(move || guest_side(engine, run, Box::new(ask)));
-        for call in incoming {
-            if answers.send(session.serve(call)).is_err() {
-                break;
+    let ended = engine::with_ticks(engine, || {
+        std::thread::scope(|scope| {
+            let ask = move |call| {
+                // The host's side hangs up only when this side has ended.
+                calls.send(call).map_or(Reply::Stop("lost the host".into()), |()| {
+                    replies.recv().unwrap_or(Reply::Stop("lost the host".into()))
+                })
+            };
+            let guest = scope.spawn(move || guest_side(engine, run, Box::new(ask)));
+            for call in incoming {
+                if answers.send(session.serve(call)).is_err() {
+                    break;
+                }
             }
-        }
-        let ended = guest.join();
-        done.store(true, Ordering::Relaxed);
-        ended
+            guest.join()
+        })
     });
     let ended = ended.map_err(|_| Failure::bug("the plugin engine panicked"))?;
     let record = session.record;
     match ended.result {
-        Ok(Ok(())) => Ok(RunReport { uses: record.uses, calls: record.calls, fuel: ended.fuel, time: start.elapsed() }),
+        Ok(Ok(())) => Ok(RunReport {
+            uses: record.uses,
+            calls: record.calls,
+            fuel: ended.fuel,
+            time: start.elapsed(),
+            first_call: record.first_call,
+        }),
         Ok(Err(failure)) => Err(returned(&run.plugin.conf.id, &failure, &record)),
         Err(cause) => Err(stopped(&run.plugin.conf.id, &cause, &record)),
     }
@@ -105,8 +111,7 @@ pub fn execute(engine: &Engine, run: &Run<'_>, bench: &mut dyn Workbench, sink: 
 fn guest_side(engine: &Engine, run: &Run<'_>, ask: Box<guest::Ask>) -> Ended {
     let mut fuel = 0;
     let result = (|| -> std::result::Result<_, String> {
-        let name = run.plugin.path.display().to_string();
-        let component = engine::compile(engine, &name, &run.plugin.bytes).map_err(|error| format!("{error:#}"))?;
+        let component = run.plugin.code.component(engine).map_err(|error| format!("{error:#}"))?;
         let explain = |error: wasmtime::Error| engine::explain(&error, run.limits);
         let linker = guest::linker(engine).map_err(explain)?;
         // Another plugin or another time gives other numbers; the same build always the same.
