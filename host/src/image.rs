@@ -5,6 +5,7 @@
 
 pub mod assemble;
 pub mod boot;
+pub mod compress;
 pub mod ext4;
 pub mod fat;
 pub mod inspect;
