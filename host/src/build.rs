@@ -1,13 +1,15 @@
 //! The way of a build, as an ordered list of steps: read this first.
 //!
-//! [`outside`] is what the user's process does: it owns the output file and waits. Everything below runs in the
+//! [`outside`] is what the user's process does: it owns the output files and waits. Everything below runs in the
 //! private namespace ([`crate::sandbox::private`]).
 
 mod base;
 pub mod compare;
 mod emulated;
 pub mod finalise;
+mod finish;
 mod native_tools;
+mod output;
 pub mod outside;
 mod partitions;
 mod plugins;
@@ -21,14 +23,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use emulated::Emulation;
+pub use output::OutputJob;
 use serde::{Deserialize, Serialize};
 
 use crate::emulation;
-use crate::error::{Context, Failure, Result};
-use crate::image;
-use crate::image::layout::Bytes;
-use crate::image::models::Model;
-use crate::image::verify::{self, Expectations};
+use crate::error::{Context, Result};
 use crate::plugin::inspect::PluginInfo;
 use crate::recipe::plan::Plan;
 use crate::rootfs::packages::{Archive, Package};
@@ -43,8 +42,8 @@ pub struct Job {
     pub plugins: Vec<PluginJob>,
     /// Assets by name.
     pub assets: BTreeMap<String, i32>,
-    /// The unnamed file that becomes the image.
-    pub output: i32,
+    /// The unnamed files that become the image and what belongs to it.
+    pub output: OutputJob,
     pub emulation: emulation::Mode,
     /// The host runs programs of the image's architecture by itself.
     pub registered_on_host: bool,
@@ -118,37 +117,7 @@ fn run(job: &Job) -> Result<()> {
         layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
     }
     let partitions = partitions::ensure(&build, &layers)?;
-    let output = File::from(private::adopt_fd(job.output)?);
-    assemble(&build, &partitions, &output)?;
-    verify(&build, &partitions, &output)
-}
-
-fn assemble(build: &Build<'_>, partitions: &partitions::Partitions, output: &File) -> Result<()> {
-    let step = build.ui.step("Assemble the image");
-    let (boot, root) = partitions.open()?;
-    let layout = partitions.layout()?;
-    image::assemble::assemble(output, &layout, partitions.identity.disk_signature, &boot, &root)?;
-    step.done_with(&crate::ui::bytes(layout.total().0));
-    Ok(())
-}
-
-fn verify(build: &Build<'_>, partitions: &partitions::Partitions, output: &File) -> Result<()> {
-    let step = build.ui.step("Verify the image");
-    let models: Option<Vec<Model>> = build.plan.models.iter().map(|name| Model::from_name(name)).collect();
-    let expected = Expectations {
-        models: models.context(Failure::bug("the plan names an unknown model"))?,
-        identity: Some(partitions.identity.clone()),
-        free: Some(Bytes::mib(u64::from(build.plan.extra_space_mb))),
-    };
-    let report = verify::verify(output, &expected)?;
-    if !report.passed() {
-        let findings: Vec<String> =
-            report.findings().iter().map(|(check, finding)| format!("{check}: {finding}")).collect();
-        return Err(Failure::build(format!("the image is not right:\n  - {}", findings.join("\n  - "))).into());
-    }
-    let models: Vec<String> = report.models.iter().map(ToString::to_string).collect();
-    step.done_with(&format!("boots on {}", models.join(", ")));
-    Ok(())
+    finish::run(&build, &partitions, &job.output)
 }
 
 impl Build<'_> {

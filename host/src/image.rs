@@ -4,7 +4,9 @@
 //! here knows a distribution or a plugin.
 
 pub mod assemble;
+pub mod bmap;
 pub mod boot;
+pub mod compress;
 pub mod ext4;
 pub mod fat;
 pub mod inspect;
@@ -12,6 +14,8 @@ pub mod layout;
 pub mod mbr;
 pub mod models;
 pub mod name;
+mod occupied;
+pub mod pass;
 pub mod verify;
 
 use std::fs::File;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use console::{Style, Term};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::error::{Kind, report};
 
@@ -32,14 +32,15 @@ pub enum Verbosity {
 #[derive(Clone, Debug)]
 pub struct Ui {
     verbosity: Verbosity,
-    live: bool,
+    /// The live lines of all running steps, if there is a terminal.
+    live: Option<MultiProgress>,
     timings: Option<Arc<Timings>>,
 }
 
 impl Ui {
     pub fn new(verbosity: Verbosity) -> Self {
-        let live = std::io::stderr().is_terminal() && verbosity != Verbosity::Quiet;
-        Self { verbosity, live, timings: None }
+        let is_live = std::io::stderr().is_terminal() && verbosity != Verbosity::Quiet;
+        Self { verbosity, live: is_live.then(MultiProgress::new), timings: None }
     }
 
     /// Also writes down when each step ended.
@@ -123,11 +124,17 @@ impl Ui {
         }
     }
 
-    /// One write per line, so that lines of several processes do not mix.
+    /// One write per line, so that lines of several processes do not mix; live lines make way for it.
     fn line(&self, text: &str) {
         let line = format!("{text}\n");
-        // Nowhere is left to report that standard error is gone.
-        std::io::stderr().write_all(line.as_bytes()).ok();
+        let write = || {
+            // Nowhere is left to report that standard error is gone.
+            std::io::stderr().write_all(line.as_bytes()).ok();
+        };
+        match &self.live {
+            Some(live) => live.suspend(write),
+            None => write(),
+        }
     }
 }
 
@@ -145,8 +152,8 @@ pub struct Step {
 
 impl Step {
     fn start(ui: Ui, title: String) -> Self {
-        let bar = ui.live.then(|| {
-            let bar = ProgressBar::new_spinner().with_style(spinner()).with_message(title.clone());
+        let bar = ui.live.as_ref().map(|live| {
+            let bar = live.add(ProgressBar::new_spinner().with_style(spinner()).with_message(title.clone()));
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
@@ -174,28 +181,19 @@ impl Step {
         }
     }
 
-    /// Writes a line without disturbing the live one.
+    /// Like [`Ui::info`].
     pub fn line(&self, message: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.ui.info(message)),
-            None => self.ui.info(message),
-        }
+        self.ui.info(message);
     }
 
-    /// Like [`Ui::detail`], without disturbing the live line.
+    /// Like [`Ui::detail`].
     pub fn detail(&self, message: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.ui.detail(message)),
-            None => self.ui.detail(message),
-        }
+        self.ui.detail(message);
     }
 
-    /// Like [`Ui::warn`], without disturbing the live line.
+    /// Like [`Ui::warn`].
     pub fn warn(&self, message: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.ui.warn(message)),
-            None => self.ui.warn(message),
-        }
+        self.ui.warn(message);
     }
 
     /// Ends the step well and says how long it took.

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Programs that a plan looks for but never starts; empty files stand for them.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 11] = [
     "debugfs",
+    "dumpe2fs",
     "e2fsck",
     "fsck.fat",
     "mke2fs",

@@ -531,6 +531,37 @@ error: 3 things are wrong with this build:
 }
 
 #[test]
+fn a_compression_that_is_none_is_refused() {
+    let scratch = Scratch::new();
+    let format = "must be `none`, `zstd`, `zstd:LEVEL`, `xz` or `xz:LEVEL`";
+    for (how, rule) in [
+        ("bzip2", format),
+        ("", format),
+        ("zstd:99", "must have a level from 1 to 19"),
+        ("xz:ultra", "must have a level from 0 to 9"),
+    ] {
+        let expected = format!("error: the compression `{how}` {rule}\n");
+        assert_eq!(fails(&scratch, USAGE, &["plan", &format!("--compress={how}")]), expected);
+        scratch.write("piimg.toml", format!("compress = {how:?}\n"));
+        assert_eq!(fails(&scratch, USAGE, &["plan"]), expected);
+        scratch.write("piimg.toml", "");
+    }
+}
+
+#[test]
+fn a_plan_says_how_the_image_is_compressed() {
+    let scratch = Scratch::new();
+    let how = |args: &[&str]| json(&scratch, &[&["plan", "--json"], args].concat())["plan"]["compression"].clone();
+    assert_eq!(how(&[]), Value::Null);
+    assert_eq!(how(&["--compress", "zstd"]), "zstd:10");
+    scratch.write("piimg.toml", "compress = \"xz:9\"\n");
+    assert_eq!(how(&[]), "xz:9");
+    contains(&fine(&scratch, &["plan"]), &["-custom-trixie-raspberry-pi.img.xz\n"]);
+    assert_eq!(how(&["--compress", "none"]), Value::Null);
+    contains(&fine(&scratch, &["plan", "--compress", "none"]), &["-custom-trixie-raspberry-pi.img\n"]);
+}
+
+#[test]
 fn a_pi_5_is_refused_where_the_kernel_does_not_boot_it() {
     let scratch = Scratch::new();
     scratch.write("piimg.toml", "models = [\"pi4\", \"pi5\"]\n");

@@ -4,15 +4,18 @@
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking, also in its helpers")]
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use piimg::image::assemble::assemble;
+use piimg::image::compress::Compression;
 use piimg::image::ext4::{Ext4Options, content_size, partition_size, write_ext4};
 use piimg::image::fat::{FatOptions, write_fat};
 use piimg::image::inspect::{FileSystemInfo, inspect};
 use piimg::image::layout::{Bytes, Identity, Layout};
 use piimg::image::models::Model;
+use piimg::image::pass::pass;
 use piimg::image::verify::{Expectations, VerifyReport, verify};
 use piimg::rootfs::files::{ImagePath, Rootfs};
 use piimg::sandbox::tool::Tool;
@@ -291,4 +294,114 @@ fn damage_is_found() {
 
 fn report_of(file: &File) -> VerifyReport {
     verify(file, &expectations()).unwrap()
+}
+
+/// The bytes that a block map names, with their checksums; read from the file's text.
+fn mapped(xml: &str) -> Vec<(Range<usize>, String)> {
+    let field = |text: &str, after: &str, until: &str| {
+        let (_, rest) = text.split_once(after).unwrap();
+        rest.split_once(until).unwrap().0.trim().to_owned()
+    };
+    let block: usize = field(xml, "<BlockSize>", "<").parse().unwrap();
+    let length: usize = field(xml, "<ImageSize>", "<").parse().unwrap();
+    let ranges = xml.lines().filter(|line| line.contains("<Range "));
+    ranges
+        .map(|line| {
+            let blocks = field(line, ">", "<");
+            let (first, last) = blocks.split_once('-').unwrap_or((&blocks, &blocks));
+            let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+            (first * block..((last + 1) * block).min(length), field(line, "chksum=\"", "\""))
+        })
+        .collect()
+}
+
+#[test]
+fn one_pass_gives_checksum_map_and_compressed_image() {
+    let image = build(tree().path()).unwrap();
+    let bytes = std::fs::read(image.path()).unwrap();
+    let dir = tempdir().unwrap();
+    let (digests, none) = pass(image.as_file(), None, &mut |_| true).unwrap();
+    assert_eq!((digests.sha256.as_str(), none), (digest(&bytes).as_str(), None));
+    assert_eq!(digests.bmap.length, Bytes(bytes.len() as u64));
+    let ranges = mapped(&digests.bmap.to_xml());
+    let starts: Vec<usize> = ranges.iter().map(|(range, _)| range.start).collect();
+    assert_eq!(starts, [0, 8 << 20, 147_456 * 512], "the table and both file systems");
+    for (range, checksum) in ranges {
+        assert_eq!(digest(&bytes[range.clone()]), checksum, "{range:?}");
+    }
+    for (name, compression, program) in [("zst", Compression::Zstd(3), "zstd"), ("xz", Compression::Xz(0), "xz")] {
+        let path = dir.path().join(name);
+        let out = File::create(&path).unwrap();
+        let mut heard = Vec::new();
+        let mut watch = |position: Bytes| {
+            heard.push(position);
+            true
+        };
+        let (same, compressed) = pass(image.as_file(), Some((compression, &out)), &mut watch).unwrap();
+        assert_eq!(same, digests);
+        assert!(heard.is_sorted() && heard.len() > 50, "{heard:?}");
+        let written = std::fs::read(&path).unwrap();
+        let compressed = compressed.unwrap();
+        assert_eq!((compressed.sha256, compressed.length), (digest(&written), Bytes(written.len() as u64)));
+        let back = Tool::new(program).args(["--decompress", "--stdout"]).arg(&path).run().unwrap();
+        assert!(back.stdout == bytes, "{program} gives another image");
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn what_is_mapped_is_enough_for_a_used_card() {
+    let image = build(tree().path()).unwrap();
+    let bytes = std::fs::read(image.path()).unwrap();
+    let (digests, _) = pass(image.as_file(), None, &mut |_| true).unwrap();
+    let card = tempfile().unwrap();
+    let old = vec![0xa5; 1 << 20];
+    (0..bytes.len()).step_by(old.len()).for_each(|at| card.write_all_at(&old, at as u64).unwrap());
+    for (range, _) in mapped(&digests.bmap.to_xml()) {
+        card.write_all_at(&bytes[range.clone()], range.start as u64).unwrap();
+    }
+    let report = report_of(&card);
+    assert!(report.passed(), "{report:#?}");
+    assert!(digests.bmap.mapped_blocks() * 4096 < bytes.len() as u64 / 2, "{}", digests.bmap.mapped_blocks());
+}
+
+#[test]
+fn bmaptool_takes_the_map() {
+    let image = build(tree().path()).unwrap();
+    let dir = tempdir().unwrap();
+    let (map, card) = (dir.path().join("map"), dir.path().join("card"));
+    let (digests, _) = pass(image.as_file(), None, &mut |_| true).unwrap();
+    let xml = digests.bmap.to_xml();
+    let copy = || Tool::new("bmaptool").args(["copy", "--bmap"]).args([&map, image.path(), &card]).output().unwrap();
+    std::fs::write(&map, &xml).unwrap();
+    let output = copy();
+    assert_eq!(output.status, 0, "{}", output.tail());
+    assert!(std::fs::read(&card).unwrap() == std::fs::read(image.path()).unwrap());
+    // That it looks at the checksums: of a block, and of the map.
+    let wrong = xml.replace(&digests.bmap.ranges[1].sha256, &digests.bmap.ranges[0].sha256);
+    std::fs::write(&map, wrong).unwrap();
+    assert!(copy().tail().contains("checksum mismatch"), "{}", copy().tail());
+    image.as_file().write_all_at(b"!", 8 << 20).unwrap();
+    std::fs::write(&map, &xml).unwrap();
+    assert!(copy().tail().contains("checksum mismatch"), "{}", copy().tail());
+}
+
+#[test]
+fn a_pass_that_cannot_end_says_why() {
+    let image = build(tree().path()).unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    for compression in [Compression::Zstd(1), Compression::Xz(0)] {
+        let error = pass(image.as_file(), Some((compression, &full)), &mut |_| true).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.starts_with("cannot write the compressed image: No space left on device"), "{error}");
+    }
+    let out = tempfile().unwrap();
+    let error = pass(image.as_file(), Some((Compression::Zstd(1), &out)), &mut |at| at < Bytes::mib(20)).unwrap_err();
+    assert_eq!(format!("{error:#}"), "the image was not read to its end");
+    image.as_file().set_len(100).unwrap();
+    let error = pass(image.as_file(), None, &mut |_| true).unwrap_err();
+    assert_eq!(format!("{error:#}"), "the file is shorter than a partition table");
 }

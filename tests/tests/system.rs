@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 #![expect(clippy::disallowed_methods, reason = "tests start piimg and look at the host with its own tools")]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -268,6 +269,54 @@ fn a_killed_build_leaves_nothing_and_the_next_one_works() {
     }
     let (_, said) = place.build(&["--release", "bookworm"]);
     assert!(said.contains("Bootstrap bookworm (arm64): unchanged, from the store"), "{said}");
+}
+
+/// Runs a line of shell in the directory of images.
+fn shell(place: &Workplace, line: &str) -> (bool, String) {
+    let images = place.dir.path().join("images");
+    let output = Command::new("sh").args(["-c", line]).current_dir(images).output().unwrap();
+    let (stdout, stderr) = texts(&output);
+    (output.status.success(), stdout + &stderr)
+}
+
+#[test]
+fn a_compressed_image_is_the_same_image_with_the_same_map() {
+    let _alone = alone();
+    let place = Workplace::new();
+    let name = "2025-06-15T1506Z-custom-bookworm-raspberry-pi.img";
+    let arguments = ["--release", "bookworm"];
+    let (image, _) = place.build(&arguments);
+    assert_eq!(image.file_name().unwrap(), name);
+    let map = std::fs::read_to_string(image.with_file_name(format!("{name}.bmap"))).unwrap();
+    let (_, said) = place.build(&arguments);
+    assert!(said.contains("Checksum the image: unchanged, from the store"), "{said}");
+    assert_eq!(std::fs::read_to_string(image.with_file_name(format!("{name}.bmap"))).unwrap(), map);
+    assert_eq!(shell(&place, &format!("sha256sum -c {name}.sha256")), (true, format!("{name}: OK\n")));
+
+    let (compressed, _) = place.build(&["--release", "bookworm", "--compress", "zstd:3"]);
+    assert_eq!(compressed, image.with_file_name(format!("{name}.zst")));
+    assert_eq!(std::fs::read_to_string(image.with_file_name("latest_image")).unwrap(), format!("{name}.zst\n"));
+    assert_eq!(std::fs::read_to_string(image.with_file_name(format!("{name}.bmap"))).unwrap(), map);
+    assert_eq!(shell(&place, &format!("sha256sum -c {name}.zst.sha256")), (true, format!("{name}.zst: OK\n")));
+    assert_eq!(shell(&place, &format!("zstd -dc {name}.zst | cmp - {name}")), (true, String::new()));
+    let (taken, said) = shell(&place, &format!("bmaptool copy {name} ../card && cmp {name} ../card"));
+    assert!(taken && said.contains("bmap"), "{said}");
+    let mut names = place.images();
+    names.sort();
+    let all = ["", ".bmap", ".sha256", ".zst", ".zst.sha256"].map(|end| format!("{name}{end}"));
+    assert_eq!(names, [&all[..], &["latest_image".to_owned()]].concat());
+
+    // While it compresses: nothing is named and nothing that has a name is touched.
+    let mut build =
+        place.command(&["--release", "bookworm", "--compress", "xz"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(build.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.contains("Verify the image")), "the build ended early");
+    build.kill().unwrap();
+    assert!(!build.wait().unwrap().success());
+    let mut left = place.images();
+    left.sort();
+    assert_eq!(left, names);
+    assert_eq!(shell(&place, &format!("sha256sum -c {name}.zst.sha256")), (true, format!("{name}.zst: OK\n")));
 }
 
 #[test]

@@ -79,9 +79,17 @@ fn image(arguments: &[String]) -> Result<()> {
     let image = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
     println!("{image}");
     eprintln!();
-    eprintln!("boot it here:   {} boot {image}", piimg.display());
+    // A compressed image is to be unpacked on its way to the card, and cannot be booted as it is.
+    let (from, unpack) = match Path::new(&image).extension().and_then(OsStr::to_str) {
+        Some("zst") => (" iflag=fullblock".to_owned(), format!("zstd -dc {image} | ")),
+        Some("xz") => (" iflag=fullblock".to_owned(), format!("xz -dc {image} | ")),
+        _ => {
+            eprintln!("boot it here:   {} boot {image}", piimg.display());
+            (format!(" if={image}"), String::new())
+        }
+    };
     eprintln!(
-        "flash a card:   sudo dd if={image} of=/dev/sdX bs=4M conv=fsync status=progress   (find sdX with lsblk)"
+        "flash a card:   {unpack}sudo dd{from} of=/dev/sdX bs=4M conv=fsync status=progress   (find sdX with lsblk)"
     );
     Ok(())
 }

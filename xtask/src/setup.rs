@@ -24,7 +24,7 @@ const fn package(name: &'static str, file: &'static str, reason: &'static str) -
     Package { name, file, reason, tests_only: false }
 }
 
-const PACKAGES: [Package; 11] = [
+const PACKAGES: [Package; 14] = [
     package("gcc", "/usr/bin/cc", "links Rust programs and compiles the assembly in wasmtime"),
     package("libc6-dev", "/usr/include/stdio.h", "links Rust programs"),
     package("mmdebstrap", "/usr/bin/mmdebstrap", "bootstraps the root file system"),
@@ -40,6 +40,9 @@ const PACKAGES: [Package; 11] = [
     package("fdisk", "/usr/sbin/sfdisk", "checks the partition table"),
     package("qemu-system-arm", "/usr/bin/qemu-system-aarch64", "boots images (`piimg boot`)"),
     Package { tests_only: true, ..package("mtools", "/usr/bin/mdir", "reads boot partitions independently of piimg") },
+    Package { tests_only: true, ..package("bmap-tools", "/usr/bin/bmaptool", "flashes images by their block map") },
+    Package { tests_only: true, ..package("xz-utils", "/usr/bin/xz", "decompresses images independently of piimg") },
+    Package { tests_only: true, ..package("zstd", "/usr/bin/zstd", "decompresses images independently of piimg") },
 ];
 
 pub(crate) fn all(purpose: Purpose) -> Result<()> {

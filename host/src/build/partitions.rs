@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 
 use nix::mount::{MsFlags, mount as mount_fs};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::base::mount;
 use super::finalise::{self, Identity};
@@ -13,15 +13,28 @@ use crate::error::{Context, Result};
 use crate::image::ext4::{self, Ext4Options};
 use crate::image::fat::{self, FatOptions};
 use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
+use crate::image::mbr::Table;
+use crate::image::pass::Digests;
 use crate::rootfs::files::{ImagePath, Rootfs};
-use crate::store::key;
+use crate::store::{Store, key};
 
 /// Where every supported release has the boot partition.
 const BOOT: &str = "/boot/firmware";
 
+/// What is known of the image, beside the partitions that it is made of.
+const KNOWN: &str = "image.json";
+
+#[derive(Serialize, Deserialize)]
+struct Known {
+    /// Another version of piimg may lay the same partitions out in another way.
+    table: Table,
+    digests: Digests,
+}
+
 /// Finished partitions.
 #[derive(Debug)]
 pub(super) struct Partitions {
+    key: String,
     directory: PathBuf,
     pub(super) identity: layout::Identity,
 }
@@ -54,6 +67,29 @@ impl Partitions {
             |file: &File| file.metadata().map(|metadata| Bytes(metadata.len())).context("cannot read the store");
         Layout::new(length(&boot)?, length(&root)?)
     }
+
+    /// What the image of these partitions is known to come to, if it begins with `table`.
+    ///
+    /// The partitions determine every byte of it, and nothing in the store changes: so the image is not read again
+    /// to be sure of what is known. If the store is damaged, a checksum that is then wrong shows it.
+    pub(super) fn digests(&self, table: &Table) -> Option<Digests> {
+        let known: Known = serde_json::from_slice(&fs::read(self.directory.join(KNOWN)).ok()?).ok()?;
+        (known.table == *table).then_some(known.digests)
+    }
+
+    /// Keeps what [`Partitions::digests`] returns.
+    ///
+    /// # Errors
+    /// If the store cannot be written to.
+    pub(super) fn keep_digests(&self, store: &Store, table: &Table, digests: &Digests) -> Result<()> {
+        let _lock = store.lock(&self.key)?;
+        let known = Known { table: table.clone(), digests: digests.clone() };
+        let fresh = self.directory.join("image.json.partial");
+        let text = serde_json::to_vec(&known).context("cannot describe the image")?;
+        fs::write(&fresh, text)
+            .and_then(|()| fs::rename(&fresh, self.directory.join(KNOWN)))
+            .context("cannot write to the store")
+    }
 }
 
 pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
@@ -66,9 +102,9 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
         epoch: layers.epoch,
     };
     let key = key(&inputs);
-    let partitions =
-        Partitions { directory: build.store.artifact(&key), identity: layout::Identity::derive(key.as_bytes()) };
     let _lock = build.store.lock(&key)?;
+    let directory = build.store.artifact(&key);
+    let partitions = Partitions { identity: layout::Identity::derive(key.as_bytes()), key, directory };
     if partitions.directory.exists() {
         build.ui.step("Write the partitions").done_with("unchanged, from the store");
         return Ok(partitions);

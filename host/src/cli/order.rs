@@ -55,6 +55,9 @@ pub(super) struct OrderArguments {
     /// Free space in the root file system, in MiB.
     #[arg(long = "rootfs-extra-space-mb", value_name = "MIB")]
     extra_space_mb: Option<u32>,
+    /// Compress the image: none, zstd[:LEVEL] or xz[:LEVEL].
+    #[arg(long, value_name = "HOW")]
+    compress: Option<String>,
     /// Package to install with the base; may be repeated.
     #[arg(long = "package", value_name = "NAME")]
     packages: Vec<String>,
@@ -141,6 +144,7 @@ fn overrides(arguments: OrderArguments) -> Overrides {
         imagedir: arguments.imagedir,
         store: arguments.store,
         extra_space_mb: arguments.extra_space_mb,
+        compress: arguments.compress,
         packages: arguments.packages,
         params: arguments.params,
         assets: arguments.assets,
@@ -220,7 +224,7 @@ fn check_assets(plan: &Plan) -> Result<()> {
 
 /// Names every program that the build will need and this machine lacks, before anything is started.
 fn check_host(plan: &Plan) -> Result<()> {
-    let mut programs = vec!["mmdebstrap", "mke2fs", "e2fsck", "debugfs", "fsck.fat", "sfdisk"];
+    let mut programs = vec!["mmdebstrap", "mke2fs", "e2fsck", "debugfs", "dumpe2fs", "fsck.fat", "sfdisk"];
     programs.extend(emulation::emulator(&plan.architecture)?);
     if !rustix::process::getuid().is_root() {
         programs.extend(["newuidmap", "newgidmap"]);

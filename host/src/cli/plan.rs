@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::order::{OrderArguments, order};
 use crate::error::{Context, Result};
+use crate::image::compress::Compression;
 use crate::plugin::inspect::PluginInfo;
 use crate::recipe::plan::Plan;
 use crate::ui::{Ui, printable};
@@ -69,7 +70,13 @@ fn lines(plan: &Plan, plugins: &[(PluginInfo, Vec<String>)]) -> Vec<String> {
         format!("free space  {} MiB in the root file system", plan.extra_space_mb),
         format!("mirror      {}", plan.mirror.as_deref().unwrap_or("chosen by mmdebstrap")),
         format!("store       {}", plan.store.display()),
-        format!("image       {}/…-{}-{}-raspberry-pi.img", plan.imagedir.display(), plan.flavour, plan.release.name),
+        format!(
+            "image       {}/…-{}-{}-raspberry-pi.img{}",
+            plan.imagedir.display(),
+            plan.flavour,
+            plan.release.name,
+            plan.compression.map_or("", Compression::extension)
+        ),
     ];
     for (info, granted) in plugins {
         lines.push(format!(

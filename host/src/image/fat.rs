@@ -4,6 +4,7 @@
 
 mod disk;
 mod dots;
+mod occupied;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use super::name::Utc;
 use crate::error::{Context as _, Failure, Result};
 use crate::rootfs::files::{FileKind, ImagePath, Rootfs};
 
+pub(in crate::image) use occupied::occupied;
 pub use reader::{FatFile, FatReader, FatSummary};
 
 /// FAT32 needs more than 65,525 clusters; with clusters of one sector and both tables that is this much.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Cursor;
 
 use mbrman::{BOOT_INACTIVE, CHS, MBR, MBRPartitionEntry};
+use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, Partition, PartitionType, SECTOR, Sectors};
 use crate::error::{Context as _, Failure, Result};
@@ -12,7 +13,7 @@ use crate::error::{Context as _, Failure, Result};
 const NO_GEOMETRY: CHS = CHS { cylinder: 1023, head: 254, sector: 63 };
 
 /// A partition table as found on a disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     pub disk_signature: u32,
     /// The used primary partitions with their numbers, from 1.

@@ -26,6 +26,8 @@ pub struct RecipeFile {
     #[serde(alias = "store")]
     pub rootfs: Option<PathBuf>,
     pub rootfs_extra_space_mb: Option<u32>,
+    /// Format of the image file, with or without a level.
+    pub compress: Option<String>,
     /// Installed with the base layer.
     pub packages: Vec<String>,
     /// Components, in the order in which they run.

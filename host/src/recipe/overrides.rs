@@ -14,6 +14,7 @@ pub struct Overrides {
     /// The store; the original's `rootfs`.
     pub store: Option<PathBuf>,
     pub extra_space_mb: Option<u32>,
+    pub compress: Option<String>,
     /// Added to those of `piimg.toml`.
     pub packages: Vec<String>,
     /// `id:name=value`.

@@ -16,6 +16,7 @@ use super::file::RecipeFile;
 use super::overrides::Overrides;
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
+use crate::image::compress::Compression;
 use crate::ui::{printable, shell_quoted};
 
 const DEFAULT_RELEASE: &str = "trixie";
@@ -36,6 +37,8 @@ pub struct Plan {
     pub extra_space_mb: u32,
     pub store: PathBuf,
     pub imagedir: PathBuf,
+    /// Of the image file; none by default, for an image that is flashed where it was built.
+    pub compression: Option<Compression>,
     /// Added to the release's.
     pub packages: Vec<String>,
     /// Pi models the image must boot.
@@ -149,6 +152,7 @@ pub fn plan(
         |sourced| checked(&mut findings, "the flavour", sourced, check::flavour),
     );
     let extra_space_mb = extra_space(file, flags, plugins, &mut findings);
+    let compression = compression(file, flags, &mut findings);
     let mirror = flags.mirror.clone().or_else(|| file.mirror.clone());
     if let Some(mirror) = &mirror {
         findings.check("the mirror", mirror, check::mirror(mirror));
@@ -211,6 +215,7 @@ pub fn plan(
         extra_space_mb,
         store,
         imagedir,
+        compression,
         packages,
         models,
         user,
@@ -302,6 +307,13 @@ fn extra_space(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource], f
     let size = flags.extra_space_mb.or(file.rootfs_extra_space_mb).or(wished).unwrap_or(DEFAULT_EXTRA_SPACE_MB);
     findings.check("rootfs-extra-space-mb", &size.to_string(), check::extra_space_mb(size));
     size
+}
+
+fn compression(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> Option<Compression> {
+    let wanted = flags.compress.as_ref().or(file.compress.as_ref())?;
+    let parsed = Compression::parse(wanted);
+    findings.check("the compression", wanted, parsed.as_ref().map(|_| ()).map_err(Clone::clone));
+    parsed.ok().flatten()
 }
 
 /// A host directory: the user's word, or a plugin's wish if the user consented.

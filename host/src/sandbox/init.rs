@@ -287,7 +287,7 @@ fn set_limits() -> Result<()> {
 }
 
 #[expect(unsafe_code, reason = "close_range has no safe wrapper")]
-fn close_descriptors() -> Result<()> {
+pub(super) fn close_descriptors() -> Result<()> {
     // SAFETY: marks descriptors close-on-exec; none is closed while this program still runs.
     let result = unsafe {
         nix::libc::close_range(3, u32::MAX, i32::try_from(nix::libc::CLOSE_RANGE_CLOEXEC).expect("a small flag"))

@@ -20,7 +20,7 @@ use rustix::io::FdFlags;
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
-use super::{mounts, tool};
+use super::{init, mounts, tool};
 use crate::error::{Context, Failure, Result};
 
 /// Ids inside the namespace, 0 up to here: what a Debian system uses, `nobody` and `nogroup` included.
@@ -347,6 +347,9 @@ fn become_root() -> Result<()> {
 pub fn enter(arguments: &[String]) -> Result<Vec<u8>> {
     die_with_parent()?;
     let mut control = UnixStream::from(inherited_fd(arguments.first().map(String::as_str), CONTROL_ARG)?);
+    // The job's files are for this process alone. What is open in a program of the build also takes numbers away from
+    // it: mmdebstrap hands its own to a shell that knows none above 9.
+    init::close_descriptors()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     mounts::private_root().context("cannot make the build's private root file system")?;
     nix::unistd::sethostname("piimg").context("cannot name the UTS namespace")?;

@@ -17,6 +17,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
+    ("dumpe2fs", "e2fsprogs"),
     ("fsck.fat", "dosfstools"),
     ("sfdisk", "fdisk"),
     ("newuidmap", "uidmap"),

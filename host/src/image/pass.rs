@@ -1,0 +1,193 @@
+//! One pass over a finished image: whatever needs all of its bytes gets them from one reading.
+//!
+//! A reader hands pieces of the image to consumers in threads of their own: its checksum, its block map, and the
+//! compressor. Holes are not read.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, ScopedJoinHandle};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::bmap::{Bmap, BmapBuilder};
+use super::compress::Compression;
+use super::layout::Bytes;
+use super::{descriptor_path, occupied};
+use crate::error::{Context as _, Failure, Result};
+
+/// Bytes of a piece: long enough that handing it over costs nothing, short enough to stay in the processor's cache.
+/// A whole number of a block map's blocks.
+const PIECE: usize = 1 << 20;
+
+/// Pieces that wait for the slowest consumer.
+const QUEUE: usize = 16;
+
+/// What the bytes of an image come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digests {
+    /// Of the whole image, in hexadecimal digits.
+    pub sha256: String,
+    pub bmap: Bmap,
+}
+
+/// What was written by the compressor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compressed {
+    pub sha256: String,
+    pub length: Bytes,
+}
+
+type Piece = Arc<Vec<u8>>;
+
+/// Reads `image` once; compresses it to the given file on all cores, if asked to.
+///
+/// `watch` hears how far the reading is, and stops it by saying `false`.
+///
+/// # Errors
+/// If the image cannot be read, the compressed file cannot be written, or `watch` stopped the pass.
+pub fn pass(
+    image: &File,
+    compress: Option<(Compression, &File)>,
+    watch: &mut dyn FnMut(Bytes) -> bool,
+) -> Result<(Digests, Option<Compressed>)> {
+    // Holes are found by seeking, which must not move anybody else's position.
+    let image = File::open(descriptor_path(image)).context("cannot open the image again")?;
+    let length = Bytes(image.metadata().context("cannot read the image")?.len());
+    let occupied = occupied::occupied(&image)?;
+    thread::scope(|scope| {
+        let mut senders = Vec::new();
+        let mut queue = || {
+            let (sender, pieces) = sync_channel(QUEUE);
+            senders.push(sender);
+            pieces
+        };
+        let (pieces, mapped_pieces) = (queue(), queue());
+        let sha256 = scope.spawn(move || checksum(&pieces));
+        let bmap = scope.spawn(move || map(&mapped_pieces, &occupied));
+        let compressed = compress.map(|(compression, out)| {
+            let pieces = queue();
+            scope.spawn(move || write_compressed(&pieces, compression, length, out))
+        });
+        let end = feed(&image, length, &senders, watch).context("cannot read the image");
+        // Which ends the consumers.
+        drop(senders);
+        let digests = Digests { sha256: join(sha256), bmap: join(bmap) };
+        let compressed = compressed.map(join);
+        match end? {
+            // A compressor that was cut off has something to say too, but it is not the cause.
+            End::Stopped => Err(Failure::build("the image was not read to its end").into()),
+            End::Complete | End::Deserted => {
+                Ok((digests, compressed.transpose().context("cannot write the compressed image")?))
+            }
+        }
+    })
+}
+
+fn join<T>(consumer: ScopedJoinHandle<'_, T>) -> T {
+    consumer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// How a reading ended that did not fail.
+enum End {
+    Complete,
+    Stopped,
+    /// A consumer failed, and says why.
+    Deserted,
+}
+
+fn feed(
+    image: &File,
+    length: Bytes,
+    consumers: &[SyncSender<Piece>],
+    watch: &mut dyn FnMut(Bytes) -> bool,
+) -> io::Result<End> {
+    let zeros = Arc::new(vec![0; PIECE]);
+    let mut position = 0;
+    let mut data = next_data(image, 0, length.0)?;
+    while position < length.0 {
+        if !watch(Bytes(position)) {
+            return Ok(End::Stopped);
+        }
+        let step = usize::try_from(length.0 - position).map_or(PIECE, |rest| rest.min(PIECE));
+        let end = position + step as u64;
+        if data.end <= position {
+            data = next_data(image, position, length.0)?;
+        }
+        let piece = if data.start >= end && step == PIECE {
+            Arc::clone(&zeros)
+        } else {
+            let mut piece = vec![0; step];
+            image.read_exact_at(&mut piece, position)?;
+            Arc::new(piece)
+        };
+        if consumers.iter().any(|consumer| consumer.send(Arc::clone(&piece)).is_err()) {
+            return Ok(End::Deserted);
+        }
+        position = end;
+    }
+    Ok(End::Complete)
+}
+
+/// The next data at or after `position`; empty at `length` if only a hole is left.
+fn next_data(image: &File, position: u64, length: u64) -> io::Result<Range<u64>> {
+    match rustix::fs::seek(image, SeekFrom::Data(position)) {
+        Ok(start) => Ok(start..rustix::fs::seek(image, SeekFrom::Hole(start))?),
+        Err(Errno::NXIO) => Ok(length..length),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn checksum(pieces: &Receiver<Piece>) -> String {
+    let mut hash = Sha256::new();
+    pieces.iter().for_each(|piece| hash.update(&*piece));
+    hex::encode(hash.finalize())
+}
+
+fn map(pieces: &Receiver<Piece>, occupied: &[Range<u64>]) -> Bmap {
+    let mut builder = BmapBuilder::new(occupied);
+    pieces.iter().for_each(|piece| builder.add(&piece));
+    builder.finish()
+}
+
+fn write_compressed(
+    pieces: &Receiver<Piece>,
+    compression: Compression,
+    length: Bytes,
+    out: &File,
+) -> io::Result<Compressed> {
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let out = Hashed { out, hash: Sha256::new(), length: 0 };
+    let mut compressor = compression.start(out, length, u32::try_from(threads).unwrap_or(u32::MAX))?;
+    for piece in pieces {
+        compressor.write_all(&piece)?;
+    }
+    let out = compressor.finish()?;
+    Ok(Compressed { sha256: hex::encode(out.hash.finalize()), length: Bytes(out.length) })
+}
+
+/// A file that is only appended to, and the checksum of what went there.
+struct Hashed<'a> {
+    out: &'a File,
+    hash: Sha256,
+    length: u64,
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(data)?;
+        self.hash.update(&data[..count]);
+        self.length += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
