@@ -151,6 +151,15 @@ fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &S
     fs::create_dir_all(tree.join("usr/lib")).context(failed)?;
     symlink(&inside, tree.join("usr/lib").join(multiarch)).context(failed)?;
     symlink(format!("{inside}/ld-linux-x86-64.so.2"), tree.join(PRIVATE).join("ld.so")).context(failed)?;
+    for kind in ["native", "scripts"] {
+        // An image is not merged before its essential packages are configured (bookworm), but has the same programs.
+        for directory in ["bin", "sbin", "lib"] {
+            let links = tree.join(PRIVATE).join(kind);
+            fs::create_dir_all(&links)
+                .and_then(|()| symlink(Path::new("usr").join(directory), links.join(directory)))
+                .context(failed)?;
+        }
+    }
     for package in &list.packages {
         for program in programs(&tools, package)? {
             take(tree, &program, package, request.architecture)?;
