@@ -84,7 +84,11 @@ fn find(architecture: &str) -> Result<&'static Foreign> {
 /// # Privileges
 /// Uid 0 of the private namespace.
 pub fn mount_private() -> bool {
-    mount(Some("binfmt_misc"), BINFMT, Some("binfmt_misc"), MsFlags::empty(), None::<&str>).is_ok()
+    match mount(Some("binfmt_misc"), BINFMT, Some("binfmt_misc"), MsFlags::empty(), None::<&str>) {
+        // A second mount of the one that this namespace has is refused.
+        Ok(()) | Err(nix::errno::Errno::EBUSY) => true,
+        Err(_) => false,
+    }
 }
 
 /// Registers qemu-user itself for `architecture`.

@@ -13,6 +13,11 @@ pub fn target() -> PathBuf {
     program.ancestors().nth(3).expect("a test is three levels below the target directory").into()
 }
 
+/// The store of tests that build: kept, so that a second run bootstraps nothing.
+pub fn system_store() -> PathBuf {
+    target().join("system-store")
+}
+
 /// A guest of `tests/guests`, or a plugin of `plugins`, built for wasm32-wasip2.
 ///
 /// # Panics

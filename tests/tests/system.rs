@@ -14,17 +14,13 @@ use std::time::Duration;
 
 use piimg::image::boot::{BootOptions, boot};
 use piimg::image::layout::Bytes;
-use piimg_tests::{guest, piimg, target};
+use piimg_tests::{guest, piimg, system_store};
 
 /// Two cores carry one build or one machine at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn store() -> PathBuf {
-    target().join("system-store")
 }
 
 /// A user who can log in at once, which the default user cannot.
@@ -44,7 +40,7 @@ impl Workplace {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(piimg());
         command.current_dir(self.dir.path()).env("SOURCE_DATE_EPOCH", "1750000000");
-        command.args(["build", "--imagedir", "images", "--store"]).arg(store()).args(arguments);
+        command.args(["build", "--imagedir", "images", "--store"]).arg(system_store()).args(arguments);
         command
     }
 

@@ -1,0 +1,161 @@
+//! Images of another architecture: the handler that chooses how a program runs, and the proof that the choice does not
+//! show in the tree.
+//!
+//! Needs user namespaces, the network, and what `cargo xtask setup` installs; without them a test fails and says so.
+
+#![cfg(target_arch = "x86_64")]
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
+#![expect(clippy::disallowed_methods, reason = "tests start piimg and the host's own tools")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::Command;
+
+use piimg::emulation::HANDLER;
+use piimg_tests::{piimg, system_store};
+
+/// A root directory in which whatever the handler starts prints its arguments: qemu's begin with its name.
+struct Root(tempfile::TempDir);
+
+impl Root {
+    fn new() -> Self {
+        let root = Self(tempfile::tempdir().unwrap());
+        root.program("handler", HANDLER);
+        // Static: the root has no libraries.
+        let echo = root.0.path().join("echo");
+        let source = root.0.path().join("echo.rs");
+        fs::write(&source, "fn main() { println!(\"{}\", std::env::args().collect::<Vec<_>>().join(\" \")); }")
+            .unwrap();
+        let compiled = Command::new("rustc")
+            .args(["-Ctarget-feature=+crt-static", "-Copt-level=0", "-o"])
+            .args([&echo, &source])
+            .status()
+            .unwrap();
+        assert!(compiled.success(), "rustc could not compile a program");
+        for place in [
+            ".piimg/qemu",
+            ".piimg/native/usr/bin/dash",
+            ".piimg/scripts/usr/bin/python3.11/usr/bin/py3compile",
+            ".piimg/scripts/usr/bin/python3.11/-m/py_compile",
+        ] {
+            let path = root.0.path().join(place);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::hard_link(&echo, path).unwrap();
+        }
+        for (link, target) in [("native/bin", "usr/bin"), ("scripts/bin", "usr/bin")] {
+            symlink(target, root.0.path().join(".piimg").join(link)).unwrap();
+        }
+        root
+    }
+
+    fn program(&self, path: &str, content: &[u8]) {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn link(&self, path: &str, target: &str) {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(target, path).unwrap();
+    }
+
+    /// What the handler makes of `path` with `arguments`, the first of which is `argv[0]`.
+    fn ask(&self, path: &str, arguments: &[&str]) -> String {
+        let output = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--root"])
+            .arg(self.0.path())
+            .args(["/handler", path])
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+        assert!(output.status.success(), "{path}: {} (are user namespaces allowed?)", text(&output.stderr));
+        text(&output.stdout)
+    }
+}
+
+#[test]
+fn the_handler_finds_a_native_program_by_the_files_own_path() {
+    let root = Root::new();
+    root.program("usr/bin/dash", b"\x7fELF");
+    root.program("usr/bin/uname", b"\x7fELF");
+    root.link("bin", "usr/bin");
+    root.link("usr/bin/sh", "../bin/./dash");
+    root.link("usr/bin/x", "/etc/alternatives/x");
+    root.link("etc/alternatives/x", "/usr/../bin//sh");
+    root.link("usr/bin/loop", "loop");
+    for path in ["/usr/bin/dash", "/bin/sh", "/usr/bin/x", "bin/sh", "./usr/bin/../../bin/x", "/../bin/dash"] {
+        assert_eq!(root.ask(path, &["name", "-c", "it"]), "name -c it", "{path}");
+    }
+    for path in ["/usr/bin/uname", "/usr/bin/missing", "/usr/bin/loop", "/usr/bin/dash/x"] {
+        assert_eq!(root.ask(path, &["name", "-a"]), format!("/.piimg/qemu -0 name {path} -a"), "{path}");
+    }
+}
+
+#[test]
+fn the_handler_knows_a_native_program_before_usr_is_merged() {
+    let root = Root::new();
+    root.program("bin/dash", b"\x7fELF");
+    root.link("bin/sh", "dash");
+    assert_eq!(root.ask("/bin/sh", &["sh", "-e"]), "sh -e");
+}
+
+#[test]
+fn the_handler_runs_an_interpreter_natively_for_its_scripts_alone() {
+    let root = Root::new();
+    root.program("usr/bin/python3.11", b"\x7fELF");
+    root.link("usr/bin/python3", "python3.11");
+    for (arguments, native) in [
+        (&["py", "/usr/bin/py3compile", "-p", "x"][..], true),
+        (&["py", "-E", "-S", "/usr/bin/py3compile"], true),
+        (&["py", "-m", "py_compile", "-"], true),
+        (&["py"], false),
+        (&["py", "-m"], false),
+        (&["py", "-m", "platform"], false),
+        (&["py", "-c", "import platform"], false),
+        (&["py", "/usr/bin/other", "/usr/bin/py3compile"], false),
+        (&["py", "-W", "ignore", "/usr/bin/py3compile"], false),
+        (&["py", "/usr/bin/../bin/py3compile/../other"], false),
+    ] {
+        let said = root.ask("/usr/bin/python3", arguments);
+        let emulated = format!("/.piimg/qemu -0 py /usr/bin/python3 {}", arguments[1..].join(" "));
+        assert_eq!(said, if native { arguments.join(" ") } else { emulated.trim_end().to_owned() });
+    }
+}
+
+/// Bootstraps `packages` twice and returns the report of the comparison.
+fn compare(architecture: &str, packages: &[&str]) -> serde_json::Value {
+    let output = Command::new(piimg())
+        .args(["doctor", "--compare-emulation", "--json", "--release", "bookworm", "--arch", architecture, "--store"])
+        .arg(system_store())
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    serde_json::from_str(&stdout).unwrap()
+}
+
+fn expect_same(report: &serde_json::Value, at_least: u64) {
+    assert_eq!(report["unexplained"], serde_json::json!([]), "{report:#}");
+    assert!(report["paths"].as_u64().unwrap() > at_least, "{report:#}");
+}
+
+/// Kernel and initramfs, device manager, Python, host keys: what weighs most in a bootstrap and differs most in how.
+#[test]
+fn an_arm64_tree_is_the_same_however_its_programs_ran() {
+    let packages =
+        ["linux-image-cloud-arm64", "initramfs-tools", "zstd", "udev", "systemd-sysv", "python3", "openssh-server"];
+    let report = compare("arm64", &packages);
+    expect_same(&report, 12_000);
+    let explained = report["explained"].as_array().unwrap();
+    assert!(explained.iter().any(|entry| entry["path"] == "/etc/ssh/ssh_host_ed25519_key"), "{report:#}");
+}
+
+#[test]
+fn an_armhf_tree_is_the_same_however_its_programs_ran() {
+    let report = compare("armhf", &["python3", "udev", "adduser"]);
+    expect_same(&report, 5_000);
+}
