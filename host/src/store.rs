@@ -15,7 +15,7 @@ use crate::error::{Context, Failure, Result};
 use crate::sandbox::private::{self, IdMap};
 
 /// Changes when the meaning of anything in `data/` changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

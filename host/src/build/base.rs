@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Build, Layer, Layers};
+use super::{Build, Layer, Layers, native_tools};
 use crate::error::{Context, Failure, Result};
 use crate::rootfs::bootstrap::{self, Bootstrap};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
-use crate::rootfs::packages::{self, Archive};
+use crate::rootfs::packages::{self, Apt, Archive};
 use crate::sandbox::command::BoxCommand;
 use crate::store::{Stage, key};
 use crate::ui::Step;
@@ -87,8 +87,18 @@ fn title(build: &Build<'_>) -> String {
 }
 
 fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
-    let lists = build.store.layer(&layer.key).join("lists");
-    Layers { stack: vec![layer], archive: Archive { lists, cache: build.store.archives() }, epoch }
+    let directory = build.store.layer(&layer.key);
+    let archive = Archive {
+        lists: directory.join("lists"),
+        index: directory.join("index"),
+        cache: build.store.archives(),
+        apt: apt(build),
+    };
+    Layers { stack: vec![layer], archive, epoch }
+}
+
+fn apt(build: &Build<'_>) -> Apt {
+    Apt { native: native_tools::APT, architecture: build.plan.architecture.clone() }
 }
 
 /// Writes what the layer is, beside its tree.
@@ -134,6 +144,7 @@ fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
         BoxCommand::new(root, ["systemctl", "enable", unit]).check(&mut |_, line| step.detail(line))?;
     }
     let packages = packages::installed(&Rootfs::open(root, 0)?)?.into_values().collect();
+    packages::index(&apt(build), root, &stage.path().join("index"))?;
     unmount(stage, mounted)?;
     let tree = stage.path().join("fs");
     build.emulation.check_layer(&tree)?;

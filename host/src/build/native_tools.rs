@@ -30,6 +30,9 @@ const LIST: &str = include_str!("../../../files/emulation/native.toml");
 /// Everything of the build's own lives here in the tools layer.
 pub(super) const PRIVATE: &str = ".piimg";
 
+/// apt-get of the tools, which must be told the image's architecture.
+pub(super) const APT: &str = "/.piimg/tools/usr/bin/apt-get";
+
 /// The loader that native programs name, and what they name instead in the tools layer: the image has no
 /// `/lib64`, and a path that no package ever touches cannot be lost on the way.
 const LOADER: &[u8] = b"/lib64/ld-linux-x86-64.so.2\0";
@@ -60,6 +63,9 @@ struct NativePackage {
     only: Vec<String>,
     /// The package that has the programs, if it is not this one.
     programs_of: Option<String>,
+    /// Only piimg calls the programs, by their place here.
+    #[serde(default)]
+    direct: bool,
     /// What an interpreter may run; anything, if there are none.
     #[serde(default)]
     scripts: Vec<String>,
@@ -73,6 +79,9 @@ impl NativePackage {
 
     /// Places of a program's links, relative to what is private to the build.
     fn links(&self, program: &Path) -> Vec<PathBuf> {
+        if self.direct {
+            return Vec::new();
+        }
         if self.scripts.is_empty() {
             return vec![Path::new("native").join(program)];
         }
@@ -307,6 +316,7 @@ mod tests {
     fn an_interpreter_is_offered_for_its_scripts_alone() {
         let program = Path::new("usr/bin/python3.11");
         assert_eq!(package("").links(program), [Path::new("native/usr/bin/python3.11")]);
+        assert!(package("direct = true").links(program).is_empty());
         let package = package("scripts = [\"/usr/lib/{program}/py_compile.py\", \"-m py_compile\"]");
         assert_eq!(
             package.links(program),

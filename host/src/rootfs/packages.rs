@@ -16,12 +16,11 @@ use crate::sandbox::tool::Tool;
 use crate::ui::Step;
 
 /// Options of every apt run in a box.
-const APT: [&str; 12] = [
+const APT: [&str; 11] = [
     // Nobody else uses the archives directory, which is read-only.
     "-oDebug::NoLocking=true",
-    // The caches would be written into the image.
+    // Of the two caches this one also depends on what is installed.
     "-oDir::Cache::pkgcache=",
-    "-oDir::Cache::srcpkgcache=",
     "-oDpkg::Use-Pty=false",
     "-oAPT::Sandbox::User=root",
     "-oAcquire::Languages=none",
@@ -51,8 +50,45 @@ pub struct Package {
 pub struct Archive {
     /// apt's lists as the base layer saw them, so that all layers are of one state of the archive.
     pub lists: PathBuf,
+    /// What [`index`] made of them.
+    pub index: PathBuf,
     /// The shared cache of downloaded packages.
     pub cache: PathBuf,
+    pub apt: Apt,
+}
+
+/// Which apt-get runs in the box.
+#[derive(Clone, Debug)]
+pub struct Apt {
+    /// In the image, where the build may have laid one that runs natively; the image's own serves if there is none.
+    pub native: &'static str,
+    /// The image's, which a native apt-get must be told.
+    pub architecture: String,
+}
+
+impl Apt {
+    fn command(&self, root: &Path, arguments: &[&str]) -> BoxCommand {
+        let architecture = format!("-oAPT::Architecture={}", self.architecture);
+        let is_there = fs::symlink_metadata(root.join(self.native.trim_start_matches('/'))).is_ok();
+        let program = if is_there { self.native } else { "apt-get" };
+        BoxCommand::new(root, [program, &architecture].iter().chain(&APT).chain(arguments).copied())
+    }
+}
+
+/// Where apt keeps its index and the packages that it installs.
+const CACHE: &str = "/var/cache/apt";
+
+/// Has apt read the lists of the rootfs at `root` and keep what it understood in the new directory `index`: reading them
+/// takes longer than installing a package.
+///
+/// # Errors
+/// [`Failure::build`] if the image's apt cannot.
+pub fn index(apt: &Apt, root: &Path, index: &Path) -> Result<()> {
+    // The directory lies over the image's own while apt runs, archives included.
+    fs::create_dir_all(index.join("archives/partial")).context("cannot keep apt's index")?;
+    let mut command = apt.command(root, &["check"]);
+    command.binds.push(Bind { source: index.to_owned(), target: CACHE.into(), writable: true });
+    command.check(&mut |_, _| {}).map(drop)
 }
 
 /// One line of `apt-get --print-uris`.
@@ -113,7 +149,8 @@ impl Archive {
     }
 
     fn apt(&self, root: &Path, arguments: &[&str], archives: Option<&Path>) -> BoxCommand {
-        let mut command = BoxCommand::new(root, ["apt-get"].iter().chain(&APT).chain(arguments).copied());
+        let mut command = self.apt.command(root, arguments);
+        command.binds.push(Bind { source: self.index.clone(), target: CACHE.into(), writable: false });
         command.binds.push(Bind { source: self.lists.clone(), target: "/var/lib/apt/lists".into(), writable: false });
         if let Some(archives) = archives {
             command.binds.push(Bind {
