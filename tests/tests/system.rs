@@ -155,6 +155,22 @@ fn an_image_with_a_plugin_boots_and_has_what_the_plugin_made() {
 }
 
 #[test]
+fn the_doctor_tries_what_a_build_needs() {
+    let _alone = alone();
+    let before = Host::now(&piimg());
+    let output = Command::new(piimg()).args(["doctor", "--store"]).arg(system_store()).output().unwrap();
+    let (stdout, stderr) = texts(&output);
+    assert!(output.status.success(), "{stdout}{stderr}");
+    for line in
+        ["✓ the programs that piimg starts", "✓ user, mount, PID, IPC", "✓ overlays in the store", "✓ the store"]
+    {
+        assert!(stdout.contains(line), "{line:?} is missing:\n{stdout}");
+    }
+    assert!(stdout.contains("private binfmt_misc (Linux "), "{stdout}");
+    assert_eq!(Host::now(&piimg()), before, "the doctor left something on the host");
+}
+
+#[test]
 fn trixie_builds_and_boots() {
     let _alone = alone();
     let place = Workplace::new();
