@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -13,6 +14,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context, Failure, Result};
 use crate::sandbox::private::{self, IdMap};
+
+/// Finished partitions that are kept: each is as long as an image, and only the last few are ever asked for again.
+const KEPT_ARTIFACTS: usize = 4;
 
 /// Changes when the meaning of anything in `data/` changes.
 const FORMAT: u32 = 2;
@@ -126,6 +130,41 @@ impl Store {
         self.data.join("artifacts").join(key)
     }
 
+    /// Marks the artifact `key` as the one used last, and drops those that were not used for longest, but for the last
+    /// [`KEPT_ARTIFACTS`]. One that another build holds the lock of is left alone.
+    ///
+    /// # Errors
+    /// If the store cannot be read or written.
+    pub fn keep_artifact(&self, key: &str) -> Result<()> {
+        let failed = "cannot tidy the store";
+        File::open(self.artifact(key))
+            .and_then(|directory| directory.set_modified(SystemTime::now()))
+            .context(failed)?;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.data.join("artifacts")).context(failed)? {
+            let entry = entry.context(failed)?;
+            // It may be gone already: other builds tidy too.
+            if let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) {
+                found.push((modified, entry.file_name().to_string_lossy().into_owned()));
+            }
+        }
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        for (_, old) in found.iter().skip(KEPT_ARTIFACTS).filter(|(_, old)| old != key) {
+            let lock = File::options().create(true).truncate(false).write(true).open(self.data.join("locks").join(old));
+            let lock = lock.context(failed)?;
+            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            // An artifact that exists is complete, so it is moved away before it is taken apart.
+            let stage = self.stage()?;
+            match fs::rename(self.artifact(old), stage.path().join("old")) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context(failed),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The newest result for inputs that do not name the state of an archive.
     pub fn head<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         serde_json::from_slice(&fs::read(self.data.join("heads").join(key)).ok()?).ok()
@@ -154,7 +193,7 @@ impl Store {
             .open(&path)
             .context("cannot open a lock of the store")?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive).context("cannot take a lock of the store")?;
-        Ok(Lock { _file: file })
+        Ok(Lock { file })
     }
 
     /// A place to make something that [`Stage::commit`] moves to its final name.
@@ -214,7 +253,18 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
 /// Held while something of one name is being made.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    /// Lets other builds take it too, but none alone: the thing is made, and must not be dropped while it is used.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn share(self) -> Result<Self> {
+        rustix::fs::flock(&self.file, FlockOperation::LockShared).context("cannot share a lock of the store")?;
+        Ok(self)
+    }
 }
 
 /// A directory in which a layer or artifact grows; it is removed unless committed.
@@ -272,6 +322,24 @@ mod tests {
         fs::write(stage.path().join("whole"), "x").unwrap();
         stage.commit(&store.layer("k")).unwrap();
         assert!(store.layer("k").join("whole").exists());
+    }
+
+    #[test]
+    fn the_artifacts_used_last_are_kept_and_those_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        let keys: Vec<String> = (0..KEPT_ARTIFACTS + 3).map(|number| format!("k{number}")).collect();
+        for (age, key) in keys.iter().rev().enumerate() {
+            let stage = store.stage().unwrap();
+            stage.commit(&store.artifact(key)).unwrap();
+            let time = SystemTime::now() - std::time::Duration::from_secs(60 * (1 + u64::try_from(age).unwrap()));
+            File::open(store.artifact(key)).unwrap().set_modified(time).unwrap();
+        }
+        let _in_use = store.lock("k2").unwrap();
+        // The oldest but one comes back into use.
+        store.keep_artifact("k1").unwrap();
+        let left: Vec<&str> = keys.iter().map(String::as_str).filter(|key| store.artifact(key).exists()).collect();
+        assert_eq!(left, ["k1", "k2", "k4", "k5", "k6"], "of {keys:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The two partitions: the layers, finalised for this image, as file systems in the store.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount as mount_fs};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::image::mbr::Table;
 use crate::image::pass::Digests;
 use crate::rootfs::files::{ImagePath, Rootfs};
-use crate::store::{Store, key};
+use crate::store::{Lock, Store, key};
 
 /// Where every supported release has the boot partition.
 const BOOT: &str = "/boot/firmware";
@@ -34,9 +34,10 @@ struct Known {
 /// Finished partitions.
 #[derive(Debug)]
 pub(super) struct Partitions {
-    key: String,
     directory: PathBuf,
     pub(super) identity: layout::Identity,
+    /// They are not dropped while this build uses them.
+    _lock: Lock,
 }
 
 #[derive(Serialize)]
@@ -82,9 +83,10 @@ impl Partitions {
     /// # Errors
     /// If the store cannot be written to.
     pub(super) fn keep_digests(&self, store: &Store, table: &Table, digests: &Digests) -> Result<()> {
-        let _lock = store.lock(&self.key)?;
         let known = Known { table: table.clone(), digests: digests.clone() };
-        let fresh = self.directory.join("image.json.partial");
+        // Two builds may have found it missing; each writes a file of its own.
+        let stage = store.stage()?;
+        let fresh = stage.path().join(KNOWN);
         let text = serde_json::to_vec(&known).context("cannot describe the image")?;
         fs::write(&fresh, text)
             .and_then(|()| fs::rename(&fresh, self.directory.join(KNOWN)))
@@ -102,26 +104,33 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
         epoch: layers.epoch,
     };
     let key = key(&inputs);
-    let _lock = build.store.lock(&key)?;
+    let lock = build.store.lock(&key)?;
     let directory = build.store.artifact(&key);
-    let partitions = Partitions { identity: layout::Identity::derive(key.as_bytes()), key, directory };
-    if partitions.directory.exists() {
+    let identity = layout::Identity::derive(key.as_bytes());
+    if directory.exists() {
         build.ui.step("Write the partitions").done_with("unchanged, from the store");
-        return Ok(partitions);
+    } else {
+        make(build, layers, &identity, &directory)?;
     }
+    build.store.keep_artifact(&key)?;
+    Ok(Partitions { directory, identity, _lock: lock.share()? })
+}
+
+fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity, directory: &Path) -> Result<()> {
+    let plan = build.plan;
     let stage = build.store.stage()?;
     let mounted = mount(&stage, &build.trees(&layers.stack))?;
     let root = mounted.path();
     let step = build.ui.step("Finalise the root file system");
     let rootfs = Rootfs::open(root, layers.epoch)?;
-    let identity = Identity {
+    let names = Identity {
         hostname: &plan.hostname,
-        boot_partuuid: &partitions.identity.boot_partuuid(),
-        root_partuuid: &partitions.identity.root_partuuid(),
+        boot_partuuid: &identity.boot_partuuid(),
+        root_partuuid: &identity.root_partuuid(),
         fstab: &plan.release.fstab,
         root_references: &plan.release.root_references,
     };
-    finalise::run(&rootfs, &identity)?;
+    finalise::run(&rootfs, &names)?;
     step.done();
     let out = stage.path().join("out");
     fs::create_dir(&out).context("cannot prepare the partitions")?;
@@ -134,8 +143,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
             .with_context(|| format!("cannot create the {name} partition"))
     };
     let step = build.ui.step("Write the boot partition");
-    let options =
-        FatOptions { volume_id: partitions.identity.boot_volume_id, label: "BOOT".into(), epoch: layers.epoch };
+    let options = FatOptions { volume_id: identity.boot_volume_id, label: "BOOT".into(), epoch: layers.epoch };
     let free = fat::write_fat(&rootfs, &ImagePath::parse(BOOT)?, &create("boot")?, BOOT_LENGTH, &options)?;
     step.done_with(&format!("{}, of which {} are free", crate::ui::bytes(BOOT_LENGTH.0), crate::ui::bytes(free.0)));
     // The root partition has an empty directory where the boot partition is mounted.
@@ -145,7 +153,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
     let step = build.ui.step("Write the root partition");
     let content = ext4::content_size(root)?;
     let size = ext4::partition_size(&content, Bytes::mib(u64::from(plan.extra_space_mb)));
-    let options = Ext4Options { identity: &partitions.identity, label: "ROOT", epoch: layers.epoch };
+    let options = Ext4Options { identity, label: "ROOT", epoch: layers.epoch };
     ext4::write_ext4(root, &create("root")?, size, &options)?;
     step.done_with(&crate::ui::bytes(size.0));
     drop(mounted);
@@ -157,6 +165,5 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
         fs::rename(out.join(name), stage.path().join(name)).context("cannot keep the partitions")?;
     }
     fs::remove_dir(&out).context("cannot keep the partitions")?;
-    stage.commit(&partitions.directory)?;
-    Ok(partitions)
+    stage.commit(directory)
 }
