@@ -160,6 +160,16 @@ fn a_plugin_makes_as_many_calls_as_it_was_told() {
 }
 
 #[test]
+fn a_plugin_carries_as_much_as_it_was_told() {
+    let plugin = look("carries").unwrap();
+    let ran = run_plugin(image(), &plugin, &all(), &[("mib", "5")], Limits::EXECUTE);
+    ran.result.as_ref().unwrap();
+    let length = |name: &str| std::fs::metadata(ran.root.path().join("opt/carries").join(name)).map(|file| file.len());
+    assert_eq!((length("0").unwrap(), length("1").unwrap()), (4 << 20, 1 << 20));
+    assert!(length("2").is_err() && length("load").is_err());
+}
+
+#[test]
 fn missing_grants_are_known_before_anything_runs() {
     let plugin = look("minimal").unwrap();
     let failure = GrantSet::new(&plugin, &Granted::default()).unwrap().check().expect("nothing is granted by default");
