@@ -43,11 +43,15 @@ fn machine(machine: &Machine) -> String {
 }
 
 fn text(section: &Section, plots: &str) -> String {
-    let Section { name, file_system, date, rounds, full, .. } = section;
+    let Section { name, file_system, date, commit, rounds, full, .. } = section;
+    let commit = commit.as_ref().map_or_else(String::new, |commit| format!(", commit {commit}"));
     let (plural, full) = (if *rounds == 1 { "" } else { "s" }, if *full { " --full" } else { "" });
-    let mut out = format!("\n`cargo xtask bench {name}{full}` on {file_system}, {date}, {rounds} round{plural}.");
-    out += &section.method.iter().fold(String::new(), |text, paragraph| format!("{text}\n\n{paragraph}"));
+    let mut out =
+        format!("\n`cargo xtask bench {name}{full}` on {file_system}, {date}{commit}, {rounds} round{plural}.");
     out += "\n";
+    for paragraph in &section.method {
+        write!(out, "\n{}\n", filled(paragraph)).expect("a string grows");
+    }
     for part in &section.tables {
         write!(out, "\n{}", table(part)).expect("a string grows");
     }
@@ -58,7 +62,23 @@ fn text(section: &Section, plots: &str) -> String {
     for (number, plot) in section.plots.iter().enumerate() {
         write!(out, "\n![{}]({plots}/{})\n", plot.title(), section.plot_file(number)).expect("a string grows");
     }
-    out + &format!("\n{}\n", section.says)
+    for (caption, words) in &section.quotes {
+        write!(out, "\n{caption}\n\n```text\n{words}\n```\n").expect("a string grows");
+    }
+    out + &format!("\n{}\n", filled(&section.says))
+}
+
+/// A paragraph in lines as long as those of the other documents.
+fn filled(paragraph: &str) -> String {
+    const WIDTH: usize = 120;
+    let mut lines: Vec<String> = Vec::new();
+    for word in paragraph.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= WIDTH => *line += &format!(" {word}"),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
 }
 
 fn table(table: &Table) -> String {
@@ -98,7 +118,7 @@ mod tests {
 
 ## About a
 
-`cargo xtask bench a` on ext4, 2026-11-24, 3 rounds.
+`cargo xtask bench a` on ext4, 2026-11-24, commit 0123abcd, 3 rounds.
 
 As usual.
 
@@ -110,9 +130,16 @@ As usual.
 
 ![Bars](docs/bench/a-ext4.svg)
 
+It said:
+
+```text
+no
+why
+```
+
 It is fast.
 
-`cargo xtask bench a` on tmpfs, 2026-11-24, 3 rounds.
+`cargo xtask bench a` on tmpfs, 2026-11-24, commit 0123abcd, 3 rounds.
 
 As usual.
 
@@ -124,9 +151,23 @@ As usual.
 
 ![Bars](docs/bench/a-tmpfs.svg)
 
+It said:
+
+```text
+no
+why
+```
+
 It is fast.
 "
         );
+    }
+
+    #[test]
+    fn lines_are_filled_up_to_their_width() {
+        let word = "x".repeat(59);
+        assert_eq!(filled(&format!("{word}  {word} y\nz")), format!("{word} {word}\ny z"));
+        assert_eq!(filled(""), "");
     }
 
     #[test]

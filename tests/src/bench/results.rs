@@ -31,10 +31,14 @@ pub struct Section {
     pub title: String,
     pub file_system: String,
     pub date: String,
+    /// Of the repository, where it is known.
+    pub commit: Option<String>,
     pub rounds: usize,
     pub full: bool,
     /// How it was measured; a paragraph each.
     pub method: Vec<String>,
+    /// What programs said: a caption, and their words.
+    pub quotes: Vec<(String, String)>,
     pub tables: Vec<Table>,
     pub figures: Vec<Figure>,
     pub plots: Vec<Plot>,
@@ -168,9 +172,11 @@ pub(super) mod tests {
             title: format!("About {name}"),
             file_system: file_system.into(),
             date: "2026-11-24".into(),
+            commit: Some("0123abcd".into()),
             rounds: 3,
             full: false,
             method: vec!["As usual.".into()],
+            quotes: vec![("It said:".into(), "no\nwhy".into())],
             tables: vec![Table { head: vec!["a".into()], rows: vec![vec!["1 | 2".into()]] }],
             figures: Figure::time("x", &[1.0], None).into_iter().collect(),
             plots: vec![Plot::Bars { title: "Bars".into(), bars: Vec::new() }],
