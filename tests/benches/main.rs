@@ -5,11 +5,13 @@
 
 mod assembly;
 mod builds;
+mod compression;
 mod growth;
 mod machine;
 mod measure;
 mod place;
 mod plot;
+mod plugin;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,8 +34,13 @@ usage: cargo xtask bench [NAME…] [--rounds N] [--full] [--work DIR]… [--writ
 type Measure = fn(&Place) -> Result<Section>;
 
 /// All of them, in the order of the report.
-const BENCHMARKS: [(&str, Measure); 3] =
-    [("builds", builds::measure), ("assembly", assembly::measure), ("growth", growth::measure)];
+const BENCHMARKS: [(&str, Measure); 5] = [
+    ("builds", builds::measure),
+    ("assembly", assembly::measure),
+    ("compression", compression::measure),
+    ("plugin", plugin::measure),
+    ("growth", growth::measure),
+];
 
 fn main() {
     if let Err(error) = run() {

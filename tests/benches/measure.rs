@@ -46,6 +46,11 @@ pub(crate) fn attempt(command: &mut Command) -> Result<(Run, Output)> {
     measured(UsageWho::RUSAGE_CHILDREN, || output(command))
 }
 
+/// Does `work` in this process.
+pub(crate) fn here<T>(work: impl FnOnce() -> Result<T>) -> Result<(Run, T)> {
+    measured(UsageWho::RUSAGE_SELF, work)
+}
+
 fn measured<T>(who: UsageWho, work: impl FnOnce() -> Result<T>) -> Result<(Run, T)> {
     // What the one before has left to write is not to be written meanwhile.
     nix::unistd::sync();
