@@ -4,11 +4,13 @@
 #![expect(clippy::print_stderr, reason = "a developer tool, not the product")]
 
 mod assembly;
+mod bootstrap;
 mod builds;
 mod compression;
 mod growth;
 mod machine;
 mod measure;
+mod peers;
 mod place;
 mod plot;
 mod plugin;
@@ -34,12 +36,14 @@ usage: cargo xtask bench [NAME…] [--rounds N] [--full] [--work DIR]… [--writ
 type Measure = fn(&Place) -> Result<Section>;
 
 /// All of them, in the order of the report.
-const BENCHMARKS: [(&str, Measure); 5] = [
+const BENCHMARKS: [(&str, Measure); 7] = [
+    ("bootstrap", bootstrap::measure),
     ("builds", builds::measure),
     ("assembly", assembly::measure),
     ("compression", compression::measure),
     ("plugin", plugin::measure),
     ("growth", growth::measure),
+    ("peers", peers::measure),
 ];
 
 fn main() {

@@ -127,6 +127,11 @@ impl Place {
         self.dir.join(name)
     }
 
+    /// As [`piimg_tests::bench::scrubbed`] wants it.
+    pub(crate) fn name(&self) -> String {
+        self.dir.display().to_string()
+    }
+
     /// An empty directory of that name.
     pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
         let path = self.path(name);
