@@ -1,5 +1,7 @@
-//! What the tests share: where the built things are, and a place to run the program in.
+//! What the tests share: where the built things are, a place to run the program in, and an image that is a directory.
 
+pub mod bench;
+pub mod directory;
 mod scratch;
 
 use std::path::PathBuf;

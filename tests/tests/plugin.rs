@@ -10,41 +10,10 @@ use piimg::error::{Kind, Report, report};
 use piimg::plugin::grant::{GrantSet, Granted};
 use piimg::plugin::inspect::{PluginInfo, inspect, keep_code};
 use piimg::plugin::run::{Run, RunReport, execute};
-use piimg::plugin::workbench::{Command, InstalledPackage, Outcome, Stdin, Workbench};
-use piimg::plugin::{CodeCache, ImageInfo, Limits, engine};
-use piimg::rootfs::files::Rootfs;
+use piimg::plugin::workbench::Command;
+use piimg::plugin::{CodeCache, Limits, engine};
+use piimg_tests::directory::{Directory, image, image_info};
 use piimg_tests::guest;
-
-const EPOCH: u64 = 1_700_000_000;
-
-/// An image that is a directory; commands are only written down.
-struct Bench {
-    rootfs: Rootfs,
-    commands: Vec<Command>,
-}
-
-impl Workbench for Bench {
-    fn rootfs(&self) -> &Rootfs {
-        &self.rootfs
-    }
-
-    fn run(&mut self, command: &Command, _stdin: Option<Stdin<'_>>) -> anyhow::Result<Outcome> {
-        self.commands.push(command.clone());
-        Ok(Outcome { stdout: b"htop 3.2.2\n".to_vec(), ..Outcome::default() })
-    }
-
-    fn install_packages(&mut self, specs: &[String], _recommends: bool) -> anyhow::Result<Vec<InstalledPackage>> {
-        panic!("nothing may be installed, but {specs:?} was")
-    }
-
-    fn remove_packages(&mut self, names: &[String], _purge: bool) -> anyhow::Result<()> {
-        panic!("nothing may be removed, but {names:?} was")
-    }
-
-    fn query_package(&mut self, _name: &str) -> anyhow::Result<Option<InstalledPackage>> {
-        Ok(None)
-    }
-}
 
 /// What a run left behind.
 struct Ran {
@@ -75,18 +44,6 @@ fn run(name: &str, granted: &Granted, limits: Limits) -> Ran {
     run_in(image(), name, granted, limits)
 }
 
-/// A directory with what the guests look for in an image.
-fn image() -> tempfile::TempDir {
-    let root = tempfile::tempdir().unwrap();
-    for dir in ["etc", "opt"] {
-        std::fs::create_dir(root.path().join(dir)).unwrap();
-    }
-    std::fs::write(root.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/bash\n").unwrap();
-    std::fs::write(root.path().join("etc/group"), "root:x:0:\n").unwrap();
-    std::fs::write(root.path().join("etc/shadow"), "root:secret\n").unwrap();
-    root
-}
-
 fn run_in(root: tempfile::TempDir, name: &str, granted: &Granted, limits: Limits) -> Ran {
     run_plugin(root, &look(name).unwrap(), granted, &[], limits)
 }
@@ -101,16 +58,8 @@ fn run_plugin(
     let engine = engine().unwrap();
     let grants = GrantSet::new(plugin, granted).unwrap();
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let image = ImageInfo {
-        architecture: "arm64".into(),
-        distribution: "debian".into(),
-        release: "bookworm".into(),
-        hostname: "box".into(),
-        flavour: "test".into(),
-        epoch: EPOCH,
-    };
-    let run = Run { plugin, grants: &grants, image, params, assets: BTreeMap::new(), limits };
-    let mut bench = Bench { rootfs: Rootfs::open(root.path(), EPOCH).unwrap(), commands: Vec::new() };
+    let run = Run { plugin, grants: &grants, image: image_info(), params, assets: BTreeMap::new(), limits };
+    let mut bench = Directory::open(root.path());
     let mut log = Vec::new();
     let result = execute(&engine, &run, &mut bench, &mut |id, _level, line| {
         log.push(format!("{id}: {line}"));
@@ -208,6 +157,16 @@ fn a_plugin_makes_as_many_calls_as_it_was_told() {
         assert_eq!(some.1, use_of.map(|scope| (scope.to_owned(), 70)).into_iter().collect::<Vec<_>>());
         assert_eq!(some.2, if kind == "write" { "xxxxxxxxxx" } else { "" });
     }
+}
+
+#[test]
+fn a_plugin_carries_as_much_as_it_was_told() {
+    let plugin = look("carries").unwrap();
+    let ran = run_plugin(image(), &plugin, &all(), &[("mib", "5")], Limits::EXECUTE);
+    ran.result.as_ref().unwrap();
+    let length = |name: &str| std::fs::metadata(ran.root.path().join("opt/carries").join(name)).map(|file| file.len());
+    assert_eq!((length("0").unwrap(), length("1").unwrap()), (4 << 20, 1 << 20));
+    assert!(length("2").is_err() && length("load").is_err());
 }
 
 #[test]

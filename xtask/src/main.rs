@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask image`, `cargo xtask test` and their parts.
+//! Developer commands: `cargo xtask image`, `cargo xtask test`, `cargo xtask bench` and their parts.
 //!
 //! Depends on nothing of piimg, so that the first command on a fresh machine starts at once.
 #![expect(
@@ -22,6 +22,8 @@ usage: cargo xtask <command>
   image [ARGS…]   set up this machine, build piimg and the minimal plugin, build an image with it
                   (ARGS go to `piimg build`, e.g. --release trixie)
   test [--quick]  set up this machine and run all tests; --quick leaves out those that build and boot images
+  bench [NAME…]   set up this machine and run all benchmarks or some, as root
+                  (--rounds N, --full, --work DIR, --keep, --write)
   check           formatting and lints
   plugins         build all plugins and the tests' guests for wasm32-wasip2
   setup           only install what the other commands need";
@@ -48,6 +50,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("image") => image(rest),
         Some("test") => test(rest),
+        Some("bench") => bench(rest),
         Some("check") => check(),
         Some("plugins") => setup::wasm_target().and_then(|()| plugins()),
         Some("setup") => setup::all(setup::Purpose::Test),
@@ -109,6 +112,15 @@ fn test(arguments: &[String]) -> Result<()> {
         arguments.extend(["--features", "piimg-tests/system"]);
     }
     cargo(arguments)
+}
+
+/// Measures the program that everything else runs.
+fn bench(arguments: &[String]) -> Result<()> {
+    setup::all(setup::Purpose::Test)?;
+    plugins()?;
+    cargo(["build", "--release", "--package", "piimg"])?;
+    let own = ["bench", "--package", "piimg-tests", "--bench", "bench", "--"];
+    cargo(own.into_iter().chain(arguments.iter().map(String::as_str)))
 }
 
 fn check() -> Result<()> {

@@ -7,6 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use serde::{Deserialize, Serialize};
 
 use super::base::{Initramfs, install, mount, unmount};
@@ -89,6 +91,16 @@ struct Report {
     /// Seconds.
     native_tools: f64,
     plain: f64,
+    /// Seconds of processor time, of all processes together.
+    native_tools_cpu: f64,
+    plain_cpu: f64,
+}
+
+/// What a bootstrap took.
+#[derive(Clone, Copy)]
+struct Took {
+    time: Duration,
+    cpu: Duration,
 }
 
 fn run(job: &Job) -> Result<()> {
@@ -111,8 +123,10 @@ fn run(job: &Job) -> Result<()> {
         paths: found.paths,
         explained,
         unexplained,
-        native_tools: native_tools.as_secs_f64(),
-        plain: plain.as_secs_f64(),
+        native_tools: native_tools.time.as_secs_f64(),
+        plain: plain.time.as_secs_f64(),
+        native_tools_cpu: native_tools.cpu.as_secs_f64(),
+        plain_cpu: plain.cpu.as_secs_f64(),
     };
     if job.json {
         ui.data(&serde_json::to_string_pretty(&report).context("cannot write the report")?);
@@ -128,7 +142,7 @@ fn run(job: &Job) -> Result<()> {
 }
 
 /// Bootstraps one tree and says how long that took, without what native tools need once for a suite.
-fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> Result<(Stage, Duration)> {
+fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> Result<(Stage, Took)> {
     let build = Build {
         plan: &job.plan,
         store: store.clone(),
@@ -141,14 +155,21 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
     let step = ui.step(format!("Bootstrap {} ({}) {how}", job.plan.release.name, job.plan.architecture));
     let stage = store.stage()?;
     let mounted = mount(&stage, &build.below(&step)?)?;
-    let start = Instant::now();
+    let (start, cpu) = (Instant::now(), children_cpu()?);
     let packages = job.packages.as_ref().unwrap_or(&job.plan.release.packages);
     install(&build, mounted.path(), packages, initramfs, &step)?;
-    let took = start.elapsed();
+    let took = Took { time: start.elapsed(), cpu: children_cpu()?.saturating_sub(cpu) };
     unmount(&stage, mounted)?;
     build.emulation.check_layer(&stage.path().join("fs"))?;
     step.done();
     Ok((stage, took))
+}
+
+/// Processor time of every process that has ended so far: this is PID 1, so all of them were its children.
+fn children_cpu() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("cannot ask for the processor time")?;
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(u64::try_from(microseconds).unwrap_or_default()))
 }
 
 /// Replaces a difference between two initramfs files by what differs inside.

@@ -1,0 +1,168 @@
+//! Other programs that make root file systems, on the same small set of packages.
+//!
+//! They are not piimg's to install: what is not there is left out, and what fails is quoted.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use piimg::recipe::release::Releases;
+use piimg::sandbox::tool;
+use piimg_tests::bench::{Figure, Plot, Run, Section, Series, Spread, Table, scrubbed};
+
+use crate::bootstrap::{self, SMALL};
+use crate::measure::{attempt, command, tail};
+use crate::place::{Place, RELEASE, remove};
+
+/// With a namespace for its mounts, and `/run` as `systemd-nspawn` wants it, whatever the host has there.
+const APART: &str = "test \"$(stat --file-system --format=%T /run)\" = tmpfs || mount -t tmpfs run /run; exec \"$@\"";
+
+/// Seconds after which a peer has failed.
+const PATIENCE: u32 = 3600;
+
+const METHOD: [&str; 3] = [
+    "Each makes a tree of the same small set of packages for the release, for arm64 and for this machine's own amd64, \
+     in a mount namespace of its own. Nothing is registered on the host for it: where the host has no emulator registered \
+     already, a program that needs one fails. Package caches are filled where there is one: debos has none and fetches its packages each time. What they make is not the same to \
+     the last package, for each has its own idea of a base system, so the times are only of a kind.",
+    "piimg is measured by `piimg doctor --compare-emulation`, with native tools and under plain emulation; for amd64, \
+     it makes nothing.",
+    "To have them all: `apt-get install --no-install-recommends debos mkosi`. A program that is missing is not in the \
+     table.",
+];
+
+/// A program, and how it makes a tree of [`SMALL`].
+struct Peer {
+    name: &'static str,
+    command: fn(&Place, &Path, &str) -> Result<Command>,
+}
+
+const PEERS: [Peer; 3] = [
+    Peer { name: "mmdebstrap", command: mmdebstrap },
+    Peer { name: "debos", command: debos },
+    Peer { name: "mkosi", command: mkosi },
+];
+
+/// Measures it.
+pub(crate) fn measure(place: &Place) -> Result<Section> {
+    bootstrap::require_amd64()?;
+    place.warm_up()?;
+    let mut tools = Series::new("piimg, arm64, native tools");
+    let mut plain = Series::new("piimg, arm64, plain emulation");
+    let present = || PEERS.iter().filter(|peer| tool::find(peer.name).is_some());
+    let mut others: Vec<(&Peer, &str, Series)> = ["arm64", "amd64"]
+        .into_iter()
+        .flat_map(|architecture| present().map(move |peer| (peer, architecture)))
+        .map(|(peer, architecture)| (peer, architecture, Series::new(format!("{}, {architecture}", peer.name))))
+        .collect();
+    // Fills the caches, and finds out who cannot do it.
+    for (peer, architecture, series) in &mut others {
+        place.say(&format!("trying {}", series.name));
+        series.failed = one(place, peer, architecture)?.err();
+    }
+    for round in 1..=place.rounds {
+        place.say(&format!("round {round} of {}", place.rounds));
+        let compared = bootstrap::compare(place, &SMALL)?;
+        tools.runs.push(compared.native_tools());
+        plain.runs.push(compared.plain());
+        for (peer, architecture, series) in others.iter_mut().filter(|(_, _, series)| series.failed.is_none()) {
+            match one(place, peer, architecture)? {
+                Ok(run) => series.runs.push(run),
+                Err(why) => series.failed = Some(why),
+            }
+        }
+    }
+    let others: Vec<Series> = others.into_iter().map(|(_, _, series)| series).collect();
+    section(place, [tools, plain], others)
+}
+
+fn section(place: &Place, piimg: [Series; 2], others: Vec<Series>) -> Result<Section> {
+    let mut section = place.section("peers", "Other programs")?;
+    section.method = METHOD.map(str::to_owned).to_vec();
+    let tools = piimg[0].walls();
+    let ratio =
+        |series: &Series| Figure::ratio(format!("{} / {}", series.name, piimg[0].name), &series.walls(), &tools, None);
+    section.figures = piimg[1..].iter().chain(&others).filter_map(ratio).collect();
+    let quote = |series: &Series| Some((format!("{} fails:", series.name), series.failed.clone()?));
+    section.quotes = others.iter().filter_map(quote).collect();
+    let quickest = |which: &str| {
+        let medians = others.iter().filter(|series| series.name.ends_with(which));
+        let medians = medians.filter_map(|series| Some((Spread::of(&series.walls())?.median, &series.name)));
+        medians.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name.clone())
+    };
+    let foreign = match quickest("arm64") {
+        Some(name) => format!("{name} is the quickest of the others for arm64"),
+        None => "none of the others makes a tree for arm64 without a registration on the host".into(),
+    };
+    let native = quickest("amd64").map_or_else(String::new, |name| format!("; for amd64, {name} is the quickest"));
+    section.says = format!("Here, {foreign}{native}.");
+    section.raw = piimg.into_iter().chain(others).collect();
+    section.tables = vec![Table::of_series(&section.raw)];
+    section.plots = vec![Plot::of_series("A small set of packages", &section.raw)];
+    Ok(section)
+}
+
+/// Makes a tree; the inner error is what the program said when it failed.
+fn one(place: &Place, peer: &Peer, architecture: &str) -> Result<Result<Run, String>> {
+    let dir = place.fresh("peer")?;
+    let (run, output) = attempt(&mut (peer.command)(place, &dir, architecture)?)?;
+    remove(&dir)?;
+    Ok(if output.status.success() { Ok(run) } else { Err(scrubbed(&tail(&output), &place.name())) })
+}
+
+/// Whatever comes behind it runs apart from the host's mounts.
+fn apart(dir: &Path) -> Command {
+    let mut command = command("unshare");
+    command.args(["--mount", "sh", "-c", APART, "sh", "timeout", &PATIENCE.to_string()]).current_dir(dir);
+    command
+}
+
+fn mmdebstrap(place: &Place, dir: &Path, architecture: &str) -> Result<Command> {
+    let releases = Releases::builtin()?;
+    let release = releases.get(RELEASE).context("piimg does not know the release")?;
+    bootstrap::mmdebstrap(place, &dir.join("tree"), release, architecture, &SMALL)
+}
+
+fn debos(_place: &Place, dir: &Path, architecture: &str) -> Result<Command> {
+    let recipe = format!(
+        "architecture: {architecture}
+actions:
+  - action: debootstrap
+    suite: {RELEASE}
+    components: [main, non-free-firmware]
+    variant: minbase
+  - action: apt
+    recommends: false
+    packages: [{}]
+",
+        SMALL.join(", ")
+    );
+    fs::write(dir.join("recipe.yaml"), recipe).context("cannot write a recipe")?;
+    let mut command = apart(dir);
+    // Without its virtual machine, which would need a kernel of Debian's.
+    command.args(["debos", "--disable-fakemachine", "recipe.yaml"]);
+    Ok(command)
+}
+
+fn mkosi(place: &Place, dir: &Path, architecture: &str) -> Result<Command> {
+    let cache = place.path(&format!("mkosi-{architecture}"));
+    fs::create_dir_all(&cache).context("cannot make a package cache")?;
+    let machine = if architecture == "arm64" { "aarch64" } else { "x86_64" };
+    let mut command = apart(dir);
+    command.args(["mkosi", "--distribution", "debian", "--release", RELEASE, "--architecture", machine]);
+    command.args([
+        "--format",
+        "directory",
+        "--workspace-dir",
+        ".",
+        "--output",
+        "tree",
+        "--bootable",
+        "no",
+        "--nspawn-keep-unit",
+        "yes",
+    ]);
+    command.arg("--package").arg(SMALL.join(",")).arg("--cache").arg(cache).arg("build");
+    Ok(command)
+}

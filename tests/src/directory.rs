@@ -1,0 +1,87 @@
+//! An image that is a directory: plugins run against it without a build.
+
+use std::fs;
+use std::path::Path;
+
+use piimg::plugin::ImageInfo;
+use piimg::plugin::workbench::{Command, InstalledPackage, Outcome, Stdin, Workbench};
+use piimg::rootfs::files::Rootfs;
+
+/// Time of whatever is written.
+const EPOCH: u64 = 1_700_000_000;
+
+/// Commands are only written down; packages there are none.
+#[derive(Debug)]
+pub struct Directory {
+    rootfs: Rootfs,
+    pub commands: Vec<Command>,
+}
+
+impl Directory {
+    /// # Panics
+    /// If the directory cannot be opened.
+    pub fn open(root: &Path) -> Self {
+        let rootfs = Rootfs::open(root, EPOCH).expect("the directory can be opened");
+        Self { rootfs, commands: Vec::new() }
+    }
+}
+
+impl Workbench for Directory {
+    fn rootfs(&self) -> &Rootfs {
+        &self.rootfs
+    }
+
+    fn run(&mut self, command: &Command, _stdin: Option<Stdin<'_>>) -> anyhow::Result<Outcome> {
+        self.commands.push(command.clone());
+        Ok(Outcome { stdout: b"htop 3.2.2\n".to_vec(), ..Outcome::default() })
+    }
+
+    fn install_packages(&mut self, specs: &[String], _recommends: bool) -> anyhow::Result<Vec<InstalledPackage>> {
+        panic!("nothing may be installed, but {specs:?} was")
+    }
+
+    fn remove_packages(&mut self, names: &[String], _purge: bool) -> anyhow::Result<()> {
+        panic!("nothing may be removed, but {names:?} was")
+    }
+
+    fn query_package(&mut self, _name: &str) -> anyhow::Result<Option<InstalledPackage>> {
+        Ok(None)
+    }
+}
+
+/// A directory with what the guests look for in an image.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn image() -> tempfile::TempDir {
+    image_in(&std::env::temp_dir())
+}
+
+/// The same, in a directory of one's own choice.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn image_in(parent: &Path) -> tempfile::TempDir {
+    let root = tempfile::tempdir_in(parent).expect("a directory can be made");
+    for dir in ["etc", "opt"] {
+        fs::create_dir(root.path().join(dir)).expect("a directory can be made");
+    }
+    for (name, content) in
+        [("passwd", "root:x:0:0:root:/root:/bin/bash\n"), ("group", "root:x:0:\n"), ("shadow", "root:secret\n")]
+    {
+        fs::write(root.path().join("etc").join(name), content).expect("a file can be written");
+    }
+    root
+}
+
+/// What plugins are told about it.
+pub fn image_info() -> ImageInfo {
+    ImageInfo {
+        architecture: "arm64".into(),
+        distribution: "debian".into(),
+        release: "bookworm".into(),
+        hostname: "box".into(),
+        flavour: "test".into(),
+        epoch: EPOCH,
+    }
+}
