@@ -200,6 +200,8 @@ pub(super) fn install(
 /// Runs the hooks that were held back, for each kernel that has no initramfs.
 fn kernel_hooks(root: &Path, step: &Step) -> Result<()> {
     const HOOKS: &str = "/etc/kernel/postinst.d";
+    /// Keeps `/vmlinuz` and `/initrd.img`.
+    const LINKS: &str = "/usr/bin/linux-update-symlinks";
     let rootfs = Rootfs::open(root, 0)?;
     if rootfs.metadata(&ImagePath::parse(HOOKS)?)?.is_none() {
         return Ok(());
@@ -210,8 +212,13 @@ fn kernel_hooks(root: &Path, step: &Step) -> Result<()> {
             continue;
         }
         step.note("making the initramfs");
-        let version = format!("--arg={version}");
-        let image = format!("--arg=/boot/{kernel}");
+        let image = format!("/boot/{kernel}");
+        if rootfs.metadata(&ImagePath::parse(LINKS)?)?.is_some() {
+            // It looked at INITRD too, and made no links to the initramfs.
+            BoxCommand::new(root, [LINKS, "upgrade", version, &image])
+                .check(&mut |_, line| step.detail(&format!("kernel | {line}")))?;
+        }
+        let (version, image) = (format!("--arg={version}"), format!("--arg={image}"));
         let mut hooks = BoxCommand::new(root, ["run-parts", "--report", "--exit-on-error", &version, &image, HOOKS]);
         // As the kernel's package calls them when it is configured.
         hooks.env.push(("DEB_MAINT_PARAMS".into(), "configure".into()));
