@@ -114,6 +114,7 @@ fn run() -> Result<()> {
         for (name, measure) in &arguments.benchmarks {
             eprintln!("{name}, on {}:", place.file_system);
             let section = measure(&place).with_context(|| format!("the benchmark {name} failed"))?;
+            place.tidy_up()?;
             eprintln!("{name}: {}", section.says);
             results.sections.push(section);
             // Each is kept at once: a later one may fail after hours.

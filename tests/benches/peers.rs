@@ -151,18 +151,9 @@ fn mkosi(place: &Place, dir: &Path, architecture: &str) -> Result<Command> {
     let machine = if architecture == "arm64" { "aarch64" } else { "x86_64" };
     let mut command = apart(dir);
     command.args(["mkosi", "--distribution", "debian", "--release", RELEASE, "--architecture", machine]);
-    command.args([
-        "--format",
-        "directory",
-        "--workspace-dir",
-        ".",
-        "--output",
-        "tree",
-        "--bootable",
-        "no",
-        "--nspawn-keep-unit",
-        "yes",
-    ]);
+    command.args(["--format", "directory", "--output", "tree", "--bootable", "no", "--nspawn-keep-unit", "yes"]);
+    // Its own choices are another file system and the caller's directory.
+    command.arg("--workspace-dir").arg(dir).arg("--output-dir").arg(dir);
     command.arg("--package").arg(SMALL.join(",")).arg("--cache").arg(cache).arg("build");
     Ok(command)
 }

@@ -1,6 +1,6 @@
 //! Where a benchmark works: a directory with a store of its own, and builds in it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -27,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) rounds: usize,
     pub(crate) full: bool,
     keep: bool,
+    /// What every benchmark begins with.
+    warm: RefCell<Held>,
     /// The last [`Place::new_number`].
     number: Cell<u32>,
 }
@@ -120,7 +122,15 @@ impl Place {
         // Below a megabyte, as it becomes the length of a file.
         let first = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() % 500_000);
         let first = u32::try_from(first).context("the remainder is small")?;
-        Ok(Self { dir, file_system: file_system.trim().to_owned(), rounds, full, keep, number: Cell::new(first) })
+        Ok(Self {
+            dir,
+            file_system: file_system.trim().to_owned(),
+            rounds,
+            full,
+            keep,
+            warm: RefCell::default(),
+            number: Cell::new(first),
+        })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -177,7 +187,15 @@ impl Place {
     pub(crate) fn warm_up(&self) -> Result<Built> {
         self.require_space(8 << 30)?;
         self.say("preparing the store");
-        self.build::<&str>(&[])
+        let built = self.build::<&str>(&[])?;
+        self.warm.replace(self.held()?);
+        Ok(built)
+    }
+
+    /// Removes what a benchmark left, and leaves the store as warm as it was.
+    pub(crate) fn tidy_up(&self) -> Result<()> {
+        self.forget_since(&self.warm.borrow())?;
+        remove(&self.path("images"))
     }
 
     fn data(&self) -> PathBuf {
