@@ -124,7 +124,8 @@ impl Place {
         let first = u32::try_from(first).context("the remainder is small")?;
         Ok(Self {
             dir,
-            file_system: file_system.trim().to_owned(),
+            // Of several mounts on one directory, the last one is seen.
+            file_system: file_system.lines().last().unwrap_or_default().trim().to_owned(),
             rounds,
             full,
             keep,
