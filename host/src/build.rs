@@ -117,7 +117,7 @@ fn run(job: &Job) -> Result<()> {
         layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
     }
     let partitions = partitions::ensure(&build, &layers)?;
-    finish::run(&build, &partitions, &job.output)
+    finish::run(&build, partitions, &job.output)
 }
 
 impl Build<'_> {

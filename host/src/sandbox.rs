@@ -7,4 +7,5 @@ pub mod command;
 pub(crate) mod init;
 mod mounts;
 pub mod private;
+mod seccomp;
 pub mod tool;

@@ -261,9 +261,8 @@ impl Lock {
     ///
     /// # Errors
     /// If the kernel refuses.
-    pub fn share(self) -> Result<Self> {
-        rustix::fs::flock(&self.file, FlockOperation::LockShared).context("cannot share a lock of the store")?;
-        Ok(self)
+    pub fn share(&self) -> Result<()> {
+        rustix::fs::flock(&self.file, FlockOperation::LockShared).context("cannot share a lock of the store")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The last step inside: the image is put together, then verified and read once more at the same time.
+//! The last step inside: the image is put together, then verified and read once more, while the store keeps its parts.
 //!
 //! The reading gives the checksum, the block map and, if the plan wants one, the compressed image.
 
@@ -21,31 +21,43 @@ use crate::recipe::plan::Plan;
 use crate::sandbox::private;
 use crate::ui::{Ui, bytes};
 
-pub(super) fn run(build: &Build<'_>, partitions: &Partitions, output: &OutputJob) -> Result<()> {
+pub(super) fn run(build: &Build<'_>, mut partitions: Partitions, output: &OutputJob) -> Result<()> {
     let open = |number: i32| private::adopt_fd(number).map(File::from);
     let image = open(output.image)?;
     let compressed = output.compressed.map(open).transpose()?;
-    put_together(&build.ui, partitions, &image)?;
+    put_together(&build.ui, &partitions, &image)?;
+    let table = mbr::read(&image)?;
+    // Unless it must be compressed, there is nothing to learn from the bytes of an image that is known.
+    let known = partitions.digests(&table).filter(|_| compressed.is_none());
 
     let refused = AtomicBool::new(false);
-    let (verified, read) = thread::scope(|scope| {
-        let (ui, plan) = (&build.ui, build.plan);
+    let (verified, read, kept) = thread::scope(|scope| {
+        let (ui, plan, store) = (&build.ui, build.plan, &build.store);
         let (image, refused) = (&image, &refused);
-        let verifier = scope.spawn(move || {
-            check(ui, plan, &partitions.identity, image).inspect_err(|_| refused.store(true, Ordering::Relaxed))
-        });
-        let read = read(build, partitions, image, compressed.as_ref(), refused);
-        (verifier.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), read)
+        let identity = partitions.identity.clone();
+        let verifier = scope
+            .spawn(move || check(ui, plan, &identity, image).inspect_err(|_| refused.store(true, Ordering::Relaxed)));
+        let keeper = scope.spawn(|| partitions.keep(store));
+        let read = read(build, image, known.as_ref(), compressed.as_ref(), refused);
+        (join(verifier), read, join(keeper))
     });
     // An image that is refused is not read to its end: that error would follow from this one.
     verified?;
     let (digests, compressed) = read?;
+    kept?;
+    if known.is_none() {
+        partitions.keep_digests(&build.store, &table, &digests)?;
+    }
 
     let write = |number: i32, text: String| open(number)?.write_all(text.as_bytes()).context("cannot write a checksum");
     write(output.bmap, digests.bmap.to_xml())?;
     let sha256 = compressed.map_or(digests.sha256, |compressed| compressed.sha256);
     // As `sha256sum` writes it and `sha256sum -c` reads it.
     write(output.checksum, format!("{sha256}  {}\n", output.name))
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn put_together(ui: &Ui, partitions: &Partitions, image: &File) -> Result<()> {
@@ -76,22 +88,19 @@ fn check(ui: &Ui, plan: &Plan, identity: &Identity, image: &File) -> Result<()> 
     Ok(())
 }
 
-/// Reads the image once, unless all that it would tell is known.
+/// Reads the image once, unless all that it would tell is `known`.
 fn read(
     build: &Build<'_>,
-    partitions: &Partitions,
     image: &File,
+    known: Option<&Digests>,
     compressed: Option<&File>,
     refused: &AtomicBool,
 ) -> Result<(Digests, Option<Compressed>)> {
     let compress = build.plan.compression.zip(compressed);
     let step = build.ui.step(if compress.is_some() { "Compress the image" } else { "Checksum the image" });
-    let table = mbr::read(image)?;
-    if compress.is_none()
-        && let Some(digests) = partitions.digests(&table)
-    {
+    if let Some(digests) = known {
         step.done_with("unchanged, from the store");
-        return Ok((digests, None));
+        return Ok((digests.clone(), None));
     }
     let length = image.metadata().context("cannot read the image")?.len();
     step.set_total(length);
@@ -99,7 +108,6 @@ fn read(
         step.set_position(position.0);
         !refused.load(Ordering::Relaxed)
     })?;
-    partitions.keep_digests(&build.store, &table, &digests)?;
     match (build.plan.compression, &compressed) {
         (Some(compression), Some(compressed)) => step.done_with(&format!(
             "{}, {} % of it, with {compression}",

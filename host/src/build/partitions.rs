@@ -1,7 +1,7 @@
 //! The two partitions: the layers, finalised for this image, as file systems in the store.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::mount::{MsFlags, mount as mount_fs};
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::image::mbr::Table;
 use crate::image::pass::Digests;
 use crate::rootfs::files::{ImagePath, Rootfs};
-use crate::store::{Lock, Store, key};
+use crate::store::{Lock, Stage, Store, key};
 
 /// Where every supported release has the boot partition.
 const BOOT: &str = "/boot/firmware";
@@ -34,10 +34,13 @@ struct Known {
 /// Finished partitions.
 #[derive(Debug)]
 pub(super) struct Partitions {
+    key: String,
     directory: PathBuf,
     pub(super) identity: layout::Identity,
+    /// Where they are until [`Partitions::keep`].
+    stage: Option<Stage>,
     /// They are not dropped while this build uses them.
-    _lock: Lock,
+    lock: Lock,
 }
 
 #[derive(Serialize)]
@@ -67,6 +70,22 @@ impl Partitions {
         let length =
             |file: &File| file.metadata().map(|metadata| Bytes(metadata.len())).context("cannot read the store");
         Layout::new(length(&boot)?, length(&root)?)
+    }
+
+    /// Gives new partitions their place in the store.
+    ///
+    /// This waits until the disk has them. The image can be put together and checked meanwhile: before this, no other
+    /// build sees them.
+    ///
+    /// # Errors
+    /// If the store cannot be written to.
+    pub(super) fn keep(&mut self, store: &Store) -> Result<()> {
+        if let Some(stage) = self.stage.take() {
+            self.directory = store.artifact(&self.key);
+            stage.commit(&self.directory)?;
+        }
+        store.keep_artifact(&self.key)?;
+        self.lock.share()
     }
 
     /// What the image of these partitions is known to come to, if it begins with `table`.
@@ -109,14 +128,14 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
     let identity = layout::Identity::derive(key.as_bytes());
     if directory.exists() {
         build.ui.step("Write the partitions").done_with("unchanged, from the store");
-    } else {
-        make(build, layers, &identity, &directory)?;
+        return Ok(Partitions { key, directory, identity, stage: None, lock });
     }
-    build.store.keep_artifact(&key)?;
-    Ok(Partitions { directory, identity, _lock: lock.share()? })
+    let stage = make(build, layers, &identity)?;
+    Ok(Partitions { key, directory: stage.path().to_owned(), identity, stage: Some(stage), lock })
 }
 
-fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity, directory: &Path) -> Result<()> {
+/// Makes both partitions in a stage of the store.
+fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity) -> Result<Stage> {
     let plan = build.plan;
     let stage = build.store.stage()?;
     let mounted = mount(&stage, &build.trees(&layers.stack))?;
@@ -165,5 +184,5 @@ fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity, directo
         fs::rename(out.join(name), stage.path().join(name)).context("cannot keep the partitions")?;
     }
     fs::remove_dir(&out).context("cannot keep the partitions")?;
-    stage.commit(directory)
+    Ok(stage)
 }

@@ -53,13 +53,23 @@ pub fn copy_extents(source: &File, from: Bytes, length: Bytes, out: &File, to: B
             Err(error) => return Err(error.into()),
         };
         let hole = rustix::fs::seek(source, SeekFrom::Hole(data))?.min(end);
-        copy_extent(source, data, hole - data, out, to.0 + (data - from.0))?;
+        copy_range(source, data, hole - data, out, to.0 + (data - from.0))?;
         position = hole;
     }
     Ok(())
 }
 
-fn copy_extent(source: &File, mut from: u64, mut length: u64, out: &File, mut to: u64) -> std::io::Result<()> {
+/// Copies `length` bytes at `from` in `source` to `to` in `out`, holes as zeros.
+///
+/// # Errors
+/// If reading or writing fails, or `source` is shorter.
+pub(super) fn copy_range(
+    source: &File,
+    mut from: u64,
+    mut length: u64,
+    out: &File,
+    mut to: u64,
+) -> std::io::Result<()> {
     while length > 0 {
         let step = usize::try_from(length.min(1 << 30)).expect("a gibibyte fits");
         // The kernel clones the range itself if both files are on a file system that shares blocks.

@@ -5,6 +5,7 @@
 //! and access times, so that equal trees give different bytes. The script is sorted, the clock of both programs
 //! is the build's, and the order of the script is the order of inodes and blocks.
 
+mod large;
 mod occupied;
 mod reader;
 mod script;
@@ -74,6 +75,7 @@ pub fn write_ext4(tree: &Path, out: &File, size: Bytes, options: &Ext4Options<'_
 fn make(out: &File, size: Bytes, content: &ContentSize, options: &Ext4Options<'_>) -> Result<()> {
     let config = config()?;
     Tool::new("mke2fs")
+        .without_sync()
         .env("MKE2FS_CONFIG", config.path())
         .env("E2FSPROGS_FAKE_TIME", options.epoch.to_string())
         .args(["-q", "-F", "-t", "ext4", "-m", "0", "-b", &BLOCK.to_string(), "-I", "256"])
@@ -106,12 +108,21 @@ fn config() -> Result<tempfile::NamedTempFile> {
 
 /// Fills the file system by `script`.
 fn fill(out: &File, script: &script::Script, epoch: u64) -> Result<()> {
+    let output = debugfs(out, epoch, script.commands.clone())?;
+    let placed = large::placed(&output);
+    debugfs(out, epoch, large::commands(&placed))?;
+    large::copy(&script.large, &placed, out)
+}
+
+/// Has `debugfs` change the file system by `commands`; returns what it printed.
+fn debugfs(out: &File, epoch: u64, commands: impl Into<Vec<u8>>) -> Result<String> {
     let output = Tool::new("debugfs")
+        .without_sync()
         .env("E2FSPROGS_FAKE_TIME", epoch.to_string())
-        .env("DEBUGFS_PAGER", "cat")
+        .env("DEBUGFS_PAGER", "__none__")
         .args(["-w", "-f", "-"])
         .arg(descriptor_path(out))
-        .stdin(script.commands.clone())
+        .stdin(commands)
         .output()?;
     // The status stays 0 when a command fails; what it says on standard error does not stay quiet.
     let complaints: Vec<&str> = std::str::from_utf8(&output.stderr)
@@ -120,10 +131,10 @@ fn fill(out: &File, script: &script::Script, epoch: u64) -> Result<()> {
         .filter(|line| !line.starts_with("debugfs 1.") && !line.trim().is_empty())
         .collect();
     if output.status == 0 && complaints.is_empty() {
-        return Ok(());
+        return Ok(output.stdout_text());
     }
     let cause = anyhow::anyhow!("{}", complaints.iter().take(5).copied().collect::<Vec<_>>().join("\n"));
-    let full = complaints.iter().any(|line| line.contains("Could not allocate") || line.contains("No free space"));
+    let full = complaints.iter().any(|line| line.contains("ould not allocate") || line.contains("No free space"));
     let failure = if full {
         Failure::build("the root partition is too small for its files")
             .hint("raise the extra space of the root file system")

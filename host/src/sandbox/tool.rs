@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use super::seccomp;
 use crate::error::{Context, Failure, Result};
 
 /// Programs piimg starts, with the Debian and Ubuntu package of each.
@@ -87,13 +88,14 @@ pub struct Tool {
     args: Vec<OsString>,
     env: Vec<(String, OsString)>,
     stdin: Vec<u8>,
+    syncs: bool,
 }
 
 impl Tool {
     pub fn new(program: &str) -> Self {
         // Output that is parsed must not depend on the user's language.
         let env = vec![("LC_ALL".to_owned(), OsString::from("C.UTF-8"))];
-        Self { program: program.to_owned(), args: Vec::new(), env, stdin: Vec::new() }
+        Self { program: program.to_owned(), args: Vec::new(), env, stdin: Vec::new(), syncs: true }
     }
 
     #[must_use]
@@ -117,6 +119,18 @@ impl Tool {
     #[must_use]
     pub fn stdin(mut self, data: impl Into<Vec<u8>>) -> Self {
         self.stdin = data.into();
+        self
+    }
+
+    /// Makes the program's requests to wait for the disk succeed without waiting.
+    ///
+    /// The e2fsprogs sync a file whenever they close it, even one that they only read. What piimg makes is synced once,
+    /// by piimg, before it gets its name.
+    ///
+    /// The program can no longer gain privileges, as `newuidmap` must.
+    #[must_use]
+    pub const fn without_sync(mut self) -> Self {
+        self.syncs = false;
         self
     }
 
@@ -170,6 +184,9 @@ impl Tool {
         let program = find(&self.program).ok_or_else(|| missing(&self.program))?;
         let mut command = Command::new(program);
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        if !self.syncs {
+            seccomp::ignore_sync(&mut command)?;
+        }
         Ok(command)
     }
 }
@@ -197,6 +214,15 @@ mod tests {
     fn a_failing_program_is_quoted() {
         let error = Tool::new("sh").args(["-c", "echo out; echo why >&2; exit 3"]).run().unwrap_err();
         assert_eq!(report(&error).messages, ["`sh` failed with status 3", "why"]);
+    }
+
+    #[test]
+    fn a_program_need_not_wait_for_the_disk() {
+        // Nothing can be synced there, which only the kernel knows.
+        let sync = || Tool::new("sync").arg("/dev/null");
+        let error = sync().run().unwrap_err();
+        assert!(report(&error).messages[1].contains("Invalid argument"), "{error:?}");
+        sync().without_sync().run().unwrap();
     }
 
     #[test]

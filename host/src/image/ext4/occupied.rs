@@ -15,7 +15,7 @@ use crate::sandbox::tool::Tool;
 /// # Errors
 /// [`Failure::host`](crate::error::Failure::host) if `e2fsprogs` is missing, or if there is no ext4.
 pub(in crate::image) fn occupied(image: &File, start: Bytes) -> Result<Vec<Range<u64>>> {
-    let output = Tool::new("dumpe2fs").arg(device(image, start)).run()?;
+    let output = Tool::new("dumpe2fs").without_sync().arg(device(image, start)).run()?;
     parse(&output.stdout_text()).context("cannot understand what `dumpe2fs` says of the root file system")
 }
 

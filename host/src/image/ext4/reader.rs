@@ -108,6 +108,7 @@ impl Ext4Reader {
             return Err(Failure::build(format!("cannot ask for {path:?} in the root file system")).into());
         }
         let output = Tool::new("debugfs")
+            .without_sync()
             .env("DEBUGFS_PAGER", "cat")
             .arg("-R")
             .arg(format!("{command} \"{path}\""))

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use super::large::{self, LARGE, Large};
 use super::size::{BLOCK, entry_size};
 use crate::error::{Context as _, Failure, Result};
 
@@ -23,6 +24,8 @@ const ATTRIBUTES: [&str; 3] = ["security.capability", "system.posix_acl_", "user
 #[derive(Debug, Default)]
 pub(super) struct Script {
     pub(super) commands: Vec<u8>,
+    /// The files whose blocks the commands only allocate and list, in that order.
+    pub(super) large: Vec<Large>,
     /// Values of extended attributes, which commands can only take from a file.
     values: Vec<NamedTempFile>,
 }
@@ -96,7 +99,7 @@ impl Walk {
             let target = std::fs::read_link(source).with_context(|| format!("cannot read `{}`", source.display()))?;
             self.command(&[b"symlink", name.as_bytes(), target.as_os_str().as_bytes()])?;
         } else if metadata.is_file() {
-            self.command(&[b"write", source.as_os_str().as_bytes(), name.as_bytes()])?;
+            self.file(source, &name, metadata.len())?;
         } else {
             return Err(Failure::build(format!(
                 "cannot put `{}` into an image: it is a device, pipe or socket",
@@ -107,13 +110,33 @@ impl Walk {
         self.attributes(source, &name, metadata)
     }
 
+    fn file(&mut self, source: &Path, name: &OsStr, length: u64) -> Result<()> {
+        if length < LARGE {
+            return self.command(&[b"write", source.as_os_str().as_bytes(), name.as_bytes()]);
+        }
+        let needed = large::needed(source, length).with_context(|| format!("cannot read `{}`", source.display()))?;
+        self.command(&[b"write", b"/dev/null", name.as_bytes()])?;
+        let name = [b"./", name.as_bytes()].concat();
+        for blocks in &needed {
+            let [first, last] = [blocks.start, blocks.end - 1].map(|block| block.to_string());
+            self.command(&[b"fallocate", &name, first.as_bytes(), last.as_bytes()])?;
+        }
+        self.command(&[b"sif", &name, b"size", length.to_string().as_bytes()])?;
+        if !needed.is_empty() {
+            self.command(&[b"dump_extents", b"-l", &name])?;
+            self.script.large.push(Large { source: source.to_owned(), length, needed });
+        }
+        Ok(())
+    }
+
     /// Owner, mode, time and extended attributes of the entry `name` of the current directory.
     fn attributes(&mut self, source: &Path, name: &OsStr, metadata: &Metadata) -> Result<()> {
         // A name in `<…>` would mean an inode's number.
         let name = [b"./", name.as_bytes()].concat();
         let modified = u64::try_from(metadata.mtime()).unwrap_or(0).min(self.epoch);
         let mut set = |field: &[u8], value: String| self.command(&[b"sif", &name, field, value.as_bytes()]);
-        if metadata.is_dir() {
+        // `write` takes it over, unless there was nothing to write.
+        if metadata.is_dir() || metadata.len() >= LARGE {
             set(b"mode", format!("0{:o}", metadata.mode()))?;
         }
         for (field, id) in [(&b"uid"[..], metadata.uid()), (b"gid", metadata.gid())] {

@@ -22,6 +22,8 @@ fn tree() -> tempfile::TempDir {
         std::fs::write(at(name), text).unwrap();
     }
     std::fs::write(at("setuid"), vec![3; 70_000]).unwrap();
+    std::fs::write(at("zeros"), vec![0; 70_000]).unwrap();
+    std::fs::write(at("holes"), with_holes()).unwrap();
     std::fs::set_permissions(at("setuid"), PermissionsExt::from_mode(0o4755)).unwrap();
     std::fs::set_permissions(at("home/a b"), PermissionsExt::from_mode(0o1777)).unwrap();
     symlink("../usr/lib/os-release", at("etc/os-release")).unwrap();
@@ -32,6 +34,11 @@ fn tree() -> tempfile::TempDir {
         std::fs::hard_link(at("etc/hostname"), at(&format!("usr/lib/another name of the host's name {i:03}"))).unwrap();
     }
     dir
+}
+
+/// Zeros and data in turn, so often that the extents do not fit into an inode.
+fn with_holes() -> Vec<u8> {
+    (0..20_u8).flat_map(|number| vec![number % 2 * (number + 1); (64 << 10) + 5 * usize::from(number)]).collect()
 }
 
 fn write(tree: &Path, extra: Bytes) -> Result<(File, Superblock)> {
@@ -60,12 +67,19 @@ fn a_tree_arrives_whole() {
     assert_eq!(reader.read("/etc/none").unwrap(), None);
     assert_eq!(reader.read("/none/none").unwrap(), None);
     assert_eq!(reader.read("/setuid").unwrap().unwrap(), vec![3; 70_000]);
+    assert_eq!(reader.read("/zeros").unwrap().unwrap(), vec![0; 70_000]);
+    assert_eq!(reader.read("/holes").unwrap().unwrap(), with_holes());
     let attributes =
         Tool::new("debugfs").args(["-R", "ea_get /setuid user.note"]).arg(descriptor_path(&out)).run().unwrap();
     assert!(attributes.stdout_text().contains("kept"), "{attributes:?}");
     let root = reader.list("/").unwrap().unwrap();
     let names: Vec<(&str, u32)> = root.iter().map(|entry| (entry.name.as_str(), entry.mode)).collect();
-    assert!(names.contains(&("-f", 0o100_644)) && names.contains(&("setuid", 0o104_755)), "{names:?}");
+    assert!(
+        names.contains(&("-f", 0o100_644))
+            && names.contains(&("zeros", 0o100_644))
+            && names.contains(&("setuid", 0o104_755)),
+        "{names:?}"
+    );
     let home = reader.list("/home/a b").unwrap().unwrap();
     assert_eq!(home[0].name, "\"quoted\" <7> #");
     assert_eq!(reader.list("/usr/lib").unwrap().unwrap().len(), 301);
