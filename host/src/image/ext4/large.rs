@@ -176,7 +176,8 @@ mod tests {
     #[test]
     fn long_runs_of_zeros_need_no_blocks() {
         let hole = HOLE as u64;
-        let cases: &[(u64, &[u64], &[(u64, u64)])] = &[
+        type Blocks<'a> = &'a [(u64, u64)];
+        let cases: &[(u64, &[u64], Blocks<'_>)] = &[
             (hole, &[], &[]),
             (hole, &[hole - 1], &[(0, 16)]),
             (4 * hole, &[0, hole], &[(0, 32)]),
