@@ -5,6 +5,7 @@
 
 mod base;
 pub mod compare;
+mod effects;
 mod emulated;
 pub mod finalise;
 mod finish;
@@ -30,6 +31,7 @@ use crate::emulation;
 use crate::error::{Context, Result};
 use crate::plugin::inspect::PluginInfo;
 use crate::recipe::plan::Plan;
+use crate::report::PluginReport;
 use crate::rootfs::packages::{Archive, Package};
 use crate::sandbox::private;
 use crate::store::Store;
@@ -81,6 +83,9 @@ struct Layer {
     key: String,
     /// What was installed by it.
     packages: Vec<Package>,
+    /// Of a plugin's layer: what the plugin did.
+    #[serde(default)]
+    plugin: Option<PluginReport>,
 }
 
 /// The layers of an image from the bottom up, and what they have in common.
@@ -117,7 +122,7 @@ fn run(job: &Job) -> Result<()> {
         layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
     }
     let partitions = partitions::ensure(&build, &layers)?;
-    finish::run(&build, partitions, &job.output)
+    finish::run(&build, &layers, partitions, &job.output)
 }
 
 impl Build<'_> {

@@ -1,5 +1,7 @@
 //! The command line: the only place that knows clap. One file per subcommand.
 
+mod audit;
+mod blame;
 mod boot;
 mod build;
 mod doctor;
@@ -40,6 +42,8 @@ enum Command {
     Verify(verify::Arguments),
     Boot(boot::Arguments),
     Inspect(inspect::Arguments),
+    Audit(audit::Arguments),
+    Blame(blame::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -71,6 +75,8 @@ pub fn main() -> i32 {
         Command::Verify(arguments) => verify::run(&arguments, &ui),
         Command::Boot(arguments) => boot::run(&arguments, &ui),
         Command::Inspect(arguments) => inspect::run(&arguments, &ui),
+        Command::Audit(arguments) => audit::run(&arguments, &ui),
+        Command::Blame(arguments) => blame::run(&arguments, &ui),
         Command::Doctor(arguments) => doctor::run(arguments, &ui),
     };
     result.unwrap_or_else(|error| ui.error(&error))

@@ -5,6 +5,7 @@
 //! - What is wanted: [`recipe`] (files, flags and plugins → a validated plan).
 //! - How it is built: [`build`], [`rootfs`] (the tree), [`image`] (the disk), [`plugin`] (customizations).
 //! - Below them: [`sandbox`] (processes and namespaces), [`emulation`] (foreign architectures), [`store`] (what is kept).
+//! - Afterwards: [`report`] (what each plugin did, and who put a file there).
 //! - Around them: [`cli`], [`ui`] (the only printer), [`error`].
 
 pub mod build;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod image;
 pub mod plugin;
 pub mod recipe;
+pub mod report;
 pub mod rootfs;
 pub mod sandbox;
 pub mod store;

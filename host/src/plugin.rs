@@ -15,6 +15,7 @@ mod interface;
 pub mod lock;
 mod protocol;
 pub mod run;
+pub mod transcript;
 pub mod workbench;
 
 pub use capability::{Capability, Need, ScopeError};

@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod bootstrap;
+pub mod changes;
 pub mod compare;
 pub mod files;
 pub mod initramfs;

@@ -71,7 +71,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let step = build.ui.step(title(build));
     let made = make(build, &stage, &step)?;
     // The archive's state is part of the layer's name, so that layers above it know what they stand on.
-    let layer = Layer { key: key(&(&head_key, &made.archive_state)), packages: made.packages };
+    let layer = Layer { key: key(&(&head_key, &made.archive_state)), packages: made.packages, plugin: None };
     let count = layer.packages.len();
     if build.finished(&layer.key).is_none() {
         write_description(&stage, &layer)?;

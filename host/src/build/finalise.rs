@@ -56,6 +56,18 @@ pub const ROOT_PARTUUID: &str = "{root_partuuid}";
 /// Placeholder for the boot partition's `PARTUUID`.
 pub const BOOT_PARTUUID: &str = "{boot_partuuid}";
 
+/// The files that [`run`] writes.
+pub fn written(root_references: &[String]) -> impl Iterator<Item = String> {
+    let own = ["/etc/hostname", "/etc/hosts", "/etc/fstab", "/etc/machine-id"].map(str::to_owned);
+    own.into_iter().chain(root_references.iter().cloned())
+}
+
+/// Whether no image keeps what is at `path`, an absolute one.
+pub fn is_dropped(path: &str) -> bool {
+    let below = |directory: &&str| path.strip_prefix(*directory).is_some_and(|rest| rest.starts_with('/'));
+    REMOVED.contains(&path) || EMPTIED.iter().any(below) || below(&LOGS)
+}
+
 /// Applies `identity` and removes what must not be shipped.
 ///
 /// # Errors
@@ -164,6 +176,21 @@ fn remove(rootfs: &Rootfs, path: &ImagePath) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_no_image_keeps_is_dropped() {
+        for (path, expected) in [
+            ("/etc/passwd-", true),
+            ("/etc/passwd", false),
+            ("/var/log/app/x.log", true),
+            ("/var/log", false),
+            ("/var/logs/x", false),
+            ("/root/.cache/pip/x", true),
+            ("/root/.cached", false),
+        ] {
+            assert_eq!(is_dropped(path), expected, "{path}");
+        }
+    }
 
     #[test]
     fn hosts_keep_what_was_there_and_name_the_machine_once() {

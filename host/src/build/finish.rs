@@ -7,9 +7,10 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::Build;
 use super::output::OutputJob;
 use super::partitions::Partitions;
+use super::plugins::AUDIT_LOG;
+use super::{Build, Layers};
 use crate::error::{Context, Failure, Result};
 use crate::image::assemble::assemble;
 use crate::image::layout::{Bytes, Identity};
@@ -21,7 +22,7 @@ use crate::recipe::plan::Plan;
 use crate::sandbox::private;
 use crate::ui::{Ui, bytes};
 
-pub(super) fn run(build: &Build<'_>, mut partitions: Partitions, output: &OutputJob) -> Result<()> {
+pub(super) fn run(build: &Build<'_>, layers: &Layers, mut partitions: Partitions, output: &OutputJob) -> Result<()> {
     let open = |number: i32| private::adopt_fd(number).map(File::from);
     let image = open(output.image)?;
     let compressed = output.compressed.map(open).transpose()?;
@@ -33,12 +34,17 @@ pub(super) fn run(build: &Build<'_>, mut partitions: Partitions, output: &Output
     let refused = AtomicBool::new(false);
     let (verified, read, kept) = thread::scope(|scope| {
         let (ui, plan, store) = (&build.ui, build.plan, &build.store);
-        let (image, refused) = (&image, &refused);
+        let (image, refused, compressed) = (&image, &refused, compressed.as_ref());
         let identity = partitions.identity.clone();
         let verifier = scope
             .spawn(move || check(ui, plan, &identity, image).inspect_err(|_| refused.store(true, Ordering::Relaxed)));
-        let keeper = scope.spawn(|| partitions.keep(store));
-        let read = read(build, image, known.as_ref(), compressed.as_ref(), refused);
+        let kept = &mut partitions;
+        let keeper = scope.spawn(move || {
+            kept.keep(store)?;
+            // It must reach the disk before it gets its name: the sooner it begins, the less there is to wait for.
+            if compressed.is_none() { image.sync_all().context("cannot sync the image") } else { Ok(()) }
+        });
+        let read = read(build, image, known.as_ref(), compressed, refused);
         (join(verifier), read, join(keeper))
     });
     // An image that is refused is not read to its end: that error would follow from this one.
@@ -49,11 +55,22 @@ pub(super) fn run(build: &Build<'_>, mut partitions: Partitions, output: &Output
         partitions.keep_digests(&build.store, &table, &digests)?;
     }
 
+    write_audit_log(build, layers, &mut open(output.audit)?)?;
     let write = |number: i32, text: String| open(number)?.write_all(text.as_bytes()).context("cannot write a checksum");
     write(output.bmap, digests.bmap.to_xml())?;
     let sha256 = compressed.map_or(digests.sha256, |compressed| compressed.sha256);
     // As `sha256sum` writes it and `sha256sum -c` reads it.
     write(output.checksum, format!("{sha256}  {}\n", output.name))
+}
+
+/// Puts together what each plugin's run wrote, also one that a former build made.
+fn write_audit_log(build: &Build<'_>, layers: &Layers, out: &mut File) -> Result<()> {
+    for layer in layers.stack.iter().filter(|layer| layer.plugin.is_some()) {
+        File::open(build.store.layer(&layer.key).join(AUDIT_LOG))
+            .and_then(|mut log| std::io::copy(&mut log, out))
+            .context("cannot write the audit log")?;
+    }
+    Ok(())
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {

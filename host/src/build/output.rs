@@ -23,6 +23,7 @@ pub struct OutputJob {
     pub(super) compressed: Option<i32>,
     pub(super) bmap: i32,
     pub(super) checksum: i32,
+    pub(super) audit: i32,
 }
 
 /// The files-to-be, in the directory of images.
@@ -36,6 +37,8 @@ pub(super) struct Output {
     compressed: Option<Unnamed>,
     bmap: Unnamed,
     checksum: Unnamed,
+    /// What the plugins called; it gets a name if there were any.
+    audit: Unnamed,
 }
 
 impl Output {
@@ -56,6 +59,7 @@ impl Output {
             compressed: compression.map(|_| create("compressed")).transpose()?,
             bmap: create("bmap")?,
             checksum: create("checksum")?,
+            audit: create("audit")?,
         })
     }
 
@@ -71,12 +75,13 @@ impl Output {
             compressed: self.compressed.as_ref().map(number),
             bmap: number(&self.bmap),
             checksum: number(&self.checksum),
+            audit: number(&self.audit),
         }
     }
 
     /// What is to be handed on for [`Output::job`].
     pub(super) fn files(&self) -> Vec<BorrowedFd<'_>> {
-        [&self.image, &self.bmap, &self.checksum]
+        [&self.image, &self.bmap, &self.checksum, &self.audit]
             .into_iter()
             .chain(&self.compressed)
             .map(|unnamed| unnamed.file.as_fd())
@@ -94,6 +99,9 @@ impl Output {
         let image = self.compressed.unwrap_or(self.image);
         self.bmap.publish(&self.directory, &format!("{}.bmap", self.image_name))?;
         self.checksum.publish(&self.directory, &format!("{name}.sha256"))?;
+        if self.audit.file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+            self.audit.publish(&self.directory, &format!("{}.audit.jsonl", self.image_name))?;
+        }
         image.publish(&self.directory, &name)?;
         let target = self.directory.join(&name);
         let failed = || Failure::build(format!("cannot name the image `{}`", target.display()));
@@ -183,7 +191,7 @@ mod tests {
             for content in ["first", "second"] {
                 let output = create();
                 assert_eq!(output.job().name, names[0]);
-                assert_eq!(output.files().len(), if compression.is_some() { 4 } else { 3 });
+                assert_eq!(output.files().len(), if compression.is_some() { 5 } else { 4 });
                 fs::write(crate::image::descriptor_path(&output.bmap.file), content).unwrap();
                 assert_eq!(output.publish().unwrap(), dir.path().join(names[0]));
                 let expected: BTreeSet<String> = names.into_iter().chain(["latest_image"]).map(str::to_owned).collect();

@@ -15,7 +15,8 @@ use crate::image::fat::{self, FatOptions};
 use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::image::mbr::Table;
 use crate::image::pass::Digests;
-use crate::rootfs::files::{ImagePath, Rootfs};
+use crate::report::{BUILD_INFO, BuildInfo};
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::store::{Lock, Stage, Store, key};
 
 /// Where every supported release has the boot partition.
@@ -46,6 +47,9 @@ pub(super) struct Partitions {
 #[derive(Serialize)]
 struct Inputs<'a> {
     step: &'static str,
+    /// The image tells it.
+    piimg: &'static str,
+    flavour: &'a str,
     layers: Vec<&'a str>,
     hostname: &'a str,
     extra_space_mb: u32,
@@ -117,6 +121,8 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
     let plan = build.plan;
     let inputs = Inputs {
         step: "partitions",
+        piimg: env!("CARGO_PKG_VERSION"),
+        flavour: &plan.flavour,
         layers: layers.stack.iter().map(|layer| layer.key.as_str()).collect(),
         hostname: &plan.hostname,
         extra_space_mb: plan.extra_space_mb,
@@ -132,6 +138,33 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
     }
     let stage = make(build, layers, &identity)?;
     Ok(Partitions { key, directory: stage.path().to_owned(), identity, stage: Some(stage), lock })
+}
+
+/// What the image will tell about itself.
+fn build_info(build: &Build<'_>, layers: &Layers) -> BuildInfo {
+    let plan = build.plan;
+    let release = plan.release.files.iter().map(|file| (file.path.clone(), format!("a file of {}", plan.release.name)));
+    let finalised =
+        finalise::written(&plan.release.root_references).map(|path| (path, "made for this image".to_owned()));
+    BuildInfo {
+        piimg: env!("CARGO_PKG_VERSION").to_owned(),
+        release: plan.release.name.clone(),
+        architecture: plan.architecture.clone(),
+        hostname: plan.hostname.clone(),
+        flavour: plan.flavour.clone(),
+        epoch: layers.epoch,
+        plugins: layers.stack.iter().filter_map(|layer| layer.plugin.clone()).collect(),
+        steps: release.chain(finalised).collect(),
+    }
+}
+
+fn describe(rootfs: &Rootfs, info: &BuildInfo) -> Result<()> {
+    let path = ImagePath::parse(BUILD_INFO)?;
+    if let Some(parent) = path.parent() {
+        rootfs.make_dir_all(&parent, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
+    }
+    let text = serde_json::to_vec_pretty(info).context("cannot describe the build")?;
+    Ok(rootfs.write(&path, &text, Attrs { mode: 0o644, uid: 0, gid: 0 })?)
 }
 
 /// Makes both partitions in a stage of the store.
@@ -150,6 +183,7 @@ fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity) -> Resu
         root_references: &plan.release.root_references,
     };
     finalise::run(&rootfs, &names)?;
+    describe(&rootfs, &build_info(build, layers))?;
     step.done();
     let out = stage.path().join("out");
     fs::create_dir(&out).context("cannot prepare the partitions")?;

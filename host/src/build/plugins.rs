@@ -7,16 +7,24 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::base::{mount, unmount, write_description};
+use super::effects;
 use super::workbench::Bench;
 use super::{Build, Layer, Layers, PluginJob};
 use crate::error::{Context, Result};
 use crate::plugin::grant::{GrantSet, Granted};
 use crate::plugin::run::{Run, execute};
+use crate::plugin::transcript::Transcript;
 use crate::plugin::{ImageInfo, Level, Limits};
+use crate::report::PluginReport;
+use crate::rootfs::changes::changes;
 use crate::rootfs::files::Rootfs;
+use crate::rootfs::layers::Mounted;
 use crate::sandbox::private::adopt_fd;
 use crate::store::{Stage, key};
 use crate::ui::{Step, printable};
+
+/// What the plugin called, in its layer beside the tree.
+pub(super) const AUDIT_LOG: &str = "audit.jsonl";
 
 #[derive(Serialize)]
 struct Inputs<'a> {
@@ -43,7 +51,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     };
     let assets = assets(build, job)?;
     let inputs = Inputs {
-        step: "plugin",
+        step: "plugin, judged by its effects",
         below: &layers.stack.last().expect("the base layer is there").key,
         plugin: &planned.digest,
         packages: &planned.packages,
@@ -76,30 +84,50 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     let run =
         Run { plugin: &info, grants: &grants, image, params: planned.params.clone(), assets, limits: Limits::EXECUTE };
     let engine = crate::plugin::engine()?;
-    let report = execute(&engine, &run, &mut bench, &mut |plugin, level, line| log(&step, plugin, level, line))?;
+    let transcript = File::create(stage.path().join(AUDIT_LOG)).context("cannot create the audit log")?;
+    let report = execute(
+        &engine,
+        &run,
+        &mut bench,
+        &mut |plugin, level, line| log(&step, plugin, level, line),
+        Some(Transcript::new(transcript)),
+    )?;
+    let calls = report.calls;
     if let Some(moment) = report.first_call {
         build.ui.event("first host call", Some(&planned.id), moment);
     }
     let packages = bench.packages();
-    drop(bench);
+    let tracker = bench.tracker()?;
+    step.note("comparing what changed with what was granted");
+    let judged = {
+        let before = Mounted::read_only(&lowers)?;
+        let changes = changes(&stage.path().join("fs"), before.path(), mounted.path())?;
+        effects::judge(&planned.id, &grants, changes, &tracker)?
+    };
     unmount(&stage, mounted)?;
-    commit(build, stage, &key, packages, &step)?;
-    step.done_with(&format!("{} host calls", report.calls));
+    effects::drop_paths(&stage.path().join("fs"), &judged.dropped)?;
+    effects::announce(&step, &planned.id, &judged.kept);
+    let report = PluginReport {
+        id: planned.id.clone(),
+        version: info.conf.version.clone(),
+        digest: planned.digest.clone(),
+        granted: grants.effective(),
+        uses: report.uses,
+        packages: packages.iter().map(|package| package.name.clone()).collect(),
+        effects: judged.kept.into_iter().filter(|it| !it.is_of_packages() || !it.change.notable.is_empty()).collect(),
+    };
+    let layer = Layer { key: key.clone(), packages, plugin: Some(report) };
+    commit(build, stage, &layer, &step)?;
+    step.done_with(&format!("{calls} host calls"));
     build.finished(&key).context("the layer that was just made is missing")
 }
 
-fn commit(
-    build: &Build<'_>,
-    stage: Stage,
-    key: &str,
-    packages: Vec<crate::rootfs::packages::Package>,
-    step: &Step,
-) -> Result<()> {
+fn commit(build: &Build<'_>, stage: Stage, layer: &Layer, step: &Step) -> Result<()> {
     build.emulation.check_layer(&stage.path().join("fs"))?;
     crate::store::remove_tree(&stage.path().join("archives"))?;
     step.note("committing");
-    write_description(&stage, &Layer { key: key.to_owned(), packages })?;
-    stage.commit(&build.store.layer(key))
+    write_description(&stage, layer)?;
+    stage.commit(&build.store.layer(&layer.key))
 }
 
 /// Assets as open files, if the plugin can use any.

@@ -37,7 +37,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Layer> {
     create(user, mounted.path(), layers.epoch, &step)?;
     unmount(&stage, mounted)?;
     build.emulation.check_layer(&stage.path().join("fs"))?;
-    let layer = Layer { key: key.clone(), packages: Vec::new() };
+    let layer = Layer { key: key.clone(), packages: Vec::new(), plugin: None };
     write_description(&stage, &layer)?;
     stage.commit(&build.store.layer(&key))?;
     step.done();

@@ -9,7 +9,9 @@ use crate::error::{Context, Result};
 use crate::plugin::workbench::{
     CAPTURE_LIMIT, CallError, Command, ErrorCode, InstalledPackage, Outcome, Sink, Stdin, Workbench,
 };
+use crate::report::Who;
 use crate::rootfs::accounts::Accounts;
+use crate::rootfs::changes::Tracker;
 use crate::rootfs::files::Rootfs;
 use crate::rootfs::packages::{self, Archive, Package};
 use crate::sandbox::command::{BoxCommand, Identity, Stream};
@@ -31,6 +33,8 @@ pub(super) struct Bench<'a> {
     step: &'a Step,
     plugin: &'a str,
     packages: Vec<Package>,
+    tracker: Tracker<Who>,
+    commands: u32,
 }
 
 impl<'a> Bench<'a> {
@@ -43,13 +47,25 @@ impl<'a> Bench<'a> {
         step: &'a Step,
         plugin: &'a str,
     ) -> Self {
-        Self { root, stage, rootfs, archive, epoch, step, plugin, packages: Vec::new() }
+        let tracker = Tracker::new(&stage.path().join("fs"));
+        Self { root, stage, rootfs, archive, epoch, step, plugin, packages: Vec::new(), tracker, commands: 0 }
     }
 
     pub(super) fn install(&mut self, specs: &[String], recommends: bool) -> Result<Vec<Package>> {
+        self.tracker.settle(&Who::Calls)?;
         let new = self.archive.install(self.root, self.stage.path(), specs, recommends, self.step)?;
+        self.tracker.settle(&Who::Packages)?;
         self.packages.extend(new.iter().cloned());
         Ok(new)
+    }
+
+    /// Who was at which path, up to now.
+    ///
+    /// # Errors
+    /// If the layer cannot be read.
+    pub(super) fn tracker(mut self) -> Result<Tracker<Who>> {
+        self.tracker.settle(&Who::Calls)?;
+        Ok(self.tracker)
     }
 
     /// Everything that was installed or changed since the beginning.
@@ -84,6 +100,7 @@ impl Workbench for Bench<'_> {
         boxed.env.extend(command.env.iter().cloned());
         self.step.note(&format!("{} {}", command.program, command.args.join(" ")));
         let mut tail = std::collections::VecDeque::new();
+        self.tracker.settle(&Who::Calls)?;
         let output = boxed.run(stdin.as_ref().map(input).transpose()?, &mut |stream, line| {
             let sink = if stream == Stream::Stdout { command.stdout } else { command.stderr };
             if sink == Sink::Log {
@@ -95,7 +112,10 @@ impl Workbench for Bench<'_> {
                 }
                 tail.push_back(line.to_owned());
             }
-        })?;
+        });
+        self.commands += 1;
+        self.tracker.settle(&Who::Command(self.commands, boxed.argv.join(" ")))?;
+        let output = output?;
         if output.timed_out {
             return Err(CallError::new(
                 ErrorCode::Timeout,
@@ -122,7 +142,10 @@ impl Workbench for Bench<'_> {
     }
 
     fn remove_packages(&mut self, names: &[String], purge: bool) -> Result<()> {
-        self.archive.remove(self.root, names, purge, self.step)
+        self.tracker.settle(&Who::Calls)?;
+        let removed = self.archive.remove(self.root, names, purge, self.step);
+        self.tracker.settle(&Who::Packages)?;
+        removed
     }
 
     fn query_package(&mut self, name: &str) -> Result<Option<InstalledPackage>> {

@@ -99,6 +99,12 @@ impl GrantSet {
         })
     }
 
+    /// What was requested and granted, as requested.
+    pub fn effective(&self) -> Vec<String> {
+        let granted = self.requested.iter().filter(|(capability, _)| self.is_granted(capability));
+        granted.map(|(_, request)| request.scope.clone()).collect()
+    }
+
     fn is_granted(&self, wanted: &Capability) -> bool {
         self.granted.iter().any(|capability| capability.includes(wanted))
     }

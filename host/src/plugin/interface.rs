@@ -15,12 +15,15 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::capability::Need;
 use super::grant::GrantSet;
 use super::protocol::{Call, ImageInfo, Level, Reply};
+use super::transcript::{self, Asked, CallLine, FileChange, Line, Transcript};
 use super::workbench::{CallError, ErrorCode, Workbench};
+use crate::rootfs::files::{ImagePath, Rootfs};
 use blobs::Blobs;
 
 /// Result of a host function.
@@ -35,7 +38,7 @@ const MAX_USES: usize = 10_000;
 pub type LogSink<'a> = dyn FnMut(&str, Level, &str) + 'a;
 
 /// How often a capability was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uses {
     pub allowed: u64,
     pub denied: u64,
@@ -66,17 +69,42 @@ pub(super) struct Session<'a> {
     pub(super) logged: log::Budget,
     pub(super) blobs: Blobs,
     pub(super) record: Record,
+    pub(super) transcript: Option<&'a mut Transcript>,
+    /// What the call that is being served asked the gate for.
+    pub(super) asked: Vec<Asked>,
+    pub(super) files: Vec<FileChange>,
 }
 
 impl Session<'_> {
-    /// Does one call.
+    /// Does one call, and logs it.
     pub(super) fn serve(&mut self, call: Call) -> Reply {
-        self.record.first_call.get_or_insert_with(Instant::now);
+        let start = Instant::now();
+        self.record.first_call.get_or_insert(start);
         self.record.calls += 1;
         if self.record.calls > MAX_CALLS {
             return Reply::Stop(format!("made more than {MAX_CALLS} calls"));
         }
-        self.dispatch(call).unwrap_or_else(Reply::Failed)
+        let logged = self.transcript.is_some().then(|| transcript::call(&call));
+        let reply = self.dispatch(call).unwrap_or_else(Reply::Failed);
+        let (asked, mut files) = (std::mem::take(&mut self.asked), std::mem::take(&mut self.files));
+        let (Some(transcript), Some(call)) = (self.transcript.as_deref_mut(), logged) else { return reply };
+        for file in &mut files {
+            file.after = digest(self.bench.rootfs(), &file.path);
+        }
+        let line = CallLine {
+            number: self.record.calls,
+            plugin: self.id.to_owned(),
+            call,
+            asked,
+            files,
+            reply: transcript::reply(&reply),
+            microseconds: transcript::microseconds(start.elapsed()),
+        };
+        match transcript.write(&Line::Call(Box::new(line))) {
+            Ok(()) => reply,
+            // What is not logged must not go on.
+            Err(error) => Reply::Stop(format!("was stopped: {error:#}")),
+        }
     }
 
     fn dispatch(&mut self, call: Call) -> Answer<Reply> {
@@ -125,11 +153,26 @@ impl Session<'_> {
             let uses = self.record.uses.entry(key).or_default();
             *(if answer.is_ok() { &mut uses.allowed } else { &mut uses.denied }) += 1;
         }
+        if self.transcript.is_some() {
+            self.asked.push(Asked { scope: need.to_string(), allowed: answer.is_ok() });
+            if let (Need::FsWrite(path), Ok(())) = (need, &answer) {
+                let before = digest(self.bench.rootfs(), path);
+                self.files.push(FileChange { path: path.clone(), before, after: None });
+            }
+        }
         answer.map_err(|refusal| {
             self.record.refusal = Some((refusal.needed.clone(), refusal.hint()));
             CallError { code: ErrorCode::Denied, message: refusal.to_string(), needed: Some(refusal.needed) }
         })
     }
+}
+
+/// SHA-256 of a file of the image, for the log; none if there is no such file.
+fn digest(rootfs: &Rootfs, path: &str) -> Option<String> {
+    let mut file = rootfs.open_file(&ImagePath::parse(path).ok()?).ok()?;
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash).ok()?;
+    Some(hex::encode(hash.finalize()))
 }
 
 fn done(answer: Answer<()>) -> Answer<Reply> {

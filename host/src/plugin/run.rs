@@ -16,6 +16,7 @@ use super::guest::{self, Plugin, Port};
 use super::inspect::PluginInfo;
 use super::interface::{LogSink, Record, Session, Uses};
 use super::protocol::{Call, ImageInfo, Reply};
+use super::transcript::{Begin, End, Line, Transcript};
 use super::workbench::Workbench;
 use crate::error::{Failure, Kind, Result};
 use crate::ui::printable;
@@ -59,8 +60,18 @@ struct Ended {
 /// # Errors
 /// [`Kind::Plugin`] naming the plugin if it fails, panics, traps or runs into a limit; [`Kind::Grant`] if it fails for
 /// want of a capability.
-pub fn execute(engine: &Engine, run: &Run<'_>, bench: &mut dyn Workbench, sink: &mut LogSink<'_>) -> Result<RunReport> {
+pub fn execute(
+    engine: &Engine,
+    run: &Run<'_>,
+    bench: &mut dyn Workbench,
+    sink: &mut LogSink<'_>,
+    transcript: Option<Transcript>,
+) -> Result<RunReport> {
     let start = Instant::now();
+    let mut transcript = transcript;
+    if let Some(transcript) = &mut transcript {
+        transcript.write(&Line::Begin(Begin::of(run)))?;
+    }
     let mut session = Session {
         id: &run.plugin.conf.id,
         grants: run.grants,
@@ -72,6 +83,9 @@ pub fn execute(engine: &Engine, run: &Run<'_>, bench: &mut dyn Workbench, sink: 
         logged: Default::default(),
         blobs: Default::default(),
         record: Record::default(),
+        transcript: transcript.as_mut(),
+        asked: Vec::new(),
+        files: Vec::new(),
     };
     let (calls, incoming) = mpsc::channel::<Call>();
     let (answers, replies) = mpsc::channel::<Reply>();
@@ -94,9 +108,10 @@ pub fn execute(engine: &Engine, run: &Run<'_>, bench: &mut dyn Workbench, sink: 
     });
     let ended = ended.map_err(|_| Failure::bug("the plugin engine panicked"))?;
     let record = session.record;
-    match ended.result {
+    let fuel = ended.result.is_ok().then_some(ended.fuel);
+    let result = match ended.result {
         Ok(Ok(())) => Ok(RunReport {
-            uses: record.uses,
+            uses: record.uses.clone(),
             calls: record.calls,
             fuel: ended.fuel,
             time: start.elapsed(),
@@ -104,7 +119,13 @@ pub fn execute(engine: &Engine, run: &Run<'_>, bench: &mut dyn Workbench, sink: 
         }),
         Ok(Err(failure)) => Err(returned(&run.plugin.conf.id, &failure, &record)),
         Err(cause) => Err(stopped(&run.plugin.conf.id, &cause, &record)),
+    };
+    if let Some(mut transcript) = transcript {
+        let error = result.as_ref().err().map(|error| crate::error::report(error).messages.join(": "));
+        transcript.write(&Line::End(End { plugin: run.plugin.conf.id.clone(), calls: record.calls, fuel, error }))?;
+        transcript.finish()?;
     }
+    result
 }
 
 /// Everything that touches the guest's code.

@@ -32,6 +32,8 @@ pub enum Aspect {
     Size,
     /// Bytes of a file, target of a link, number of a device.
     Content,
+    /// When the content was changed; [`compare`] does not look at it.
+    Time,
 }
 
 impl fmt::Display for Aspect {
@@ -45,6 +47,7 @@ impl fmt::Display for Aspect {
             Self::Links => "links",
             Self::Size => "size",
             Self::Content => "content",
+            Self::Time => "time",
         })
     }
 }
@@ -87,9 +90,25 @@ struct Sides<'a> {
 
 fn entry(comparison: &mut Comparison, sides: &Sides<'_>) -> Result<()> {
     comparison.paths += 1;
-    let (Some(a), Some(b)) = (metadata(sides.a)?, metadata(sides.b)?) else {
-        comparison.add(sides.inside, [Aspect::Existence].into());
-        return Ok(());
+    comparison.add(sides.inside, aspects(sides.a, sides.b)?);
+    if is_dir(sides.a)? && is_dir(sides.b)? {
+        let names: BTreeSet<OsString> = names(sides.a)?.into_iter().chain(names(sides.b)?).collect();
+        for name in names {
+            let (a, b, inside) = (sides.a.join(&name), sides.b.join(&name), sides.inside.join(&name));
+            entry(comparison, &Sides { a: &a, b: &b, inside: &inside })?;
+        }
+    }
+    Ok(())
+}
+
+fn is_dir(path: &Path) -> Result<bool> {
+    Ok(metadata(path)?.is_some_and(|metadata| metadata.is_dir()))
+}
+
+/// What differs between two entries, their children aside.
+pub(super) fn aspects(path_a: &Path, path_b: &Path) -> Result<BTreeSet<Aspect>> {
+    let (Some(a), Some(b)) = (metadata(path_a)?, metadata(path_b)?) else {
+        return Ok([Aspect::Existence].into());
     };
     let mut aspects = BTreeSet::new();
     let mut differs = |aspect, is: bool| {
@@ -99,27 +118,19 @@ fn entry(comparison: &mut Comparison, sides: &Sides<'_>) -> Result<()> {
     };
     differs(Aspect::Mode, a.mode() & 0o7777 != b.mode() & 0o7777);
     differs(Aspect::Owner, (a.uid(), a.gid()) != (b.uid(), b.gid()));
-    differs(Aspect::Attributes, attributes(sides.a)? != attributes(sides.b)?);
+    differs(Aspect::Attributes, attributes(path_a)? != attributes(path_b)?);
     if a.file_type() != b.file_type() {
         differs(Aspect::Type, true);
     } else if a.is_file() {
         differs(Aspect::Size, a.len() != b.len());
         differs(Aspect::Links, a.nlink() != b.nlink());
-        differs(Aspect::Content, a.len() != b.len() || !same_content(sides.a, sides.b)?);
+        differs(Aspect::Content, a.len() != b.len() || !same_content(path_a, path_b)?);
     } else if a.is_symlink() {
-        differs(Aspect::Content, target(sides.a)? != target(sides.b)?);
+        differs(Aspect::Content, target(path_a)? != target(path_b)?);
     } else if a.file_type().is_char_device() || a.file_type().is_block_device() {
         differs(Aspect::Content, a.rdev() != b.rdev());
     }
-    comparison.add(sides.inside, aspects);
-    if a.is_dir() && b.is_dir() {
-        let names: BTreeSet<OsString> = names(sides.a)?.into_iter().chain(names(sides.b)?).collect();
-        for name in names {
-            let (a, b, inside) = (sides.a.join(&name), sides.b.join(&name), sides.inside.join(&name));
-            entry(comparison, &Sides { a: &a, b: &b, inside: &inside })?;
-        }
-    }
-    Ok(())
+    Ok(aspects)
 }
 
 impl Comparison {
@@ -134,7 +145,7 @@ fn failed(path: &Path) -> String {
     format!("cannot read `{}`", path.display())
 }
 
-fn metadata(path: &Path) -> Result<Option<Metadata>> {
+pub(super) fn metadata(path: &Path) -> Result<Option<Metadata>> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -142,7 +153,7 @@ fn metadata(path: &Path) -> Result<Option<Metadata>> {
     }
 }
 
-fn names(directory: &Path) -> Result<Vec<OsString>> {
+pub(super) fn names(directory: &Path) -> Result<Vec<OsString>> {
     std::fs::read_dir(directory)
         .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect())
         .with_context(|| failed(directory))
@@ -153,7 +164,7 @@ fn target(path: &Path) -> Result<PathBuf> {
 }
 
 /// Extended attributes by name, without those by which overlayfs remembers things.
-fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+pub(super) fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     // The kernel's own limit for the list and for a value, `XATTR_LIST_MAX` and `XATTR_SIZE_MAX` of linux/limits.h.
     const LIMIT: usize = 64 << 10;
     let mut list = vec![0; LIMIT];

@@ -26,15 +26,31 @@ impl Mounted {
     /// # Errors
     /// [`Failure::host`] if the kernel refuses, naming the usual cause.
     pub fn new(lowers: &[PathBuf], upper: &Path, work: &Path) -> Result<Self> {
+        Self::mount(MsFlags::empty(), &options(lowers, Some((upper, work))))
+    }
+
+    /// Mounts `lowers`, two at least, with nothing on top: they can be read and not be written to.
+    ///
+    /// # Privileges
+    /// Uid 0 of the private namespace.
+    ///
+    /// # Errors
+    /// As [`Mounted::new`].
+    pub fn read_only(lowers: &[PathBuf]) -> Result<Self> {
+        Self::mount(MsFlags::MS_RDONLY, &options(lowers, None))
+    }
+
+    fn mount(flags: MsFlags, options: &str) -> Result<Self> {
         let merged = (0..)
             .map(|number| PathBuf::from(format!("/build/{number}")))
             .find(|path| fs::create_dir(path).is_ok())
             .expect("one of the numbers is free");
-        mount(Some("overlay"), &merged, Some("overlay"), MsFlags::empty(), Some(options(lowers, upper, work).as_str()))
-            .with_context(|| {
-                Failure::host("cannot mount an overlay in the store")
-                    .hint("the store must be on ext4, xfs, btrfs or tmpfs, and not itself on an overlay (as in a container): choose another place with --store")
-            })?;
+        mount(Some("overlay"), &merged, Some("overlay"), flags, Some(options)).with_context(|| {
+            Failure::host("cannot mount an overlay in the store").hint(
+                "the store must be on ext4, xfs, btrfs or tmpfs, and not itself on an overlay (as in a container): \
+                 choose another place with --store",
+            )
+        })?;
         Ok(Self { merged })
     }
 
@@ -51,18 +67,16 @@ impl Drop for Mounted {
     }
 }
 
-/// Mount options of the overlay.
-fn options(lowers: &[PathBuf], upper: &Path, work: &Path) -> String {
+/// Mount options of the overlay; `top` is its upper and its work directory.
+fn options(lowers: &[PathBuf], top: Option<(&Path, &Path)>) -> String {
     let lower: Vec<String> = lowers.iter().rev().map(|path| path.display().to_string()).collect();
     // userxattr: `trusted.*` attributes are out of reach in a user namespace.
     // volatile: dpkg's many fsyncs cost minutes and protect nothing here; a layer is synced once, when committed.
     // The rest off: a layer must mean the same whatever it is stacked on.
-    format!(
-        "lowerdir={},upperdir={},workdir={},userxattr,volatile,index=off,metacopy=off",
-        lower.join(":"),
-        upper.display(),
-        work.display()
-    )
+    let top = top.map_or_else(String::new, |(upper, work)| {
+        format!(",upperdir={},workdir={},volatile", upper.display(), work.display())
+    });
+    format!("lowerdir={}{top},userxattr,index=off,metacopy=off", lower.join(":"))
 }
 
 #[cfg(test)]
@@ -71,7 +85,9 @@ mod tests {
 
     #[test]
     fn the_topmost_layer_is_named_first() {
-        let text = options(&["/a".into(), "/b".into()], Path::new("/u"), Path::new("/w"));
-        assert!(text.starts_with("lowerdir=/b:/a,upperdir=/u,workdir=/w,userxattr,"), "{text}");
+        let lowers = ["/a".into(), "/b".into()];
+        let text = options(&lowers, Some((Path::new("/u"), Path::new("/w"))));
+        assert!(text.starts_with("lowerdir=/b:/a,upperdir=/u,workdir=/w,volatile,userxattr,"), "{text}");
+        assert!(options(&lowers, None).starts_with("lowerdir=/b:/a,userxattr,"));
     }
 }

@@ -90,6 +90,29 @@ impl Ext4Reader {
         Ok(self.read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
+    /// The packages whose lists of files name one of `paths`, by the package manager's own database.
+    ///
+    /// # Errors
+    /// If `debugfs` is missing or the file system cannot be read.
+    pub fn packages_of(&self, paths: &[String]) -> Result<Vec<String>> {
+        const LISTS: &str = "/var/lib/dpkg/info";
+        let lists = self.list(LISTS)?.unwrap_or_default();
+        // One run for all of them; the image may have hundreds.
+        let commands: String = lists
+            .iter()
+            .filter(|entry| entry.name.ends_with(".list") && !entry.name.contains(['"', '\n', '\r']))
+            .map(|entry| format!("cat \"{LISTS}/{}\"\n", entry.name))
+            .collect();
+        let output = Tool::new("debugfs")
+            .without_sync()
+            .env("DEBUGFS_PAGER", "__none__")
+            .args(["-f", "-"])
+            .arg(&self.device)
+            .stdin(commands)
+            .run()?;
+        Ok(named_in(&output.stdout_text(), paths))
+    }
+
     /// Where the symbolic link `path` points.
     fn link(&self, path: &str) -> Result<Option<String>> {
         let Some(output) = self.request("stat", path)? else {
@@ -131,6 +154,22 @@ pub(in crate::image) fn device(image: &File, start: Bytes) -> PathBuf {
     if start.0 == 0 { path } else { PathBuf::from(format!("{}?offset={}", path.display(), start.0)) }
 }
 
+/// Finds, in what `debugfs` printed of lists, those that name one of `paths`.
+fn named_in(output: &str, paths: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut current = "";
+    // Each command is repeated before its answer; the lines of a list begin with `/`.
+    for line in output.lines() {
+        if let Some(command) = line.strip_prefix("debugfs: ") {
+            let name = command.rsplit_once('/').map_or("", |(_, name)| name.trim_end().trim_end_matches('"'));
+            current = name.strip_suffix(".list").unwrap_or("");
+        } else if paths.iter().any(|path| path == line) && !current.is_empty() {
+            found.push(current.to_owned());
+        }
+    }
+    found
+}
+
 /// Parses `/inode/mode/uid/gid/name/size/`.
 fn parse_entry(line: &str) -> Option<Listed> {
     let mut fields = line.strip_prefix('/')?.splitn(5, '/');
@@ -144,6 +183,16 @@ fn parse_entry(line: &str) -> Option<Listed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_are_found_by_their_lists() {
+        let output = "debugfs: cat \"/var/lib/dpkg/info/base-files.list\"\n/.\n/etc/motd\n\
+                      debugfs: cat \"/var/lib/dpkg/info/libc6:arm64.list\"\n/lib/ld.so\n/etc/motd2\n";
+        for (path, expected) in [("/etc/motd", Some("base-files")), ("/lib/ld.so", Some("libc6:arm64")), ("/etc", None)]
+        {
+            assert_eq!(named_in(output, &[path.to_owned()]), Vec::from_iter(expected), "{path}");
+        }
+    }
 
     #[test]
     fn listings_are_parsed() {

@@ -1,0 +1,118 @@
+//! What a plugin's layer changed, judged by what the plugin was granted: whatever made the change, and whatever it said.
+//!
+//! Packages are told apart, for the archive's signature vouches for them. What no image keeps (logs, caches) is not kept
+//! in the layer either, and needs no grant.
+
+use std::path::Path;
+
+use super::finalise;
+use crate::error::{Context as _, Failure, Result};
+use crate::plugin::Need;
+use crate::plugin::grant::GrantSet;
+use crate::report::{Effect, Who};
+use crate::rootfs::changes::{Change, ChangeKind, Tracker};
+use crate::ui::{Step, printable, shell_quoted};
+
+/// How many findings an error or the report of a step lists.
+const LISTED: usize = 20;
+
+/// Judges what was changed: returns what the layer keeps.
+///
+/// # Errors
+/// [`Failure::plugin`] naming each change that was not granted, and by whom it was made.
+pub(super) fn judge(id: &str, grants: &GrantSet, changes: Vec<Change>, tracker: &Tracker<Who>) -> Result<Judged> {
+    let mut judged = Judged::default();
+    let mut refused = Vec::new();
+    for change in changes {
+        let by = tracker.who(&change.path);
+        let effect = Effect { change, by };
+        if effect.is_of_packages() {
+            judged.kept.push(effect);
+        } else if finalise::is_dropped(&effect.change.path) {
+            judged.dropped.push(effect.change.path);
+        } else if is_granted(grants, &effect.change) {
+            judged.kept.push(effect);
+        } else {
+            refused.push(effect);
+        }
+    }
+    if refused.is_empty() { Ok(judged) } else { Err(refusal(id, grants, &refused).into()) }
+}
+
+/// What [`judge`] found nothing wrong with.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    pub(super) kept: Vec<Effect>,
+    /// Paths that no image keeps.
+    pub(super) dropped: Vec<String>,
+}
+
+fn need(change: &Change) -> Need {
+    let path = change.path.clone();
+    // With a directory everything goes that was in it.
+    if change.directory && change.kind == ChangeKind::Removed { Need::FsWriteTree(path) } else { Need::FsWrite(path) }
+}
+
+fn is_granted(grants: &GrantSet, change: &Change) -> bool {
+    // A name that cannot be written cannot be granted.
+    !change.unreadable && grants.allows(&need(change)).is_ok()
+}
+
+fn refusal(id: &str, grants: &GrantSet, refused: &[Effect]) -> Failure {
+    let listed: Vec<String> = refused.iter().take(LISTED).map(|effect| format!("\n  {effect}")).collect();
+    let more = refused.len().saturating_sub(LISTED);
+    let more = if more == 0 { String::new() } else { format!("\n  and {more} more") };
+    let text = format!("the plugin `{}` changed what it was not granted:{}{more}", printable(id), listed.concat());
+    let refusals: Vec<_> =
+        refused.iter().filter_map(|effect| grants.allows(&need(&effect.change)).err()).take(LISTED).collect();
+    let failure = Failure::plugin(text);
+    if refusals.is_empty() {
+        return failure.hint("such names cannot be granted");
+    }
+    if refusals.iter().all(|refusal| refusal.requested) {
+        let flags: Vec<String> =
+            refusals.iter().map(|refusal| format!("--grant {}", shell_quoted(&refusal.needed))).collect();
+        return failure.hint(format!("to allow it: {}", flags.join(" ")));
+    }
+    failure.hint("its author must request in conf() what its commands change; the layer was dropped")
+}
+
+/// Removes from the finished upper directory what no image keeps: the layer below shows again.
+///
+/// # Errors
+/// If the store cannot be written to.
+pub(super) fn drop_paths(upper: &Path, paths: &[String]) -> Result<()> {
+    for path in paths {
+        let place = upper.join(path.trim_start_matches('/'));
+        let removed = match std::fs::symlink_metadata(&place) {
+            // What is in it was dropped too, or stays for a reason of its own.
+            Ok(metadata) if metadata.is_dir() => Ok(()),
+            Ok(_) => std::fs::remove_file(&place),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove `{}` from the layer", printable(path)));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Names what always deserves a look, granted or not, packages' own files too.
+pub(super) fn announce(step: &Step, plugin: &str, effects: &[Effect]) {
+    let mut count = 0;
+    for effect in effects {
+        for notable in &effect.change.notable {
+            count += 1;
+            if count <= LISTED {
+                let (path, kind) = (printable(&effect.change.path), &effect.change.kind);
+                step.line(&format!("{} | {path} {notable}: {kind} by {}", printable(plugin), effect.by()));
+            }
+        }
+    }
+    if count > LISTED {
+        step.line(&format!("{} | and {} more such files; all are in the audit log", printable(plugin), count - LISTED));
+    }
+}

@@ -1,0 +1,211 @@
+//! `piimg audit`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::blame::{build_info, open_root};
+use super::order::usual_store;
+use crate::error::{Context, Failure, Kind, Result};
+use crate::plugin::inspect::{PluginInfo, inspect};
+use crate::plugin::{self, CodeCache};
+use crate::report::PluginReport;
+use crate::report::audit::{Audit, Difference, Possible, Risk, Row, audit, difference};
+use crate::store;
+use crate::ui::{Ui, printable};
+
+/// Widest line, so that it reads well on the narrowest terminal and in a mail.
+const WIDTH: usize = 80;
+
+/// Say what a plugin can and cannot do, before it runs: from its imports, what it asks for, and what it did in a build.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The plugin.
+    plugin: PathBuf,
+    /// An older build of it: say what the new one could do that this one could not.
+    old: Option<PathBuf>,
+    /// An image that was built with it: compare with what it used and changed there.
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<PathBuf>,
+    /// Show the grants that it did without in that image, as a change of `piimg.lock`.
+    #[arg(long, requires = "image")]
+    tighten: bool,
+    /// Exit with 1 if it reaches that far or farther: low, medium, high or critical.
+    #[arg(long, value_name = "RISK")]
+    fail_on: Option<Risk>,
+    /// Exit with 1 if it could do anything that OLD could not.
+    #[arg(long, requires = "old")]
+    fail_on_wider: bool,
+    /// Print everything as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
+    let info = read(&arguments.plugin)?;
+    let record = arguments.image.as_deref().map(|image| record(image, &info)).transpose()?;
+    let audit = audit(&info, record.as_ref());
+    let difference = match &arguments.old {
+        Some(old) => Some(difference(&read(old)?, &info)),
+        None => None,
+    };
+    if arguments.json {
+        let all = serde_json::json!({ "version": 1, "audit": audit, "difference": difference });
+        ui.data(&serde_json::to_string_pretty(&all).context("cannot write the audit")?);
+    } else {
+        let mut lines = match &difference {
+            Some(difference) => difference_lines(difference),
+            None => Vec::new(),
+        };
+        lines.extend(audit_lines(&audit));
+        if arguments.tighten {
+            lines.extend(tighten_lines(&audit));
+        }
+        lines.iter().for_each(|line| ui.data(line));
+    }
+    let reaches = arguments.fail_on.is_some_and(|limit| audit.risk >= limit);
+    let widens = arguments.fail_on_wider && difference.is_some_and(|difference| difference.widens());
+    Ok(if reaches || widens { Kind::Build as i32 } else { 0 })
+}
+
+fn read(path: &Path) -> Result<PluginInfo> {
+    let cache = usual_store().and_then(|store| CodeCache::open(&store::compiled(&store)));
+    inspect(&plugin::engine()?, path, cache.as_ref())
+}
+
+/// What the very plugin did in an image.
+fn record(image: &Path, info: &PluginInfo) -> Result<PluginReport> {
+    let told = build_info(&open_root(image)?)?
+        .with_context(|| Failure::usage(format!("the image `{}` does not tell how it was built", image.display())))?;
+    told.plugins.into_iter().find(|plugin| plugin.digest == info.digest).with_context(|| {
+        Failure::usage(format!(
+            "the image `{}` was not built with this build of `{}`",
+            image.display(),
+            printable(&info.conf.id)
+        ))
+        .hint("build it again with this plugin, or audit the plugin that it was built with")
+    })
+}
+
+fn audit_lines(audit: &Audit) -> Vec<String> {
+    let mut lines =
+        vec![format!("{} {}: {}", printable(&audit.id), printable(&audit.version), printable(&audit.title))];
+    lines.push(audit.digest.clone());
+    lines.push(String::new());
+    let columns = |declared: &str, possible: &str, used: &str, changed: &str| {
+        format!("{declared:<48}  {possible:<8}  {used:<8}  {changed}").trim_end().to_owned()
+    };
+    lines.push(columns("DECLARED", "POSSIBLE", "USED", "CHANGED"));
+    for row in &audit.rows {
+        lines.extend(row_lines(row, &columns));
+    }
+    if audit.rows.is_empty() {
+        lines.push("it asks for nothing".to_owned());
+    }
+    lines.push(String::new());
+    paragraph(&mut lines, "risk", &audit.risk.to_string());
+    for finding in &audit.findings {
+        paragraph(&mut lines, "", &format!("{}: {}", finding.risk, printable(&finding.says)));
+    }
+    paragraph(&mut lines, "can", &or_nothing(&audit.can, "; "));
+    paragraph(&mut lines, "cannot", &or_nothing(&audit.cannot, ", "));
+    if !audit.possible_but_not_declared.is_empty() {
+        let kinds = audit.possible_but_not_declared.join(", ");
+        paragraph(&mut lines, "odd", &format!("it has functions that need {kinds}, and does not ask for that"));
+    }
+    for scope in &audit.could_be_dropped {
+        paragraph(&mut lines, "unused", &printable(scope));
+    }
+    lines
+}
+
+fn or_nothing(parts: &[String], separator: &str) -> String {
+    if parts.is_empty() { "nothing".to_owned() } else { printable(&parts.join(separator)) }
+}
+
+fn row_lines(row: &Row, columns: &dyn Fn(&str, &str, &str, &str) -> String) -> Vec<String> {
+    let count = |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
+    let possible = match row.possible {
+        Possible::Never => "never",
+        Possible::ByCommand => "by exec",
+        Possible::Yes => "yes",
+    };
+    let used = count(row.used);
+    let changed = count(row.changed.map(|changed| changed as u64));
+    let scope = printable(&row.declared);
+    let mut lines = Vec::new();
+    if scope.chars().count() <= 48 {
+        lines.push(columns(&scope, possible, &used, &changed));
+    } else {
+        lines.push(scope);
+        lines.push(columns("", possible, &used, &changed));
+    }
+    let optional = if row.optional { "can do without; " } else { "" };
+    wrap(&mut lines, "    ", "    ", &format!("{optional}its author says: {}", printable(&row.reason)));
+    lines
+}
+
+/// Adds a text under a short title, with a hanging indent.
+fn paragraph(lines: &mut Vec<String>, title: &str, text: &str) {
+    wrap(lines, &format!("{title:<8}"), "        ", text);
+}
+
+/// Breaks a text at spaces; a word that is longer than a line stays whole, to be copied.
+fn wrap(lines: &mut Vec<String>, first: &str, rest: &str, text: &str) {
+    let mut line = first.to_owned();
+    let mut is_empty = true;
+    for word in text.split(' ') {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            lines.push(std::mem::replace(&mut line, rest.to_owned()));
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    lines.push(line);
+}
+
+fn difference_lines(difference: &Difference) -> Vec<String> {
+    let mut lines = vec![format!("from {} to {}", printable(&difference.from), printable(&difference.to))];
+    for (sign, title, scopes) in [
+        ('+', "asks for", &difference.new_capabilities),
+        ('-', "asks for", &difference.gone_capabilities),
+        ('+', "can call", &difference.new_functions),
+        ('-', "can call", &difference.gone_functions),
+    ] {
+        lines.extend(scopes.iter().map(|scope| format!("{sign} {title}  {}", printable(scope))));
+    }
+    if lines.len() == 1 {
+        lines.push("  it asks for the same and can call the same".to_owned());
+    }
+    lines.push(String::new());
+    lines
+}
+
+/// The grants as they are, and as they could be.
+fn tighten_lines(audit: &Audit) -> Vec<String> {
+    let mut lines = vec![String::new(), format!("piimg.lock, grants of {}:", printable(&audit.id))];
+    for row in &audit.rows {
+        let sign = if audit.could_be_dropped.contains(&row.declared) { '-' } else { ' ' };
+        lines.push(format!("{sign}  {}", toml::Value::from(printable(&row.declared))));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_broken_at_spaces_and_words_stay_whole() {
+        let mut lines = Vec::new();
+        let long = "x".repeat(100);
+        paragraph(&mut lines, "can", &format!("{} {long} end", "word ".repeat(20).trim_end()));
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH || line.contains(&long)), "{lines:?}");
+        assert!(lines[0].starts_with("can     word"), "{lines:?}");
+        assert_eq!(lines.last().unwrap(), "        end");
+    }
+}

@@ -1,0 +1,101 @@
+//! What a build tells about itself afterwards: what each plugin was granted, called and changed.
+//!
+//! Data and questions to it; who makes the data is in [`crate::build`].
+
+pub mod audit;
+pub mod blame;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plugin::Uses;
+use crate::rootfs::changes::Change;
+use crate::ui::printable;
+
+/// Where an image has its [`BuildInfo`].
+pub const BUILD_INFO: &str = "/usr/share/piimg/build.json";
+
+/// What an image tells about how it was made. Nothing in it differs between two builds of the same inputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildInfo {
+    /// Version of piimg.
+    pub piimg: String,
+    pub release: String,
+    pub architecture: String,
+    pub hostname: String,
+    pub flavour: String,
+    /// Seconds since 1970 that files written by piimg have.
+    pub epoch: u64,
+    /// In the order in which they ran.
+    pub plugins: Vec<PluginReport>,
+    /// Files that piimg itself wrote, and in which step.
+    pub steps: BTreeMap<String, String>,
+}
+
+/// What a plugin did to an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginReport {
+    pub id: String,
+    pub version: String,
+    /// Of the component: `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// What was requested and granted.
+    pub granted: Vec<String>,
+    /// How often each capability was asked for, by the narrowest one that would do.
+    pub uses: BTreeMap<String, Uses>,
+    /// Packages that came with it.
+    pub packages: Vec<String>,
+    /// What it changed itself, and what deserves a look of what its packages changed.
+    pub effects: Vec<Effect>,
+}
+
+/// Who changed something.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Who {
+    /// Programs of packages that were installed or removed.
+    Packages,
+    /// A command of the plugin: the how manieth, and what it was.
+    Command(u32, String),
+    /// Host functions of piimg, called by the plugin.
+    Calls,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Packages => f.write_str("packages"),
+            Self::Command(number, text) => write!(f, "`{}` (command {number})", printable(text)),
+            Self::Calls => f.write_str("calls of host functions"),
+        }
+    }
+}
+
+/// A change and who made it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effect {
+    #[serde(flatten)]
+    pub change: Change,
+    pub by: BTreeSet<Who>,
+}
+
+impl Effect {
+    /// No one but packages made it.
+    pub fn is_of_packages(&self) -> bool {
+        !self.by.is_empty() && self.by.iter().all(|who| *who == Who::Packages)
+    }
+
+    /// Who made it, in words.
+    pub fn by(&self) -> String {
+        let by: Vec<String> = self.by.iter().map(ToString::to_string).collect();
+        if by.is_empty() { "nobody known".to_owned() } else { by.join(" and ") }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} by {}", printable(&self.change.path), self.change.kind, self.by())
+    }
+}

@@ -1,0 +1,307 @@
+//! What a plugin could do, what it asked for, what it did and what that changed; and what follows from it.
+//!
+//! What it *could* do is read from the imports of the component, without running it: a component reaches the host
+//! through its imports alone. All else is the author's word ([`PluginInfo::requests`]) or a build's record
+//! ([`PluginReport`]).
+
+mod kinds;
+mod risk;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::PluginReport;
+use crate::plugin::Capability;
+use crate::plugin::inspect::{PluginInfo, Request};
+use kinds::{KINDS, Kind, RUN, kind_of};
+pub use risk::{Finding, Risk};
+
+/// An audit of one plugin; `docs/audit.schema.json` describes its JSON form.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Audit {
+    pub id: String,
+    pub version: String,
+    pub title: String,
+    pub digest: String,
+    pub rows: Vec<Row>,
+    /// What it could call without having asked for it: each call would be refused.
+    pub possible_but_not_declared: Vec<String>,
+    /// What it can reach if all that it asks for is granted.
+    pub can: Vec<String>,
+    /// What it cannot do, whatever is granted: proved by its imports.
+    pub cannot: Vec<String>,
+    pub risk: Risk,
+    pub findings: Vec<Finding>,
+    /// What it asks for and could be refused: it cannot use it, or a build did not use it.
+    pub could_be_dropped: Vec<String>,
+    /// Its record in a build was compared.
+    pub compared_with_build: bool,
+}
+
+/// One capability that the plugin asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    /// As its author writes it.
+    pub declared: String,
+    pub reason: String,
+    pub optional: bool,
+    pub possible: Possible,
+    /// Calls in a build that this capability allowed; none without a record.
+    pub used: Option<u64>,
+    /// Paths that a build saw changed and that it covers; none without a record.
+    pub changed: Option<usize>,
+}
+
+/// Whether a plugin can use what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Possible {
+    /// Proved: it imports no function that needs it.
+    Never,
+    /// A command that it may run can do it.
+    ByCommand,
+    /// It imports a function that needs it, or lists a package.
+    Yes,
+}
+
+/// What a newer plugin could do that an older one could not, and the other way round.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    pub from: String,
+    pub to: String,
+    /// Asked for, and not covered by what the other asks for.
+    pub new_capabilities: Vec<String>,
+    pub gone_capabilities: Vec<String>,
+    /// `interface.function`.
+    pub new_functions: Vec<String>,
+    pub gone_functions: Vec<String>,
+}
+
+impl Difference {
+    /// Whether the newer one could do more.
+    pub fn widens(&self) -> bool {
+        !self.new_capabilities.is_empty() || !self.new_functions.is_empty()
+    }
+}
+
+/// Audits a plugin, with its record in a build if there is one.
+pub fn audit(info: &PluginInfo, record: Option<&PluginReport>) -> Audit {
+    let rows: Vec<Row> = info.requests.iter().map(|request| row(info, request, record)).collect();
+    let functions = functions(info);
+    let kinds: BTreeSet<&str> = info.requests.iter().filter_map(|it| kind_of(&it.scope)).map(|it| it.name).collect();
+    let possible: Vec<&Kind> = KINDS.iter().filter(|kind| kind.is_possible(&functions)).collect();
+    let undeclared = possible.iter().filter(|kind| !kinds.contains(kind.name)).map(|kind| kind.name.to_owned());
+    let (risk, findings) = risk::judge(&rows);
+    Audit {
+        id: info.conf.id.clone(),
+        version: info.conf.version.clone(),
+        title: info.conf.title.clone(),
+        digest: info.digest.clone(),
+        possible_but_not_declared: undeclared.collect(),
+        can: can(&rows),
+        cannot: cannot(&rows, &possible),
+        risk,
+        findings,
+        could_be_dropped: rows
+            .iter()
+            .filter(|row| row.possible == Possible::Never || row.used == Some(0) && row.changed == Some(0))
+            .map(|row| row.declared.clone())
+            .collect(),
+        compared_with_build: record.is_some(),
+        rows,
+    }
+}
+
+fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> Row {
+    let capability = Capability::parse(&request.scope).ok();
+    let covers = |scope: &str| {
+        let narrow = Capability::parse(scope).ok();
+        capability.as_ref().zip(narrow.as_ref()).is_some_and(|(wide, narrow)| wide.includes(narrow))
+    };
+    let is_package = || {
+        info.conf
+            .image
+            .apt_get_packages
+            .iter()
+            .any(|name| covers(&format!("pkg:install:{}", name.split('=').next().unwrap_or(name))))
+    };
+    let functions = functions(info);
+    let kind = kind_of(&request.scope);
+    let possible = if is_package() || kind.is_some_and(|kind| kind.is_possible(&functions)) {
+        Possible::Yes
+    } else if functions.contains(RUN) && kind.is_some_and(|kind| kind.by_command) {
+        Possible::ByCommand
+    } else {
+        Possible::Never
+    };
+    Row {
+        declared: request.scope.clone(),
+        reason: request.reason.clone(),
+        optional: request.optional,
+        possible,
+        used: record.map(|record| {
+            let calls =
+                record.uses.iter().filter(|(scope, _)| covers(scope)).map(|(_, uses)| uses.allowed).sum::<u64>();
+            // Packages that it lists are installed without a call.
+            calls + u64::from(is_package())
+        }),
+        changed: record.map(|record| {
+            record.effects.iter().filter(|effect| covers(&format!("fs:write:{}", effect.change.path))).count()
+        }),
+    }
+}
+
+/// `interface.function` for all that it imports of piimg's own.
+fn functions(info: &PluginInfo) -> BTreeSet<String> {
+    info.imports
+        .iter()
+        .filter_map(|import| Some((import.name.strip_prefix("piimg:plugin/")?, &import.functions)))
+        .flat_map(|(interface, functions)| functions.iter().map(move |function| format!("{interface}.{function}")))
+        .collect()
+}
+
+/// One sentence for each kind that is asked for and can be used.
+fn can(rows: &[Row]) -> Vec<String> {
+    KINDS
+        .iter()
+        .filter_map(|kind| {
+            let of_kind = |row: &&Row| {
+                row.possible != Possible::Never && kind_of(&row.declared).is_some_and(|it| it.name == kind.name)
+            };
+            let scopes: Vec<&str> = rows
+                .iter()
+                .filter(of_kind)
+                .map(|row| row.declared.get(kind.name.len() + 1..).unwrap_or_default())
+                .collect();
+            (!scopes.is_empty()).then(|| format!("{} {}", kind.verb, scopes.join(", ")))
+        })
+        .collect()
+}
+
+/// What is out of reach: by its imports, and where it could run commands, by the box that those run in.
+fn cannot(rows: &[Row], possible: &[&Kind]) -> Vec<String> {
+    let has = |name: &str| possible.iter().any(|kind| kind.name == name);
+    let asks = |name: &str| {
+        rows.iter().any(|row| row.possible == Possible::Yes && kind_of(&row.declared).is_some_and(|it| it.name == name))
+    };
+    let runs = has("exec");
+    let mut cannot = Vec::new();
+    for kind in &KINDS {
+        // A command could do it too, so that its imports prove nothing.
+        if !(has(kind.name) || asks(kind.name) || runs && kind.by_command) {
+            cannot.push(kind.cannot.to_owned());
+        }
+    }
+    cannot.dedup();
+    cannot
+}
+
+/// Compares two builds of a plugin.
+pub fn difference(old: &PluginInfo, new: &PluginInfo) -> Difference {
+    let name = |info: &PluginInfo| format!("{} {}", info.conf.id, info.conf.version);
+    let beyond = |of: &PluginInfo, what: &PluginInfo| -> Vec<String> {
+        let have: Vec<Capability> = of.requests.iter().filter_map(|it| Capability::parse(&it.scope).ok()).collect();
+        let is_covered = |scope: &str| {
+            Capability::parse(scope).is_ok_and(|wanted| have.iter().any(|capability| capability.includes(&wanted)))
+        };
+        what.requests.iter().map(|request| request.scope.clone()).filter(|scope| !is_covered(scope)).collect()
+    };
+    let (before, after) = (functions(old), functions(new));
+    Difference {
+        from: name(old),
+        to: name(new),
+        new_capabilities: beyond(old, new),
+        gone_capabilities: beyond(new, old),
+        new_functions: after.difference(&before).cloned().collect(),
+        gone_functions: before.difference(&after).cloned().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Uses;
+    use crate::plugin::inspect::ImportedInterface;
+
+    fn info(imports: &[(&str, &[&str])], scopes: &[&str]) -> PluginInfo {
+        let mut info = PluginInfo::default();
+        let import = |(name, functions): &(&str, &[&str])| ImportedInterface {
+            name: format!("piimg:plugin/{name}"),
+            functions: functions.iter().map(ToString::to_string).collect(),
+        };
+        let request = |scope: &&str| Request { scope: scope.to_string(), reason: "r".into(), optional: false };
+        info.imports = imports.iter().map(import).collect();
+        info.requests = scopes.iter().map(request).collect();
+        info.conf.id = "a/b".into();
+        info.conf.version = "1.0.0".into();
+        info
+    }
+
+    fn record(uses: &[(&str, u64)]) -> PluginReport {
+        PluginReport {
+            id: "a/b".into(),
+            version: "1.0.0".into(),
+            digest: String::new(),
+            granted: Vec::new(),
+            uses: uses
+                .iter()
+                .map(|(scope, allowed)| (scope.to_string(), Uses { allowed: *allowed, denied: 0 }))
+                .collect(),
+            packages: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_it_cannot_do_is_proved_by_its_imports() {
+        let writer = audit(&info(&[("fs", &["write"])], &["fs:write:/etc/x"]), None);
+        assert!(writer.cannot.contains(&"run commands".to_owned()), "{writer:?}");
+        assert!(writer.cannot.contains(&"read files of the image".to_owned()), "{writer:?}");
+        assert!(writer.cannot.contains(&"install packages".to_owned()), "{writer:?}");
+        assert_eq!(writer.can, ["write /etc/x"]);
+        assert_eq!(writer.risk, Risk::Low);
+        // A command can read any file, so that its imports prove nothing about that.
+        let runner = audit(&info(&[("process", &["run"])], &["exec:true"]), None);
+        assert!(!runner.cannot.contains(&"read files of the image".to_owned()), "{runner:?}");
+        assert!(!runner.cannot.contains(&"run commands".to_owned()), "{runner:?}");
+    }
+
+    #[test]
+    fn listed_packages_need_no_import() {
+        let mut info = info(&[], &["pkg:install:htop"]);
+        info.conf.image.apt_get_packages = vec!["htop=1".into()];
+        let audit = audit(&info, Some(&record(&[])));
+        assert!(audit.rows[0].possible == Possible::Yes && audit.rows[0].used == Some(1), "{audit:?}");
+        assert!(!audit.cannot.contains(&"install packages".to_owned()), "{audit:?}");
+        assert!(audit.could_be_dropped.is_empty(), "{audit:?}");
+    }
+
+    #[test]
+    fn what_is_not_used_could_be_dropped() {
+        let info = info(&[("fs", &["write"])], &["fs:write:/etc/x", "fs:write:/etc/y", "exec:true"]);
+        let found = audit(&info, Some(&record(&[("fs:write:/etc/x", 2)])));
+        assert_eq!(found.rows[0].used, Some(2));
+        assert_eq!(found.could_be_dropped, ["fs:write:/etc/y", "exec:true"]);
+        assert_eq!(audit(&info, None).could_be_dropped, ["exec:true"]);
+        let runner = audit(&self::info(&[("process", &["run"])], &["exec:true", "fs:write:/etc/x"]), None);
+        assert_eq!((runner.rows[1].possible, runner.could_be_dropped.len()), (Possible::ByCommand, 0));
+    }
+
+    #[test]
+    fn a_function_that_nobody_asked_for_is_named() {
+        let found = audit(&info(&[("process", &["run"])], &[]), None);
+        assert_eq!(found.possible_but_not_declared, ["exec"]);
+    }
+
+    #[test]
+    fn versions_are_compared_by_what_they_reach() {
+        let old = info(&[("fs", &["write"])], &["fs:write:/etc/**", "fs:read:/etc/a"]);
+        let new = info(&[("fs", &["write"]), ("process", &["run"])], &["fs:write:/etc/x", "exec:true"]);
+        let found = difference(&old, &new);
+        assert_eq!(found.new_capabilities, ["exec:true"]);
+        assert_eq!(found.gone_capabilities, ["fs:write:/etc/**", "fs:read:/etc/a"]);
+        assert_eq!(found.new_functions, ["process.run"]);
+        assert!(found.widens() && !difference(&new, &new).widens());
+    }
+}

@@ -1,0 +1,73 @@
+//! The kinds of capabilities, and through which functions of the contract each can be used.
+
+use std::collections::BTreeSet;
+
+/// One kind.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// What stands before the scope, without the last `:`.
+    pub(super) name: &'static str,
+    /// `interface.function`, or `interface.` for all of an interface.
+    functions: &'static [&'static str],
+    /// What it lets a plugin do; the scope follows.
+    pub(super) verb: &'static str,
+    /// What a plugin without any of the functions cannot do.
+    pub(super) cannot: &'static str,
+    /// A command inside the image could do the same.
+    pub(super) by_command: bool,
+}
+
+const fn kind(
+    name: &'static str,
+    functions: &'static [&'static str],
+    verb: &'static str,
+    cannot: &'static str,
+    by_command: bool,
+) -> Kind {
+    Kind { name, functions, verb, cannot, by_command }
+}
+
+/// The function that runs commands.
+pub(super) const RUN: &str = "process.run";
+
+/// All kinds, in the order in which they are told.
+pub(super) const KINDS: [Kind; 6] = [
+    kind("exec", &[RUN], "run", "run commands", false),
+    kind(
+        "fs:write",
+        &[
+            "fs.write",
+            "fs.install",
+            "fs.make-dir",
+            "fs.symlink",
+            "fs.rename",
+            "fs.set-attrs",
+            "fs.remove",
+            "fs.ensure-line",
+            "fs.replace",
+        ],
+        "write",
+        "write files of the image",
+        true,
+    ),
+    kind("fs:read", &["fs.stat", "fs.read", "fs.read-text", "fs.list-dir"], "read", "read files of the image", true),
+    kind("pkg:install", &["packages.install"], "install the packages", "install packages", false),
+    kind("pkg:remove", &["packages.remove"], "remove the packages", "remove packages", false),
+    kind("asset", &["assets.open"], "use the assets", "read files of the host that are handed over", false),
+];
+
+/// The kind of a capability.
+pub(super) fn kind_of(scope: &str) -> Option<&'static Kind> {
+    KINDS.iter().find(|kind| scope.strip_prefix(kind.name).is_some_and(|rest| rest.starts_with(':')))
+}
+
+impl Kind {
+    /// Whether one of the functions is imported.
+    pub(super) fn is_possible(&self, imported: &BTreeSet<String>) -> bool {
+        let matches = |function: &str| match function.strip_suffix('.') {
+            Some(interface) => imported.iter().any(|it| it.split('.').next() == Some(interface)),
+            None => imported.contains(function),
+        };
+        self.functions.iter().any(|function| matches(function))
+    }
+}

@@ -1,0 +1,128 @@
+//! Who put a file of an image there.
+
+use std::fmt;
+
+use super::{BuildInfo, Effect, PluginReport};
+use crate::ui::printable;
+
+/// One answer.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Origin {
+    /// A plugin changed it last, or after the ones before it in the list.
+    Plugin { id: String, version: String, digest: String, effect: Effect },
+    /// A step of piimg wrote it.
+    Step { step: String },
+    /// It is in a package's list of files.
+    Package { name: String },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plugin { id, version, digest, effect } => {
+                write!(f, "plugin {} {} ({digest}): {effect}", printable(id), printable(version))
+            }
+            Self::Step { step } => write!(f, "piimg: {}", printable(step)),
+            Self::Package { name } => write!(f, "package {}", printable(name)),
+        }
+    }
+}
+
+/// All that had a part in `path`, the last one first. `packages` are those whose lists name it.
+pub fn origins(info: Option<&BuildInfo>, packages: &[String], path: &str) -> Vec<Origin> {
+    let mut found = Vec::new();
+    if let Some(info) = info {
+        found.extend(info.steps.get(path).map(|step| Origin::Step { step: step.clone() }));
+        for plugin in info.plugins.iter().rev() {
+            found.extend(effect_on(plugin, path).map(|effect| Origin::Plugin {
+                id: plugin.id.clone(),
+                version: plugin.version.clone(),
+                digest: plugin.digest.clone(),
+                effect: effect.clone(),
+            }));
+        }
+    }
+    found.extend(packages.iter().map(|name| Origin::Package { name: name.clone() }));
+    found
+}
+
+fn effect_on<'a>(plugin: &'a PluginReport, path: &str) -> Option<&'a Effect> {
+    plugin.effects.iter().find(|effect| effect.change.path == path)
+}
+
+/// The paths under which a package may list `path`: packages of releases before the merge of `/usr` say `/bin/sh`.
+pub fn listed_as(path: &str) -> Vec<String> {
+    const MERGED: [&str; 4] = ["/bin/", "/sbin/", "/lib/", "/lib64/"];
+    let mut paths = vec![path.to_owned()];
+    if let Some(rest) = path.strip_prefix("/usr").filter(|rest| MERGED.iter().any(|top| rest.starts_with(top))) {
+        paths.push(rest.to_owned());
+    } else if MERGED.iter().any(|top| path.starts_with(top)) {
+        paths.push(format!("/usr{path}"));
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Who;
+    use crate::rootfs::changes::{Change, ChangeKind};
+
+    fn info() -> BuildInfo {
+        let effect = |path: &str| Effect {
+            change: Change {
+                path: path.into(),
+                kind: ChangeKind::Added,
+                notable: Default::default(),
+                unreadable: false,
+                directory: false,
+            },
+            by: [Who::Command(2, "sh -c x".into())].into(),
+        };
+        let plugin = |id: &str, path: &str| PluginReport {
+            id: id.into(),
+            version: "1.0.0".into(),
+            digest: "sha256:1".into(),
+            granted: Vec::new(),
+            uses: Default::default(),
+            packages: Vec::new(),
+            effects: vec![effect(path)],
+        };
+        BuildInfo {
+            plugins: vec![plugin("a/first", "/etc/x"), plugin("a/second", "/etc/x")],
+            steps: [("/etc/hostname".to_owned(), "the host name".to_owned())].into(),
+            ..BuildInfo::default()
+        }
+    }
+
+    #[test]
+    fn the_last_one_comes_first() {
+        let texts = |path: &str, packages: &[&str]| -> Vec<String> {
+            let packages: Vec<String> = packages.iter().map(ToString::to_string).collect();
+            origins(Some(&info()), &packages, path).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(
+            texts("/etc/x", &["base"]),
+            [
+                "plugin a/second 1.0.0 (sha256:1): /etc/x added by `sh -c x` (command 2)",
+                "plugin a/first 1.0.0 (sha256:1): /etc/x added by `sh -c x` (command 2)",
+                "package base",
+            ]
+        );
+        assert_eq!(texts("/etc/hostname", &[]), ["piimg: the host name"]);
+        assert!(texts("/etc/y", &[]).is_empty());
+    }
+
+    #[test]
+    fn a_merged_usr_is_looked_through() {
+        for (path, expected) in [
+            ("/usr/bin/sh", &["/usr/bin/sh", "/bin/sh"][..]),
+            ("/bin/sh", &["/bin/sh", "/usr/bin/sh"]),
+            ("/usr/share/x", &["/usr/share/x"]),
+            ("/libx/y", &["/libx/y"]),
+        ] {
+            assert_eq!(listed_as(path), expected);
+        }
+    }
+}

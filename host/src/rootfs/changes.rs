@@ -1,0 +1,378 @@
+//! What a layer changes: the tree with it against the tree without it, and who was at which path while it grew.
+//!
+//! Only paths of the upper directory are looked at, for nothing else can differ. Whiteouts and opaque directories need
+//! not be understood: what they hide is missing in the one tree and present in the other. No link is followed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::compare::{self, Aspect};
+use crate::error::{Context as _, Result};
+
+/// A path that a layer changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Absolute. A name that is no UTF-8 has replacement characters, and [`Change::unreadable`] is set.
+    pub path: String,
+    pub kind: ChangeKind,
+    /// What always deserves a look.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub notable: BTreeSet<Notable>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreadable: bool,
+    /// Before or after, it is a directory: what is removed with it has no line of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub directory: bool,
+}
+
+/// How a path differs from what was there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeKind {
+    Added,
+    Removed,
+    /// Something of that name was there already.
+    Changed(BTreeSet<Aspect>),
+}
+
+impl std::fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Added => f.write_str("added"),
+            Self::Removed => f.write_str("removed"),
+            Self::Changed(aspects) => {
+                let aspects: Vec<String> = aspects.iter().map(ToString::to_string).collect();
+                write!(f, "changed ({})", aspects.join(", "))
+            }
+        }
+    }
+}
+
+/// Why a path deserves a look whoever changed it: it lends rights, or makes code run without being asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Notable {
+    SetId,
+    FileCapabilities,
+    Device,
+    EnabledUnit,
+    Sudoers,
+    AuthorizedKeys,
+    /// cron, `rc.local`, udev rules, `ld.so.preload`, autostart files.
+    RunsByItself,
+}
+
+impl std::fmt::Display for Notable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::SetId => "runs with the rights of its owner or group",
+            Self::FileCapabilities => "has capabilities of its own",
+            Self::Device => "is a device",
+            Self::EnabledUnit => "is a unit that starts at boot",
+            Self::Sudoers => "says who may become root",
+            Self::AuthorizedKeys => "says who may log in",
+            Self::RunsByItself => "runs or loads code by itself",
+        })
+    }
+}
+
+/// Lists what `upper` changes, by path: `before` is the tree without it, `after` the one with it.
+///
+/// # Privileges
+/// Must be able to read every file of both.
+///
+/// # Errors
+/// If one cannot be read.
+pub fn changes(upper: &Path, before: &Path, after: &Path) -> Result<Vec<Change>> {
+    let mut found = Vec::new();
+    let sides = Sides { upper, before, after };
+    sides.entry(Path::new(""), true, &mut found)?;
+    Ok(found)
+}
+
+struct Sides<'a> {
+    upper: &'a Path,
+    before: &'a Path,
+    after: &'a Path,
+}
+
+impl Sides<'_> {
+    /// `known`: the directory of this entry was one before. Where it was a link, a path through it leads elsewhere.
+    fn entry(&self, inside: &Path, known: bool, found: &mut Vec<Change>) -> Result<()> {
+        let (old, new) = (self.before.join(inside), self.after.join(inside));
+        let old_metadata = if known { compare::metadata(&old)? } else { None };
+        let new_metadata = compare::metadata(&new)?;
+        let kind = match (&old_metadata, &new_metadata) {
+            (None, None) => None,
+            (None, Some(_)) => Some(ChangeKind::Added),
+            (Some(_), None) => Some(ChangeKind::Removed),
+            (Some(before), Some(after)) => {
+                let mut aspects = compare::aspects(&old, &new)?;
+                // A file that is copied into a layer loses its other names.
+                aspects.remove(&Aspect::Links);
+                if !after.is_dir() && (before.mtime(), before.mtime_nsec()) != (after.mtime(), after.mtime_nsec()) {
+                    aspects.insert(Aspect::Time);
+                }
+                (!aspects.is_empty()).then_some(ChangeKind::Changed(aspects))
+            }
+        };
+        let is_dir = |metadata: &Option<std::fs::Metadata>| metadata.as_ref().is_some_and(std::fs::Metadata::is_dir);
+        if let Some(kind) = kind {
+            let path = Path::new("/").join(inside);
+            let notable = if matches!(kind, ChangeKind::Removed) { BTreeSet::new() } else { notable(&path, &new)? };
+            found.push(Change {
+                path: path.to_string_lossy().into_owned(),
+                kind,
+                notable,
+                unreadable: path.to_str().is_none(),
+                directory: is_dir(&old_metadata) || is_dir(&new_metadata),
+            });
+        }
+        if !is_dir(&new_metadata) {
+            return Ok(());
+        }
+        let mut names: BTreeSet<OsString> = compare::names(&self.upper.join(inside))?.into_iter().collect();
+        let known = is_dir(&old_metadata);
+        if known {
+            for name in compare::names(&old)? {
+                if !names.contains(&name) && compare::metadata(&new.join(&name))?.is_none() {
+                    names.insert(name);
+                }
+            }
+        }
+        names.iter().try_for_each(|name| self.entry(&inside.join(name), known, found))
+    }
+}
+
+/// What is notable of the entry `path`, which lies at `place`.
+fn notable(path: &Path, place: &Path) -> Result<BTreeSet<Notable>> {
+    let mut found = BTreeSet::new();
+    let Some(metadata) = compare::metadata(place)? else { return Ok(found) };
+    if metadata.is_file() && metadata.mode() & 0o6000 != 0 {
+        found.insert(Notable::SetId);
+    }
+    if metadata.file_type().is_char_device() || metadata.file_type().is_block_device() {
+        found.insert(Notable::Device);
+    }
+    if compare::attributes(place)?.contains_key(&b"security.capability"[..]) {
+        found.insert(Notable::FileCapabilities);
+    }
+    if !metadata.is_dir() {
+        found.extend(by_name(path));
+    }
+    Ok(found)
+}
+
+/// What a file is notable for by where it lies.
+fn by_name(path: &Path) -> Option<Notable> {
+    let text = path.to_string_lossy();
+    let parent = path.parent().and_then(Path::file_name).unwrap_or_default().as_bytes();
+    let below = |directories: &[&str]| directories.iter().any(|directory| text.starts_with(directory));
+    if [&b".wants"[..], b".requires", b".upholds"].iter().any(|end| parent.ends_with(end)) {
+        return Some(Notable::EnabledUnit);
+    }
+    if text == "/etc/sudoers" || below(&["/etc/sudoers.d/", "/etc/doas", "/etc/polkit-1/rules.d/"]) {
+        return Some(Notable::Sudoers);
+    }
+    if parent == b".ssh" && text.contains("/.ssh/authorized_keys") || below(&["/etc/ssh/authorized_keys"]) {
+        return Some(Notable::AuthorizedKeys);
+    }
+    const RUNS: [&str; 11] = [
+        "/etc/cron",
+        "/etc/init.d/",
+        "/etc/ld.so.preload",
+        "/etc/ld.so.conf",
+        "/etc/profile.d/",
+        "/etc/rc.local",
+        "/etc/udev/rules.d/",
+        "/etc/xdg/autostart/",
+        "/etc/systemd/system-generators/",
+        "/etc/kernel/",
+        "/var/spool/cron/",
+    ];
+    below(&RUNS).then_some(Notable::RunsByItself)
+}
+
+/// Remembers who was at which path of an upper directory.
+///
+/// `Who` is told after each time in which somebody alone could change it. The kernel's own change time, which nobody in
+/// a build can set, and the inode number tell what was touched.
+#[derive(Debug)]
+pub struct Tracker<Who> {
+    upper: PathBuf,
+    seen: BTreeMap<PathBuf, Stamp>,
+    who: BTreeMap<PathBuf, BTreeSet<Who>>,
+}
+
+/// Inode and change time.
+type Stamp = (u64, i64, i64);
+
+impl<Who: Ord + Clone> Tracker<Who> {
+    pub fn new(upper: &Path) -> Self {
+        Self { upper: upper.to_owned(), seen: BTreeMap::new(), who: BTreeMap::new() }
+    }
+
+    /// Whatever changed since the last call, `who` changed.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn settle(&mut self, who: &Who) -> Result<()> {
+        let mut now = BTreeMap::new();
+        walk(&self.upper, Path::new(""), &mut now)?;
+        for (path, stamp) in &now {
+            if self.seen.get(path) != Some(stamp) {
+                self.who.entry(path.clone()).or_default().insert(who.clone());
+            }
+        }
+        self.seen = now;
+        Ok(())
+    }
+
+    /// Who was at `path`, an absolute one; for what a directory hides, who was at the directory.
+    pub fn who(&self, path: &str) -> BTreeSet<Who> {
+        let inside = Path::new(path.trim_start_matches('/'));
+        inside.ancestors().find_map(|path| self.who.get(path)).cloned().unwrap_or_default()
+    }
+}
+
+fn walk(upper: &Path, inside: &Path, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<()> {
+    let place = upper.join(inside);
+    let failed = || format!("cannot read `{}`", place.display());
+    let metadata = std::fs::symlink_metadata(&place).with_context(failed)?;
+    found.insert(inside.to_owned(), (metadata.ino(), metadata.ctime(), metadata.ctime_nsec()));
+    if metadata.is_dir() {
+        for name in compare::names(&place)? {
+            walk(upper, &inside.join(name), found)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    /// Two trees, and an upper directory that names what may differ; nothing in it is looked into.
+    struct Trees {
+        _dir: tempfile::TempDir,
+        upper: PathBuf,
+        before: PathBuf,
+        after: PathBuf,
+    }
+
+    fn trees() -> Trees {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let trees = Trees { upper: at("upper"), before: at("before"), after: at("after"), _dir: dir };
+        for tree in [&trees.before, &trees.after] {
+            fs::create_dir_all(tree.join("etc/old")).unwrap();
+            for name in ["etc/same", "etc/edited", "etc/gone", "etc/old/a"] {
+                fs::write(tree.join(name), "text").unwrap();
+                let file = fs::File::options().write(true).open(tree.join(name)).unwrap();
+                file.set_modified(std::time::UNIX_EPOCH).unwrap();
+            }
+        }
+        fs::create_dir_all(trees.upper.join("etc")).unwrap();
+        trees
+    }
+
+    fn touch(trees: &Trees, name: &str) {
+        fs::create_dir_all(trees.upper.join(name).parent().unwrap()).unwrap();
+        fs::write(trees.upper.join(name), "").unwrap();
+    }
+
+    fn found(trees: &Trees) -> Vec<(String, String)> {
+        let changes = changes(&trees.upper, &trees.before, &trees.after).unwrap();
+        changes.into_iter().map(|change| (change.path, change.kind.to_string())).collect()
+    }
+
+    #[test]
+    fn each_kind_of_change_is_found_and_copies_are_not() {
+        let trees = trees();
+        fs::write(trees.after.join("etc/edited"), "other").unwrap();
+        fs::remove_file(trees.after.join("etc/gone")).unwrap();
+        fs::write(trees.after.join("etc/new"), "").unwrap();
+        for name in ["etc/same", "etc/edited", "etc/gone", "etc/new"] {
+            touch(&trees, name);
+        }
+        let expected =
+            [("/etc/edited", "changed (size, content, time)"), ("/etc/gone", "removed"), ("/etc/new", "added")];
+        assert_eq!(found(&trees), expected.map(|(path, kind)| (path.to_owned(), kind.to_owned())));
+    }
+
+    #[test]
+    fn what_an_opaque_directory_hides_is_removed() {
+        let trees = trees();
+        fs::remove_file(trees.after.join("etc/old/a")).unwrap();
+        fs::create_dir_all(trees.upper.join("etc/old")).unwrap();
+        assert_eq!(found(&trees), [("/etc/old/a".to_owned(), "removed".to_owned())]);
+    }
+
+    #[test]
+    fn a_new_time_is_a_change() {
+        let trees = trees();
+        let file = fs::File::options().write(true).open(trees.after.join("etc/same")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1)).unwrap();
+        touch(&trees, "etc/same");
+        assert_eq!(found(&trees), [("/etc/same".to_owned(), "changed (time)".to_owned())]);
+    }
+
+    #[test]
+    fn what_deserves_a_look_is_named() {
+        let trees = trees();
+        let cases = [
+            ("usr/bin/su", Some(Notable::SetId)),
+            ("etc/systemd/system/multi-user.target.wants/x.service", Some(Notable::EnabledUnit)),
+            ("etc/systemd/system/x.service", None),
+            ("etc/sudoers.d/x", Some(Notable::Sudoers)),
+            ("etc/sudoers2", None),
+            ("home/ann/.ssh/authorized_keys2", Some(Notable::AuthorizedKeys)),
+            ("home/ann/.ssh/config", None),
+            ("etc/cron.d/x", Some(Notable::RunsByItself)),
+            ("etc/ld.so.preload", Some(Notable::RunsByItself)),
+        ];
+        for (name, _) in cases {
+            let place = trees.after.join(name);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            if name.ends_with(".wants/x.service") {
+                symlink("../x.service", place).unwrap();
+            } else {
+                fs::write(&place, "").unwrap();
+            }
+            touch(&trees, name);
+        }
+        fs::set_permissions(trees.after.join("usr/bin/su"), fs::Permissions::from_mode(0o4755)).unwrap();
+        let changes = changes(&trees.upper, &trees.before, &trees.after).unwrap();
+        for (name, expected) in cases {
+            let change = changes.iter().find(|change| change.path == format!("/{name}")).unwrap();
+            assert_eq!(change.notable.iter().copied().collect::<Vec<_>>(), Vec::from_iter(expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_change_belongs_to_whoever_made_it() {
+        let trees = trees();
+        let mut tracker = Tracker::new(&trees.upper);
+        tracker.settle(&"start").unwrap();
+        fs::write(trees.upper.join("etc/a"), "1").unwrap();
+        fs::create_dir(trees.upper.join("etc/old")).unwrap();
+        tracker.settle(&"packages").unwrap();
+        fs::write(trees.upper.join("etc/b"), "1").unwrap();
+        // The clock of change times may stand still for some milliseconds.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(trees.upper.join("etc/a"), "2").unwrap();
+        tracker.settle(&"plugin").unwrap();
+        let who = |path: &str| tracker.who(path).into_iter().collect::<Vec<_>>();
+        assert_eq!(who("/etc/a"), ["packages", "plugin"]);
+        assert_eq!(who("/etc/b"), ["plugin"]);
+        assert_eq!(who("/etc/old/hidden"), ["packages"]);
+    }
+}

@@ -1,0 +1,101 @@
+//! What a plugin's command changes is judged by what it changed, not by what it said: for real, in the private namespace.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
+#![expect(clippy::disallowed_methods, reason = "tests start piimg")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use piimg_tests::{guest, piimg, system_store};
+
+/// One build with the guest that runs `script`.
+fn run(dir: &Path, script: &str) -> Output {
+    let mut command = Command::new(piimg());
+    command.current_dir(dir).env("SOURCE_DATE_EPOCH", "1750000000");
+    command.args(["build", "--release", "bookworm", "--imagedir", "images", "--store"]).arg(system_store());
+    command.arg("--plugin").arg(guest("runs")).arg("--grant-requested");
+    // Another script is another layer; the same one must run again, too.
+    command.args(["--param", &format!("test/runs:script={script} # {}", std::process::id())]);
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_change_that_was_not_granted_drops_the_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    for (script, path, kind) in [
+        ("echo x > /etc/strange", "/etc/strange", "added"),
+        ("mkdir /opt/runs2", "/opt/runs2", "added"),
+        ("echo x >> /etc/issue", "/etc/issue", "changed (size, content, time)"),
+        ("rm /etc/issue", "/etc/issue", "removed"),
+        ("rm -r /usr/share/doc/bash", "/usr/share/doc/bash", "removed"),
+        ("mv /etc/issue.net /etc/issue.old", "/etc/issue.net", "removed"),
+        ("chmod 600 /etc/issue", "/etc/issue", "changed (mode)"),
+        ("chown 1:1 /etc/issue", "/etc/issue", "changed (owner)"),
+        ("touch -d @1 /etc/issue", "/etc/issue", "changed (time)"),
+        ("ln -sfn /dev/null /etc/os-release", "/etc/os-release", "changed (content"),
+        ("rm -r /etc/skel && mkdir /etc/skel", "/etc/skel/.bashrc", "removed"),
+        // The same file under a name that was granted.
+        ("mkdir -p /opt/runs && ln /etc/issue /opt/runs/x && echo y >> /opt/runs/x", "/etc/issue", "changed (size"),
+        ("mkdir -p /opt/runs && ln -s /etc /opt/runs/e && echo y > /opt/runs/e/via-link", "/etc/via-link", "added"),
+        ("mkfifo /etc/pipe", "/etc/pipe", "added"),
+        ("chmod u+s /bin/true", "/usr/bin/true", "changed (mode)"),
+    ] {
+        let output = run(dir.path(), script);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{script}:\n{said}");
+        assert!(said.contains("the plugin `test/runs` changed what it was not granted"), "{script}:\n{said}");
+        let finding = said.lines().find(|line| line.trim_start().starts_with(&format!("{path} {kind}")));
+        let finding = finding.unwrap_or_else(|| panic!("{script}: no `{path} {kind}` in:\n{said}"));
+        assert!(finding.contains("by `sh -c") && finding.contains("(command 1)"), "{script}: {finding}");
+        assert!(!dir.path().join("images").read_dir().unwrap().any(|_| true), "{script} left an image");
+    }
+}
+
+#[test]
+fn what_was_granted_is_kept_told_and_blamed() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mkdir -p /opt/runs && echo x > /opt/runs/a && cp /bin/true /opt/runs/su && chmod 4755 /opt/runs/su \
+                  && echo gone > /var/log/runs.log";
+    let output = run(dir.path(), script);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("/opt/runs/su runs with the rights of its owner or group: added by `sh -c"), "{said}");
+    let image: PathBuf = dir.path().join(text(&output.stdout).trim_end());
+
+    let blame = |path: &str| {
+        let output = Command::new(piimg()).arg("blame").arg(&image).arg(path).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let of_plugin = blame("/opt/runs/a");
+    assert!(of_plugin.starts_with("plugin test/runs 1.0.0 (sha256:"), "{of_plugin}");
+    assert!(of_plugin.contains("/opt/runs/a added by `sh -c"), "{of_plugin}");
+    assert_eq!(blame("/usr/bin/env"), "package coreutils\n");
+    assert_eq!(blame("/etc/hostname"), "piimg: made for this image\n");
+    assert!(blame("/nowhere").contains("it is not there"), "{}", blame("/nowhere"));
+
+    let log = std::fs::read_to_string(format!("{}.audit.jsonl", image.display())).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.first().unwrap()["event"], "begin");
+    assert_eq!(lines.last().unwrap()["event"], "end");
+    let call = lines.iter().find(|line| line["call"]["Run"].is_object()).unwrap();
+    assert_eq!(call["call"]["Run"]["command"]["program"], "sh");
+    assert_eq!(call["asked"][0]["allowed"], true);
+    assert_eq!(call["reply"]["Outcome"]["status"], 0);
+
+    let audit = Command::new(piimg()).arg("audit").arg(guest("runs")).arg("--image").arg(&image).output().unwrap();
+    let report = text(&audit.stdout);
+    assert!(audit.status.success(), "{}", text(&audit.stderr));
+    let row = report.lines().find(|line| line.starts_with("fs:write:/opt/runs/**")).unwrap();
+    // It writes by its command alone: the directory and two files.
+    assert_eq!(
+        row.split_whitespace().collect::<Vec<_>>(),
+        ["fs:write:/opt/runs/**", "by", "exec", "0", "3"],
+        "{report}"
+    );
+    assert!(report.contains("critical: `sh` does whatever it is told"), "{report}");
+}
