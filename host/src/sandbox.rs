@@ -1,11 +1,14 @@
 //! Processes and the walls around them.
 //!
 //! [`private`] is the namespace in which the whole build runs, [`command`] a command inside the image in a
-//! tighter box of its own, [`tool`] a program of the host. Nothing else in piimg starts a process.
+//! tighter box of its own, [`proxy`] the network of one that has any, [`tool`] a program of the host. Nothing else
+//! in piimg starts a process.
 
 pub mod command;
 pub(crate) mod init;
+mod limits;
 mod mounts;
 pub mod private;
+pub mod proxy;
 mod seccomp;
 pub mod tool;

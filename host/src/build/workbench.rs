@@ -14,7 +14,7 @@ use crate::rootfs::accounts::Accounts;
 use crate::rootfs::changes::Tracker;
 use crate::rootfs::files::Rootfs;
 use crate::rootfs::packages::{self, Archive, Package};
-use crate::sandbox::command::{BoxCommand, Identity, Stream};
+use crate::sandbox::command::{BoxCommand, Exceeded, Identity, Stream};
 use crate::store::Stage;
 use crate::ui::Step;
 
@@ -116,12 +116,9 @@ impl Workbench for Bench<'_> {
         self.commands += 1;
         self.tracker.settle(&Who::Command(self.commands, boxed.argv.join(" ")))?;
         let output = output?;
-        if output.timed_out {
-            return Err(CallError::new(
-                ErrorCode::Timeout,
-                format!("`{}` ran longer than {} s", command.program, boxed.timeout.as_secs()),
-            )
-            .into());
+        if let Some(limit) = output.exceeded {
+            let code = if matches!(limit, Exceeded::Time(_)) { ErrorCode::Timeout } else { ErrorCode::Limit };
+            return Err(CallError::new(code, format!("`{}` {limit}", command.program)).into());
         }
         let captured = |sink, mut data: Vec<u8>| {
             data.truncate(if sink == Sink::Capture { CAPTURE_LIMIT } else { 0 });

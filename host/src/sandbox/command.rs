@@ -2,14 +2,17 @@
 //!
 //! The box has its own mount, PID, IPC, UTS, network and cgroup namespace, whose owner is the build; the command
 //! runs in a user namespace nested in it, so that its root has no power over any of them. It sees the rootfs, a
-//! minimal `/dev`, a `/proc` of its own processes, empty `/run` and `/tmp`, no `/sys` and no network but `lo`.
-//! Everything it starts is dead when [`BoxCommand::run`] returns.
+//! minimal `/dev`, a `/proc` of its own processes, empty `/run` and `/tmp`, no `/sys` and no network but `lo`, or piimg's
+//! proxy ([`super::proxy`]).
+//! Everything it starts is dead when [`BoxCommand::run`] returns, which is when it ends or uses more than its
+//! [`BoxLimits`].
 //!
 //! [`super::init`] holds the other side.
 
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
@@ -17,14 +20,22 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use super::limits::{BoxLimits, Exceeded};
+use super::limits::{TICK, Watch};
 use super::private::{Inheritable, memory_file, own_command};
+pub use super::proxy::Network;
+use super::proxy::{self, Served};
 use super::tool;
 use crate::error::{Context, Failure, Result};
 
 pub(super) const SPEC_ARG: &str = "--spec=";
+pub(super) const NETWORK_ARG: &str = "--network=";
 
 /// Exit status of the box's own processes when the box could not be made; the reason is on standard error.
 pub(super) const SET_UP_FAILED: i32 = 254;
+
+/// Status of a command that the filter killed; see [`super::seccomp`].
+const FOREIGN_CALL: i32 = 128 + nix::libc::SIGSYS;
 
 /// Bytes kept of each output stream; the rest is counted and dropped, so that a command cannot fill the
 /// memory of the build.
@@ -75,6 +86,11 @@ pub struct BoxCommand {
     pub binds: Vec<Bind>,
     /// After this time the command is killed.
     pub timeout: Duration,
+    /// If it uses more than this it is killed too.
+    pub limits: BoxLimits,
+    /// The hosts that it may reach; none and it has no network.
+    #[serde(skip)]
+    pub network: Option<Network>,
 }
 
 /// How a command ended.
@@ -86,7 +102,8 @@ pub struct BoxOutput {
     pub stderr: Vec<u8>,
     /// Bytes beyond the limit that were dropped, of both streams.
     pub dropped: u64,
-    pub timed_out: bool,
+    /// The limit for which it was killed.
+    pub exceeded: Option<Exceeded>,
 }
 
 /// Which of the two output streams a line came from.
@@ -107,13 +124,18 @@ impl BoxCommand {
             identity: Identity::default(),
             binds: Vec::new(),
             timeout: Duration::from_secs(3600),
+            limits: BoxLimits::default(),
+            network: None,
         }
     }
 
-    /// Standard environment and the caller's, the caller's last.
-    pub(super) fn environment(&self) -> Vec<(String, String)> {
+    /// Standard environment, that of a network if there is one, and the caller's, the caller's last.
+    pub(super) fn environment(&self, has_network: bool) -> Vec<(String, String)> {
         let standard = ENVIRONMENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut all: Vec<(String, String)> = standard.collect();
+        if has_network {
+            all.extend(proxy::environment());
+        }
         for (name, value) in &self.env {
             all.retain(|(other, _)| other != name);
             all.push((name.clone(), value.clone()));
@@ -129,14 +151,22 @@ impl BoxCommand {
     /// # Errors
     /// [`Failure::host`] if the box cannot be made. A status other than 0 is not an error here.
     pub fn run(&self, stdin: Option<File>, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {
+        let (_served, network) = match &self.network {
+            Some(network) => {
+                let (inner, outer) = UnixStream::pair().context("cannot make a socket pair")?;
+                (Some(Served::start(outer, network.clone())?), Some(inner))
+            }
+            None => (None, None),
+        };
         let spec = serde_json::to_vec(self).context("cannot describe the box")?;
         let spec = memory_file("piimg-box", &spec)?;
-        let descriptors = [spec.as_fd()];
+        let descriptors: Vec<_> = network.iter().map(AsFd::as_fd).chain([spec.as_fd()]).collect();
         let mut child = {
             let _guard = Inheritable::new(&descriptors)?;
             own_command()?
                 .arg("__box")
                 .arg(format!("{SPEC_ARG}{}", spec.as_raw_fd()))
+                .args(network.as_ref().map(|network| format!("{NETWORK_ARG}{}", network.as_raw_fd())))
                 .env_clear()
                 .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
                 .stdout(Stdio::piped())
@@ -144,6 +174,9 @@ impl BoxCommand {
                 .spawn()
                 .context(Failure::host("cannot start a box"))?
         };
+        // The box alone has it now: the proxy must see the end of a box that could not be made.
+        drop(descriptors);
+        drop(network);
         let output = self.collect(&mut child, on_line)?;
         if output.status == SET_UP_FAILED {
             let reason = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
@@ -151,6 +184,12 @@ impl BoxCommand {
                 let cause = anyhow::anyhow!("{reason}");
                 return Err(cause.context(Failure::host(format!("cannot run `{}` in its box", self.argv[0]))));
             }
+        }
+        if output.status == FOREIGN_CALL {
+            on_line(
+                Stream::Stderr,
+                "(killed by the box: it made a system call of another ABI, such as the 32-bit one)",
+            );
         }
         Ok(output)
     }
@@ -164,11 +203,8 @@ impl BoxCommand {
         if output.status == 0 {
             return Ok(output);
         }
-        let end = if output.timed_out {
-            "ran out of time".to_owned()
-        } else {
-            format!("failed with status {}", output.status)
-        };
+        let end =
+            output.exceeded.map_or_else(|| format!("failed with status {}", output.status), |limit| limit.to_string());
         let tail = tool::Output { status: output.status, stdout: output.stdout, stderr: output.stderr }.tail();
         let cause = anyhow::anyhow!("{}", tail.lines().map(crate::ui::printable).collect::<Vec<_>>().join("\n"));
         Err(cause.context(Failure::build(format!("`{}` {end} inside the image", self.argv.join(" ")))))
@@ -182,19 +218,22 @@ impl BoxCommand {
             [spawn_reader(stdout, Stream::Stdout, sender.clone()), spawn_reader(stderr, Stream::Stderr, sender)];
         let deadline = Instant::now() + self.timeout;
         let mut collected = [Collected::default(), Collected::default()];
-        let mut timed_out = false;
-        loop {
-            match chunks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let mut watch = Watch::new(self.limits, child.id(), &self.root)?;
+        let exceeded = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match chunks.recv_timeout(left.min(TICK)) {
                 Ok((stream, chunk)) => collected[stream as usize].push(stream, &chunk, on_line),
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    timed_out = true;
-                    // Its PID 1 dies with it, and everything in the box with that.
-                    child.kill().context("cannot end a command that ran out of time")?;
-                    break;
-                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => break None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
             }
-        }
+            let exceeded = if left.is_zero() { Some(Exceeded::Time(self.timeout)) } else { watch.look() };
+            if exceeded.is_some() {
+                if !watch.kill() {
+                    child.kill().context("cannot end a command that ran into a limit")?;
+                }
+                break exceeded;
+            }
+        };
         let status = tool::exit_status(child.wait().context("cannot wait for a box")?);
         for reader in readers {
             reader.join().expect("a reader does not panic");
@@ -205,7 +244,7 @@ impl BoxCommand {
         let [mut out, mut err] = collected;
         out.finish(Stream::Stdout, on_line);
         err.finish(Stream::Stderr, on_line);
-        Ok(BoxOutput { status, dropped: out.dropped + err.dropped, stdout: out.kept, stderr: err.kept, timed_out })
+        Ok(BoxOutput { status, dropped: out.dropped + err.dropped, stdout: out.kept, stderr: err.kept, exceeded })
     }
 }
 
@@ -273,8 +312,11 @@ mod tests {
     fn the_callers_environment_replaces_the_standard_one() {
         let mut command = BoxCommand::new("/r", ["true"]);
         command.env = vec![("HOME".into(), "/home/ann".into()), ("X".into(), "1".into())];
-        let environment = command.environment();
+        let environment = command.environment(false);
         assert_eq!(environment.iter().filter(|(name, _)| name == "HOME").count(), 1);
+        assert!(!environment.iter().any(|(name, _)| name.contains("proxy")));
+        let with_network = command.environment(true);
+        assert!(with_network.contains(&("https_proxy".into(), "http://127.0.0.1:3128".into())));
         assert!(environment.contains(&("HOME".into(), "/home/ann".into())));
         assert!(environment.contains(&("X".into(), "1".into())));
     }

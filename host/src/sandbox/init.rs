@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 
@@ -13,9 +14,9 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::command::{BOX_ERROR, BoxCommand, Identity, SET_UP_FAILED, SPEC_ARG};
-use super::mounts;
+use super::command::{BOX_ERROR, BoxCommand, Identity, NETWORK_ARG, SET_UP_FAILED, SPEC_ARG};
 use super::private::{IDS, die_with_parent, inherited_fd};
+use super::{mounts, proxy, seccomp};
 use crate::error::{Context, Failure, Result};
 
 /// What apt, dpkg and maintainer scripts need; each was taken away in turn over an install of 139 packages.
@@ -33,8 +34,9 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 /// Highest capability number to drop from the bounding set: the width of the kernel's own set.
 const CAPABILITY_NUMBERS: u32 = 64;
 
-/// Processes a command may have; an ordinary `make -j` stays far below.
-const PROCESS_LIMIT: u64 = 4096;
+/// Processes beyond the limit at which the kernel refuses another one: more than start between two looks of the watch,
+/// which then says why it ends the command. A program that is refused a process says less.
+const PROCESS_HEADROOM: u64 = 8192;
 
 /// Largest file a command may write: no file of an image is larger, a runaway one is.
 const FILE_SIZE_LIMIT: u64 = 64 << 30;
@@ -64,6 +66,10 @@ fn boxed(arguments: &[String]) -> Result<i32> {
         .read_to_end(&mut text)
         .context("cannot read the description of the box")?;
     let command: BoxCommand = serde_json::from_slice(&text).context("cannot read the description of the box")?;
+    let network = match arguments.get(1) {
+        Some(argument) => Some(UnixStream::from(inherited_fd(Some(argument), NETWORK_ARG)?)),
+        None => None,
+    };
     nix::sched::unshare(
         CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWPID
@@ -75,7 +81,7 @@ fn boxed(arguments: &[String]) -> Result<i32> {
     .context("cannot make the namespaces of the box")?;
     match fork()? {
         ForkResult::Parent { child } => wait_for(child),
-        ForkResult::Child => std::process::exit(report(pid1(&command))),
+        ForkResult::Child => std::process::exit(report(pid1(&command, network))),
     }
 }
 
@@ -106,12 +112,16 @@ fn wait_for(child: Pid) -> Result<i32> {
 }
 
 /// The box's PID 1: when it ends, the kernel kills everything that is left in the box.
-fn pid1(command: &BoxCommand) -> Result<i32> {
+fn pid1(command: &BoxCommand, network: Option<UnixStream>) -> Result<i32> {
     die_with_parent()?;
     nix::unistd::sethostname("image").context("cannot name the box")?;
     bring_up_loopback()?;
-    mount_all(command)?;
-    let (mut to_child, mut at_child) = std::os::unix::net::UnixStream::pair().context("cannot make a socket pair")?;
+    let has_network = network.is_some();
+    if let Some(build) = network {
+        proxy::offer(&build)?;
+    }
+    mount_all(command, has_network)?;
+    let (mut to_child, mut at_child) = UnixStream::pair().context("cannot make a socket pair")?;
     match fork()? {
         ForkResult::Parent { child } => {
             drop(at_child);
@@ -131,7 +141,7 @@ fn pid1(command: &BoxCommand) -> Result<i32> {
                 nix::sched::unshare(CloneFlags::CLONE_NEWUSER).context("cannot make the box's user namespace")?;
                 at_child.write_all(b"u").context("the box's first process ended")?;
                 at_child.read_exact(&mut [0]).context("the box's first process ended")?;
-                become_command(command)
+                become_command(command, has_network)
             })();
             let Err(error) = error;
             std::process::exit(report(Err(error)))
@@ -139,7 +149,7 @@ fn pid1(command: &BoxCommand) -> Result<i32> {
     }
 }
 
-fn mount_all(command: &BoxCommand) -> Result<()> {
+fn mount_all(command: &BoxCommand, has_network: bool) -> Result<()> {
     mounts::make_private()?;
     let root = &command.root;
     for name in ["dev", "proc", "run", "tmp", "sys"] {
@@ -150,16 +160,24 @@ fn mount_all(command: &BoxCommand) -> Result<()> {
             return Err(Failure::build(format!("`/{name}` of the image is not a directory")).into());
         }
     }
-    mounts::dev(root)?;
+    mounts::dev(root, command.limits.memory / 8)?;
     proc(&root.join("proc"))?;
-    mounts::tmpfs(&root.join("run"), "mode=755,size=25%")?;
+    // Files in memory are counted by nobody else.
+    let part = |divisor: u64| format!("size={},nr_inodes={}", command.limits.memory / divisor, command.limits.files);
+    mounts::tmpfs(&root.join("run"), &format!("mode=755,{}", part(16)))?;
     fs::create_dir(root.join("run/lock")).context("cannot create `/run/lock`")?;
     // How `systemd-detect-virt` knows a container (https://systemd.io/CONTAINER_INTERFACE); without it, a script would
     // do one thing on a virtual machine and another on real hardware.
     fs::create_dir(root.join("run/host"))
         .and_then(|()| fs::write(root.join("run/host/container-manager"), "piimg\n"))
         .context("cannot create `/run/host/container-manager`")?;
-    mounts::tmpfs(&root.join("tmp"), "mode=1777,size=50%")?;
+    if has_network {
+        let file = root.join(proxy::APT_CONFIG);
+        fs::create_dir(file.parent().expect("it is in a directory"))
+            .and_then(|()| fs::write(&file, proxy::apt_config()))
+            .context("cannot configure apt for the proxy")?;
+    }
+    mounts::tmpfs(&root.join("tmp"), &format!("mode=1777,{}", part(2)))?;
     for bind in &command.binds {
         let target = inside(root, &bind.target)?;
         if bind.writable {
@@ -224,11 +242,11 @@ fn bring_up_loopback() -> Result<()> {
 }
 
 /// Gives up everything and becomes the command; returns only if that fails.
-fn become_command(command: &BoxCommand) -> Result<std::convert::Infallible> {
+fn become_command(command: &BoxCommand, has_network: bool) -> Result<std::convert::Infallible> {
     set_ids(&Identity::default())?;
     drop_capabilities()?;
     nix::unistd::setsid().context("cannot start a session")?;
-    set_limits()?;
+    set_limits(command)?;
     rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
     if command.identity.uid != 0 || command.identity.gid != 0 {
         set_ids(&command.identity)?;
@@ -236,10 +254,11 @@ fn become_command(command: &BoxCommand) -> Result<std::convert::Infallible> {
     // After every change of credentials, each of which clears it.
     die_with_parent()?;
     close_descriptors()?;
-    let environment = command.environment();
+    let environment = command.environment(has_network);
     let program = find_program(&command.argv[0], &environment)?;
     std::env::set_current_dir(&command.cwd).with_context(|| format!("cannot enter `{}`", command.cwd))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    seccomp::confine_program()?;
     let error =
         tool_command(&program).arg0(&command.argv[0]).args(&command.argv[1..]).env_clear().envs(environment).exec();
     Err(error).with_context(|| format!("cannot run `{}`", program.display()))
@@ -276,11 +295,15 @@ fn drop_capabilities() -> Result<()> {
     rustix::thread::set_capabilities(None, sets).context("cannot drop capabilities")
 }
 
-fn set_limits() -> Result<()> {
+fn set_limits(command: &BoxCommand) -> Result<()> {
     use nix::sys::resource::{Resource, setrlimit};
-    for (resource, limit) in
-        [(Resource::RLIMIT_NPROC, PROCESS_LIMIT), (Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT), (Resource::RLIMIT_CORE, 0)]
-    {
+    // If the machine runs out of memory all the same, this goes first.
+    fs::write("/proc/self/oom_score_adj", "1000").context("cannot set the score of the command")?;
+    for (resource, limit) in [
+        (Resource::RLIMIT_NPROC, command.limits.processes.saturating_add(PROCESS_HEADROOM)),
+        (Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT),
+        (Resource::RLIMIT_CORE, 0),
+    ] {
         setrlimit(resource, limit, limit).with_context(|| format!("cannot set {resource:?}"))?;
     }
     Ok(())

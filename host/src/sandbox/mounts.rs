@@ -16,6 +16,9 @@ const HOST_DIRECTORIES: [&str; 9] = ["usr", "etc", "opt", "bin", "sbin", "lib", 
 /// Devices a program may expect to exist.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
+/// Bytes of shared memory of the host's programs that a build runs; none of them shares any.
+const SHARED_MEMORY: u64 = 64 << 20;
+
 pub(super) fn bind(source: &Path, target: &Path) -> Result<()> {
     mount(Some(source), target, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
         .with_context(|| format!("cannot bind `{}` to `{}`", source.display(), target.display()))
@@ -53,8 +56,8 @@ pub(super) fn make_private() -> Result<()> {
 
 /// A `/dev` with [`DEVICES`] of the host, pseudo terminals of its own and shared memory.
 ///
-/// `root` is the directory that holds the `dev` to be filled.
-pub(super) fn dev(root: &Path) -> Result<()> {
+/// `root` is the directory that holds the `dev` to be filled, `shared` the bytes of memory that programs may share.
+pub(super) fn dev(root: &Path, shared: u64) -> Result<()> {
     let dev = root.join("dev");
     tmpfs(&dev, "mode=755,size=64k,nr_inodes=64")?;
     for device in DEVICES {
@@ -73,7 +76,7 @@ pub(super) fn dev(root: &Path) -> Result<()> {
     }
     fs::create_dir(dev.join("pts")).context("cannot create `/dev/pts`")?;
     fs::create_dir(dev.join("shm")).context("cannot create `/dev/shm`")?;
-    tmpfs(&dev.join("shm"), "mode=1777,size=50%")?;
+    tmpfs(&dev.join("shm"), &format!("mode=1777,size={shared}"))?;
     mount(
         Some("devpts"),
         &dev.join("pts"),
@@ -122,7 +125,7 @@ pub(super) fn private_root() -> Result<()> {
             bind_read_only(&source, &target)?;
         }
     }
-    dev(&root)?;
+    dev(&root, SHARED_MEMORY)?;
     proc(&root.join("proc"))?;
     tmpfs(&root.join("tmp"), "mode=1777")?;
     // /etc/resolv.conf is often a link into /run, which is not here.

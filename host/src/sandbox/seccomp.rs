@@ -1,11 +1,20 @@
 //! Filters on the system calls of a program.
+//!
+//! Each filter is for this machine's own ABI: a program that uses another one, such as the 32-bit calls of `int 0x80`,
+//! is killed with `SIGSYS`. Calls of x32 have numbers that no list has.
+
+mod calls;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use nix::libc;
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+use seccompiler::SeccompCmpArgLen::{Dword, Qword};
+use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 
 use crate::error::{Context as _, Failure, Result};
 
@@ -19,12 +28,34 @@ const SYNC: [libc::c_long; 6] = [
     libc::SYS_sync_file_range,
 ];
 
+/// Flags with which `clone` makes namespaces.
+const NAMESPACES: [libc::c_int; 7] = [
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWUTS,
+];
+
+/// Put characters into the input of a terminal, which may be somebody else's.
+const TERMINAL_INPUT: [libc::c_ulong; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+
+/// The one protocol of netlink that programs get: addresses and routes of the box's own network.
+const NETLINK_ROUTE: libc::c_int = 0;
+
+/// What a program may say it was made for; all others weaken how its memory is laid out or protected.
+const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+type Rules = BTreeMap<libc::c_long, Vec<SeccompRule>>;
+
 /// Lets the program of `command` believe that the disk has what it wrote.
 ///
 /// # Errors
 /// [`Failure::host`] if the processor is one that filters are not made for.
 pub(super) fn ignore_sync(command: &mut Command) -> Result<()> {
-    let filter = filter(&SYNC, SeccompAction::Errno(0))?;
+    let filter = filter(always(&SYNC), SeccompAction::Allow, errno(0))?;
     let install = move || seccompiler::apply_filter(&filter).map_err(|_| std::io::Error::last_os_error());
     #[expect(unsafe_code, reason = "a filter holds for the process that installs it, so it comes after `fork`")]
     // SAFETY: installing a finished filter is two system calls: it neither allocates nor takes a lock
@@ -34,12 +65,103 @@ pub(super) fn ignore_sync(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// A filter that answers `calls` with `action` and lets all others through.
-fn filter(calls: &[libc::c_long], action: SeccompAction) -> Result<BpfProgram> {
+/// Confines this process, and whatever it becomes and starts, to what programs of an image may ask of the kernel.
+///
+/// What is not known to be harmless does not exist for it (`ENOSYS`), which C libraries are made for: `clone3`, whose
+/// flags a filter cannot see, becomes `clone`.
+///
+/// # Errors
+/// [`Failure::host`] if the processor is one that filters are not made for, or the kernel has none.
+pub(super) fn confine_program() -> Result<()> {
+    let mut known = always(calls::OF_PROGRAMS);
+    known.extend(always(calls::OF_PROGRAMS_HERE));
+    known.extend(always(calls::OF_PROGRAMS_NEW));
+    install(&[
+        filter(known, errno(libc::ENOSYS), SeccompAction::Allow)?,
+        filter(refusals()?, SeccompAction::Allow, errno(libc::EPERM))?,
+        filter(unknown_networks()?, SeccompAction::Allow, errno(libc::EAFNOSUPPORT))?,
+    ])
+}
+
+/// Confines this process to what the engine of plugins needs: memory, threads, the descriptors that it has.
+///
+/// # Errors
+/// As [`confine_program`].
+pub(super) fn confine_worker() -> Result<()> {
+    let mut known = always(calls::OF_A_WORKER);
+    known.extend(always(calls::OF_A_WORKER_HERE));
+    let flag = |flag: libc::c_int| u64::try_from(flag).expect("a flag is positive");
+    // A thread and never a process.
+    let thread = flag(libc::CLONE_THREAD | libc::CLONE_VM);
+    known.insert(libc::SYS_clone, vec![all([condition(0, Qword, MaskedEq(thread), thread)])?]);
+    // Shared memory is not counted by any limit.
+    let kind = flag(libc::MAP_TYPE);
+    known.insert(libc::SYS_mmap, vec![all([condition(3, Dword, MaskedEq(kind), flag(libc::MAP_PRIVATE))])?]);
+    // `abort` is a signal to itself.
+    let own = u64::from(std::process::id());
+    known.insert(libc::SYS_tgkill, vec![all([condition(0, Dword, Eq, own)])?]);
+    install(&[filter(known, errno(libc::ENOSYS), SeccompAction::Allow)?])
+}
+
+/// What is refused although its number is allowed, and what programs expect to be refused.
+fn refusals() -> Result<Rules> {
+    let mut rules = always(calls::REFUSED);
+    let clone = NAMESPACES.iter().map(|flag| {
+        let flag = u64::try_from(*flag).expect("a flag is positive");
+        all([condition(0, Qword, MaskedEq(flag), flag)])
+    });
+    rules.insert(libc::SYS_clone, clone.collect::<Result<_>>()?);
+    let ioctl = TERMINAL_INPUT.iter().map(|request| all([condition(1, Dword, Eq, *request)]));
+    rules.insert(libc::SYS_ioctl, ioctl.collect::<Result<_>>()?);
+    let personality = all(PERSONALITIES.map(|known| condition(0, Dword, Ne, known)))?;
+    rules.insert(libc::SYS_personality, vec![personality]);
+    Ok(rules)
+}
+
+/// All kinds of sockets but those that programs of an image need. A network namespace stops neither `AF_VSOCK` nor
+/// `AF_ALG`.
+fn unknown_networks() -> Result<Rules> {
+    let number = |value: libc::c_int| u64::try_from(value).expect("a small number");
+    let is_not = |family| condition(0, Dword, Ne, number(family));
+    let other = all([libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(is_not))?;
+    let netlink =
+        all([condition(0, Dword, Eq, number(libc::AF_NETLINK)), condition(2, Dword, Ne, number(NETLINK_ROUTE))])?;
+    let pair = all([is_not(libc::AF_UNIX)])?;
+    Ok(BTreeMap::from([(libc::SYS_socket, vec![other, netlink]), (libc::SYS_socketpair, vec![pair])]))
+}
+
+fn always(calls: &[libc::c_long]) -> Rules {
+    calls.iter().map(|call| (*call, Vec::new())).collect()
+}
+
+fn condition(argument: u8, length: SeccompCmpArgLen, compare: SeccompCmpOp, value: u64) -> Result<SeccompCondition> {
+    SeccompCondition::new(argument, length, compare, value).context("cannot make a system call filter")
+}
+
+/// A rule that holds if all of its conditions do.
+fn all<const N: usize>(conditions: [Result<SeccompCondition>; N]) -> Result<SeccompRule> {
+    let conditions = conditions.into_iter().collect::<Result<_>>()?;
+    SeccompRule::new(conditions).context("cannot make a system call filter")
+}
+
+fn errno(number: libc::c_int) -> SeccompAction {
+    SeccompAction::Errno(u32::try_from(number).expect("an error number is positive"))
+}
+
+/// A filter that answers what `rules` match with `action`, and all other calls with `otherwise`.
+fn filter(rules: Rules, otherwise: SeccompAction, action: SeccompAction) -> Result<BpfProgram> {
     let unsupported = || Failure::host(format!("there are no system call filters for {}", std::env::consts::ARCH));
     let architecture = std::env::consts::ARCH.try_into().with_context(unsupported)?;
-    let rules: BTreeMap<_, _> = calls.iter().map(|call| (*call, Vec::new())).collect();
-    SeccompFilter::new(rules, SeccompAction::Allow, action, architecture)
+    SeccompFilter::new(rules, otherwise, action, architecture)
         .and_then(BpfProgram::try_from)
         .context("cannot make a system call filter")
+}
+
+/// Installs the filters in that order: of two errors the kernel takes that of the later filter.
+fn install<const N: usize>(filters: &[BpfProgram; N]) -> Result<()> {
+    for filter in filters {
+        seccompiler::apply_filter(filter)
+            .context(Failure::host("the kernel refuses a system call filter").hint("it needs CONFIG_SECCOMP_FILTER"))?;
+    }
+    Ok(())
 }
