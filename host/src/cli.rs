@@ -95,6 +95,7 @@ fn internal(arguments: &[String]) -> Option<i32> {
         "compare" => crate::build::compare::inside(rest).map(|()| 0),
         "box" => Ok(init::main(rest)),
         "give" => private::give(rest),
+        "worker" => crate::plugin::inside::main(rest),
         _ => return None,
     };
     Some(result.unwrap_or_else(|error| Ui::new(Verbosity::Normal).error(&error)))

@@ -1,7 +1,8 @@
 //! Plugins: what they are, what they may do, and how they run.
 //!
 //! [`inspect`] looks at a component before anything is decided, [`grant`] decides, [`run`] executes. Between the
-//! guest's side (`guest`, `engine`) and the host's side (`interface`) only the plain data of `protocol` travels. The
+//! guest's side (`guest`, `engine`, in a process of its own: `worker`) and the host's side (`interface`) only the plain data
+//! of `protocol` travels. The
 //! gate sits below the bindings, in `interface`, in one place for every version of the contract. Nothing here knows
 //! how the rootfs is made or how a command is run: that is behind [`workbench::Workbench`].
 
@@ -17,10 +18,12 @@ mod protocol;
 pub mod run;
 pub mod transcript;
 pub mod workbench;
+mod worker;
 
 pub use capability::{Capability, Need, ScopeError};
 pub use compiled::CodeCache;
-pub use engine::{Limits, engine};
+pub use engine::Limits;
 pub use interface::{LogSink, Uses};
 pub use protocol::{ImageInfo, Level};
-pub use wasmtime::Engine;
+pub(crate) use worker::inside;
+pub use worker::{CompileLimits, Engine, engine};

@@ -1,7 +1,7 @@
 //! Processes and the walls around them.
 //!
 //! [`private`] is the namespace in which the whole build runs, [`command`] a command inside the image in a
-//! tighter box of its own, [`proxy`] the network of one that has any, [`tool`] a program of the host. Nothing else
+//! tighter box of its own, [`proxy`] the network of one that has any, [`worker`] a process for code that nobody trusts, [`tool`] a program of the host. Nothing else
 //! in piimg starts a process.
 
 pub mod command;
@@ -12,3 +12,4 @@ pub mod private;
 pub mod proxy;
 mod seccomp;
 pub mod tool;
+pub mod worker;

@@ -43,15 +43,15 @@ pub(crate) fn run(command: &mut Command) -> Result<Run> {
 
 /// Runs `command`, which may fail.
 pub(crate) fn attempt(command: &mut Command) -> Result<(Run, Output)> {
-    measured(UsageWho::RUSAGE_CHILDREN, || output(command))
+    measured(&[UsageWho::RUSAGE_CHILDREN], || output(command))
 }
 
-/// Does `work` in this process.
+/// Does `work` in this process and those that it starts.
 pub(crate) fn here<T>(work: impl FnOnce() -> Result<T>) -> Result<(Run, T)> {
-    measured(UsageWho::RUSAGE_SELF, work)
+    measured(&[UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN], work)
 }
 
-fn measured<T>(who: UsageWho, work: impl FnOnce() -> Result<T>) -> Result<(Run, T)> {
+fn measured<T>(who: &[UsageWho], work: impl FnOnce() -> Result<T>) -> Result<(Run, T)> {
     // What the one before has left to write is not to be written meanwhile.
     nix::unistd::sync();
     let (cpu, start) = (cpu(who)?, Instant::now());
@@ -60,10 +60,14 @@ fn measured<T>(who: UsageWho, work: impl FnOnce() -> Result<T>) -> Result<(Run, 
     Ok((Run { wall, cpu: Some(self::cpu(who)? - cpu), ..Run::default() }, done))
 }
 
-fn cpu(who: UsageWho) -> Result<f64> {
-    let usage = getrusage(who).context("cannot ask for the processor time")?;
+fn cpu(who: &[UsageWho]) -> Result<f64> {
     let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
+    let mut sum = 0.0;
+    for who in who {
+        let usage = getrusage(*who).context("cannot ask for the processor time")?;
+        sum += seconds(usage.user_time()) + seconds(usage.system_time());
+    }
+    Ok(sum)
 }
 
 /// Runs `command`; fails only if it cannot be started.

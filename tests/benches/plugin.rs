@@ -5,13 +5,13 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use piimg::plugin::Limits;
 use piimg::plugin::grant::{GrantSet, Granted};
 use piimg::plugin::inspect::{PluginInfo, inspect};
 use piimg::plugin::run::{Run as PluginRun, execute};
-use piimg::plugin::{Limits, engine};
 use piimg_tests::bench::{Figure, Plot, Run, Section, Series, Spread, Table, Target, seconds};
 use piimg_tests::directory::{Directory, image_in, image_info};
-use piimg_tests::guest;
+use piimg_tests::{engine, guest};
 
 use crate::measure::{command, here, run};
 use crate::place::{Place, remove};
@@ -141,7 +141,7 @@ fn assets(place: &Place) -> Result<[Series; 2]> {
 }
 
 fn look(name: &str) -> Result<PluginInfo> {
-    inspect(&engine()?, &guest(name), None)
+    inspect(&engine(), &guest(name), None)
 }
 
 /// Runs a plugin in a directory of its own.
@@ -158,7 +158,7 @@ fn execute_in(
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let has_asset = !assets.is_empty();
     let run = PluginRun { plugin, grants: &grants, image: image_info(), params, assets, limits: Limits::EXECUTE };
-    let engine = engine()?;
+    let engine = engine();
     let (measured, _) = here(|| execute(&engine, &run, &mut directory, &mut |_, _, _| {}))?;
     let is_there =
         fs::metadata(root.path().join("opt/carries/load")).is_ok_and(|file| file.len() >> 20 == ASSET_MIB as u64);

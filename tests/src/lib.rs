@@ -6,7 +6,16 @@ mod scratch;
 
 use std::path::PathBuf;
 
+use piimg::plugin::{CompileLimits, Engine};
 pub use scratch::{Ran, Scratch};
+
+/// The engine, with workers of the program: a test program is none.
+///
+/// # Panics
+/// If the program has not been built, or this machine cannot run an engine.
+pub fn engine() -> Engine {
+    Engine::of(piimg(), CompileLimits::USUAL).expect("this machine runs an engine")
+}
 
 /// The target directory all members are built into.
 pub fn target() -> PathBuf {

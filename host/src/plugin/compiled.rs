@@ -1,14 +1,15 @@
 //! Compiled components: what they are worth trusting for, and where they are kept between builds.
 //!
 //! Native code does whatever it is made of, so it comes from three places only: a compiler that the caller provides, a
-//! directory that nobody but the calling user can write to, and the outer process of the same build. Never from a
-//! plugin, and never from a file that a user names. How and in which process a component is compiled is not decided
-//! here.
+//! directory that nobody but the calling user can write to, and the outer process of the same build. Never from a file
+//! that a user names. Even so it is only data here: a hole in the compiler would let a component choose what it is
+//! compiled to, so code is loaded by workers alone ([`super::worker`]), which can do nothing. What a component was
+//! compiled to is kept under that component's digest, so it can harm no other.
 
 use std::fs::{DirBuilder, File};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read, Seek as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use rustix::fs::{AtFlags, Dir, FileType, MemfdFlags, Mode, OFlags, SealFlags, Ti
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
-use wasmtime::component::Component;
 
 use crate::error::{Context as _, Failure, Result};
 
@@ -42,11 +42,14 @@ pub(super) struct Code {
 
 impl Code {
     fn new(key: String, mut code: impl Read) -> Result<Self> {
-        const FAILED: &str = "cannot keep a compiled plugin in memory";
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let mut file = File::from(rustix::fs::memfd_create("plugin", flags).context(FAILED)?);
-        std::io::copy(&mut code, &mut file).context(FAILED)?;
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | seals()).context(FAILED)?;
+        let mut file = empty_file()?;
+        std::io::copy(&mut code, &mut file).context(NO_MEMORY)?;
+        Self::sealed(key, file)
+    }
+
+    /// Of a file that nobody else writes to any more.
+    fn sealed(key: String, file: File) -> Result<Self> {
+        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | seals()).context(NO_MEMORY)?;
         Ok(Self { key, file: Some(Arc::new(file)), is_kept: false })
     }
 
@@ -88,17 +91,14 @@ impl Code {
         anyhow::ensure!(found.contains(seals()), wrong());
         Ok(Self { file: Some(Arc::new(file)), ..Self::default() })
     }
+}
 
-    /// The code, ready to run.
-    #[expect(unsafe_code, reason = "the engine cannot know where native code comes from")]
-    pub(super) fn component(&self, engine: &Engine) -> Result<Component> {
-        let path = format!("/proc/self/fd/{}", self.file()?.as_raw_fd());
-        // SAFETY: a `Code` is made of what `Engine::precompile_component` gave this user's piimg and nothing else: in
-        // this process, in the outer process of this build, or in an earlier build that kept it where only this user
-        // can write. The file is sealed, so that what is mapped never changes.
-        unsafe { Component::deserialize_file(engine, path) }
-            .map_err(|error| Failure::bug(format!("cannot load a compiled plugin: {error:#}")).into())
-    }
+const NO_MEMORY: &str = "cannot keep a compiled plugin in memory";
+
+/// For code that is still to be written.
+pub(super) fn empty_file() -> Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    Ok(rustix::fs::memfd_create("plugin", flags).context(NO_MEMORY)?.into())
 }
 
 fn seals() -> SealFlags {
@@ -194,18 +194,18 @@ impl CodeCache {
     }
 }
 
-/// Finds the code of a component in `cache`, or has it compiled. Writes nothing.
+/// Finds the code of a component in `cache`, or has it compiled to a file of [`empty_file`]. Writes nothing.
 pub(super) fn find_or_compile(
     cache: Option<&CodeCache>,
     engine: &Engine,
     digest: &str,
-    compile: impl FnOnce() -> Result<Vec<u8>>,
+    compile: impl FnOnce() -> Result<File>,
 ) -> Result<Code> {
     let key = key(engine, digest);
     if let Some(code) = cache.and_then(|cache| cache.find(&key)) {
         return Ok(code);
     }
-    Code::new(key, compile()?.as_slice())
+    Code::sealed(key, compile()?)
 }
 
 /// Keeps the code for later builds, in a directory that is made if it is missing, and drops what no build has used for
@@ -276,7 +276,7 @@ mod tests {
 
     impl Place {
         fn new() -> Self {
-            Self { engine: engine().unwrap(), dir: tempfile::tempdir().unwrap() }
+            Self { engine: engine::with_settings().unwrap(), dir: tempfile::tempdir().unwrap() }
         }
 
         fn path(&self) -> PathBuf {
@@ -292,7 +292,9 @@ mod tests {
             let mut is_compiled = false;
             let compile = || {
                 is_compiled = true;
-                Ok(b"code".to_vec())
+                let mut file = empty_file().unwrap();
+                file.write_all(b"code").unwrap();
+                Ok(file)
             };
             let cache = CodeCache::open(&self.path());
             let code = find_or_compile(cache.as_ref(), &self.engine, digest, compile).unwrap();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::{Config, Engine, ResourceLimiter, Trap, WasmBacktrace, WasmBacktraceDetails};
 
 use crate::error::{Failure, Result};
@@ -16,7 +17,7 @@ pub(super) const TICK: Duration = Duration::from_millis(50);
 pub(super) const HOSTCALL_FUEL: usize = 8 << 20;
 
 /// What a guest may use.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of all its memories together.
     pub memory: usize,
@@ -37,7 +38,7 @@ impl Limits {
 ///
 /// # Errors
 /// [`Failure::host`] if this machine cannot run one.
-pub fn engine() -> Result<Engine> {
+pub(super) fn with_settings() -> Result<Engine> {
     let mut config = Config::new();
     config
         .consume_fuel(true)
@@ -49,13 +50,6 @@ pub fn engine() -> Result<Engine> {
         .wasm_memory64(false)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable);
     Engine::new(&config).map_err(|error| Failure::host(format!("cannot start the plugin engine: {error}")).into())
-}
-
-/// Compiles a component that was checked, to native code.
-pub(super) fn compile(engine: &Engine, name: &str, bytes: &[u8]) -> Result<Vec<u8>> {
-    engine
-        .precompile_component(bytes)
-        .map_err(|error| Failure::usage(format!("cannot compile the plugin `{}`: {error:#}", printable(name))).into())
 }
 
 /// Advances the engine's epoch while `work` is done, so that a guest that never calls anything is looked at too.

@@ -1,5 +1,5 @@
-//! The guest's side: runs the component and passes each call on as a [`Call`]. It decides nothing, and could live in
-//! a process of its own.
+//! The guest's side: runs the component and passes each call on as a [`Call`]. It decides nothing, and lives in a
+//! worker ([`super::worker`]).
 
 mod convert;
 mod imports;

@@ -9,14 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use wasmtime::Engine;
 
 pub use contract::ImportedInterface;
 
 use super::compiled::{self, Code, CodeCache};
-use super::engine::{self, Limits};
-use super::guest::{self, Plugin, Port};
-use super::protocol::Reply;
+use super::worker::Engine;
 use crate::error::{Context as _, Failure, Result};
 use crate::recipe::conf::PluginConf;
 use crate::ui::printable;
@@ -96,7 +93,7 @@ pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Resul
     }
     let imports = contract::check(&bytes).map_err(|problem| problem.failure(&name))?;
     let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
-    let code = compiled::find_or_compile(cache, engine, &digest, || engine::compile(engine, &name, &bytes))?;
+    let code = engine.code(cache, &name, &digest, &bytes)?;
     let conf = conf(engine, &name, &code)?;
     let requests = requests(&conf);
     Ok(PluginInfo { path: path.to_owned(), digest, imports, conf, requests, code })
@@ -104,26 +101,15 @@ pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Resul
 
 /// Runs `conf()` twice, each time in a new instance: the answer must not depend on anything.
 fn conf(engine: &Engine, name: &str, code: &Code) -> Result<PluginConf> {
-    let component = code.component(engine)?;
-    let failed = |error: &wasmtime::Error| {
-        let cause = engine::explain(error, Limits::CONF);
+    let [first, second] = engine.conf(code)?.map_err(|cause| {
+        let cause = printable(&cause);
         let failure = Failure::plugin(format!("conf() of the plugin `{}` failed: it {cause}", printable(name)));
         if cause.starts_with("called `") {
             return failure
                 .hint("conf() runs before anything is decided and cannot call the host; move the call to execute()");
         }
         failure
-    };
-    let linker = guest::pure_linker(engine, &component).map_err(|error| failed(&error))?;
-    let run = || -> wasmtime::Result<PluginConf> {
-        // Nothing is linked that would ask, so an answer is never needed.
-        let port = Port::new(Box::new(|_| Reply::Done));
-        let mut store = guest::store(engine, port, Limits::CONF, 0, &[0; 32])?;
-        let plugin = Plugin::instantiate(&mut store, &component, &linker)?;
-        Ok(plugin.piimg_plugin_customization().call_conf(&mut store)?.into())
-    };
-    let (first, second) = engine::with_ticks(engine, || (run(), run()));
-    let (first, second) = (first.map_err(|error| failed(&error))?, second.map_err(|error| failed(&error))?);
+    })?;
     if first != second {
         return Err(
             Failure::plugin(format!("conf() of the plugin `{}` gave two different answers", printable(name))).into()

@@ -1,23 +1,20 @@
-//! Runs `execute()`: the guest on a thread of its own, the host functions on the caller's.
+//! Runs `execute()`: the guest in a worker, the host functions here.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use wasmtime::Engine;
 
-use super::engine::{self, Limits};
+use super::engine::Limits;
 use super::grant::GrantSet;
-use super::guest::bindings::exports::piimg::plugin::customization::Failure as GuestFailure;
-use super::guest::{self, Plugin, Port};
 use super::inspect::PluginInfo;
 use super::interface::{LogSink, Record, Session, Uses};
-use super::protocol::{Call, ImageInfo, Reply};
+use super::protocol::ImageInfo;
 use super::transcript::{Begin, End, Line, Transcript};
 use super::workbench::Workbench;
+use super::worker::{Answer, Engine, Returned};
 use crate::error::{Failure, Kind, Result};
 use crate::ui::printable;
 
@@ -47,12 +44,6 @@ pub struct RunReport {
     /// When its first call came.
     #[serde(skip)]
     pub first_call: Option<Instant>,
-}
-
-/// How the guest's side ended: its answer, what stopped it, and the fuel it used.
-struct Ended {
-    result: std::result::Result<std::result::Result<(), GuestFailure>, String>,
-    fuel: u64,
 }
 
 /// Runs the plugin's `execute()`. What it did stays to be judged by the caller, whatever this returns.
@@ -87,37 +78,20 @@ pub fn execute(
         asked: Vec::new(),
         files: Vec::new(),
     };
-    let (calls, incoming) = mpsc::channel::<Call>();
-    let (answers, replies) = mpsc::channel::<Reply>();
-    let ended = engine::with_ticks(engine, || {
-        std::thread::scope(|scope| {
-            let ask = move |call| {
-                // The host's side hangs up only when this side has ended.
-                calls.send(call).map_or(Reply::Stop("lost the host".into()), |()| {
-                    replies.recv().unwrap_or(Reply::Stop("lost the host".into()))
-                })
-            };
-            let guest = scope.spawn(move || guest_side(engine, run, Box::new(ask)));
-            for call in incoming {
-                if answers.send(session.serve(call)).is_err() {
-                    break;
-                }
-            }
-            guest.join()
-        })
-    });
-    let ended = ended.map_err(|_| Failure::bug("the plugin engine panicked"))?;
+    let seed = seed(&run.plugin.digest, run.image.epoch);
+    let ended = engine.execute(&run.plugin.code, run.limits, run.image.epoch, seed, &mut |call| session.serve(call))?;
     let record = session.record;
     let fuel = ended.result.is_ok().then_some(ended.fuel);
     let result = match ended.result {
-        Ok(Ok(())) => Ok(RunReport {
+        Ok(Answer::Executed(Ok(()))) => Ok(RunReport {
             uses: record.uses.clone(),
             calls: record.calls,
             fuel: ended.fuel,
             time: start.elapsed(),
             first_call: record.first_call,
         }),
-        Ok(Err(failure)) => Err(returned(&run.plugin.conf.id, &failure, &record)),
+        Ok(Answer::Executed(Err(failure))) => Err(returned(&run.plugin.conf.id, &failure, &record)),
+        Ok(_) => Err(stopped(&run.plugin.conf.id, "gave the answer to another question", &record)),
         Err(cause) => Err(stopped(&run.plugin.conf.id, &cause, &record)),
     };
     if let Some(mut transcript) = transcript {
@@ -128,28 +102,14 @@ pub fn execute(
     result
 }
 
-/// Everything that touches the guest's code.
-fn guest_side(engine: &Engine, run: &Run<'_>, ask: Box<guest::Ask>) -> Ended {
-    let mut fuel = 0;
-    let result = (|| -> std::result::Result<_, String> {
-        let component = run.plugin.code.component(engine).map_err(|error| format!("{error:#}"))?;
-        let explain = |error: wasmtime::Error| engine::explain(&error, run.limits);
-        let linker = guest::linker(engine).map_err(explain)?;
-        // Another plugin or another time gives other numbers; the same build always the same.
-        let seed = Sha256::digest(format!("{}\n{}", run.plugin.digest, run.image.epoch));
-        let mut store =
-            guest::store(engine, Port::new(ask), run.limits, run.image.epoch, &seed.into()).map_err(explain)?;
-        let result = Plugin::instantiate(&mut store, &component, &linker)
-            .and_then(|plugin| plugin.piimg_plugin_customization().call_execute(&mut store));
-        fuel = run.limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
-        result.map_err(explain)
-    })();
-    Ended { result, fuel }
+/// What the plugin's random numbers come from: another plugin or another time gives others, the same build the same.
+pub(super) fn seed(digest: &str, epoch: u64) -> [u8; 32] {
+    Sha256::digest(format!("{digest}\n{epoch}")).into()
 }
 
 /// The failure of an `execute()` that returned an error.
-fn returned(id: &str, failure: &GuestFailure, record: &Record) -> anyhow::Error {
-    let denied = failure.error.as_ref().and_then(|error| error.needed.as_deref());
+fn returned(id: &str, failure: &Returned, record: &Record) -> anyhow::Error {
+    let denied = failure.needed.as_deref();
     // The plugin's word alone does not make it a refusal.
     let refusal = record.refusal.as_ref().filter(|(needed, _)| Some(needed.as_str()) == denied);
     let kind = if refusal.is_some() { Kind::Grant } else { Kind::Plugin };
@@ -165,7 +125,7 @@ fn returned(id: &str, failure: &GuestFailure, record: &Record) -> anyhow::Error 
 
 /// The failure of an `execute()` that did not return.
 fn stopped(id: &str, cause: &str, record: &Record) -> anyhow::Error {
-    let id = printable(id);
+    let (id, cause) = (printable(id), printable(cause));
     match &record.panic {
         Some((message, location)) => {
             Failure::plugin(format!("the plugin `{id}` panicked in execute(): {message} ({location})")).into()

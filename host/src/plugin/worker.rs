@@ -1,0 +1,251 @@
+//! Where plugins are compiled and run: in a worker for each time, which can only compute and talk. This is the host's
+//! side of the talk. It believes nothing: a worker may die, be silent, send garbage, too much or out of turn, and costs
+//! no more than an error that says so.
+
+pub(crate) mod inside;
+mod wire;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use serde::{Deserialize, Serialize};
+
+use super::compiled::{self, Code, CodeCache};
+use super::engine::{self, Limits};
+use super::protocol::{Call, Reply};
+use crate::error::{Context as _, Failure, Result};
+use crate::recipe::conf::PluginConf;
+use crate::sandbox::worker::{Bounds, Worker};
+use crate::ui::printable;
+use wire::{Broken, Patience};
+
+/// Longest code of one plugin; that of a big one has some tens of megabytes.
+const MAX_CODE: u64 = 1 << 30;
+/// Memory of the engine itself, beside what it is given and what the guest uses.
+const ENGINE_MEMORY: u64 = 256 << 20;
+/// Time for the start of a process, and for the last word of a guest that is stopped at its own limit.
+const GRACE: Duration = Duration::from_secs(10);
+/// Processor seconds per second: a worker counts time itself, and the host looks at the clock.
+const CORES: u64 = 64;
+
+/// Compiles and runs plugins.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    /// piimg itself.
+    program: PathBuf,
+    settings: wasmtime::Engine,
+    compiling: CompileLimits,
+}
+
+/// What compiling one component may take.
+#[derive(Clone, Copy, Debug)]
+pub struct CompileLimits {
+    /// Bytes.
+    pub memory: u64,
+    pub time: Duration,
+}
+
+impl CompileLimits {
+    /// A component of 10 MB takes some seconds and less than a tenth of this memory.
+    pub const USUAL: Self = Self { memory: 2 << 30, time: Duration::from_secs(120) };
+}
+
+/// The engine of this program.
+///
+/// # Errors
+/// [`Failure::host`] if this machine cannot run one.
+pub fn engine() -> Result<Engine> {
+    Engine::of("/proc/self/exe", CompileLimits::USUAL)
+}
+
+/// What a worker is to do, with files that depend on it.
+#[derive(Debug, Serialize, Deserialize)]
+enum Job {
+    /// Reads a component from the first file, writes its code to the second.
+    Compile,
+    /// Runs `conf()` twice of the code in the first file.
+    Conf,
+    /// Runs `execute()` of the code in the first file.
+    Execute { limits: Limits, epoch: u64, seed: [u8; 32] },
+}
+
+/// What a worker says.
+#[derive(Debug, Serialize, Deserialize)]
+enum Said {
+    Call(Call),
+    Ended(Box<Ended>),
+    /// Before it did anything.
+    NotConfined(String),
+}
+
+/// How a job ended, and the fuel it used.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ended {
+    /// What stopped it, if it did not end by itself: words that follow "it".
+    pub(super) result: std::result::Result<Answer, String>,
+    pub(super) fuel: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Compiled,
+    /// Both times.
+    Conf(Box<[PluginConf; 2]>),
+    Executed(std::result::Result<(), Returned>),
+}
+
+/// The error that `execute()` returned.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Returned {
+    pub(super) message: String,
+    pub(super) causes: Vec<String>,
+    /// The capability that it says it lacked.
+    pub(super) needed: Option<String>,
+}
+
+impl Engine {
+    /// An engine whose workers are `program`, which must be this piimg.
+    ///
+    /// # Errors
+    /// As [`engine`].
+    pub fn of(program: impl Into<PathBuf>, compiling: CompileLimits) -> Result<Self> {
+        Ok(Self { program: program.into(), settings: engine::with_settings()?, compiling })
+    }
+
+    /// The code of the component with that content, compiled if `cache` does not have it.
+    pub(super) fn code(&self, cache: Option<&CodeCache>, name: &str, digest: &str, component: &[u8]) -> Result<Code> {
+        compiled::find_or_compile(cache, &self.settings, digest, || self.compile(name, component))
+    }
+
+    fn compile(&self, name: &str, component: &[u8]) -> Result<File> {
+        let input = sealed(component)?;
+        let code = compiled::empty_file()?;
+        let CompileLimits { memory, time } = self.compiling;
+        let length = u64::try_from(component.len()).expect("a length fits 64 bits");
+        let bounds = Bounds { memory: memory.saturating_add(length), file: MAX_CODE, cpu: seconds(time) };
+        let failed = |cause: &str| {
+            Failure::usage(format!("cannot compile the plugin `{}`: {}", printable(name), printable(cause)))
+        };
+        let limit = |broken: &Broken| match broken {
+            Broken::Silent => format!("it took longer than {}", crate::ui::seconds(time)),
+            other => other.describe(memory),
+        };
+        let ended =
+            self.run(bounds, &Job::Compile, &[&input, &code], time, None)?.map_err(|broken| failed(&limit(&broken)))?;
+        match ended.result {
+            Ok(Answer::Compiled) => Ok(code),
+            Ok(_) => Err(failed(Broken::WRONG_ANSWER).into()),
+            Err(cause) => Err(failed(&cause).into()),
+        }
+    }
+
+    /// Runs `conf()` twice.
+    pub(super) fn conf(&self, code: &Code) -> Result<std::result::Result<[PluginConf; 2], String>> {
+        let patience = Limits::CONF.time * 2 + GRACE;
+        let ended = self.run_code(code, &Job::Conf, Limits::CONF, patience, None)?;
+        Ok(ended.result.and_then(|answer| match answer {
+            Answer::Conf(conf) => Ok(*conf),
+            _ => Err(Broken::WRONG_ANSWER.to_owned()),
+        }))
+    }
+
+    /// Runs `execute()`; `serve` answers its calls.
+    pub(super) fn execute(
+        &self,
+        code: &Code,
+        limits: Limits,
+        epoch: u64,
+        seed: [u8; 32],
+        serve: &mut dyn FnMut(Call) -> Reply,
+    ) -> Result<Ended> {
+        let job = Job::Execute { limits, epoch, seed };
+        self.run_code(code, &job, limits, limits.time + GRACE, Some(serve))
+    }
+
+    fn run_code(
+        &self,
+        code: &Code,
+        job: &Job,
+        limits: Limits,
+        patience: Duration,
+        serve: Option<&mut dyn FnMut(Call) -> Reply>,
+    ) -> Result<Ended> {
+        let file = code.file()?;
+        let length = file.metadata().context("cannot look at a compiled plugin")?.len();
+        let guest = u64::try_from(limits.memory).unwrap_or(u64::MAX);
+        // It is read, copied and made executable.
+        let memory = guest.saturating_add(ENGINE_MEMORY).saturating_add(length.saturating_mul(3));
+        let bounds = Bounds { memory, file: 0, cpu: seconds(patience) };
+        let ended = self.run(bounds, job, &[file], patience, serve)?;
+        Ok(ended.unwrap_or_else(|broken| Ended { result: Err(broken.describe(memory)), fuel: 0 }))
+    }
+
+    /// Starts a worker, talks with it until it has done its job or broken its word, and ends it.
+    fn run(
+        &self,
+        bounds: Bounds,
+        job: &Job,
+        files: &[&File],
+        patience: Duration,
+        serve: Option<&mut dyn FnMut(Call) -> Reply>,
+    ) -> Result<std::result::Result<Ended, Broken>> {
+        let descriptors: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+        let mut worker = Worker::start(&self.program, bounds, &descriptors)?;
+        let talked = talk(worker.socket(), job, patience, serve);
+        // One that hung up is about to end by itself, and by what it ends is to be told.
+        let status = if matches!(talked, Err(Broken::HungUp)) { worker.wait()? } else { worker.end()? };
+        match talked {
+            Ok(Said::Ended(ended)) => Ok(Ok(*ended)),
+            Ok(Said::NotConfined(why)) => {
+                Err(anyhow::anyhow!(printable(&why)).context(Failure::host("cannot confine a worker process")))
+            }
+            Ok(Said::Call(_)) => Err(Failure::bug("a call was not served").into()),
+            Err(Broken::HungUp) => Ok(Err(Broken::Died(status))),
+            Err(broken) => Ok(Err(broken)),
+        }
+    }
+}
+
+/// Gives the job and serves calls until the worker says how it ended.
+fn talk(
+    socket: &mut UnixStream,
+    job: &Job,
+    patience: Duration,
+    mut serve: Option<&mut dyn FnMut(Call) -> Reply>,
+) -> std::result::Result<Said, Broken> {
+    let mut patience = Patience::new(patience);
+    wire::send(socket, job, &mut patience)?;
+    loop {
+        match wire::receive(socket, &mut patience)? {
+            Said::Call(call) => {
+                let serve = serve.as_mut().ok_or(Broken::Garbage("a call from a plugin that may make none"))?;
+                wire::expect_silence(socket)?;
+                wire::send(socket, &serve(call), &mut patience)?;
+            }
+            ended => return Ok(ended),
+        }
+    }
+}
+
+/// A file in memory with that content, which cannot change.
+fn sealed(content: &[u8]) -> Result<File> {
+    const FAILED: &str = "cannot keep a plugin in memory";
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create("component", flags).context(FAILED)?);
+    file.write_all(content).context(FAILED)?;
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&file, seals).context(FAILED)?;
+    Ok(file)
+}
+
+fn seconds(time: Duration) -> u64 {
+    (time.as_secs() + 1).saturating_mul(CORES)
+}
+
+#[cfg(test)]
+mod tests;
