@@ -15,6 +15,7 @@ pub mod inspect;
 mod interface;
 pub mod lock;
 mod protocol;
+pub mod replay;
 pub mod run;
 pub mod transcript;
 pub mod workbench;

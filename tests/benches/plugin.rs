@@ -9,6 +9,7 @@ use piimg::plugin::Limits;
 use piimg::plugin::grant::{GrantSet, Granted};
 use piimg::plugin::inspect::{PluginInfo, inspect};
 use piimg::plugin::run::{Run as PluginRun, execute};
+use piimg::plugin::transcript::Transcript;
 use piimg_tests::bench::{Figure, Plot, Run, Section, Series, Spread, Table, Target, seconds};
 use piimg_tests::directory::{Directory, image_in, image_info};
 use piimg_tests::{engine, guest};
@@ -159,7 +160,9 @@ fn execute_in(
     let has_asset = !assets.is_empty();
     let run = PluginRun { plugin, grants: &grants, image: image_info(), params, assets, limits: Limits::EXECUTE };
     let engine = engine();
-    let (measured, _) = here(|| execute(&engine, &run, &mut directory, &mut |_, _, _| {}))?;
+    // Logged, as in a build.
+    let log = Transcript::new(tempfile::tempfile().context("cannot make a temporary file")?);
+    let (measured, _) = here(|| execute(&engine, &run, &mut directory, &mut |_, _, _| {}, Some(log)))?;
     let is_there =
         fs::metadata(root.path().join("opt/carries/load")).is_ok_and(|file| file.len() >> 20 == ASSET_MIB as u64);
     ensure!(is_there == has_asset, "the plugin did not install the asset");

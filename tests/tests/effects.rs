@@ -87,6 +87,19 @@ fn what_was_granted_is_kept_told_and_blamed() {
     assert_eq!(call["asked"][0]["allowed"], true);
     assert_eq!(call["reply"]["Outcome"]["status"], 0);
 
+    let replay = |log: &str| {
+        let file = dir.path().join("log");
+        std::fs::write(&file, log).unwrap();
+        let output = Command::new(piimg()).arg("audit").arg(guest("runs")).arg("--replay").arg(file).output().unwrap();
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (status, said) = replay(&log);
+    assert!(status == Some(0) && said.starts_with("the same: "), "{said}");
+    let (status, said) = replay(&log.replace("\"program\":\"sh\"", "\"program\":\"ls\""));
+    assert!(status == Some(1) && said.contains("not the same, after 1 calls: call 2 was"), "{said}");
+    let (status, said) = replay(&log.replace("\"digest\":\"sha256:", "\"digest\":\"sha256:0"));
+    assert!(status == Some(2) && said.contains("has no run of this build of `test/runs`"), "{said}");
+
     let audit = Command::new(piimg()).arg("audit").arg(guest("runs")).arg("--image").arg(&image).output().unwrap();
     let report = text(&audit.stdout);
     assert!(audit.status.success(), "{}", text(&audit.stderr));

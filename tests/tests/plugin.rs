@@ -71,9 +71,8 @@ fn run_with(
     let run = Run { plugin, grants: &grants, image: image_info(), params, assets: BTreeMap::new(), limits };
     let mut bench = Directory::open(root.path());
     let mut log = Vec::new();
-    let result = execute(engine, &run, &mut bench, &mut |id, _level, line| {
-        log.push(format!("{id}: {line}"));
-    });
+    let mut sink = |id: &str, _level, line: &str| log.push(format!("{id}: {line}"));
+    let result = execute(engine, &run, &mut bench, &mut sink, None);
     Ran { result: result.map_err(|error| report(&error)), log, commands: bench.commands, root }
 }
 

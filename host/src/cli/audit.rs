@@ -1,5 +1,6 @@
 //! `piimg audit`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -8,7 +9,8 @@ use super::blame::{build_info, open_root};
 use super::order::usual_store;
 use crate::error::{Context, Failure, Kind, Result};
 use crate::plugin::inspect::{PluginInfo, inspect};
-use crate::plugin::{self, CodeCache};
+use crate::plugin::replay::replay;
+use crate::plugin::{self, CodeCache, transcript};
 use crate::report::PluginReport;
 use crate::report::audit::{Audit, Difference, Possible, Risk, Row, audit, difference};
 use crate::store;
@@ -36,6 +38,9 @@ pub(super) struct Arguments {
     /// Exit with 1 if it could do anything that OLD could not.
     #[arg(long, requires = "old")]
     fail_on_wider: bool,
+    /// Run the plugin against the answers in an audit log, and say whether it makes the same calls; exit with 1 if not.
+    #[arg(long, value_name = "LOG", conflicts_with_all = ["old", "image", "tighten", "fail_on"])]
+    replay: Option<PathBuf>,
     /// Print everything as JSON.
     #[arg(long)]
     json: bool,
@@ -43,6 +48,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let info = read(&arguments.plugin)?;
+    if let Some(log) = &arguments.replay {
+        return replay_log(log, &info, arguments.json, ui);
+    }
     let record = arguments.image.as_deref().map(|image| record(image, &info)).transpose()?;
     let audit = audit(&info, record.as_ref());
     let difference = match &arguments.old {
@@ -71,6 +79,20 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 fn read(path: &Path) -> Result<PluginInfo> {
     let cache = usual_store().and_then(|store| CodeCache::open(&store::compiled(&store)));
     inspect(&plugin::engine()?, path, cache.as_ref())
+}
+
+fn replay_log(log: &Path, info: &PluginInfo, json: bool, ui: &Ui) -> Result<i32> {
+    let file = File::open(log).with_context(|| Failure::usage(format!("cannot open `{}`", log.display())))?;
+    let found = replay(&plugin::engine()?, info, &transcript::read(file)?)?;
+    if json {
+        ui.data(&serde_json::to_string_pretty(&found).context("cannot write the answer")?);
+    } else {
+        ui.data(&match &found.difference {
+            None => format!("the same: {} calls, to the last instruction", found.calls),
+            Some(difference) => format!("not the same, after {} calls: {difference}", found.calls),
+        });
+    }
+    Ok(if found.difference.is_none() { 0 } else { Kind::Build as i32 })
 }
 
 /// What the very plugin did in an image.
