@@ -3,10 +3,13 @@
 //! Knows nothing of plugins or of partitions.
 
 pub mod accounts;
+pub mod boot_config;
 pub mod bootstrap;
 pub mod changes;
+pub mod cmdline;
 pub mod compare;
 pub mod files;
 pub mod initramfs;
 pub mod layers;
 pub mod packages;
+pub mod units;

@@ -25,6 +25,7 @@
 
 pub mod assets;
 mod blob;
+pub mod boot_config;
 mod conf;
 pub mod context;
 mod error;
@@ -32,6 +33,8 @@ pub mod fs;
 pub mod log;
 pub mod packages;
 pub mod process;
+pub mod services;
+pub mod users;
 
 pub use blob::Blob;
 pub use conf::{Capability, Image, Kind, Param, PluginConf};

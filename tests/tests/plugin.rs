@@ -417,3 +417,270 @@ fn a_plugin_with_sockets_is_refused_before_it_runs() {
     assert!(report.messages[0].contains("imports `wasi:sockets/"), "{report:?}");
     assert!(report.messages[0].ends_with("but a plugin has no network"), "{report:?}");
 }
+
+/// Runs the guest `settings` for one interface; what it was told about each call.
+fn settings(root: tempfile::TempDir, of: &str, granted: &Granted) -> (Ran, Vec<String>) {
+    let ran = run_plugin(root, &look("settings").unwrap(), granted, &[("of", of)], Limits::EXECUTE);
+    ran.result.as_ref().unwrap();
+    let told = ran.log.iter().map(|line| line.trim_start_matches("test/settings: ").to_owned()).collect();
+    (ran, told)
+}
+
+const CONFIG: &str = "# mine\ndtparam=audio=on\nkernel=vmlinuz\n";
+const CMDLINE: &str = "console=tty1 root=PARTUUID={root_partuuid} rootwait\n";
+
+fn image_with_boot_files() -> tempfile::TempDir {
+    let root = image();
+    let boot = root.path().join("boot/firmware");
+    std::fs::create_dir_all(&boot).unwrap();
+    std::fs::write(boot.join("config.txt"), CONFIG).unwrap();
+    std::fs::write(boot.join("cmdline.txt"), CMDLINE).unwrap();
+    root
+}
+
+#[test]
+fn boot_settings_change_only_the_keys_that_were_granted() {
+    let (ran, told) = settings(image_with_boot_files(), "boot", &all());
+    let expected = [
+        "set: ()",
+        "add: true",
+        "again: false",
+        "values: [\"audio=on\", \"i2c_arm=on\"]",
+        "remove: 1",
+        "other key: needs boot:config:kernel",
+        "two lines: a value of config.txt is ASCII text of one line, without space at its ends",
+        "two in one: a section's name has letters, digits and `_-+.:=`, such as `pi4`, and is not `none`",
+        "parameter: ()",
+        "two parameters: a parameter's name begins with a letter or digit and has no others but `_`, `-` and `.`",
+        "init: needs boot:cmdline:init",
+        "root: `root` is set by piimg, for each image anew",
+    ];
+    assert_eq!(told, expected);
+    let config = "# mine\nkernel=vmlinuz\n[pi4]\ngpu_mem=64\n[all]\ndtparam=i2c_arm=on\n";
+    assert_eq!(ran.read("boot/firmware/config.txt").as_deref(), Some(config));
+    let cmdline = "console=tty1 root=PARTUUID={root_partuuid} rootwait quiet\n";
+    assert_eq!(ran.read("boot/firmware/cmdline.txt").as_deref(), Some(cmdline));
+    assert_eq!(ran.read("etc/default/raspi-firmware-custom"), None);
+}
+
+#[test]
+fn boot_settings_without_grant_change_nothing() {
+    let (ran, told) = settings(image_with_boot_files(), "boot", &Granted::default());
+    for call in
+        ["set: needs boot:config:gpu_mem", "values: needs boot:config:dtparam", "parameter: needs boot:cmdline:quiet"]
+    {
+        assert!(told.contains(&call.to_owned()), "{call} is not in {told:?}");
+    }
+    assert_eq!(ran.read("boot/firmware/config.txt").as_deref(), Some(CONFIG));
+    assert_eq!(ran.read("boot/firmware/cmdline.txt").as_deref(), Some(CMDLINE));
+}
+
+#[test]
+fn a_link_at_the_place_of_a_boot_file_is_no_way_out() {
+    let root = image_with_boot_files();
+    let config = root.path().join("boot/firmware/config.txt");
+    std::fs::remove_file(&config).unwrap();
+    std::os::unix::fs::symlink("/etc/shadow", &config).unwrap();
+    let (ran, told) = settings(root, "boot", &all());
+    assert_eq!(told[0], "set: `/boot/firmware/config.txt` is no regular file");
+    assert_eq!(told[3], "values: `/boot/firmware/config.txt` is no regular file");
+    assert_eq!(ran.read("etc/shadow").as_deref(), Some("root:secret\n"));
+}
+
+#[test]
+fn boot_settings_outlive_the_script_that_makes_the_files() {
+    let root = image_with_boot_files();
+    for (path, content) in
+        [("etc/default/raspi-firmware-custom", "disable_splash=1\n"), ("etc/kernel/postinst.d/z50-raspi-firmware", "")]
+    {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let (ran, _) = settings(root, "boot", &all());
+    let custom = "disable_splash=1\n[pi4]\ngpu_mem=64\n[all]\ndtparam=i2c_arm=on\n";
+    assert_eq!(ran.read("etc/default/raspi-firmware-custom").as_deref(), Some(custom));
+    assert_eq!(ran.read("etc/default/raspi-extra-cmdline").as_deref(), Some("quiet"));
+    assert!(ran.read("boot/firmware/config.txt").unwrap().ends_with("dtparam=i2c_arm=on\n"));
+}
+
+/// Units as packages bring them, and two links as they make them.
+fn image_with_units() -> tempfile::TempDir {
+    let root = image();
+    let lib = root.path().join("usr/lib/systemd/system");
+    let wants = root.path().join("etc/systemd/system/multi-user.target.wants");
+    for directory in [&lib, &wants] {
+        std::fs::create_dir_all(directory).unwrap();
+    }
+    for (name, install) in [
+        ("ssh.service", "WantedBy=multi-user.target\nAlias=sshd.service"),
+        ("ssh.socket", "WantedBy=sockets.target"),
+        ("getty@.service", "WantedBy=getty.target\nDefaultInstance=tty1"),
+        ("apt-daily.timer", "WantedBy=timers.target"),
+        ("alias.service", "WantedBy=multi-user.target\nAlias=ssh.service"),
+    ] {
+        std::fs::write(lib.join(name), format!("[Unit]\n[Install]\n{install}\n")).unwrap();
+    }
+    let link = |target: &str, at: &str| std::os::unix::fs::symlink(target, root.path().join(at)).unwrap();
+    link("/lib/systemd/system/ssh.service", "etc/systemd/system/multi-user.target.wants/ssh.service");
+    link("/lib/systemd/system/ssh.service", "etc/systemd/system/sshd.service");
+    root
+}
+
+/// Names and targets of all links below `/etc/systemd/system`, sorted.
+fn unit_links(ran: &Ran) -> Vec<String> {
+    let mut links = Vec::new();
+    let mut directories = vec![ran.root.path().join("etc/systemd/system")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                directories.push(entry.path());
+            } else if let Ok(target) = std::fs::read_link(entry.path()) {
+                let path = entry.path();
+                let name = path.strip_prefix(ran.root.path().join("etc/systemd/system")).unwrap();
+                links.push(format!("{} {}", name.display(), target.display()));
+            }
+        }
+    }
+    links.sort();
+    links
+}
+
+#[test]
+fn units_get_the_links_that_systemctl_would_make() {
+    let (ran, told) = settings(image_with_units(), "services", &all());
+    let expected = [
+        "install: ()",
+        "enable: true",
+        "again: false",
+        "drop-in: ()",
+        "instance: true",
+        "disable: true",
+        "mask: true",
+        "unmask: true",
+        "missing: needs svc:enable:getty@.timer",
+        "other: needs svc:enable:ssh.service",
+        "path: `../../passwd.service` is no unit: a unit's name has letters, digits and `:_.\\-`, at most one `@`, and begins with none of `.-@`",
+        "part: `../../../x` is no name of a drop-in: letters, digits, `_` and `-`",
+        "alias: cannot enable `alias.service`: its alias `ssh.service` is a unit already",
+        "also: ()",
+        "with also: needs svc:enable:ssh.socket",
+    ];
+    assert_eq!(told, expected);
+    let expected = [
+        "getty.target.wants/getty@ttyS1.service /usr/lib/systemd/system/getty@.service",
+        "multi-user.target.wants/app.service /etc/systemd/system/app.service",
+    ];
+    assert_eq!(unit_links(&ran), expected);
+    assert_eq!(ran.read("etc/systemd/system/app.service.d/10-nice.conf").as_deref(), Some("[Service]\nNice=5\n"));
+    assert!(ran.commands.is_empty());
+}
+
+#[test]
+fn units_without_grant_stay_as_they_are() {
+    let (ran, told) = settings(image_with_units(), "services", &Granted::default());
+    for call in [
+        "install: needs svc:install:app.service",
+        "enable: needs svc:enable:app.service",
+        "drop-in: needs svc:install:app.service",
+        "disable: needs svc:disable:ssh.service",
+        "mask: needs svc:mask:apt-daily.timer",
+    ] {
+        assert!(told.contains(&call.to_owned()), "{call} is not in {told:?}");
+    }
+    assert_eq!(unit_links(&ran).len(), 2);
+    assert_eq!(ran.read("etc/systemd/system/app.service"), None);
+}
+
+#[test]
+fn a_link_at_the_place_of_units_is_no_way_out() {
+    let root = image_with_units();
+    std::fs::remove_dir_all(root.path().join("etc/systemd")).unwrap();
+    std::os::unix::fs::symlink("/opt", root.path().join("etc/systemd")).unwrap();
+    std::fs::create_dir(root.path().join("opt/system")).unwrap();
+    let (ran, told) = settings(root, "services", &all());
+    assert_eq!(
+        told[0],
+        "install: `/etc/systemd/system/app.service` is really `/opt/system/app.service`: a link is in the way"
+    );
+    assert_eq!(std::fs::read_dir(ran.root.path().join("opt/system")).unwrap().count(), 0);
+}
+
+fn image_with_accounts() -> tempfile::TempDir {
+    let root = image();
+    let etc = root.path().join("etc");
+    std::fs::create_dir(etc.join("skel")).unwrap();
+    for (name, text) in [
+        ("passwd", "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/usr/sbin:/usr/sbin/nologin\n"),
+        ("group", "root:x:0:\nsudo:x:27:\nvideo:x:44:\n"),
+        ("shadow", "root:*:19000:0:99999:7:::\n"),
+        ("gshadow", "root:*::\nsudo:*::\nvideo:*::\n"),
+        ("subuid", ""),
+        ("subgid", ""),
+        ("login.defs", "UMASK 022\nHOME_MODE\t0750\n"),
+        ("skel/.profile", "hello\n"),
+    ] {
+        std::fs::write(etc.join(name), text).unwrap();
+    }
+    root
+}
+
+#[test]
+fn accounts_are_made_as_useradd_would() {
+    let (ran, told) = settings(image_with_accounts(), "users", &all());
+    let expected = [
+        "group: true",
+        "user: true",
+        "again: false",
+        "service: true",
+        "keys: 1",
+        "keys again: 0",
+        "root: the name `root` is not a plugin's to change",
+        "second root: cannot make the user `toor`: the number 0 is not between 100 and 999",
+        "smuggled: `/bin/sh\\u{a}root2::0:0::/:/bin/sh` is not a plain path: no `..`, `//`, `:`, `,` and white space",
+        "home: `/etc` cannot be a home: it is not below /home/, /var/lib/, /srv/, /opt/",
+        "sudo: needs user:group:sudo",
+        "package's: the user `daemon` exists already, with the number 1",
+        "options: cannot authorize a key for `ann`: it does not begin with a type of key, such as `ssh-ed25519`; options are refused",
+        "daemon's keys: `daemon` has the number 1: it is no account of a person",
+        "other's keys: needs user:keys:ubuntu",
+    ];
+    assert_eq!(told, expected);
+    let read = |path: &str| ran.read(path).unwrap();
+    assert!(
+        read("etc/passwd")
+            .ends_with("\nann:x:1001:1001::/home/ann:/bin/bash\napp:x:999:999::/nonexistent:/usr/sbin/nologin\n")
+    );
+    assert_eq!(read("etc/group"), "root:x:0:\nsudo:x:27:\nvideo:x:44:ann\nfield:x:1000:ann\nann:x:1001:\napp:x:999:\n");
+    // The day of the build's fixed time.
+    assert_eq!(read("etc/shadow"), "root:*:19000:0:99999:7:::\nann:!:19675:0:99999:7:::\napp:!:19675::::::\n");
+    assert_eq!(read("etc/subuid"), "ann:100000:65536\n");
+    assert_eq!(read("home/ann/.profile"), "hello\n");
+    let keys = std::fs::metadata(ran.root.path().join("home/ann/.ssh/authorized_keys")).unwrap();
+    assert_eq!((keys.mode() & 0o7777, keys.uid()), (0o600, 1001));
+    let home = std::fs::metadata(ran.root.path().join("home/ann")).unwrap();
+    assert_eq!((home.mode() & 0o7777, home.uid(), home.gid()), (0o750, 1001, 1001));
+}
+
+#[test]
+fn accounts_without_grant_stay_as_they_are() {
+    let root = image_with_accounts();
+    let before = std::fs::read_to_string(root.path().join("etc/passwd")).unwrap();
+    // Root may be asked for with a wildcard, and is still not given.
+    let granted = Granted { scopes: vec!["user:group:video".into()], ..Granted::default() };
+    let (ran, told) = settings(root, "users", &granted);
+    for call in ["group: needs user:group:field", "user: needs user:create:ann", "keys: needs user:keys:ann"] {
+        assert!(told.contains(&call.to_owned()), "{call} is not in {told:?}");
+    }
+    assert_eq!(ran.read("etc/passwd"), Some(before));
+    assert_eq!(ran.read("etc/group").as_deref(), Some("root:x:0:\nsudo:x:27:\nvideo:x:44:\n"));
+}
+
+#[test]
+fn links_at_the_place_of_accounts_are_no_way_out() {
+    let root = image_with_accounts();
+    std::os::unix::fs::symlink("/opt", root.path().join("home")).unwrap();
+    let (ran, told) = settings(root, "users", &all());
+    assert_eq!(told[1], "user: `/home/ann` is really `/opt/ann`: a link is in the way");
+    assert!(!ran.root.path().join("opt/ann").exists());
+}

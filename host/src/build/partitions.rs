@@ -16,11 +16,9 @@ use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::image::mbr::Table;
 use crate::image::pass::Digests;
 use crate::report::{BUILD_INFO, BuildInfo};
+use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::store::{Lock, Stage, Store, key};
-
-/// Where every supported release has the boot partition.
-const BOOT: &str = "/boot/firmware";
 
 /// What is known of the image, beside the partitions that it is made of.
 const KNOWN: &str = "image.json";

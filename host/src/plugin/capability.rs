@@ -4,17 +4,25 @@
 //! `*` stays within a segment and `**` is a whole segment that stands for any number of them, none included:
 //! `/etc/app/**` covers `/etc/app` itself, so that a plugin can make the directory it owns.
 
+mod boot;
 mod exec;
 mod fs;
 pub(crate) mod glob;
 mod name;
+mod service;
+mod user;
 
 use std::fmt;
 
+use boot::KeyGlob;
 use exec::ExecPattern;
 pub(super) use exec::check_program;
 use fs::PathGlob;
 use name::NameGlob;
+pub(super) use service::ServiceAction;
+use service::ServicePattern;
+pub(super) use user::UserAction;
+use user::UserPattern;
 
 /// A capability as requested or granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +33,10 @@ pub enum Capability {
     PkgInstall(NameGlob),
     PkgRemove(NameGlob),
     Asset(NameGlob),
+    BootConfig(KeyGlob),
+    BootCmdline(KeyGlob),
+    Service(ServicePattern),
+    User(UserPattern),
 }
 
 /// What one call of a host function needs. Paths are resolved ones.
@@ -38,6 +50,14 @@ pub enum Need {
     PkgInstall(String),
     PkgRemove(String),
     Asset(String),
+    /// A key of config.txt.
+    BootConfig(String),
+    /// The name of a kernel parameter.
+    BootCmdline(String),
+    /// What is done to a unit.
+    Service(ServiceAction, String),
+    /// What is done to an account.
+    User(UserAction, String),
 }
 
 /// Why a text is no capability.
@@ -69,13 +89,17 @@ impl Capability {
         if text.len() > MAX_SCOPE {
             return Err(fail(format!("it is longer than {MAX_SCOPE} bytes")));
         }
-        let kinds: [(&str, Parse); 6] = [
+        let kinds: [(&str, Parse); 10] = [
             ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
             ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
             ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
             ("pkg:install:", |scope| NameGlob::parse(scope).map(Self::PkgInstall)),
             ("pkg:remove:", |scope| NameGlob::parse(scope).map(Self::PkgRemove)),
             ("asset:", |scope| NameGlob::parse(scope).map(Self::Asset)),
+            ("boot:config:", |scope| KeyGlob::parse_config(scope).map(Self::BootConfig)),
+            ("boot:cmdline:", |scope| KeyGlob::parse_cmdline(scope).map(Self::BootCmdline)),
+            ("svc:", |scope| ServicePattern::parse(scope).map(Self::Service)),
+            ("user:", |scope| UserPattern::parse(scope).map(Self::User)),
         ];
         for (kind, parse) in kinds {
             if let Some(scope) = text.strip_prefix(kind) {
@@ -95,6 +119,11 @@ impl Capability {
             (Self::PkgInstall(glob), Need::PkgInstall(name))
             | (Self::PkgRemove(glob), Need::PkgRemove(name))
             | (Self::Asset(glob), Need::Asset(name)) => glob.matches(name),
+            (Self::BootConfig(glob), Need::BootConfig(key)) | (Self::BootCmdline(glob), Need::BootCmdline(key)) => {
+                glob.matches(key)
+            }
+            (Self::Service(pattern), Need::Service(action, unit)) => pattern.matches(*action, unit),
+            (Self::User(pattern), Need::User(action, name)) => pattern.matches(*action, name),
             _ => false,
         }
     }
@@ -107,6 +136,9 @@ impl Capability {
             (Self::PkgInstall(a), Self::PkgInstall(b))
             | (Self::PkgRemove(a), Self::PkgRemove(b))
             | (Self::Asset(a), Self::Asset(b)) => a.includes(b),
+            (Self::BootConfig(a), Self::BootConfig(b)) | (Self::BootCmdline(a), Self::BootCmdline(b)) => a.includes(b),
+            (Self::Service(a), Self::Service(b)) => a.includes(b),
+            (Self::User(a), Self::User(b)) => a.includes(b),
             _ => false,
         }
     }
@@ -121,6 +153,10 @@ impl fmt::Display for Capability {
             Self::PkgInstall(glob) => write!(f, "pkg:install:{glob}"),
             Self::PkgRemove(glob) => write!(f, "pkg:remove:{glob}"),
             Self::Asset(glob) => write!(f, "asset:{glob}"),
+            Self::BootConfig(glob) => write!(f, "boot:config:{glob}"),
+            Self::BootCmdline(glob) => write!(f, "boot:cmdline:{glob}"),
+            Self::Service(pattern) => write!(f, "svc:{pattern}"),
+            Self::User(pattern) => write!(f, "user:{pattern}"),
         }
     }
 }
@@ -146,6 +182,10 @@ impl fmt::Display for Need {
             Self::PkgInstall(name) => write!(f, "pkg:install:{name}"),
             Self::PkgRemove(name) => write!(f, "pkg:remove:{name}"),
             Self::Asset(name) => write!(f, "asset:{name}"),
+            Self::BootConfig(key) => write!(f, "boot:config:{key}"),
+            Self::BootCmdline(name) => write!(f, "boot:cmdline:{name}"),
+            Self::Service(action, unit) => write!(f, "svc:{action}:{unit}"),
+            Self::User(action, name) => write!(f, "user:{action}:{name}"),
         }
     }
 }
@@ -164,6 +204,10 @@ mod tests {
             ("fs:write:", "not absolute"),
             ("pkg:install:", "empty"),
             ("asset:a/b", "a name has no `/`"),
+            ("boot:quiet", "kind is not offered"),
+            ("boot:config:", "empty"),
+            ("svc:app.service", "comes `enable`"),
+            ("user:ann", "comes `create`"),
         ] {
             let error = Capability::parse(text).unwrap_err().to_string();
             assert!(error.contains(cause), "{text}: {error}");
@@ -177,6 +221,9 @@ mod tests {
         assert!(!read.includes(&Capability::parse("fs:write:/etc/x").unwrap()));
         let install = Capability::parse("pkg:install:*").unwrap();
         assert!(!install.covers(&Need::PkgRemove("htop".into())));
+        let key = Capability::parse("boot:config:*").unwrap();
+        assert!(!key.covers(&Need::BootCmdline("quiet".into())));
+        assert!(!Capability::parse("fs:write:/**").unwrap().covers(&Need::BootConfig("gpu_mem".into())));
         assert!(!Capability::parse("fs:write:/**").unwrap().covers(&Need::Exec("sh".into(), vec![])));
     }
 
@@ -189,6 +236,10 @@ mod tests {
             Need::Exec("apt-mark".into(), vec!["hold".into(), "a b".into(), "*".into(), String::new()]),
             Need::PkgInstall("htop".into()),
             Need::Asset("firmware.bin".into()),
+            Need::BootConfig("hdmi_group:1".into()),
+            Need::BootCmdline("usbcore.autosuspend".into()),
+            Need::Service(ServiceAction::Mask, "getty@tty1.service".into()),
+            Need::User(UserAction::Keys, "robot-1".into()),
         ] {
             let capability = Capability::parse(&need.to_string()).unwrap();
             assert!(capability.covers(&need), "{need}");

@@ -4,12 +4,16 @@
 
 mod assets;
 mod blobs;
+mod boot_config;
 mod context;
 mod fs;
 mod fs_text;
 mod log;
+mod own;
 mod packages;
 mod process;
+mod services;
+mod users;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -142,6 +146,24 @@ impl Session<'_> {
             Call::InstallPackages { specs, recommends } => Reply::Packages(self.install_packages(&specs, recommends)?),
             Call::RemovePackages { names, purge } => done(self.remove_packages(&names, purge))?,
             Call::QueryPackage { name } => Reply::Package(self.query_package(&name)?),
+            Call::ConfigValues { section, key } => Reply::Texts(self.config_values(section.as_deref(), &key)?),
+            Call::ConfigSet { section, key, value } => done(self.config_set(section.as_deref(), &key, &value))?,
+            Call::ConfigAdd { section, key, value } => {
+                Reply::Bool(self.config_add(section.as_deref(), &key, &value)?)
+            }
+            Call::ConfigRemove { section, key, value } => {
+                Reply::Count(self.config_remove(section.as_deref(), &key, value.as_deref())?)
+            }
+            Call::Parameters { name } => Reply::Texts(self.parameters(&name)?),
+            Call::SetParameter { parameter } => done(self.set_parameter(&parameter))?,
+            Call::AddParameter { parameter } => Reply::Bool(self.add_parameter(&parameter)?),
+            Call::RemoveParameter { name } => Reply::Count(self.remove_parameter(&name)?),
+            Call::InstallUnit { name, text } => done(self.install_unit(&name, &text))?,
+            Call::DropIn { unit, name, text } => done(self.drop_in(&unit, &name, &text))?,
+            Call::SetUnitState { unit, state } => Reply::Bool(self.set_unit_state(&unit, state)?),
+            Call::EnsureUser { account } => Reply::Bool(self.ensure_user(&account)?),
+            Call::EnsureGroup { name, gid, system } => Reply::Bool(self.ensure_group(&name, gid, system)?),
+            Call::AuthorizeKeys { user, keys } => Reply::Count(self.authorize_keys(&user, &keys)?),
         })
     }
 
@@ -177,6 +199,11 @@ fn digest(rootfs: &Rootfs, path: &str) -> Option<String> {
 
 fn done(answer: Answer<()>) -> Answer<Reply> {
     answer.map(|()| Reply::Done)
+}
+
+/// A refusal of what makes no sense; the message may quote the plugin.
+fn invalid(message: impl Into<String>) -> CallError {
+    CallError::new(ErrorCode::Invalid, crate::ui::printable(&message.into()))
 }
 
 /// An error of the build: with its code if it has one, and the whole chain in one line.

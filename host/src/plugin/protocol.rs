@@ -118,6 +118,62 @@ pub(super) enum Call {
     QueryPackage {
         name: String,
     },
+    ConfigValues {
+        section: Option<String>,
+        key: String,
+    },
+    ConfigSet {
+        section: Option<String>,
+        key: String,
+        value: String,
+    },
+    ConfigAdd {
+        section: Option<String>,
+        key: String,
+        value: String,
+    },
+    ConfigRemove {
+        section: Option<String>,
+        key: String,
+        value: Option<String>,
+    },
+    Parameters {
+        name: String,
+    },
+    SetParameter {
+        parameter: String,
+    },
+    AddParameter {
+        parameter: String,
+    },
+    RemoveParameter {
+        name: String,
+    },
+    InstallUnit {
+        name: String,
+        text: String,
+    },
+    DropIn {
+        unit: String,
+        name: String,
+        text: String,
+    },
+    SetUnitState {
+        unit: String,
+        state: UnitState,
+    },
+    EnsureUser {
+        account: Account,
+    },
+    EnsureGroup {
+        name: String,
+        gid: Option<u32>,
+        system: bool,
+    },
+    AuthorizeKeys {
+        user: String,
+        keys: Vec<String>,
+    },
 }
 
 /// What comes back; which one is fixed for each call.
@@ -184,6 +240,26 @@ pub(super) enum Place {
     Before(String),
     After(String),
     InsteadOf(String),
+}
+
+/// A user as it shall be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Account {
+    pub name: String,
+    pub uid: Option<u32>,
+    pub home: Option<String>,
+    pub shell: Option<String>,
+    pub groups: Vec<String>,
+    pub system: bool,
+}
+
+/// What becomes of a unit of systemd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum UnitState {
+    Enabled,
+    Disabled,
+    Masked,
+    Unmasked,
 }
 
 /// The image that is being built, as plugins see it.

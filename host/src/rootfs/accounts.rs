@@ -3,6 +3,9 @@
 //! The host's accounts are never asked. A line that is not well-formed is skipped, as the C library does: it
 //! gives nobody a name or a number.
 
+pub mod database;
+pub mod keys;
+
 use super::files::{FileError, FileErrorCode, ImagePath, Rootfs};
 
 /// Most bytes of either file; a real one has a few kilobytes.

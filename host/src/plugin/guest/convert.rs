@@ -1,7 +1,7 @@
 //! Between the types of the bindings and those of [`crate::plugin::protocol`].
 
-use super::bindings::piimg::plugin::{context, fs, log, manifest, packages, process, types};
-use crate::plugin::protocol::{FileAttrs, FileKind, ImageInfo, Level, Metadata, Place};
+use super::bindings::piimg::plugin::{context, fs, log, manifest, packages, process, services, types, users};
+use crate::plugin::protocol::{Account, FileAttrs, FileKind, ImageInfo, Level, Metadata, Place, UnitState};
 use crate::plugin::workbench::{CallError, Command, ErrorCode, InstalledPackage, Outcome, Sink};
 use crate::recipe::conf;
 
@@ -117,6 +117,24 @@ impl From<InstalledPackage> for packages::Installed {
     fn from(package: InstalledPackage) -> Self {
         let InstalledPackage { name, version, architecture } = package;
         Self { name, version, architecture }
+    }
+}
+
+impl From<services::State> for UnitState {
+    fn from(state: services::State) -> Self {
+        match state {
+            services::State::Enabled => Self::Enabled,
+            services::State::Disabled => Self::Disabled,
+            services::State::Masked => Self::Masked,
+            services::State::Unmasked => Self::Unmasked,
+        }
+    }
+}
+
+impl From<users::Account> for Account {
+    fn from(account: users::Account) -> Self {
+        let users::Account { name, uid, home, shell, groups, system } = account;
+        Self { name, uid, home, shell, groups, system }
     }
 }
 

@@ -4,7 +4,9 @@ use wasmtime::component::Resource;
 
 use super::State;
 use super::bindings::BlobHandle;
-use super::bindings::piimg::plugin::{assets, blobs, context, fs, log, packages, process, types};
+use super::bindings::piimg::plugin::{
+    assets, blobs, boot_config, context, fs, log, packages, process, services, types, users,
+};
 use crate::plugin::protocol::{Call, Reply};
 
 type Blob = Resource<BlobHandle>;
@@ -172,5 +174,70 @@ impl packages::Host for State {
 
     fn query(&mut self, name: String) -> Answer<Option<packages::Installed>> {
         ask!(self, Call::QueryPackage { name }, Reply::Package(package) => package.map(Into::into))
+    }
+}
+
+impl boot_config::Host for State {
+    fn values(&mut self, section: Option<String>, key: String) -> Answer<Vec<String>> {
+        ask!(self, Call::ConfigValues { section, key }, Reply::Texts(values) => values)
+    }
+
+    fn set(&mut self, section: Option<String>, key: String, value: String) -> Answer<()> {
+        ask!(self, Call::ConfigSet { section, key, value }, Reply::Done => ())
+    }
+
+    fn add(&mut self, section: Option<String>, key: String, value: String) -> Answer<bool> {
+        ask!(self, Call::ConfigAdd { section, key, value }, Reply::Bool(added) => added)
+    }
+
+    fn remove(&mut self, section: Option<String>, key: String, value: Option<String>) -> Answer<u32> {
+        let call = Call::ConfigRemove { section, key, value };
+        ask!(self, call, Reply::Count(count) => u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    fn parameters(&mut self, name: String) -> Answer<Vec<String>> {
+        ask!(self, Call::Parameters { name }, Reply::Texts(parameters) => parameters)
+    }
+
+    fn set_parameter(&mut self, parameter: String) -> Answer<()> {
+        ask!(self, Call::SetParameter { parameter }, Reply::Done => ())
+    }
+
+    fn add_parameter(&mut self, parameter: String) -> Answer<bool> {
+        ask!(self, Call::AddParameter { parameter }, Reply::Bool(added) => added)
+    }
+
+    fn remove_parameter(&mut self, name: String) -> Answer<u32> {
+        let call = Call::RemoveParameter { name };
+        ask!(self, call, Reply::Count(count) => u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
+impl services::Host for State {
+    fn install_unit(&mut self, name: String, text: String) -> Answer<()> {
+        ask!(self, Call::InstallUnit { name, text }, Reply::Done => ())
+    }
+
+    fn drop_in(&mut self, unit: String, name: String, text: String) -> Answer<()> {
+        ask!(self, Call::DropIn { unit, name, text }, Reply::Done => ())
+    }
+
+    fn set_state(&mut self, unit: String, state: services::State) -> Answer<bool> {
+        ask!(self, Call::SetUnitState { unit, state: state.into() }, Reply::Bool(changed) => changed)
+    }
+}
+
+impl users::Host for State {
+    fn ensure_user(&mut self, account: users::Account) -> Answer<bool> {
+        ask!(self, Call::EnsureUser { account: account.into() }, Reply::Bool(changed) => changed)
+    }
+
+    fn ensure_group(&mut self, name: String, gid: Option<u32>, system: bool) -> Answer<bool> {
+        ask!(self, Call::EnsureGroup { name, gid, system }, Reply::Bool(made) => made)
+    }
+
+    fn authorize_keys(&mut self, user: String, keys: Vec<String>) -> Answer<u32> {
+        let call = Call::AuthorizeKeys { user, keys };
+        ask!(self, call, Reply::Count(count) => u32::try_from(count).unwrap_or(u32::MAX))
     }
 }

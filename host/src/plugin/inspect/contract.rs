@@ -9,7 +9,7 @@ use crate::plugin::guest::OFFERED;
 use crate::ui::printable;
 
 /// The contract's files, the one that names the package first.
-const CONTRACT: [(&str, &str); 10] = [
+const CONTRACT: [(&str, &str); 13] = [
     ("world.wit", include_str!("../../../../wit/world.wit")),
     ("types.wit", include_str!("../../../../wit/types.wit")),
     ("manifest.wit", include_str!("../../../../wit/manifest.wit")),
@@ -20,6 +20,9 @@ const CONTRACT: [(&str, &str); 10] = [
     ("fs.wit", include_str!("../../../../wit/fs.wit")),
     ("process.wit", include_str!("../../../../wit/process.wit")),
     ("packages.wit", include_str!("../../../../wit/packages.wit")),
+    ("boot-config.wit", include_str!("../../../../wit/boot-config.wit")),
+    ("services.wit", include_str!("../../../../wit/services.wit")),
+    ("users.wit", include_str!("../../../../wit/users.wit")),
 ];
 const CUSTOMIZATION: &str = include_str!("../../../../wit/customization.wit");
 

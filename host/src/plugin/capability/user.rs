@@ -1,0 +1,111 @@
+//! `user:<create|group|keys>:<name>`: what may be done to an account. In its name `*` is any text, but no
+//! capability is one for root.
+
+use std::fmt;
+
+use super::glob;
+
+/// What is done to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserAction {
+    /// Make a user.
+    Create,
+    /// Make a group, or put a user into it.
+    Group,
+    /// Let keys log in as a user.
+    Keys,
+}
+
+impl UserAction {
+    const ALL: [(&str, Self); 3] = [("create", Self::Create), ("group", Self::Group), ("keys", Self::Keys)];
+}
+
+impl fmt::Display for UserAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::ALL.iter().find(|(_, action)| action == self).map_or("", |(name, _)| name))
+    }
+}
+
+/// An action and a glob over names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserPattern {
+    action: UserAction,
+    name: String,
+}
+
+impl UserPattern {
+    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+        let (action, name) = scope.split_once(':').unwrap_or((scope, ""));
+        let Some((_, action)) = UserAction::ALL.into_iter().find(|(word, _)| *word == action) else {
+            return Err("after `user:` comes `create`, `group` or `keys`, then `:` and a name".into());
+        };
+        if name == "root" {
+            return Err("root is not a plugin's to change".into());
+        }
+        let belongs = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-*".contains(c);
+        if name.is_empty() || name.len() > 32 || name.contains("**") || !name.chars().all(belongs) {
+            return Err("a name has 1 to 32 lowercase letters, digits, `_`, `-`, and `*` for any text".into());
+        }
+        Ok(Self { action, name: name.to_owned() })
+    }
+
+    pub(super) fn matches(&self, action: UserAction, name: &str) -> bool {
+        self.action == action && name != "root" && glob::matches(&self.name, name)
+    }
+
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        self.action == other.action && glob::includes(&self.name, &other.name)
+    }
+}
+
+impl fmt::Display for UserPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.action, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn action_and_name_must_match() {
+        use UserAction::{Create, Group, Keys};
+        for (pattern, action, name, expected) in [
+            ("create:app", Create, "app", true),
+            ("create:app", Create, "app2", false),
+            ("create:app", Group, "app", false),
+            ("create:app", Keys, "app", false),
+            ("keys:robot-*", Keys, "robot-1", true),
+            ("keys:robot-*", Keys, "robot", false),
+            ("keys:*", Keys, "ann", true),
+            ("keys:*", Keys, "root", false),
+            ("group:ro*", Group, "root", false),
+        ] {
+            assert_eq!(UserPattern::parse(pattern).unwrap().matches(action, name), expected, "{pattern} {name}");
+        }
+        let parse = |text| UserPattern::parse(text).unwrap();
+        assert!(parse("keys:*").includes(&parse("keys:ann")) && !parse("keys:ann").includes(&parse("keys:*")));
+        assert!(!parse("keys:*").includes(&parse("group:ann")));
+    }
+
+    #[test]
+    fn malformed_scopes_say_why() {
+        for (scope, cause) in [
+            ("", "comes `create`"),
+            ("delete:ann", "comes `create`"),
+            ("password:ann", "comes `create`"),
+            ("create", "a name has"),
+            ("create:", "a name has"),
+            ("create:root", "root is not"),
+            ("create:Ann", "a name has"),
+            ("create:a:b", "a name has"),
+            ("create:$(id)", "a name has"),
+            ("create:**", "a name has"),
+            ("create:a\nb", "a name has"),
+        ] {
+            let error = UserPattern::parse(scope).unwrap_err();
+            assert!(error.contains(cause), "{scope}: {error}");
+        }
+    }
+}

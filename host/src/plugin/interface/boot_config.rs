@@ -1,0 +1,135 @@
+//! `boot-config`: config.txt and cmdline.txt. A capability names the key; that no value holds a second line, a second
+//! parameter or another section is checked where lines are made.
+//!
+//! Debian's `raspi-firmware` makes both files anew whenever a kernel is configured, in a later layer as on the Pi. It
+//! then adds two files of `/etc/default` at the end. A change goes there too, or it would be lost.
+
+use super::{Answer, Session, invalid};
+use crate::plugin::capability::Need;
+use crate::plugin::workbench::{CallError, ErrorCode};
+use crate::rootfs::boot_config::{ConfigTxt, DIRECTORY, Place};
+use crate::rootfs::cmdline::{self, Cmdline};
+use crate::rootfs::files::ImagePath;
+
+/// A file that the firmware reads, and the one from which Debian's package makes its end.
+struct File {
+    name: &'static str,
+    source: &'static str,
+}
+
+/// Makes a new text of an old one, and an answer.
+type Change<'a, T> = dyn Fn(&str) -> Result<(String, T), String> + 'a;
+
+const CONFIG: File = File { name: "config.txt", source: "/etc/default/raspi-firmware-custom" };
+const CMDLINE: File = File { name: "cmdline.txt", source: "/etc/default/raspi-extra-cmdline" };
+/// The script that makes both.
+const MAKER: &str = "/etc/kernel/postinst.d/z50-raspi-firmware";
+/// Most bytes of either file.
+const LIMIT: u64 = 64 << 10;
+
+impl Session<'_> {
+    pub(super) fn config_values(&mut self, section: Option<&str>, key: &str) -> Answer<Vec<String>> {
+        let place = self.config_place(section, key)?;
+        let text = self.own_text(&CONFIG.path()?, LIMIT)?.unwrap_or_default();
+        Ok(ConfigTxt::parse(&text).values(&place))
+    }
+
+    pub(super) fn config_set(&mut self, section: Option<&str>, key: &str, value: &str) -> Answer<()> {
+        let place = self.config_place(section, key)?;
+        self.edit_boot(&CONFIG, &|text| {
+            let mut config = ConfigTxt::parse(text);
+            config.set(&place, value).map(|()| (config.print(), ()))
+        })
+    }
+
+    pub(super) fn config_add(&mut self, section: Option<&str>, key: &str, value: &str) -> Answer<bool> {
+        let place = self.config_place(section, key)?;
+        self.edit_boot(&CONFIG, &|text| {
+            let mut config = ConfigTxt::parse(text);
+            config.add(&place, value).map(|added| (config.print(), added))
+        })
+    }
+
+    pub(super) fn config_remove(&mut self, section: Option<&str>, key: &str, value: Option<&str>) -> Answer<u64> {
+        let place = self.config_place(section, key)?;
+        self.edit_boot(&CONFIG, &|text| {
+            let mut config = ConfigTxt::parse(text);
+            let count = config.remove(&place, value);
+            Ok((config.print(), u64::try_from(count).unwrap_or(u64::MAX)))
+        })
+    }
+
+    pub(super) fn parameters(&mut self, name: &str) -> Answer<Vec<String>> {
+        self.cmdline_gate(name)?;
+        let text = self.own_text(&CMDLINE.path()?, LIMIT)?.unwrap_or_default();
+        Ok(Cmdline::parse(&text).named(name))
+    }
+
+    pub(super) fn set_parameter(&mut self, parameter: &str) -> Answer<()> {
+        self.cmdline_gate(cmdline::check_parameter(parameter).map_err(invalid)?)?;
+        self.edit_boot(&CMDLINE, &|text| {
+            let mut line = Cmdline::parse(text);
+            line.set(parameter).map(|()| (line.print(), ()))
+        })
+    }
+
+    pub(super) fn add_parameter(&mut self, parameter: &str) -> Answer<bool> {
+        self.cmdline_gate(cmdline::check_parameter(parameter).map_err(invalid)?)?;
+        self.edit_boot(&CMDLINE, &|text| {
+            let mut line = Cmdline::parse(text);
+            line.add(parameter).map(|added| (line.print(), added))
+        })
+    }
+
+    pub(super) fn remove_parameter(&mut self, name: &str) -> Answer<u64> {
+        self.cmdline_gate(name)?;
+        self.edit_boot(&CMDLINE, &|text| {
+            let mut line = Cmdline::parse(text);
+            let count = line.remove(name)?;
+            Ok((line.print(), u64::try_from(count).unwrap_or(u64::MAX)))
+        })
+    }
+
+    fn config_place<'k>(&mut self, section: Option<&str>, key: &'k str) -> Answer<Place<'k>> {
+        let place = Place::new(section, key).map_err(invalid)?;
+        self.gate(&Need::BootConfig(key.to_owned()))?;
+        Ok(place)
+    }
+
+    fn cmdline_gate(&mut self, name: &str) -> Answer<()> {
+        if name.contains('=') || cmdline::check_name(name).map_err(invalid)? != name {
+            return Err(invalid("a parameter is named without its value"));
+        }
+        self.gate(&Need::BootCmdline(name.to_owned()))
+    }
+
+    /// Changes the file that the firmware reads and, where there is one, its source; the answer is that for the first.
+    fn edit_boot<T>(&mut self, file: &File, change: &Change<'_, T>) -> Answer<T> {
+        let path = file.path()?;
+        let old = self.own_text(&path, LIMIT)?.ok_or_else(|| {
+            let message = format!("the image has no `{}`: nothing made its boot files", path.as_str());
+            CallError::new(ErrorCode::Unsupported, message)
+        })?;
+        let (new, answer) = change(&old).map_err(invalid)?;
+        let mut writes = vec![(path, old, new)];
+        if self.bench.rootfs().metadata(&ImagePath::parse(MAKER)?)?.is_some() {
+            let source = ImagePath::parse(file.source)?;
+            let old = self.own_text(&source, LIMIT)?.unwrap_or_default();
+            let (new, _) = change(&old).map_err(invalid)?;
+            writes.push((source, old, new));
+        }
+        for (path, old, new) in writes {
+            if old != new {
+                let attrs = self.attrs_for(&path, None)?;
+                self.bench.rootfs().write(&path, new.as_bytes(), attrs)?;
+            }
+        }
+        Ok(answer)
+    }
+}
+
+impl File {
+    fn path(&self) -> Answer<ImagePath> {
+        Ok(ImagePath::parse(DIRECTORY)?.join(self.name)?)
+    }
+}
