@@ -87,6 +87,11 @@ impl Effect {
         !self.by.is_empty() && self.by.iter().all(|who| *who == Who::Packages)
     }
 
+    /// No one but host functions made it, and perhaps packages.
+    pub fn is_of_calls(&self) -> bool {
+        self.by.contains(&Who::Calls) && !self.by.iter().any(|who| matches!(who, Who::Command(..)))
+    }
+
     /// Who made it, in words.
     pub fn by(&self) -> String {
         let by: Vec<String> = self.by.iter().map(ToString::to_string).collect();

@@ -105,6 +105,12 @@ impl GrantSet {
         granted.map(|(_, request)| request.scope.clone()).collect()
     }
 
+    /// Whether a capability was granted for which host functions choose themselves what they write: units, accounts, the
+    /// firmware's files.
+    pub fn has_settings(&self) -> bool {
+        self.requested.iter().any(|(capability, _)| capability.is_setting() && self.is_granted(capability))
+    }
+
     fn is_granted(&self, wanted: &Capability) -> bool {
         self.granted.iter().any(|capability| capability.includes(wanted))
     }

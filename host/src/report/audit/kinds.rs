@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 pub(super) struct Kind {
     /// What stands before the scope, without the last `:`.
     pub(super) name: &'static str,
-    /// `interface.function`, or `interface.` for all of an interface.
+    /// `interface.function`; one of them is enough.
     functions: &'static [&'static str],
     /// What it lets a plugin do; the scope follows.
     pub(super) verb: &'static str,
@@ -31,7 +31,7 @@ const fn kind(
 pub(super) const RUN: &str = "process.run";
 
 /// All kinds, in the order in which they are told.
-pub(super) const KINDS: [Kind; 6] = [
+pub(super) const KINDS: [Kind; 15] = [
     kind("exec", &[RUN], "run", "run commands", false),
     kind(
         "fs:write",
@@ -51,6 +51,32 @@ pub(super) const KINDS: [Kind; 6] = [
         true,
     ),
     kind("fs:read", &["fs.stat", "fs.read", "fs.read-text", "fs.list-dir"], "read", "read files of the image", true),
+    kind("svc:install", &["services.install-unit", "services.drop-in"], "write the units", "write units", true),
+    kind("svc:enable", &["services.set-state"], "enable the units", "enable units", true),
+    kind("svc:disable", &["services.set-state"], "disable the units", "disable units", true),
+    kind("svc:mask", &["services.set-state"], "mask the units", "mask units", true),
+    kind("user:create", &["users.ensure-user"], "create the users", "create users", true),
+    kind("user:group", &["users.ensure-user", "users.ensure-group"], "fill the groups", "change groups", true),
+    kind("user:keys", &["users.authorize-keys"], "let keys log in as", "let keys log in", true),
+    kind(
+        "boot:config",
+        &["boot-config.values", "boot-config.set", "boot-config.add", "boot-config.remove"],
+        "set in config.txt",
+        "change config.txt",
+        true,
+    ),
+    kind(
+        "boot:cmdline",
+        &[
+            "boot-config.parameters",
+            "boot-config.set-parameter",
+            "boot-config.add-parameter",
+            "boot-config.remove-parameter",
+        ],
+        "set on the kernel's command line",
+        "change the kernel's command line",
+        true,
+    ),
     kind("pkg:install", &["packages.install"], "install the packages", "install packages", false),
     kind("pkg:remove", &["packages.remove"], "remove the packages", "remove packages", false),
     kind("asset", &["assets.open"], "use the assets", "read files of the host that are handed over", false),
@@ -64,10 +90,20 @@ pub(super) fn kind_of(scope: &str) -> Option<&'static Kind> {
 impl Kind {
     /// Whether one of the functions is imported.
     pub(super) fn is_possible(&self, imported: &BTreeSet<String>) -> bool {
-        let matches = |function: &str| match function.strip_suffix('.') {
-            Some(interface) => imported.iter().any(|it| it.split('.').next() == Some(interface)),
-            None => imported.contains(function),
-        };
-        self.functions.iter().any(|function| matches(function))
+        self.functions.iter().any(|function| imported.contains(*function))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::Capability;
+
+    #[test]
+    fn no_kind_of_the_grammar_is_forgotten() {
+        for (name, _) in Capability::KINDS {
+            let known = KINDS.iter().any(|kind| kind.name == name.trim_end_matches(':') || kind.name.starts_with(name));
+            assert!(known, "{name}");
+        }
     }
 }

@@ -141,6 +141,13 @@ fn alone(row: &Row) -> Option<Finding> {
         "fs:read" if first_is_wild(scope) || reaches(scope, "/etc/shadow") => {
             finding(Risk::Medium, "reads password hashes and keys".into())
         }
+        "svc:install" => finding(Risk::High, format!("`{scope}` runs what the plugin writes into it, at boot if enabled")),
+        "svc:enable" => finding(Risk::Medium, format!("`{scope}` starts at boot")),
+        "svc:disable" | "svc:mask" => finding(Risk::Medium, format!("`{scope}` no longer starts")),
+        "user:create" => finding(Risk::Medium, format!("creates the user `{scope}`")),
+        "user:group" => finding(Risk::High, format!("puts users into `{scope}`, which may lend them rights")),
+        "user:keys" => finding(Risk::High, format!("decides who may log in as `{scope}` from afar")),
+        "boot:config" | "boot:cmdline" => finding(Risk::Medium, format!("`{scope}` changes how the Pi boots")),
         "pkg:install" if scope.starts_with('*') => {
             finding(Risk::High, "installs any package; its scripts run as root of the image".into())
         }
@@ -172,6 +179,11 @@ fn together(rows: &[Row]) -> Vec<Finding> {
             }
         }
     }
+    for unit in of("svc:install") {
+        if let Some(write) = writes.iter().find(|row| is_program(split(row).map_or("", |(_, scope)| scope))) {
+            add(Risk::Critical, unit, write, "runs what it writes at every boot");
+        }
+    }
     if let (Some(exec), Some(asset)) = (execs.first(), of("asset").first()) {
         add(Risk::High, exec, asset, "can run what it is handed over");
     }
@@ -181,6 +193,11 @@ fn together(rows: &[Row]) -> Vec<Finding> {
         add(Risk::Critical, package, write, "can choose the archive that packages come from");
     }
     found
+}
+
+/// Whether a file that the glob matches is likely to be run.
+fn is_program(scope: &str) -> bool {
+    ["/usr", "/opt", "/srv", "/bin", "/sbin", "/home"].iter().any(|top| scope.starts_with(top)) || first_is_wild(scope)
 }
 
 /// Whether the glob matches in any directory.
@@ -231,6 +248,9 @@ mod tests {
             (&["exec:/usr/bin/env **"], Risk::Critical, "whatever it is told"),
             (&["pkg:install:htop"], Risk::Medium, "scripts run as root"),
             (&["pkg:install:*"], Risk::High, "any package"),
+            (&["svc:enable:ssh.service"], Risk::Medium, "starts at boot"),
+            (&["user:keys:ann"], Risk::High, "log in as `ann`"),
+            (&["svc:install:x.service", "fs:write:/opt/x"], Risk::Critical, "at every boot"),
             (&["exec:htop", "fs:write:/usr/bin/htop"], Risk::Critical, "replace the program"),
             (&["pkg:install:htop", "fs:write:/etc/apt/sources.list.d/x.sources"], Risk::Critical, "choose the archive"),
         ] {
