@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::emulation;
 use crate::error::{Context, Result};
 use crate::plugin::inspect::PluginInfo;
+use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
 use crate::report::PluginReport;
 use crate::rootfs::packages::{Archive, Package};
@@ -42,6 +43,8 @@ use crate::ui::{Timings, Ui, Verbosity};
 pub struct Job {
     pub plan: Plan,
     pub plugins: Vec<PluginJob>,
+    /// What the site allows.
+    pub ceiling: Ceiling,
     /// Assets by name.
     pub assets: BTreeMap<String, i32>,
     /// The unnamed files that become the image and what belongs to it.
@@ -71,6 +74,8 @@ struct Build<'a> {
     plan: &'a Plan,
     store: Store,
     emulation: Emulation,
+    /// What the site allows plugins.
+    ceiling: Ceiling,
     assets: BTreeMap<String, File>,
     /// As [`Job::refresh`].
     refresh: bool,
@@ -115,7 +120,8 @@ fn run(job: &Job) -> Result<()> {
     let emulation = Emulation::new(&job.plan.architecture, job.emulation, job.registered_on_host);
     let open = |(name, number): (&String, &i32)| Ok((name.clone(), File::from(private::adopt_fd(*number)?)));
     let assets = job.assets.iter().map(open).collect::<Result<_>>()?;
-    let build = Build { plan: &job.plan, store, emulation, assets, refresh: job.refresh, ui };
+    let build =
+        Build { plan: &job.plan, store, emulation, ceiling: job.ceiling.clone(), assets, refresh: job.refresh, ui };
     let mut layers = base::ensure(&build)?;
     layers.stack.push(users::ensure(&build, &layers)?);
     for (index, plugin) in job.plugins.iter().enumerate() {

@@ -4,7 +4,9 @@ mod audit;
 mod blame;
 mod boot;
 mod build;
+mod consent;
 mod doctor;
+mod grant;
 mod inspect;
 mod order;
 mod plan;
@@ -39,6 +41,7 @@ Exit codes: 0 done, 1 build failed, 2 usage or recipe, 3 the host lacks a tool o
 enum Command {
     Build(build::Arguments),
     Plan(plan::Arguments),
+    Grant(grant::Arguments),
     Verify(verify::Arguments),
     Boot(boot::Arguments),
     Inspect(inspect::Arguments),
@@ -72,6 +75,7 @@ pub fn main() -> i32 {
     let result = match arguments.command {
         Command::Build(arguments) => build::run(arguments, started, ui.clone()),
         Command::Plan(arguments) => plan::run(arguments, &ui),
+        Command::Grant(arguments) => grant::run(&arguments, &ui),
         Command::Verify(arguments) => verify::run(&arguments, &ui),
         Command::Boot(arguments) => boot::run(&arguments, &ui),
         Command::Inspect(arguments) => inspect::run(&arguments, &ui),

@@ -14,6 +14,8 @@ mod guest;
 pub mod inspect;
 mod interface;
 pub mod lock;
+pub mod policy;
+pub mod proposal;
 mod protocol;
 pub mod replay;
 pub mod run;

@@ -3,6 +3,7 @@
 //! Standard output carries data (a path, JSON); everything else goes to standard error: a live line with a
 //! bar and the time on a terminal, plain lines otherwise. `NO_COLOR` is obeyed.
 
+mod ask;
 mod timings;
 
 use std::fmt::Write as _;
@@ -72,6 +73,11 @@ impl Ui {
         if self.verbosity != Verbosity::Quiet {
             self.line(&shown(message));
         }
+    }
+
+    /// What a question is about: said also where `--quiet` wants to hear of nothing.
+    pub fn say(&self, message: &str) {
+        self.line(&shown(message));
     }
 
     /// A line that only `--verbose` shows, such as the output of a program.

@@ -103,7 +103,8 @@ impl PluginConf {
         specs.into_iter().fold(self, Self::package)
     }
 
-    /// A capability without which the plugin cannot work, and why, such as `fs:write:/etc/motd`.
+    /// A capability without which the plugin cannot work, and why, such as `fs:write:/etc/motd`. `{params.NAME}` in it
+    /// stands for the value of a [`Param`] of the plugin.
     #[must_use]
     pub fn capability(mut self, scope: &str, reason: &str) -> Self {
         self.0.capabilities.push(Capability::new(scope, reason).into());

@@ -155,8 +155,8 @@ fn execute_in(
     let parent: &Path = &place.path("");
     let root = image_in(parent);
     let mut directory = Directory::open(root.path());
-    let grants = GrantSet::new(plugin, &Granted { requested: true, ..Granted::default() })?;
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let grants = GrantSet::new(plugin, &params, &Granted { requested: true, ..Granted::default() })?;
     let has_asset = !assets.is_empty();
     let run = PluginRun { plugin, grants: &grants, image: image_info(), params, assets, limits: Limits::EXECUTE };
     let engine = engine();

@@ -100,14 +100,23 @@ impl Scratch {
         command
     }
 
+    /// Runs the program, which may not write anything.
+    ///
+    /// # Panics
+    /// As [`Scratch::run_to_write`], and if it writes a file.
+    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ran {
+        let before = self.listing();
+        let ran = self.run_to_write(args);
+        assert_eq!(self.listing(), before, "nothing may be written\n{ran:?}");
+        ran
+    }
+
     /// Runs the program.
     ///
     /// # Panics
-    /// If it cannot be started, or if it does what it never may: panic, write a file, colour what is no terminal.
-    pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ran {
-        let before = self.listing();
+    /// If it cannot be started, or if it does what it never may: panic, colour what is no terminal.
+    pub fn run_to_write<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Ran {
         let ran = self.taken(&self.command(crate::piimg()).args(args).output().expect("the program can be started"));
-        assert_eq!(self.listing(), before, "nothing may be written\n{ran:?}");
         assert!(!ran.stderr.contains("panicked at"), "{}", ran.stderr);
         assert!(!ran.stdout.contains('\u{1b}') && !ran.stderr.contains('\u{1b}'), "{ran:?}");
         ran

@@ -66,8 +66,8 @@ fn run_with(
     params: &[(&str, &str)],
     limits: Limits,
 ) -> Ran {
-    let grants = GrantSet::new(plugin, granted).unwrap();
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let grants = GrantSet::new(plugin, &params, granted).unwrap();
     let run = Run { plugin, grants: &grants, image: image_info(), params, assets: BTreeMap::new(), limits };
     let mut bench = Directory::open(root.path());
     let mut log = Vec::new();
@@ -181,7 +181,8 @@ fn a_plugin_carries_as_much_as_it_was_told() {
 #[test]
 fn missing_grants_are_known_before_anything_runs() {
     let plugin = look("minimal").unwrap();
-    let failure = GrantSet::new(&plugin, &Granted::default()).unwrap().check().expect("nothing is granted by default");
+    let grants = GrantSet::new(&plugin, &BTreeMap::new(), &Granted::default()).unwrap();
+    let failure = grants.check().expect("nothing is granted by default");
     let report = report(&failure.into());
     assert_eq!(report.kind, Kind::Grant);
     for scope in ["pkg:install:htop", "fs:write:/etc/piimg-minimal", "exec:htop --version"] {
@@ -683,4 +684,70 @@ fn links_at_the_place_of_accounts_are_no_way_out() {
     let (ran, told) = settings(root, "users", &all());
     assert_eq!(told[1], "user: `/home/ann` is really `/opt/ann`: a link is in the way");
     assert!(!ran.root.path().join("opt/ann").exists());
+}
+
+#[test]
+fn a_parameter_decides_whose_home_is_written_to() {
+    let plugin = look("asks").unwrap();
+    for (user, granted, lines) in [
+        ("ann", all(), ["exec:id: true", "fs:write:/home/{params.user}/.asks: true"]),
+        (
+            "bob",
+            Granted {
+                scopes: vec!["fs:write:/etc/asks".into(), "fs:write:/home/{params.user}/.asks".into()],
+                ..Granted::default()
+            },
+            ["exec:id: false", "fs:write:/home/{params.user}/.asks: true"],
+        ),
+    ] {
+        let root = image();
+        for name in ["ann", "bob", "other"] {
+            std::fs::create_dir_all(root.path().join("home").join(name)).unwrap();
+        }
+        let ran = run_plugin(root, &plugin, &granted, &[("user", user)], Limits::EXECUTE);
+        let report = ran.result.as_ref().unwrap();
+        let mut expected: Vec<String> = lines.iter().map(|line| format!("test/asks: {line}")).collect();
+        expected.push("test/asks: fs:write:/home/{params.nobody}/.asks: false".into());
+        expected.push("test/asks: needed: fs:write:/home/other/.asks".into());
+        assert_eq!(ran.log, expected);
+        for name in ["ann", "bob", "other"] {
+            assert_eq!(ran.read(&format!("home/{name}/.asks")).is_some(), name == user, "{user} {name}");
+        }
+        assert!(report.uses.contains_key(&format!("fs:write:/home/{user}/.asks")), "{report:?}");
+    }
+}
+
+#[test]
+fn links_above_and_second_names_are_no_way_to_a_file() {
+    for (user, prepare, expected) in [
+        // The user's home is a link: what counts is where it leads.
+        ("ann", "link", Some("fs:write:/etc/.asks")),
+        ("ann", "link-inside", Some("fs:write:/srv/ann/.asks")),
+        // A second name of another file: that keeps its content, for a write makes a new file.
+        ("ann", "hard", None),
+        ("ann", "plain", None),
+    ] {
+        let root = image();
+        let home = root.path().join("home");
+        std::fs::create_dir_all(home.join("other")).unwrap();
+        std::fs::create_dir_all(root.path().join("srv/ann")).unwrap();
+        match prepare {
+            "link" => std::os::unix::fs::symlink("/etc", home.join(user)).unwrap(),
+            "link-inside" => std::os::unix::fs::symlink("../srv/ann", home.join(user)).unwrap(),
+            _ => std::fs::create_dir(home.join(user)).unwrap(),
+        }
+        if prepare == "hard" {
+            std::fs::hard_link(root.path().join("etc/shadow"), home.join(user).join(".asks")).unwrap();
+        }
+        let ran = run_plugin(root, &look("asks").unwrap(), &all(), &[("user", user)], Limits::EXECUTE);
+        assert_eq!(ran.read("etc/shadow").as_deref(), Some("root:secret\n"), "{prepare}");
+        match expected {
+            Some(needed) => {
+                let message = &ran.failure(Kind::Grant).messages[1];
+                assert_eq!(message, &format!("`{needed}` was not requested"), "{prepare}");
+                assert_eq!((ran.read("etc/.asks"), ran.read("srv/ann/.asks")), (None, None), "{prepare}");
+            }
+            None => assert_eq!(ran.read("home/ann/.asks").as_deref(), Some("a note\n"), "{prepare}"),
+        }
+    }
 }

@@ -147,6 +147,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
         plan: &job.plan,
         store: store.clone(),
         emulation: Emulation::new(&job.plan.architecture, mode, false),
+        ceiling: Default::default(),
         assets: Default::default(),
         refresh: true,
         ui: ui.clone(),

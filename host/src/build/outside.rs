@@ -12,7 +12,9 @@ use super::{Job, PluginJob};
 use crate::emulation;
 use crate::error::{Context, Failure, Kind, Result};
 use crate::image::name::file_name;
+use crate::plugin::grant::GrantSet;
 use crate::plugin::inspect::{PluginInfo, keep_code};
+use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
 use crate::sandbox::private::{self, Entry};
 use crate::store;
@@ -24,6 +26,10 @@ pub struct Order {
     pub plan: Plan,
     /// In the order of the plan: what is known of each plugin, and what it was granted.
     pub plugins: Vec<(PluginInfo, Vec<String>)>,
+    /// What that comes to, for each of them.
+    pub grants: Vec<GrantSet>,
+    /// What bounds it.
+    pub ceiling: Ceiling,
     pub emulation: emulation::Mode,
     pub refresh: bool,
 }
@@ -65,6 +71,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
                 granted: granted.clone(),
             })
             .collect(),
+        ceiling: order.ceiling.clone(),
         assets: assets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         output: output.job(),
         emulation: order.emulation,

@@ -12,6 +12,7 @@ use super::workbench::Bench;
 use super::{Build, Layer, Layers, PluginJob};
 use crate::error::{Context, Result};
 use crate::plugin::grant::{GrantSet, Granted};
+use crate::plugin::policy::Bound;
 use crate::plugin::run::{Run, execute};
 use crate::plugin::transcript::Transcript;
 use crate::plugin::{ImageInfo, Level, Limits};
@@ -34,6 +35,9 @@ struct Inputs<'a> {
     packages: &'a [String],
     params: &'a BTreeMap<String, String>,
     granted: &'a [String],
+    /// What each policy allows the plugin.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<Vec<Bound>>,
     image: &'a ImageInfo,
     /// Name and digest.
     assets: BTreeMap<&'a str, String>,
@@ -50,6 +54,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         epoch: layers.epoch,
     };
     let assets = assets(build, job)?;
+    let limits = build.ceiling.limits(&planned.id, &planned.digest);
     let inputs = Inputs {
         step: "plugin, judged by its effects",
         below: &layers.stack.last().expect("the base layer is there").key,
@@ -57,6 +62,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         packages: &planned.packages,
         params: &planned.params,
         granted: &job.granted,
+        limits: limits.into_iter().map(|limit| limit.allow).collect(),
         image: &image,
         assets: assets.iter().map(|(name, file)| Ok((name.as_str(), digest(file)?))).collect::<Result<_>>()?,
     };
@@ -79,8 +85,8 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
             .with_context(|| format!("cannot install what `{}` lists", printable(&planned.id)))?;
     }
     let info = job.info.clone().with_code(adopt_fd(job.code)?.into())?;
-    let granted = Granted { scopes: job.granted.clone(), ..Granted::default() };
-    let grants = GrantSet::new(&info, &granted)?;
+    let granted = Granted { scopes: job.granted.clone(), ceiling: build.ceiling.clone(), ..Granted::default() };
+    let grants = GrantSet::new(&info, &planned.params, &granted)?;
     let run =
         Run { plugin: &info, grants: &grants, image, params: planned.params.clone(), assets, limits: Limits::EXECUTE };
     let engine = crate::plugin::engine()?;

@@ -24,7 +24,7 @@ pub(super) fn run(arguments: Arguments, started: Instant, mut ui: Ui) -> Result<
     if let Some(path) = &arguments.timings {
         ui = ui.with_timings(Timings::create(path, started)?);
     }
-    let order = order(arguments.order)?;
+    let order = order(arguments.order, Some(&ui))?;
     match build(&order, now(), &ui)? {
         Outcome::Image(path) => {
             ui.event("done", None, Instant::now());

@@ -1,22 +1,29 @@
-//! From flags to an order: shared by `build` and `plan`. Reads files, runs `conf()`, writes nothing.
+//! From flags to an order: shared by `build` and `plan`. Reads files, runs `conf()`, writes nothing but `piimg.lock`, and
+//! that only if somebody at the terminal agreed.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
+use super::consent::{self, Answers};
 use crate::build::outside::Order;
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Kind, Result, report};
 use crate::plugin::grant::{GrantSet, Granted};
 use crate::plugin::inspect::{PluginInfo, inspect};
-use crate::plugin::{self, CodeCache, lock::Lock};
+use crate::plugin::lock::Lock;
+use crate::plugin::policy::Ceiling;
+use crate::plugin::proposal::{Basis, Proposal};
+use crate::plugin::{self, CodeCache};
 use crate::recipe::file::RecipeFile;
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Environment, Plan, PluginSource, default_store, plan};
 use crate::recipe::release::Releases;
 use crate::sandbox::tool;
 use crate::store;
+use crate::ui::Ui;
 
 /// File that is read from the current directory if there is one.
 const RECIPE: &str = "piimg.toml";
@@ -73,6 +80,12 @@ pub(super) struct OrderArguments {
     /// Allow whatever the plugins ask for: only for plugins one trusts.
     #[arg(long)]
     grant_requested: bool,
+    /// Nothing but what `piimg.lock` grants, by digest; never ask.
+    #[arg(long, conflicts_with_all = ["grants", "grant_requested"])]
+    locked: bool,
+    /// Policy that bounds what may be granted, beside the site's own.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Let plugins choose the directories of the store and the image.
     #[arg(long)]
     allow_plugin_paths: bool,
@@ -94,19 +107,36 @@ enum EmulationArgument {
     Plain,
 }
 
-/// Makes the order: everything that can be refused is refused here.
-pub(super) fn order(arguments: OrderArguments) -> Result<Order> {
-    let recipe = arguments.recipe.clone().or_else(|| Path::new(RECIPE).exists().then(|| RECIPE.into()));
+/// The recipe that is meant, if there is one.
+pub(super) fn recipe(named: Option<&Path>) -> Option<PathBuf> {
+    named.map(Path::to_owned).or_else(|| Path::new(RECIPE).exists().then(|| RECIPE.into()))
+}
+
+/// Where grants are kept.
+pub(super) fn lock_beside(recipe: Option<&Path>) -> PathBuf {
+    recipe.unwrap_or(Path::new(RECIPE)).with_file_name(LOCK)
+}
+
+/// Makes the order: everything that can be refused is refused here. With `asker`, missing grants are asked for first, if
+/// somebody is at the terminal.
+pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Order> {
+    let recipe = recipe(arguments.recipe.as_deref());
     let mut file = recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
     let mut paths = std::mem::take(&mut file.plugins);
     paths.extend(arguments.plugins.iter().cloned());
     let environment = environment(arguments.store.is_some() || file.rootfs.is_some())?;
     // A store that only a plugin names is not known before the plugin is.
     let store = arguments.store.as_ref().or(file.rootfs.as_ref()).unwrap_or(&environment.default_store);
-    let infos = inspect_all(&paths, store)?;
-    let lock = recipe.as_deref().unwrap_or(Path::new(RECIPE)).with_file_name(LOCK);
-    let granted =
-        Granted { lock: Lock::read(&lock)?, scopes: arguments.grants.clone(), requested: arguments.grant_requested };
+    let infos = inspect_all(&paths, Some(store))?;
+    let lock = lock_beside(recipe.as_deref());
+    let granted = Granted {
+        lock: Lock::read(&lock)?,
+        locked: arguments.locked,
+        scopes: arguments.grants.clone(),
+        requested: arguments.grant_requested,
+        ceiling: Ceiling::read(arguments.policy.as_deref())?,
+        recipe: arguments.recipe.clone(),
+    };
     let emulation = match arguments.emulation {
         EmulationArgument::Auto => Mode::Auto,
         EmulationArgument::NativeTools => Mode::NativeTools,
@@ -121,16 +151,18 @@ pub(super) fn order(arguments: OrderArguments) -> Result<Order> {
     let plan = plan(&file, &overrides(arguments), &sources, &Releases::builtin()?, &environment)?;
     check_assets(&plan)?;
     check_host(&plan)?;
-    let plugins = grant_all(&plan, &infos, &granted)?;
-    Ok(Order { plan, plugins, emulation, refresh })
+    let ceiling = granted.ceiling.clone();
+    let (plugins, grants) = grant_all(&plan, infos, granted, &lock, asker)?;
+    Ok(Order { plan, plugins, grants, ceiling, emulation, refresh })
 }
 
-fn inspect_all(paths: &[PathBuf], store: &Path) -> Result<Vec<PluginInfo>> {
+/// Looks at plugins, with what the store knows of them.
+pub(super) fn inspect_all(paths: &[PathBuf], store: Option<&Path>) -> Result<Vec<PluginInfo>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
     let engine = plugin::engine()?;
-    let cache = CodeCache::open(&store::compiled(store));
+    let cache = store.and_then(|store| CodeCache::open(&store::compiled(store)));
     paths.iter().map(|path| inspect(&engine, path, cache.as_ref())).collect()
 }
 
@@ -152,24 +184,66 @@ fn overrides(arguments: OrderArguments) -> Overrides {
     }
 }
 
+/// What is known of each plugin, and what it was granted.
+type Plugins = Vec<(PluginInfo, Vec<String>)>;
+
 /// Checks the grants of all plugins before any of them runs, and puts them in the order of the plan.
-fn grant_all(plan: &Plan, infos: &[PluginInfo], granted: &Granted) -> Result<Vec<(PluginInfo, Vec<String>)>> {
-    let mut refusals = Vec::new();
-    let mut plugins = Vec::new();
-    for planned in &plan.plugins {
-        let info = infos
-            .iter()
-            .find(|info| info.conf.id == planned.id)
-            .cloned()
-            .context(Failure::bug("the plan names an unknown plugin"))?;
-        if let Some(failure) = GrantSet::new(&info, granted)?.check() {
-            refusals.push(failure);
-        }
-        let scopes = granted.scopes_for(&info);
-        plugins.push((info, scopes));
+fn grant_all(
+    plan: &Plan,
+    infos: Vec<PluginInfo>,
+    mut granted: Granted,
+    lock: &Path,
+    asker: Option<&Ui>,
+) -> Result<(Plugins, Vec<GrantSet>)> {
+    let mut infos: BTreeMap<String, PluginInfo> = infos.into_iter().map(|info| (info.conf.id.clone(), info)).collect();
+    let infos: Vec<PluginInfo> = plan
+        .plugins
+        .iter()
+        .map(|planned| infos.remove(&planned.id).context(Failure::bug("the plan names an unknown plugin")))
+        .collect::<Result<_>>()?;
+    let mut grants = evaluate(plan, &infos, &granted)?;
+    if let Some(ui) = asker.filter(|ui| ui.can_ask())
+        && ask(plan, &infos, &grants, &granted, lock, ui)?
+    {
+        granted.lock = Lock::read(lock)?;
+        grants = evaluate(plan, &infos, &granted)?;
     }
-    let Some(first) = refusals.pop() else { return Ok(plugins) };
-    Err(refusals.into_iter().fold(first.into(), |all, next| join(&all, next)))
+    let mut refusals: Vec<Failure> = grants.iter().filter_map(GrantSet::check).collect();
+    let Some(last) = refusals.pop() else {
+        let scopes: Vec<Vec<String>> = infos.iter().map(|info| granted.scopes_for(info)).collect();
+        return Ok((infos.into_iter().zip(scopes).collect(), grants));
+    };
+    Err(refusals.into_iter().rev().fold(last.into(), |all, next| join(&all, next)))
+}
+
+fn evaluate(plan: &Plan, infos: &[PluginInfo], granted: &Granted) -> Result<Vec<GrantSet>> {
+    infos.iter().zip(&plan.plugins).map(|(info, planned)| GrantSet::new(info, &planned.params, granted)).collect()
+}
+
+/// Asks for what the plugins lack. Whether there was any yes; the first no ends it.
+fn ask(
+    plan: &Plan,
+    infos: &[PluginInfo],
+    grants: &[GrantSet],
+    granted: &Granted,
+    lock: &Path,
+    ui: &Ui,
+) -> Result<bool> {
+    let basis = Basis { lock: granted.lock.as_ref(), ceiling: &granted.ceiling, flags: &granted.scopes };
+    // Where the answer cannot help, nobody is asked.
+    if grants.iter().any(|grants| !grants.wants_grants() && grants.check().is_some()) {
+        return Ok(false);
+    }
+    let mut agreed = false;
+    for ((info, planned), _) in infos.iter().zip(&plan.plugins).zip(grants).filter(|(_, grants)| grants.wants_grants())
+    {
+        let proposal = Proposal::new(info, &planned.params, &basis)?;
+        if !consent::ask(&proposal, lock, Answers::Terminal, ui)? {
+            break;
+        }
+        agreed = true;
+    }
+    Ok(agreed)
 }
 
 /// Two refusals as one, so that nobody has to start again for the second.

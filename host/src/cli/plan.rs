@@ -4,9 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::order::{OrderArguments, order};
+use crate::build::outside::Order;
 use crate::error::{Context, Result};
 use crate::image::compress::Compression;
-use crate::plugin::inspect::PluginInfo;
+use crate::plugin::grant::{Standing, State, reason, spelled};
 use crate::recipe::plan::Plan;
 use crate::ui::{Ui, printable};
 
@@ -29,29 +30,35 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct PluginDocument<'a> {
     id: &'a str,
-    requests: &'a [crate::plugin::inspect::Request],
+    requests: Vec<Standing<'a>>,
     granted: &'a [String],
 }
 
 pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
-    let order = order(arguments.order)?;
+    let order = order(arguments.order, None)?;
     if arguments.json {
         let plugins = order
             .plugins
             .iter()
-            .map(|(info, granted)| PluginDocument { id: &info.conf.id, requests: &info.requests, granted })
+            .zip(&order.grants)
+            .map(|((info, granted), grants)| PluginDocument {
+                id: &info.conf.id,
+                requests: grants.standings(),
+                granted,
+            })
             .collect();
         let document = Document { plan: &order.plan, plugins };
         ui.data(&serde_json::to_string_pretty(&document).context("cannot write the plan")?);
         return Ok(0);
     }
-    for line in lines(&order.plan, &order.plugins) {
+    for line in lines(&order) {
         ui.data(&line);
     }
     Ok(0)
 }
 
-fn lines(plan: &Plan, plugins: &[(PluginInfo, Vec<String>)]) -> Vec<String> {
+fn lines(order: &Order) -> Vec<String> {
+    let plan = &order.plan;
     let mut lines = vec![
         format!(
             "release     {} {} ({}), {} packages named",
@@ -78,20 +85,26 @@ fn lines(plan: &Plan, plugins: &[(PluginInfo, Vec<String>)]) -> Vec<String> {
             plan.compression.map_or("", Compression::extension)
         ),
     ];
-    for (info, granted) in plugins {
+    for ((info, _), grants) in order.plugins.iter().zip(&order.grants) {
         lines.push(format!(
             "plugin      {} {}  {}",
             printable(&info.conf.id),
             printable(&info.conf.version),
             info.digest
         ));
-        for request in &info.requests {
-            let state =
-                if granted.contains(&request.scope) { "granted" } else { "granted by a wider scope, or optional" };
+        for standing in grants.standings() {
+            // What a plugin needs and has not would have been refused: what is missing is optional.
+            let state = match &standing.state {
+                State::Granted => "granted".into(),
+                State::Missing => "optional, not granted".into(),
+                State::Forbidden(file) => {
+                    format!("optional, not allowed by `{}`", printable(&file.display().to_string()))
+                }
+            };
             lines.push(format!(
                 "            {}  [{state}]  it says: {}",
-                printable(&request.scope),
-                printable(&request.reason)
+                spelled(&standing.request.scope, Some(&standing.means)),
+                reason(standing.request)
             ));
         }
     }

@@ -10,6 +10,7 @@ mod fs;
 pub(crate) mod glob;
 mod name;
 mod service;
+mod template;
 mod user;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use fs::PathGlob;
 use name::NameGlob;
 pub(super) use service::ServiceAction;
 use service::ServicePattern;
+pub(super) use template::{Template, Unfilled};
 pub(super) use user::UserAction;
 use user::UserPattern;
 
@@ -82,6 +84,24 @@ type Parse = fn(&str) -> Result<Capability, String>;
 const MAX_SCOPE: usize = 8192;
 
 impl Capability {
+    pub(crate) const KINDS: [(&str, Parse); 10] = [
+        ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
+        ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
+        ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
+        ("pkg:install:", |scope| NameGlob::parse(scope).map(Self::PkgInstall)),
+        ("pkg:remove:", |scope| NameGlob::parse(scope).map(Self::PkgRemove)),
+        ("asset:", |scope| NameGlob::parse(scope).map(Self::Asset)),
+        ("boot:config:", |scope| KeyGlob::parse_config(scope).map(Self::BootConfig)),
+        ("boot:cmdline:", |scope| KeyGlob::parse_cmdline(scope).map(Self::BootCmdline)),
+        ("svc:", |scope| ServicePattern::parse(scope).map(Self::Service)),
+        ("user:", |scope| UserPattern::parse(scope).map(Self::User)),
+    ];
+
+    /// Whether this is a kind alone, such as `fs:write`.
+    pub(super) fn is_kind(text: &str) -> bool {
+        Self::KINDS.iter().any(|(kind, _)| kind.strip_suffix(':') == Some(text))
+    }
+
     /// # Errors
     /// Names the text and what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, ScopeError> {
@@ -89,24 +109,12 @@ impl Capability {
         if text.len() > MAX_SCOPE {
             return Err(fail(format!("it is longer than {MAX_SCOPE} bytes")));
         }
-        let kinds: [(&str, Parse); 10] = [
-            ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
-            ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
-            ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
-            ("pkg:install:", |scope| NameGlob::parse(scope).map(Self::PkgInstall)),
-            ("pkg:remove:", |scope| NameGlob::parse(scope).map(Self::PkgRemove)),
-            ("asset:", |scope| NameGlob::parse(scope).map(Self::Asset)),
-            ("boot:config:", |scope| KeyGlob::parse_config(scope).map(Self::BootConfig)),
-            ("boot:cmdline:", |scope| KeyGlob::parse_cmdline(scope).map(Self::BootCmdline)),
-            ("svc:", |scope| ServicePattern::parse(scope).map(Self::Service)),
-            ("user:", |scope| UserPattern::parse(scope).map(Self::User)),
-        ];
-        for (kind, parse) in kinds {
+        for (kind, parse) in Self::KINDS {
             if let Some(scope) = text.strip_prefix(kind) {
                 return parse(scope).map_err(fail);
             }
         }
-        let known = kinds.map(|(kind, _)| format!("`{}`", kind.trim_end_matches(':'))).join(", ");
+        let known = Self::KINDS.map(|(kind, _)| format!("`{}`", kind.trim_end_matches(':'))).join(", ");
         Err(fail(format!("its kind is not offered; there are {known}, each followed by `:` and a scope")))
     }
 

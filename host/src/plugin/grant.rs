@@ -1,22 +1,39 @@
-//! The gate: what a plugin may do is what it requested *and* was granted. Nothing is granted by default. Pure.
+//! The gate: what a plugin may do is what it requested *and* was granted *and* the site allows. Nothing is granted by
+//! default. Pure.
 
+mod standing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
-use super::capability::{Capability, Need};
+use super::capability::{Capability, Need, Template};
 use super::inspect::{PluginInfo, Request};
-use super::lock::{self, Lock};
+use super::lock::Lock;
+use super::policy::{Ceiling, Limit};
 use crate::error::{Context as _, Failure, Result};
 use crate::ui::{printable, shell_quoted};
 
-/// Where grants come from.
+pub(super) use standing::forbidden_line;
+pub use standing::{Standing, State, describe, reason, spelled};
+
+/// Where grants come from, and what bounds them.
 #[derive(Clone, Debug, Default)]
 pub struct Granted {
     /// `piimg.lock`, if there is one.
     pub lock: Option<Lock>,
+    /// `--locked`: each plugin must be in the lock file, by its digest.
+    pub locked: bool,
     /// `--grant SCOPE`: for every plugin of this build.
     pub scopes: Vec<String>,
     /// `--grant-requested`: whatever the plugins of this build ask for.
     pub requested: bool,
+    /// The site's policy, and the one named with `--policy`.
+    pub ceiling: Ceiling,
+    /// The recipe, if it was named: it belongs into the command that a hint tells.
+    pub recipe: Option<PathBuf>,
 }
 
 impl Granted {
@@ -26,15 +43,16 @@ impl Granted {
     /// [`Failure::usage`] if a granted scope is no capability.
     pub fn check(&self) -> Result<()> {
         for scope in &self.scopes {
-            Capability::parse(scope).with_context(|| Failure::usage("cannot use `--grant`"))?;
+            Template::parse(scope).with_context(|| Failure::usage("cannot use `--grant`"))?;
         }
         Ok(())
     }
 
     /// Everything granted to this plugin, as text.
     pub fn scopes_for(&self, info: &PluginInfo) -> Vec<String> {
-        let locked = self.lock.iter().flat_map(|lock| lock.grants(&info.digest));
-        let mut scopes: Vec<String> = self.scopes.iter().map(String::as_str).chain(locked).map(str::to_owned).collect();
+        let concerns = |scope: &&String| Template::parse(scope).is_ok_and(|scope| stranger(&scope, info).is_none());
+        let mut scopes: Vec<String> = self.scopes.iter().filter(concerns).cloned().collect();
+        scopes.extend(self.locked_for(info).into_iter().flatten().map(str::to_owned));
         if self.requested {
             scopes.extend(info.requests.iter().map(|request| request.scope.clone()));
         }
@@ -42,6 +60,33 @@ impl Granted {
         scopes.dedup();
         scopes
     }
+
+    /// What the lock file grants to this plugin; none if it has no entry there.
+    fn locked_for(&self, info: &PluginInfo) -> Option<Vec<&str>> {
+        self.lock.as_ref().and_then(|lock| lock.grants(&info.digest, &info.requests))
+    }
+}
+
+/// The first parameter in a scope that is none of the plugin's.
+fn stranger<'a>(scope: &'a Template, info: &PluginInfo) -> Option<&'a str> {
+    scope.params().find(|name| info.conf.params.iter().all(|known| known.name != *name))
+}
+
+/// What a plugin asks for, read: a capability with its parameters still in it.
+///
+/// # Errors
+/// [`Failure::usage`] if it is not offered, or has a parameter that the plugin has not.
+pub fn requested(info: &PluginInfo) -> Result<Vec<(Template, &Request)>> {
+    let read = |request: &Request| {
+        let scope = Template::parse(&request.scope)?;
+        if let Some(name) = stranger(&scope, info) {
+            anyhow::bail!("`{}`: it has no parameter `{}`", printable(&request.scope), printable(name));
+        }
+        Ok(scope)
+    };
+    let refuse =
+        || Failure::usage(format!("the plugin `{}` asks for what piimg does not offer", printable(&info.conf.id)));
+    info.requests.iter().map(|request| Ok((read(request).with_context(refuse)?, request))).collect()
 }
 
 /// One plugin's rights.
@@ -49,35 +94,61 @@ impl Granted {
 pub struct GrantSet {
     id: String,
     digest: String,
+    path: PathBuf,
+    recipe: Option<PathBuf>,
+    values: BTreeMap<String, String>,
     requested: Vec<(Capability, Request)>,
     granted: Vec<Capability>,
-    /// Another build of the plugin has grants in the lock file.
+    limits: Vec<Limit>,
+    /// Another build of the plugin has grants in the lock file, and this one has none.
     stale: bool,
+    locked: bool,
+    /// It must be in the lock file, and is not.
+    unlisted: bool,
 }
 
 impl GrantSet {
+    /// `values` are those of the plugin's parameters, validated and complete.
+    ///
     /// # Errors
-    /// [`Failure::usage`] if the plugin requests or the user grants what is no capability.
-    pub fn new(info: &PluginInfo, from: &Granted) -> Result<Self> {
-        let mut requested = Vec::new();
-        for request in &info.requests {
-            let capability = Capability::parse(&request.scope).with_context(|| {
-                Failure::usage(format!("the plugin `{}` asks for what piimg does not offer", printable(&info.conf.id)))
-            })?;
-            requested.push((capability, request.clone()));
+    /// [`Failure::usage`] if the plugin requests or the user grants what is no capability, or with these values none.
+    pub fn new(info: &PluginInfo, values: &BTreeMap<String, String>, from: &Granted) -> Result<Self> {
+        let id = printable(&info.conf.id);
+        let mut wanted = Vec::new();
+        for (scope, request) in requested(info)? {
+            let unfit = || Failure::usage(format!("the plugin `{id}` cannot ask for `{}`", printable(&request.scope)));
+            wanted.push((scope.fill(values).with_context(unfit)?, request.clone()));
         }
         let mut granted = Vec::new();
         for scope in &from.scopes {
-            granted.push(Capability::parse(scope).with_context(|| Failure::usage("cannot use `--grant`"))?);
+            let unusable = || Failure::usage("cannot use `--grant`");
+            let scope = Template::parse(scope).with_context(unusable)?;
+            if stranger(&scope, info).is_none() {
+                granted.push(scope.fill(values).with_context(unusable)?);
+            }
         }
-        for scope in from.lock.iter().flat_map(|lock| lock.grants(&info.digest)) {
-            granted.push(Capability::parse(scope).with_context(|| Failure::usage("cannot use `piimg.lock`"))?);
+        let locked = from.locked_for(info);
+        for scope in locked.iter().flatten() {
+            let unusable = || Failure::usage(format!("cannot use the grants of `{id}` in `piimg.lock`"));
+            granted.push(Template::parse(scope).with_context(unusable)?.fill(values).with_context(unusable)?);
         }
         if from.requested {
-            granted.extend(requested.iter().map(|(capability, _)| capability.clone()));
+            granted.extend(wanted.iter().map(|(capability, _)| capability.clone()));
         }
-        let stale = from.lock.as_ref().is_some_and(|lock| lock.is_stale(&info.conf.id, &info.digest));
-        Ok(Self { id: info.conf.id.clone(), digest: info.digest.clone(), requested, granted, stale })
+        let known = |lock: &Lock| lock.another_build(&info.conf.id, &info.digest).is_some();
+        Ok(Self {
+            id: info.conf.id.clone(),
+            digest: info.digest.clone(),
+            path: info.path.clone(),
+            recipe: from.recipe.clone(),
+            values: values.clone(),
+            requested: wanted,
+            granted,
+            limits: from.ceiling.limits(&info.conf.id, &info.digest),
+            stale: locked.is_none() && from.lock.as_ref().is_some_and(known),
+            locked: from.locked,
+            unlisted: from.locked && locked.is_none(),
+        })
     }
 
     /// Asks for one call.
@@ -86,23 +157,28 @@ impl GrantSet {
     /// A refusal that says what is missing and how to grant it.
     pub fn allows(&self, need: &Need) -> Result<(), Refusal> {
         let requested = self.requested.iter().any(|(capability, _)| capability.covers(need));
-        if requested && self.granted.iter().any(|capability| capability.covers(need)) {
+        let granted = self.granted.iter().any(|capability| capability.covers(need));
+        let forbidden_by = self.limits.iter().find(|limit| !limit.covers(need)).map(|limit| limit.file.clone());
+        if requested && granted && forbidden_by.is_none() {
             return Ok(());
         }
-        Err(Refusal { needed: need.to_string(), requested, id: self.id.clone() })
+        Err(Refusal { needed: need.to_string(), requested, granted, forbidden_by, id: self.id.clone() })
     }
 
-    /// Whether the whole of a capability was requested and granted.
+    /// Whether the whole of a capability was requested, granted and allowed by the site. It may have the plugin's
+    /// parameters in it.
     pub fn has(&self, scope: &str) -> bool {
-        Capability::parse(scope).is_ok_and(|wanted| {
-            self.requested.iter().any(|(capability, _)| capability.includes(&wanted)) && self.is_granted(&wanted)
+        let wanted = Template::parse(scope).ok().and_then(|scope| scope.fill(&self.values).ok());
+        wanted.is_some_and(|wanted| {
+            self.requested.iter().any(|(capability, _)| capability.includes(&wanted))
+                && self.state(&wanted) == State::Granted
         })
     }
 
-    /// What was requested and granted, as requested.
+    /// What was requested and granted, with its values.
     pub fn effective(&self) -> Vec<String> {
         let granted = self.requested.iter().filter(|(capability, _)| self.is_granted(capability));
-        granted.map(|(_, request)| request.scope.clone()).collect()
+        granted.map(|(capability, _)| capability.to_string()).collect()
     }
 
     /// Whether a capability was granted for which host functions choose themselves what they write: units, accounts, the
@@ -112,36 +188,15 @@ impl GrantSet {
     }
 
     fn is_granted(&self, wanted: &Capability) -> bool {
-        self.granted.iter().any(|capability| capability.includes(wanted))
+        self.state(wanted) == State::Granted
     }
 
-    /// What the plugin cannot do without and nobody granted, in the order of the requests.
-    pub fn missing(&self) -> Vec<&Request> {
-        let missing =
-            self.requested.iter().filter(|(capability, request)| !request.optional && !self.is_granted(capability));
-        missing.map(|(_, request)| request).collect()
-    }
-
-    /// One failure for all that is missing; none if nothing is.
-    pub fn check(&self) -> Option<Failure> {
-        let missing = self.missing();
-        if missing.is_empty() {
-            return None;
+    fn state(&self, wanted: &Capability) -> State {
+        match self.limits.iter().find(|limit| !limit.includes(wanted)) {
+            Some(limit) => State::Forbidden(limit.file.clone()),
+            None if self.granted.iter().any(|capability| capability.includes(wanted)) => State::Granted,
+            None => State::Missing,
         }
-        let mut text = format!("the plugin `{}` needs capabilities that nobody granted:", printable(&self.id));
-        for request in &missing {
-            text = format!("{text}\n  {}  (it says: {})", printable(&request.scope), printable(&request.reason));
-        }
-        if self.stale {
-            text.push_str("\nthe grants in `piimg.lock` are for another build of it and do not count");
-        }
-        let flags: Vec<String> =
-            missing.iter().map(|request| format!("--grant {}", shell_quoted(&request.scope))).collect();
-        let scopes = missing.iter().map(|request| request.scope.as_str());
-        Some(Failure::grant(text).hint(format!("for this build: {}", flags.join(" "))).hint(format!(
-            "for good, in `piimg.lock` (a new file begins with `version = 1`):\n{}",
-            lock::lines(&self.id, &self.digest, scopes)
-        )))
     }
 }
 
@@ -150,99 +205,45 @@ impl GrantSet {
 pub struct Refusal {
     /// The narrowest capability that would have allowed it.
     pub needed: String,
-    /// `conf()` asked for it, so that a grant is all that is missing.
+    /// `conf()` asked for it.
     pub requested: bool,
+    pub granted: bool,
+    /// The policy that does not allow it, whoever asks and grants.
+    pub forbidden_by: Option<PathBuf>,
     id: String,
 }
 
 impl Refusal {
     /// What to do about it, and who can.
     pub fn hint(&self) -> String {
-        if self.requested {
-            format!("to allow it: --grant {}", shell_quoted(&self.needed))
-        } else {
-            format!("it is for the author of `{}` to request it in conf()", printable(&self.id))
+        match &self.forbidden_by {
+            _ if !self.requested => {
+                format!("it is for the author of `{}` to request it in conf()", printable(&self.id))
+            }
+            Some(file) => format!("only a change of `{}` could allow it", printable(&file.display().to_string())),
+            // The text of a path may be none that a scope can have.
+            None if Template::parse(&self.needed).is_err() => {
+                "to allow it: --grant a scope that covers it with `*`".into()
+            }
+            None => format!("to allow it: --grant {}", shell_quoted(&self.needed)),
         }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = if self.requested { "was requested, but not granted" } else { "was not requested" };
-        write!(f, "`{}` {why}", printable(&self.needed))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::{Kind, report};
-
-    fn info(requests: &[(&str, bool)]) -> PluginInfo {
-        let requests = requests
-            .iter()
-            .map(|(scope, optional)| Request { scope: (*scope).into(), reason: "because".into(), optional: *optional })
-            .collect();
-        let mut info = PluginInfo { digest: format!("sha256:{}", "a".repeat(64)), requests, ..PluginInfo::default() };
-        info.conf.id = "a/b".into();
-        info
-    }
-
-    fn grant(scopes: &[&str]) -> Granted {
-        Granted { scopes: scopes.iter().map(ToString::to_string).collect(), ..Granted::default() }
-    }
-
-    #[test]
-    fn a_call_needs_request_and_grant() {
-        let need = Need::FsWrite("/etc/x".into());
-        for (requested, granted, expected) in [
-            ("fs:write:/etc/x", "fs:write:/etc/x", None),
-            ("fs:write:/etc/**", "fs:write:/etc/x", None),
-            ("fs:write:/etc/x", "fs:write:/etc/**", None),
-            ("fs:write:/etc/x", "fs:write:/etc/y", Some("`fs:write:/etc/x` was requested, but not granted")),
-            ("fs:write:/etc/y", "fs:write:/**", Some("`fs:write:/etc/x` was not requested")),
-        ] {
-            let set = GrantSet::new(&info(&[(requested, false)]), &grant(&[granted])).unwrap();
-            assert_eq!(set.allows(&need).err().map(|refusal| refusal.to_string()).as_deref(), expected);
+        let had = match (self.requested, self.granted) {
+            (false, _) => "was not requested",
+            (true, false) => "was requested, but not granted",
+            (true, true) => "was requested and granted",
+        };
+        write!(f, "`{}` {had}", printable(&self.needed))?;
+        match &self.forbidden_by {
+            Some(file) if self.requested => {
+                let but = if self.granted { ", but" } else { ", and" };
+                write!(f, "{but} `{}` does not allow it", printable(&file.display().to_string()))
+            }
+            _ => Ok(()),
         }
-    }
-
-    #[test]
-    fn nothing_is_granted_by_default_and_the_fix_is_told() {
-        let set = GrantSet::new(&info(&[("fs:write:/etc/x", false), ("exec:sh", true)]), &Granted::default()).unwrap();
-        let report = report(&set.check().unwrap().into());
-        assert_eq!(report.kind, Kind::Grant);
-        assert!(report.messages[0].ends_with("nobody granted:\n  fs:write:/etc/x  (it says: because)"), "{report:?}");
-        assert_eq!(report.hints[0], "for this build: --grant 'fs:write:/etc/x'");
-        assert!(
-            report.hints[1].contains("\"fs:write:/etc/x\"") && report.hints[1].contains(&"a".repeat(64)),
-            "{report:?}"
-        );
-        assert!(!set.has("exec:sh"));
-    }
-
-    #[test]
-    fn all_requests_can_be_granted_at_once() {
-        let from = Granted { requested: true, ..Granted::default() };
-        let set = GrantSet::new(&info(&[("fs:write:/etc/**", false), ("exec:sh", true)]), &from).unwrap();
-        assert!(set.check().is_none());
-        assert!(set.has("fs:write:/etc/x") && set.has("exec:sh") && !set.has("fs:write:/**") && !set.has("nonsense"));
-    }
-
-    #[test]
-    fn grants_for_another_build_do_not_count() {
-        let text =
-            format!("version = 1\n{}", lock::lines("a/b", &format!("sha256:{}", "b".repeat(64)), ["fs:write:/etc/x"]));
-        let from = Granted { lock: Some(Lock::parse(&text).unwrap()), ..Granted::default() };
-        let failure = GrantSet::new(&info(&[("fs:write:/etc/x", false)]), &from).unwrap().check().unwrap();
-        assert!(failure.to_string().contains("are for another build of it"), "{failure}");
-    }
-
-    #[test]
-    fn what_is_not_offered_cannot_be_requested() {
-        let error = GrantSet::new(&info(&[("net:https://example.org/**", false)]), &Granted::default()).unwrap_err();
-        let report = report(&error);
-        assert_eq!(report.kind, Kind::Usage);
-        assert!(report.messages[1].contains("its kind is not offered"), "{report:?}");
     }
 }

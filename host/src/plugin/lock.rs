@@ -1,4 +1,7 @@
-//! `piimg.lock`: which plugin, by digest, was granted what. Reading and spelling only; who writes it is elsewhere.
+//! `piimg.lock`: which plugin, by digest, was granted what.
+
+mod edit;
+mod write;
 
 use std::fmt::Write as _;
 use std::io::Read as _;
@@ -6,8 +9,12 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::capability::Capability;
+use super::capability::Template;
+use super::inspect::Request;
 use crate::error::{Context as _, Failure, Result};
+
+pub use edit::{revoke, set};
+pub use write::update;
 
 /// Longest file that is read, in bytes.
 const LONGEST: u64 = 4 << 20;
@@ -29,7 +36,28 @@ pub struct Entry {
     pub id: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
+    /// All that it asked for when it was granted something: what another build of it is compared with. A list that is
+    /// written by hand may do without.
+    pub request: Option<Vec<String>>,
     pub grant: Vec<String>,
+}
+
+impl Entry {
+    /// Whether it is for the very component, and that asks for what it asked for then.
+    fn is_for(&self, digest: &str, requests: &[Request]) -> bool {
+        self.digest == digest
+            && self.request.as_ref().is_none_or(|known| {
+                requests.iter().all(|request| known.contains(&request.scope))
+                    && known.iter().all(|scope| requests.iter().any(|request| request.scope == *scope))
+            })
+    }
+}
+
+/// Whether this is `sha256:` and 64 lowercase hexadecimal digits.
+pub(super) fn is_digest(text: &str) -> bool {
+    text.strip_prefix("sha256:").is_some_and(|hex| {
+        hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    })
 }
 
 impl Lock {
@@ -38,20 +66,7 @@ impl Lock {
     /// # Errors
     /// [`Failure::usage`] with the line of the mistake.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let mut text = String::new();
-        let file = match std::fs::File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(error).with_context(|| Failure::usage(format!("cannot read `{}`", path.display())));
-            }
-        };
-        file.take(LONGEST + 1)
-            .read_to_string(&mut text)
-            .with_context(|| Failure::usage(format!("cannot read `{}`", path.display())))?;
-        if u64::try_from(text.len()).is_ok_and(|length| length > LONGEST) {
-            return Err(Failure::usage(format!("`{}` is longer than 4 MiB", path.display())).into());
-        }
+        let Some(text) = read(path)? else { return Ok(None) };
         Self::parse(&text).with_context(|| Failure::usage(format!("cannot use `{}`", path.display()))).map(Some)
     }
 
@@ -61,33 +76,48 @@ impl Lock {
         let lock: Self = toml::from_str(text)?;
         anyhow::ensure!(lock.version == 1, "version {} is not known; this piimg writes version 1", lock.version);
         for entry in &lock.plugins {
-            let hex = entry.digest.strip_prefix("sha256:").filter(|hex| {
-                hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-            });
             anyhow::ensure!(
-                hex.is_some(),
+                is_digest(&entry.digest),
                 "the digest of `{}` is not `sha256:` and 64 lowercase hexadecimal digits",
                 entry.id
             );
             for scope in &entry.grant {
-                Capability::parse(scope).with_context(|| format!("in the grants of `{}`", entry.id))?;
+                Template::parse(scope).with_context(|| format!("in the grants of `{}`", entry.id))?;
             }
         }
         Ok(lock)
     }
 
-    /// What the very component with this digest was granted.
-    pub fn grants<'a>(&'a self, digest: &'a str) -> impl Iterator<Item = &'a str> {
-        self.plugins
-            .iter()
-            .filter(move |entry| entry.digest == digest)
-            .flat_map(|entry| entry.grant.iter().map(String::as_str))
+    /// What the very component with this digest was granted; none if it has no entry at all.
+    pub fn grants<'a>(&'a self, digest: &str, requests: &[Request]) -> Option<Vec<&'a str>> {
+        let mut entries = self.plugins.iter().filter(|entry| entry.is_for(digest, requests)).peekable();
+        entries.peek()?;
+        Some(entries.flat_map(|entry| entry.grant.iter().map(String::as_str)).collect())
     }
 
-    /// Whether another build of this plugin has grants, and this one has none.
-    pub fn is_stale(&self, id: &str, digest: &str) -> bool {
-        self.plugins.iter().all(|entry| entry.digest != digest) && self.plugins.iter().any(|entry| entry.id == id)
+    /// What another build of the plugin was granted, the last one in the file.
+    pub fn another_build(&self, id: &str, digest: &str) -> Option<&Entry> {
+        self.plugins.iter().rev().find(|entry| entry.id == id && entry.digest != digest)
     }
+}
+
+/// The text of the file; none if there is none.
+fn read(path: &Path) -> Result<Option<String>> {
+    let mut text = String::new();
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| Failure::usage(format!("cannot read `{}`", path.display())));
+        }
+    };
+    file.take(LONGEST + 1)
+        .read_to_string(&mut text)
+        .with_context(|| Failure::usage(format!("cannot read `{}`", path.display())))?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > LONGEST) {
+        return Err(Failure::usage(format!("`{}` is longer than 4 MiB", path.display())).into());
+    }
+    Ok(Some(text))
 }
 
 /// The lines that grant `scopes`, ready to be added to the file.
@@ -112,11 +142,25 @@ mod tests {
     fn grants_belong_to_a_digest() {
         let text = format!("version = 1\n{}\n", lines("a/b", &digest('a'), ["fs:write:/etc/x", "exec:sh -c \"x\""]));
         let lock = Lock::parse(&text).unwrap();
-        assert_eq!(lock.grants(&digest('a')).collect::<Vec<_>>(), ["fs:write:/etc/x", "exec:sh -c \"x\""]);
-        assert_eq!(lock.grants(&digest('b')).count(), 0);
-        assert!(lock.is_stale("a/b", &digest('b')));
-        assert!(!lock.is_stale("a/b", &digest('a')));
-        assert!(!lock.is_stale("c/d", &digest('b')));
+        assert_eq!(lock.grants(&digest('a'), &[]).unwrap(), ["fs:write:/etc/x", "exec:sh -c \"x\""]);
+        assert_eq!(lock.grants(&digest('b'), &[]), None);
+        assert_eq!(lock.another_build("a/b", &digest('b')).unwrap().digest, digest('a'));
+        assert_eq!(lock.another_build("a/b", &digest('a')), None);
+        assert_eq!(lock.another_build("c/d", &digest('b')), None);
+    }
+
+    #[test]
+    fn grants_belong_to_the_list_of_requests_too() {
+        let lock = |request: &str| {
+            let text = format!("version = 1\n[[plugin]]\nid = \"a/b\"\ndigest = \"{}\"\n", digest('a'));
+            Lock::parse(&format!("{text}request = {request}\ngrant = [\"asset:x\"]\n")).unwrap()
+        };
+        let request = |scope: &str| Request { scope: scope.into(), reason: String::new(), optional: false };
+        let requests = [request("asset:x"), request("asset:y")];
+        assert_eq!(lock("[\"asset:y\", \"asset:x\"]").grants(&digest('a'), &requests).unwrap(), ["asset:x"]);
+        for other in ["[]", "[\"asset:x\"]", "[\"asset:x\", \"asset:z\"]", "[\"asset:x\", \"asset:y\", \"asset:z\"]"] {
+            assert_eq!(lock(other).grants(&digest('a'), &requests), None, "{other}");
+        }
     }
 
     #[test]

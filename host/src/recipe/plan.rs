@@ -225,6 +225,23 @@ pub fn plan(
     })
 }
 
+/// The values of each plugin's own parameters as far as they are known, where nothing is to be built: a value that must
+/// still be given is left out.
+///
+/// # Errors
+/// One [`Failure::usage`] with every wrong value.
+pub fn known_params(
+    file: &RecipeFile,
+    flags: &Overrides,
+    plugins: &[PluginSource],
+) -> Result<Vec<BTreeMap<String, String>>> {
+    let mut findings = Findings::default();
+    let values = plugins.iter().map(|plugin| params::known(plugin, file, flags, &mut findings)).collect();
+    // The recipe may know more plugins than are looked at.
+    params::check_unknown(&RecipeFile::default(), flags, plugins, &mut findings);
+    if findings.0.is_empty() { Ok(values) } else { Err(refuse(&findings).into()) }
+}
+
 fn refuse(findings: &Findings) -> Failure {
     match findings.0.as_slice() {
         [one] => Failure::usage(one.clone()),

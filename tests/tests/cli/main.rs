@@ -10,6 +10,8 @@ mod grant;
 mod images;
 mod inspect;
 mod plan;
+mod policy;
+mod terminal;
 mod usage;
 
 use piimg_tests::Scratch;
@@ -69,6 +71,14 @@ fn digest(scratch: &Scratch, file: &str) -> String {
 /// A `piimg.lock` with one plugin.
 fn lock(id: &str, digest: &str, grants: &[&str]) -> String {
     format!("version = 1\n[[plugin]]\nid = {id:?}\ndigest = {digest:?}\ngrant = {grants:?}\n")
+}
+
+/// Another build of the plugin in `file`: a component with something behind it that means nothing.
+fn rebuilt(scratch: &Scratch, file: &str) {
+    let mut component = std::fs::read(scratch.path(file)).unwrap();
+    // A custom section of two bytes, with a name of one.
+    component.extend([0, 2, 1, b'x']);
+    scratch.write(file, component);
 }
 
 const MINIMAL_SCOPES: [&str; 3] = ["pkg:install:htop", "fs:write:/etc/piimg-minimal", "exec:htop --version"];

@@ -13,7 +13,7 @@ fn help_fits_and_lists_the_subcommands() {
     let help = fine(&scratch, &["--help"]);
     assert_eq!(help, fine(&scratch, &["-h"]));
     assert_eq!(help, fine(&scratch, &["help"]));
-    for command in ["build", "plan", "verify", "boot", "inspect"] {
+    for command in ["build", "plan", "grant", "verify", "boot", "inspect"] {
         assert!(help.lines().any(|line| line.starts_with(&format!("  {command} "))), "{command}:\n{help}");
         let own = fine(&scratch, &[command, "--help"]);
         contains(&own, &[&format!("Usage: piimg {command} ")]);

@@ -111,6 +111,24 @@ mod tests {
             ("systemctl enable **", &["systemctl", "enable", "a", "b"], true),
             ("systemctl enable **", &["systemctl", "disable", "a"], false),
             ("sed s/*/x/", &["sed", "s/a/x/"], false),
+            ("sed s/*/x/", &["sed", "s/*/x/"], true),
+            ("sh", &["sh"], true),
+            ("sh", &["/bin/sh"], false),
+            ("/bin/sh", &["sh"], false),
+            ("/bin/sh", &["/usr/bin/sh"], false),
+            ("/bin/sh", &["/bin//sh"], false),
+            ("/bin/sh", &["/bin/./sh"], false),
+            ("/bin/sh", &["/bin/../bin/sh"], false),
+            ("sh", &["SH"], false),
+            ("sh", &["s\u{4bb}"], false),
+            ("sh -c", &["sh", "-C"], false),
+            ("sh -c", &["sh", "-c "], false),
+            ("sh -c", &["sh -c"], false),
+            ("id", &["id", ""], false),
+            ("id *", &["id", ""], true),
+            ("id *", &["id", "a b"], true),
+            ("id *", &["id", "-x"], true),
+            ("caf\u{e9}", &["cafe\u{301}"], false),
         ] {
             let args: Vec<String> = command[1..].iter().map(ToString::to_string).collect();
             assert_eq!(
@@ -153,6 +171,10 @@ mod tests {
             ("a *", "a **", false),
             ("a * **", "a **", false),
             ("a **", "b **", false),
+            ("/bin/a", "a", false),
+            ("a", "A", false),
+            ("a", "a **", false),
+            ("a **", "a", true),
         ] {
             let parse = |text| ExecPattern::parse(text).unwrap();
             assert_eq!(parse(outer).includes(&parse(inner)), expected, "{outer} | {inner}");

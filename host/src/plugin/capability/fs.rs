@@ -88,6 +88,45 @@ mod tests {
             ("/", "/etc", false),
             ("/home/*/.ssh/**", "/home/pi/.ssh/authorized_keys", true),
             ("/home/*/.ssh/**", "/home/pi/x/.ssh/k", false),
+            // Near misses: another case, another letter that looks alike, another spelling of the same letter.
+            ("/etc/foo", "/ETC/foo", false),
+            ("/etc/foo", "/etc/Foo", false),
+            ("/etc/foo", "/\u{435}tc/foo", false),
+            ("/etc/foo", "/etc/f\u{3bf}o", false),
+            ("/etc/foo", "/etc/foo\u{200b}", false),
+            ("/etc/foo", "/etc\u{2215}foo", false),
+            ("/etc/foo", "/etc\u{ff0f}foo", false),
+            ("/srv/\u{e9}", "/srv/\u{e9}", true),
+            ("/srv/\u{e9}", "/srv/e\u{301}", false),
+            ("/srv/e\u{301}", "/srv/\u{e9}", false),
+            ("/srv/*", "/srv/e\u{301}", true),
+            ("/etc/foo", "/etc/foo ", false),
+            ("/etc/foo", "/etc/ foo", false),
+            // A slash too much is no other path; a `..` is.
+            ("/etc/foo", "/etc/foo/", true),
+            ("/etc/foo", "//etc///foo", true),
+            ("/etc/foo", "/etc/x/../foo", false),
+            ("/**", "/etc/..", false),
+            ("/etc/**", "/etc/x/../../shadow", false),
+            // A `.` is resolved before it comes here: what still has one is another name.
+            ("/etc/foo", "/etc/./foo", false),
+            // `*` does not cross `/`, `**` in the middle does.
+            ("/srv/*/x", "/srv/a/x", true),
+            ("/srv/*/x", "/srv/a/b/x", false),
+            ("/srv/*/x", "/srv/x", false),
+            ("/srv/a*z", "/srv/a/z", false),
+            ("/srv/**/x", "/srv/x", true),
+            ("/srv/**/x", "/srv/a/b/x", true),
+            ("/srv/**/x", "/srv/a/b/x/y", false),
+            ("/srv/**/x", "/srvx", false),
+            ("/srv/**/x/*", "/srv/x/x/y", true),
+            ("/srv/**/x/**/y", "/srv/a/x/b/y", true),
+            ("/srv/**/x/**/y", "/srv/a/y/b/x", false),
+            // Every letter of a scope but `*` means itself.
+            ("/etc/[ab]", "/etc/a", false),
+            ("/etc/?", "/etc/a", false),
+            ("/etc/.*", "/etc/ab", false),
+            ("/etc/a\\*", "/etc/a*", false),
         ] {
             assert_eq!(PathGlob::parse(pattern).unwrap().matches(path), expected, "{pattern} {path}");
         }
@@ -101,6 +140,12 @@ mod tests {
             ("/opt/app/**", "/opt", false),
             ("/opt/*", "/opt/app", false),
             ("/opt/**/x", "/opt/x", false),
+            ("/opt/app/**", "/opt/application", false),
+            ("/opt/app/**", "/OPT/app", false),
+            ("/opt/app/**", "/opt/app/../x", false),
+            ("/opt/**/lib/**", "/opt/app/lib", true),
+            ("/opt/app", "/opt/app", false),
+            ("/**", "/", true),
         ] {
             assert_eq!(PathGlob::parse(pattern).unwrap().matches_tree(path), expected, "{pattern} {path}");
         }
@@ -119,6 +164,14 @@ mod tests {
             ("/etc/a**", "whole segment"),
             ("/etc/***", "whole segment"),
             ("/etc/\nx", "control character"),
+            ("/etc/\0", "control character"),
+            ("/etc/..", "`..`"),
+            ("/..", "`..`"),
+            ("/**/..", "`..`"),
+            ("/etc/**x", "whole segment"),
+            ("/**/", "ends in `/`"),
+            (" /etc", "not absolute"),
+            ("\u{2215}etc", "not absolute"),
         ] {
             let error = PathGlob::parse(scope).unwrap_err();
             assert!(error.contains(cause), "{scope}: {error}");
@@ -138,6 +191,14 @@ mod tests {
             ("/etc/*/b", "/etc/**/b", false),
             ("/**", "/**", true),
             ("/a/**/z", "/a/b/**/z", true),
+            ("/a/**/z", "/a/**", false),
+            ("/a/*/z", "/a/**/z", false),
+            ("/etc/foo", "/etc/foo/**", false),
+            ("/etc/foo/**", "/etc/foo", true),
+            ("/etc/foo/**", "/etc/foobar", false),
+            ("/etc/foo", "/ETC/foo", false),
+            ("/srv/\u{e9}", "/srv/e\u{301}", false),
+            ("/a/x*", "/a/x*y", false),
         ] {
             let parse = |text| PathGlob::parse(text).unwrap();
             assert_eq!(parse(outer).includes(&parse(inner)), expected, "{outer} {inner}");

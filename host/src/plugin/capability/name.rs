@@ -52,6 +52,17 @@ mod tests {
             ("python3-*", "python3-serial", true),
             ("python3-*", "python3", false),
             ("*", "anything", true),
+            ("htop", "HTOP", false),
+            ("htop", "hto\u{440}", false),
+            ("htop", "htop ", false),
+            ("htop", "htop:armhf", false),
+            ("htop", "htop=1", false),
+            ("lib*-dev", "libfoo-dev", true),
+            ("lib*-dev", "libfoo", false),
+            ("lib*", "LIBFOO", false),
+            ("caf\u{e9}", "cafe\u{301}", false),
+            ("logo.png", "logo_png", false),
+            ("logo.png", "logo.png.bak", false),
         ] {
             assert_eq!(NameGlob::parse(pattern).unwrap().matches(name), expected, "{pattern} {name}");
         }
@@ -59,10 +70,38 @@ mod tests {
 
     #[test]
     fn malformed_names_say_why() {
-        for (scope, cause) in [("", "empty"), ("a/b", "`/`"), ("**", "`**`"), ("htop=1", "`=`"), ("a b", "white space")]
-        {
+        for (scope, cause) in [
+            ("", "empty"),
+            ("a/b", "`/`"),
+            ("**", "`**`"),
+            ("a**", "`**`"),
+            ("htop=1", "`=`"),
+            ("htop:armhf", "`:`"),
+            ("a,b", "`,`"),
+            ("a b", "white space"),
+            ("a\u{a0}b", "white space"),
+            ("a\tb", "white space"),
+            ("a\0", "control character"),
+        ] {
             let error = NameGlob::parse(scope).unwrap_err();
             assert!(error.contains(cause), "{scope}: {error}");
+        }
+    }
+
+    #[test]
+    fn inclusion_never_widens() {
+        for (outer, inner, expected) in [
+            ("htop", "htop", true),
+            ("*", "htop", true),
+            ("*", "*", true),
+            ("python3-*", "python3-serial", true),
+            ("python3-serial", "python3-*", false),
+            ("python3-*", "python*", false),
+            ("htop", "*", false),
+            ("htop", "HTOP", false),
+        ] {
+            let parse = |text| NameGlob::parse(text).unwrap();
+            assert_eq!(parse(outer).includes(&parse(inner)), expected, "{outer} {inner}");
         }
     }
 }

@@ -8,34 +8,32 @@ use crate::recipe::file::RecipeFile;
 use crate::recipe::overrides::Overrides;
 use crate::ui::printable;
 
-/// Values of `plugin`'s parameters as the user would write them: flag, then file, then the plugin's default.
+/// Values of `plugin`'s parameters as the user would write them: flag, then file, then the plugin's default. One that is
+/// missing is a finding.
 pub(super) fn values(
     plugin: &PluginSource,
     file: &RecipeFile,
     flags: &Overrides,
     findings: &mut Findings,
 ) -> BTreeMap<String, String> {
-    let id = &plugin.conf.id;
+    let id = printable(&plugin.conf.id);
+    for param in plugin.conf.params.iter().filter(|param| text(plugin, param, file, flags).is_none()) {
+        let name = printable(&param.name);
+        findings.add(format!("`{id}` needs a value for `{name}`: --param '{id}:{name}=…'"));
+    }
+    known(plugin, file, flags, findings)
+}
+
+/// As [`values`], without those that are missing.
+pub(super) fn known(
+    plugin: &PluginSource,
+    file: &RecipeFile,
+    flags: &Overrides,
+    findings: &mut Findings,
+) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     for param in &plugin.conf.params {
-        let flag = flags
-            .params
-            .iter()
-            .rev()
-            .filter_map(|text| split(text))
-            .find(|(of, name, _)| *of == id.as_str() && *name == param.name);
-        let in_file = file.params.get(id).and_then(|values| values.get(&param.name)).map(text_of);
-        let text = flag.map(|(_, _, value)| value.to_owned()).or(in_file).or_else(|| param.default.clone());
-        let Some(text) = text else {
-            findings.add(format!(
-                "`{}` needs a value for `{}`: --param '{}:{}=…'",
-                printable(id),
-                printable(&param.name),
-                printable(id),
-                printable(&param.name)
-            ));
-            continue;
-        };
+        let Some(text) = text(plugin, param, file, flags) else { continue };
         match value(param, &text) {
             Ok(value) => {
                 values.insert(param.name.clone(), value);
@@ -43,12 +41,25 @@ pub(super) fn values(
             Err(rule) => findings.add(format!(
                 "the parameter `{}` of `{}` {rule}, not `{}`",
                 printable(&param.name),
-                printable(id),
+                printable(&plugin.conf.id),
                 printable(&text)
             )),
         }
     }
     values
+}
+
+/// What was given for a parameter, unchecked.
+fn text(plugin: &PluginSource, param: &Param, file: &RecipeFile, flags: &Overrides) -> Option<String> {
+    let id = &plugin.conf.id;
+    let flag = flags
+        .params
+        .iter()
+        .rev()
+        .filter_map(|text| split(text))
+        .find(|(of, name, _)| *of == id.as_str() && *name == param.name);
+    let in_file = file.params.get(id).and_then(|values| values.get(&param.name)).map(text_of);
+    flag.map(|(_, _, value)| value.to_owned()).or(in_file).or_else(|| param.default.clone())
 }
 
 /// Parameters that no plugin has, which are most often spelling mistakes.

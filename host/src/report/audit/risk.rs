@@ -141,7 +141,9 @@ fn alone(row: &Row) -> Option<Finding> {
         "fs:read" if first_is_wild(scope) || reaches(scope, "/etc/shadow") => {
             finding(Risk::Medium, "reads password hashes and keys".into())
         }
-        "svc:install" => finding(Risk::High, format!("`{scope}` runs what the plugin writes into it, at boot if enabled")),
+        "svc:install" => {
+            finding(Risk::High, format!("`{scope}` runs what the plugin writes into it, at boot if enabled"))
+        }
         "svc:enable" => finding(Risk::Medium, format!("`{scope}` starts at boot")),
         "svc:disable" | "svc:mask" => finding(Risk::Medium, format!("`{scope}` no longer starts")),
         "user:create" => finding(Risk::Medium, format!("creates the user `{scope}`")),

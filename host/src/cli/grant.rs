@@ -1,0 +1,170 @@
+//! `piimg grant`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::consent::{self, Answers};
+use super::order::{self, inspect_all};
+use crate::error::{Failure, Result};
+use crate::plugin::inspect::PluginInfo;
+use crate::plugin::lock::{self, Lock};
+use crate::plugin::policy::Ceiling;
+use crate::plugin::proposal::{Basis, Proposal, Question};
+use crate::recipe::file::RecipeFile;
+use crate::recipe::overrides::Overrides;
+use crate::recipe::plan::{PluginSource, known_params};
+use crate::ui::{Ui, printable, shell_quoted};
+
+/// Show what plugins ask for, and keep in `piimg.lock` what they may do.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Plugin, as a file; those of the recipe if none is named. With --revoke also its id.
+    #[arg(value_name = "PLUGIN")]
+    plugins: Vec<PathBuf>,
+    /// Recipe beside which the lock file is; `piimg.toml` of the current directory if there is one.
+    #[arg(long, value_name = "FILE")]
+    recipe: Option<PathBuf>,
+    /// Value of a plugin's parameter, to show what a scope means with it; may be repeated.
+    #[arg(long = "param", value_name = "ID:NAME=VALUE")]
+    params: Vec<String>,
+    /// Policy that bounds what may be granted, beside the site's own.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Grant this scope only, as the plugin asks for it or narrower; may be repeated.
+    #[arg(long, value_name = "SCOPE")]
+    only: Vec<String>,
+    /// Answer every question with yes.
+    #[arg(short, long)]
+    yes: bool,
+    /// Take the grants out of the lock file, all or those named with --only.
+    #[arg(long, conflicts_with = "yes")]
+    revoke: bool,
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
+    let recipe = order::recipe(arguments.recipe.as_deref());
+    let lock = order::lock_beside(recipe.as_deref());
+    let file = recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
+    let paths = if arguments.plugins.is_empty() { &file.plugins } else { &arguments.plugins };
+    if paths.is_empty() {
+        return Err(Failure::usage("there is no plugin to grant anything to")
+            .hint("name one: piimg grant PLUGIN")
+            .into());
+    }
+    if arguments.revoke {
+        return revoke(paths, &arguments.only, &lock, ui).map(|()| 0);
+    }
+    let infos = inspect_all(paths, order::usual_store().as_deref())?;
+    let values = values(&infos, &file, &arguments.params)?;
+    let ceiling = Ceiling::read(arguments.policy.as_deref())?;
+    check_only(&infos, &values, &arguments.only)?;
+    for (info, values) in infos.iter().zip(&values) {
+        grant(info, values, arguments, &ceiling, &lock, ui)?;
+    }
+    Ok(0)
+}
+
+/// Asks for one plugin.
+fn grant(
+    info: &PluginInfo,
+    values: &BTreeMap<String, String>,
+    arguments: &Arguments,
+    ceiling: &Ceiling,
+    path: &Path,
+    ui: &Ui,
+) -> Result<()> {
+    let known = Lock::read(path)?;
+    let basis = Basis { lock: known.as_ref(), ceiling, flags: &[] };
+    let proposal = match arguments.only.as_slice() {
+        [] => Proposal::new(info, values, &basis)?,
+        only => Proposal::only(info, values, &basis, only)?,
+    };
+    let id = printable(&info.conf.id);
+    if proposal.is_empty() {
+        proposal.notes().iter().for_each(|note| ui.say(note));
+        ui.info(&format!("`{id}` has all of it already, in `{}`", printable(&path.display().to_string())));
+        return Ok(());
+    }
+    let answers = match (arguments.yes, ui.can_ask()) {
+        (true, _) => Answers::Yes,
+        (false, true) => Answers::Terminal,
+        (false, false) => return Err(nobody_to_ask(&proposal, &info.path).into()),
+    };
+    if !consent::ask(&proposal, path, answers, ui)? {
+        return Err(Failure::grant(format!("nothing was granted to `{id}`")).into());
+    }
+    if !arguments.only.is_empty() {
+        let known = Lock::read(path)?;
+        let rest = Proposal::new(info, values, &Basis { lock: known.as_ref(), ceiling, flags: &[] })?;
+        let rest: Vec<String> = rest.needed().map(|scope| format!("`{}`", printable(scope))).collect();
+        if !rest.is_empty() {
+            ui.warn(&format!("`{id}` says that it also needs {}: a build with it will be refused", rest.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+/// What would be asked, where there is nobody to answer.
+fn nobody_to_ask(proposal: &Proposal, path: &Path) -> Failure {
+    let questions = [proposal.first(), proposal.second()];
+    let lines: Vec<String> = questions.into_iter().flatten().flat_map(Question::into_text).collect();
+    Failure::grant(format!("there is no terminal to ask at:\n{}", lines.join("\n")))
+        .hint(format!("to agree to all of it: piimg grant --yes {}", shell_quoted(&path.to_string_lossy())))
+}
+
+/// Values of the plugins' parameters as far as they are known.
+fn values(infos: &[PluginInfo], file: &RecipeFile, params: &[String]) -> Result<Vec<BTreeMap<String, String>>> {
+    let flags = Overrides { params: params.to_vec(), ..Overrides::default() };
+    let source = |info: &PluginInfo| PluginSource {
+        path: info.path.clone(),
+        digest: info.digest.clone(),
+        conf: info.conf.clone(),
+    };
+    known_params(file, &flags, &infos.iter().map(source).collect::<Vec<_>>())
+}
+
+/// A scope that no plugin asks for is most often a spelling mistake.
+fn check_only(infos: &[PluginInfo], values: &[BTreeMap<String, String>], only: &[String]) -> Result<()> {
+    for scope in only {
+        let mut concerned = false;
+        for (info, values) in infos.iter().zip(values) {
+            concerned |= Proposal::concerns(info, values, scope)?;
+        }
+        if !concerned {
+            return Err(Failure::usage(format!("no plugin asks for `{}`, or for more than it", printable(scope)))
+                .hint("see what a plugin asks for: piimg inspect PLUGIN")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+fn revoke(plugins: &[PathBuf], only: &[String], path: &Path, ui: &Ui) -> Result<()> {
+    let shown = printable(&path.display().to_string());
+    for plugin in plugins {
+        // The file may be gone; what it was called is then enough.
+        let (id, digest) = if plugin.exists() {
+            let infos = inspect_all(std::slice::from_ref(plugin), order::usual_store().as_deref())?;
+            infos.into_iter().next().map(|info| (info.conf.id, Some(info.digest))).unwrap_or_default()
+        } else {
+            (plugin.to_string_lossy().into_owned(), None)
+        };
+        let mut gone = None;
+        lock::update(path, |text| {
+            let changed = text.map(|text| lock::revoke(text, &id, digest.as_deref(), only)).transpose()?.flatten();
+            let (text, grants) = changed.unzip();
+            gone = grants;
+            Ok(text)
+        })?;
+        match gone {
+            None => ui.info(&format!("`{}` has nothing of that in `{shown}`", printable(&id))),
+            Some(grants) => {
+                ui.info(&format!("`{}` lost {} grants in `{shown}`", printable(&id), grants.len()));
+                grants.iter().for_each(|scope| ui.info(&format!("  {}", printable(scope))));
+            }
+        }
+    }
+    Ok(())
+}
