@@ -4,12 +4,13 @@
 //!
 //! - What is wanted: [`recipe`] (files, flags and plugins → a validated plan).
 //! - How it is built: [`build`], [`rootfs`] (the tree), [`image`] (the disk), [`plugin`] (customizations).
-//! - Below them: [`sandbox`] (processes and namespaces), [`emulation`] (foreign architectures), [`store`] (what is kept).
+//! - Below them: [`sandbox`] (processes and namespaces), [`download`], [`emulation`] (foreign architectures), [`store`] (what is kept).
 //! - Afterwards: [`report`] (what each plugin did, and who put a file there).
 //! - Around them: [`cli`], [`ui`] (the only printer), [`error`].
 
 pub mod build;
 pub mod cli;
+pub mod download;
 pub mod emulation;
 pub mod error;
 pub mod image;

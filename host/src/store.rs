@@ -108,7 +108,7 @@ impl Store {
 
     fn open_at(data: &Path) -> Result<Self> {
         let store = Self { data: data.to_owned() };
-        for dir in ["layers", "artifacts", "archives", "archives/partial", "heads", "locks", "stage"] {
+        for dir in ["layers", "artifacts", "archives", "archives/partial", "downloads", "heads", "locks", "stage"] {
             fs::create_dir_all(data.join(dir)).with_context(|| format!("cannot create `{dir}` in the store"))?;
         }
         store.sweep()?;
@@ -118,6 +118,30 @@ impl Store {
     /// Packages, by the file name apt gives them.
     pub fn archives(&self) -> PathBuf {
         self.data.join("archives")
+    }
+
+    /// What a plugin had downloaded, by its SHA-256 in hexadecimal. It is read again: a file that is not what its name
+    /// says is not there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn download(&self, digest: &str) -> Result<Option<File>> {
+        let failed = "cannot read a download of the store";
+        let mut file = match File::open(self.data.join("downloads").join(digest)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.context(failed)?,
+        };
+        let mut hash = Sha256::new();
+        std::io::copy(&mut file, &mut hash).context(failed)?;
+        Ok((hex::encode(hash.finalize()) == digest).then_some(file))
+    }
+
+    /// Keeps a download that lies elsewhere in the store.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    pub fn keep_download(&self, path: &Path, digest: &str) -> Result<()> {
+        fs::rename(path, self.data.join("downloads").join(digest)).context("cannot keep a download")
     }
 
     /// A finished layer: `fs/` is its tree, `layer.json` what it was made from.
@@ -339,6 +363,20 @@ mod tests {
         store.keep_artifact("k1").unwrap();
         let left: Vec<&str> = keys.iter().map(String::as_str).filter(|key| store.artifact(key).exists()).collect();
         assert_eq!(left, ["k1", "k2", "k4", "k5", "k6"], "of {keys:?}");
+    }
+
+    #[test]
+    fn a_download_is_found_by_its_digest_unless_it_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        let digest = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        assert!(store.download(digest).unwrap().is_none());
+        let path = dir.path().join("new");
+        fs::write(&path, "hello\n").unwrap();
+        store.keep_download(&path, digest).unwrap();
+        assert!(store.download(digest).unwrap().is_some());
+        fs::write(dir.path().join("downloads").join(digest), "hullo\n").unwrap();
+        assert!(store.download(digest).unwrap().is_none());
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod context;
 mod error;
 pub mod fs;
 pub mod log;
+pub mod net;
 pub mod packages;
 pub mod process;
 pub mod services;

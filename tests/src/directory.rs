@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use piimg::download::Url;
 use piimg::plugin::ImageInfo;
-use piimg::plugin::workbench::{Command, InstalledPackage, Outcome, Stdin, Workbench};
+use piimg::plugin::workbench::{Command, Fetched, InstalledPackage, Outcome, Stdin, Workbench};
 use piimg::rootfs::files::Rootfs;
 
 /// Time of whatever is written.
@@ -15,6 +16,8 @@ const EPOCH: u64 = 1_700_000_000;
 pub struct Directory {
     rootfs: Rootfs,
     pub commands: Vec<Command>,
+    /// What was asked for on the web.
+    pub requests: Vec<String>,
 }
 
 impl Directory {
@@ -22,7 +25,7 @@ impl Directory {
     /// If the directory cannot be opened.
     pub fn open(root: &Path) -> Self {
         let rootfs = Rootfs::open(root, EPOCH).expect("the directory can be opened");
-        Self { rootfs, commands: Vec::new() }
+        Self { rootfs, commands: Vec::new(), requests: Vec::new() }
     }
 }
 
@@ -44,9 +47,31 @@ impl Workbench for Directory {
         panic!("nothing may be removed, but {names:?} was")
     }
 
+    fn fetch(&mut self, url: &Url, _digest: &str) -> anyhow::Result<Fetched> {
+        self.requests.push(url.to_string());
+        let redirect = |to: &str| Ok(Fetched::Redirect(to.to_owned()));
+        match url.path.as_str() {
+            "/pub/moved" => redirect("https://a.files.example.org/x?signed=1"),
+            "/pub/away" => redirect("https://evil.org/x"),
+            "/pub/down" => redirect("http://example.org/pub/hello"),
+            "/pub/round" => redirect("/pub/round"),
+            path => {
+                let text = if path == "/pub/changed" { "changed" } else { "hello\n" };
+                let mut file = tempfile::tempfile()?;
+                std::io::Write::write_all(&mut file, text.as_bytes())?;
+                Ok(Fetched::Content { file, digest: sha256(text) })
+            }
+        }
+    }
+
     fn query_package(&mut self, _name: &str) -> anyhow::Result<Option<InstalledPackage>> {
         Ok(None)
     }
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A directory with what the guests look for in an image.

@@ -78,7 +78,8 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     lowers.extend(build.trees(&layers.stack));
     let mounted = mount(&stage, &lowers)?;
     let rootfs = Rootfs::open(mounted.path(), layers.epoch)?;
-    let mut bench = Bench::new(mounted.path(), &stage, rootfs, &layers.archive, layers.epoch, &step, &planned.id);
+    let mut bench =
+        Bench::new(mounted.path(), &stage, &build.store, rootfs, &layers.archive, layers.epoch, &step, &planned.id);
     if !planned.packages.is_empty() {
         bench
             .install(&planned.packages, false)
@@ -87,6 +88,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     let info = job.info.clone().with_code(adopt_fd(job.code)?.into())?;
     let granted = Granted { scopes: job.granted.clone(), ceiling: build.ceiling.clone(), ..Granted::default() };
     let grants = GrantSet::new(&info, &planned.params, &granted)?;
+    bench.grant_network(&grants);
     let run =
         Run { plugin: &info, grants: &grants, image, params: planned.params.clone(), assets, limits: Limits::EXECUTE };
     let engine = crate::plugin::engine()?;

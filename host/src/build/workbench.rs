@@ -3,11 +3,15 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::download::{self, Answer, Url};
 use crate::error::{Context, Result};
+use crate::plugin::grant::GrantSet;
 use crate::plugin::workbench::{
-    CAPTURE_LIMIT, CallError, Command, ErrorCode, InstalledPackage, Outcome, Sink, Stdin, Workbench,
+    CAPTURE_LIMIT, CallError, Command, ConnectionNote, ErrorCode, Fetched, InstalledPackage, Outcome, Sink, Stdin,
+    Workbench,
 };
 use crate::report::Who;
 use crate::rootfs::accounts::Accounts;
@@ -15,8 +19,9 @@ use crate::rootfs::changes::Tracker;
 use crate::rootfs::files::Rootfs;
 use crate::rootfs::packages::{self, Archive, Package};
 use crate::sandbox::command::{BoxCommand, Exceeded, Identity, Stream};
-use crate::store::Stage;
-use crate::ui::Step;
+use crate::sandbox::proxy::{Connection, Decision, Network};
+use crate::store::{Stage, Store};
+use crate::ui::{Step, printable};
 
 /// Longest time a command may take; compiling a large workspace stays below.
 const TIME_LIMIT: Duration = Duration::from_secs(2 * 3600);
@@ -27,6 +32,7 @@ const TAIL_LINES: usize = 20;
 pub(super) struct Bench<'a> {
     root: &'a Path,
     stage: &'a Stage,
+    store: &'a Store,
     rootfs: Rootfs,
     archive: &'a Archive,
     epoch: u64,
@@ -35,12 +41,16 @@ pub(super) struct Bench<'a> {
     packages: Vec<Package>,
     tracker: Tracker<Who>,
     commands: u32,
+    network: Option<Network>,
+    connections: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl<'a> Bench<'a> {
+    #[expect(clippy::too_many_arguments, reason = "each is borrowed from the build for one plugin, in one place")]
     pub(super) fn new(
         root: &'a Path,
         stage: &'a Stage,
+        store: &'a Store,
         rootfs: Rootfs,
         archive: &'a Archive,
         epoch: u64,
@@ -48,7 +58,36 @@ impl<'a> Bench<'a> {
         plugin: &'a str,
     ) -> Self {
         let tracker = Tracker::new(&stage.path().join("fs"));
-        Self { root, stage, rootfs, archive, epoch, step, plugin, packages: Vec::new(), tracker, commands: 0 }
+        Self {
+            root,
+            stage,
+            store,
+            rootfs,
+            archive,
+            epoch,
+            step,
+            plugin,
+            packages: Vec::new(),
+            tracker,
+            commands: 0,
+            network: None,
+            connections: Arc::default(),
+        }
+    }
+
+    /// Lets commands reach the hosts that were granted whole, if there are any.
+    pub(super) fn grant_network(&mut self, grants: &GrantSet) {
+        if !grants.has_network() {
+            return;
+        }
+        let (grants, connections) = (grants.clone(), Arc::clone(&self.connections));
+        let decide = move |host: &str, port| {
+            if grants.reaches(host, port) { Decision::Allow } else { Decision::Refuse }
+        };
+        let record = move |connection: &Connection| {
+            connections.lock().expect("nobody panics with it").push(connection.clone());
+        };
+        self.network = Some(Network::new(decide, record));
     }
 
     pub(super) fn install(&mut self, specs: &[String], recommends: bool) -> Result<Vec<Package>> {
@@ -93,6 +132,7 @@ impl Workbench for Bench<'_> {
         let argv = std::iter::once(&command.program).chain(&command.args).cloned();
         let mut boxed = BoxCommand::new(self.root, argv);
         boxed.identity = identity;
+        boxed.network = self.network.clone();
         boxed.cwd = command.cwd.clone().unwrap_or_else(|| "/".into());
         boxed.timeout = command.timeout.unwrap_or(TIME_LIMIT).min(TIME_LIMIT);
         boxed.env.push(("SOURCE_DATE_EPOCH".into(), self.epoch.to_string()));
@@ -134,6 +174,25 @@ impl Workbench for Bench<'_> {
         })
     }
 
+    fn connections(&mut self) -> Vec<ConnectionNote> {
+        let ended = std::mem::take(&mut *self.connections.lock().expect("nobody panics with it"));
+        let note = |connection: Connection| ConnectionNote {
+            host: connection.host,
+            port: connection.port,
+            sent: connection.sent,
+            received: connection.received,
+            fate: connection.fate.to_string(),
+        };
+        let notes: Vec<ConnectionNote> = ended.into_iter().map(note).collect();
+        for ConnectionNote { host, port, sent, received, fate } in &notes {
+            self.step.detail(&printable(&format!(
+                "{} | {host}:{port} {fate}, {sent} bytes sent, {received} received",
+                self.plugin
+            )));
+        }
+        notes
+    }
+
     fn install_packages(&mut self, specs: &[String], recommends: bool) -> Result<Vec<InstalledPackage>> {
         Ok(self.install(specs, recommends)?.into_iter().map(shown).collect())
     }
@@ -143,6 +202,30 @@ impl Workbench for Bench<'_> {
         let removed = self.archive.remove(self.root, names, purge, self.step);
         self.tracker.settle(&Who::Packages)?;
         removed
+    }
+
+    fn fetch(&mut self, url: &Url, digest: &str) -> Result<Fetched> {
+        if let Some(file) = self.store.download(digest)? {
+            return Ok(Fetched::Content { file, digest: digest.to_owned() });
+        }
+        self.step.note(&format!("downloading {url}"));
+        let path = self.stage.path().join("download");
+        let failed = "cannot write to the store";
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&path).context(failed)?;
+        let answer = download::get(url, &mut file);
+        if !matches!(answer, Ok(Answer::Content(_))) {
+            // A part of a file is nobody's.
+            std::fs::remove_file(&path).context(failed)?;
+        }
+        match answer.map_err(|error| CallError::new(ErrorCode::Network, printable(&format!("{error:#}"))))? {
+            Answer::Redirect(location) => Ok(Fetched::Redirect(location)),
+            Answer::Content(found) => {
+                // Under the digest that it has, so that the store is true whatever was asked for.
+                self.store.keep_download(&path, &found)?;
+                Ok(Fetched::Content { file, digest: found })
+            }
+        }
     }
 
     fn query_package(&mut self, name: &str) -> Result<Option<InstalledPackage>> {

@@ -9,6 +9,7 @@ mod exec;
 mod fs;
 pub(crate) mod glob;
 mod name;
+mod net;
 mod service;
 mod template;
 mod user;
@@ -20,6 +21,7 @@ use exec::ExecPattern;
 pub(super) use exec::check_program;
 use fs::PathGlob;
 use name::NameGlob;
+use net::UrlGlob;
 pub(super) use service::ServiceAction;
 use service::ServicePattern;
 pub(super) use template::{Template, Unfilled};
@@ -39,6 +41,7 @@ pub enum Capability {
     BootCmdline(KeyGlob),
     Service(ServicePattern),
     User(UserPattern),
+    Net(UrlGlob),
 }
 
 /// What one call of a host function needs. Paths are resolved ones.
@@ -60,6 +63,8 @@ pub enum Need {
     Service(ServiceAction, String),
     /// What is done to an account.
     User(UserAction, String),
+    /// A download.
+    Net(String),
 }
 
 /// Why a text is no capability.
@@ -84,7 +89,7 @@ type Parse = fn(&str) -> Result<Capability, String>;
 const MAX_SCOPE: usize = 8192;
 
 impl Capability {
-    pub(crate) const KINDS: [(&str, Parse); 10] = [
+    pub(crate) const KINDS: [(&str, Parse); 11] = [
         ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
         ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
         ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
@@ -95,6 +100,7 @@ impl Capability {
         ("boot:cmdline:", |scope| KeyGlob::parse_cmdline(scope).map(Self::BootCmdline)),
         ("svc:", |scope| ServicePattern::parse(scope).map(Self::Service)),
         ("user:", |scope| UserPattern::parse(scope).map(Self::User)),
+        ("net:", |scope| UrlGlob::parse(scope).map(Self::Net)),
     ];
 
     /// Whether this is a kind alone, such as `fs:write`.
@@ -132,8 +138,14 @@ impl Capability {
             }
             (Self::Service(pattern), Need::Service(action, unit)) => pattern.matches(*action, unit),
             (Self::User(pattern), Need::User(action, name)) => pattern.matches(*action, name),
+            (Self::Net(glob), Need::Net(url)) => glob.matches(url),
             _ => false,
         }
+    }
+
+    /// Whether a command may connect to that host and port: `net` for all of a host.
+    pub fn reaches(&self, host: &str, port: u16) -> bool {
+        matches!(self, Self::Net(glob) if glob.matches_all_of(host, port))
     }
 
     /// Whether the host functions for it choose themselves which files they write.
@@ -152,6 +164,7 @@ impl Capability {
             (Self::BootConfig(a), Self::BootConfig(b)) | (Self::BootCmdline(a), Self::BootCmdline(b)) => a.includes(b),
             (Self::Service(a), Self::Service(b)) => a.includes(b),
             (Self::User(a), Self::User(b)) => a.includes(b),
+            (Self::Net(a), Self::Net(b)) => a.includes(b),
             _ => false,
         }
     }
@@ -170,6 +183,7 @@ impl fmt::Display for Capability {
             Self::BootCmdline(glob) => write!(f, "boot:cmdline:{glob}"),
             Self::Service(pattern) => write!(f, "svc:{pattern}"),
             Self::User(pattern) => write!(f, "user:{pattern}"),
+            Self::Net(glob) => write!(f, "net:{glob}"),
         }
     }
 }
@@ -199,6 +213,7 @@ impl fmt::Display for Need {
             Self::BootCmdline(name) => write!(f, "boot:cmdline:{name}"),
             Self::Service(action, unit) => write!(f, "svc:{action}:{unit}"),
             Self::User(action, name) => write!(f, "user:{action}:{name}"),
+            Self::Net(url) => write!(f, "net:{}", net::narrowest(url)),
         }
     }
 }
@@ -212,7 +227,8 @@ mod tests {
         for (text, cause) in [
             ("", "kind is not offered"),
             ("fs:/etc/x", "kind is not offered"),
-            ("net:https://example.org/**", "kind is not offered"),
+            ("net:example.org", "does not begin"),
+            ("net:unpinned:https://example.org/**", "does not begin"),
             ("FS:write:/etc/x", "kind is not offered"),
             ("fs:write:", "not absolute"),
             ("pkg:install:", "empty"),
@@ -253,6 +269,7 @@ mod tests {
             Need::BootCmdline("usbcore.autosuspend".into()),
             Need::Service(ServiceAction::Mask, "getty@tty1.service".into()),
             Need::User(UserAction::Keys, "robot-1".into()),
+            Need::Net("https://example.org/a?b".into()),
         ] {
             let capability = Capability::parse(&need.to_string()).unwrap();
             assert!(capability.covers(&need), "{need}");

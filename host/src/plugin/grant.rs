@@ -187,6 +187,19 @@ impl GrantSet {
         self.requested.iter().any(|(capability, _)| capability.is_setting() && self.is_granted(capability))
     }
 
+    /// Whether a command of the plugin may connect to that host and port.
+    pub fn reaches(&self, host: &str, port: u16) -> bool {
+        let reaching = self.requested.iter().filter(|(capability, _)| capability.reaches(host, port));
+        reaching.map(|(capability, _)| capability).any(|capability| self.is_granted(capability))
+    }
+
+    /// Whether any address was granted.
+    pub fn has_network(&self) -> bool {
+        self.requested
+            .iter()
+            .any(|(capability, _)| matches!(capability, Capability::Net(_)) && self.is_granted(capability))
+    }
+
     fn is_granted(&self, wanted: &Capability) -> bool {
         self.state(wanted) == State::Granted
     }

@@ -9,6 +9,7 @@ mod context;
 mod fs;
 mod fs_text;
 mod log;
+mod net;
 mod own;
 mod packages;
 mod process;
@@ -101,6 +102,7 @@ impl Session<'_> {
             call,
             asked,
             files,
+            connections: self.bench.connections(),
             reply: transcript::reply(&reply),
             microseconds: transcript::microseconds(start.elapsed()),
         };
@@ -164,6 +166,7 @@ impl Session<'_> {
             Call::EnsureUser { account } => Reply::Bool(self.ensure_user(&account)?),
             Call::EnsureGroup { name, gid, system } => Reply::Bool(self.ensure_group(&name, gid, system)?),
             Call::AuthorizeKeys { user, keys } => Reply::Count(self.authorize_keys(&user, &keys)?),
+            Call::Fetch { url, digest } => Reply::Blob(self.fetch(&url, &digest)?),
         })
     }
 

@@ -174,6 +174,10 @@ pub(super) enum Call {
         user: String,
         keys: Vec<String>,
     },
+    Fetch {
+        url: String,
+        digest: String,
+    },
 }
 
 /// What comes back; which one is fixed for each call.

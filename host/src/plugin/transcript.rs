@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::protocol::{Call, ImageInfo, Reply};
 use super::run::Run;
-use super::workbench::Outcome;
+use super::workbench::{ConnectionNote, Outcome};
 use crate::error::{Context as _, Failure, Result};
 
 /// Of the log's form; another number means that older programs must not read it.
@@ -61,6 +61,9 @@ pub struct CallLine {
     /// Files it was allowed to write, before and after.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileChange>,
+    /// What its command asked the network for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<ConnectionNote>,
     pub reply: Value,
     pub microseconds: u64,
 }

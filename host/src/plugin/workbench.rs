@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::download::Url;
 use crate::rootfs::files::Rootfs;
 
 /// The build's side of the host functions.
@@ -19,6 +20,11 @@ pub trait Workbench {
     /// A [`CallError`] in the chain reaches the plugin with its code; anything else as [`ErrorCode::Io`].
     fn run(&mut self, command: &Command, stdin: Option<Stdin<'_>>) -> anyhow::Result<Outcome>;
 
+    /// The connections that commands asked for since the last call; none where commands have no network.
+    fn connections(&mut self) -> Vec<ConnectionNote> {
+        Vec::new()
+    }
+
     /// Installs packages, each `name` or `name=version`; returns what was not there before.
     ///
     /// # Errors
@@ -29,9 +35,35 @@ pub trait Workbench {
     /// As [`Workbench::run`].
     fn remove_packages(&mut self, names: &[String], purge: bool) -> anyhow::Result<()>;
 
+    /// Makes one request for a file, unless one of that SHA-256, in hexadecimal, is at hand.
+    ///
+    /// # Errors
+    /// As [`Workbench::run`].
+    fn fetch(&mut self, url: &Url, digest: &str) -> anyhow::Result<Fetched>;
+
     /// # Errors
     /// As [`Workbench::run`].
     fn query_package(&mut self, name: &str) -> anyhow::Result<Option<InstalledPackage>>;
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub enum Fetched {
+    /// The file, and its SHA-256 in hexadecimal.
+    Content { file: File, digest: String },
+    /// It is elsewhere. Whether that is allowed is not decided here.
+    Redirect(String),
+}
+
+/// A connection that a command asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConnectionNote {
+    pub host: String,
+    pub port: u16,
+    pub sent: u64,
+    pub received: u64,
+    /// What became of it.
+    pub fate: String,
 }
 
 /// Standard input of a command.

@@ -130,7 +130,7 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
     let kind = kind_of(&request.scope);
     let possible = if is_package() || kind.is_some_and(|kind| kind.is_possible(&functions)) {
         Possible::Yes
-    } else if functions.contains(RUN) && kind.is_some_and(|kind| kind.by_command) {
+    } else if functions.contains(RUN) && kind.is_some_and(|kind| kind.by_command || kind.name == "net") {
         Possible::ByCommand
     } else {
         Possible::Never
@@ -183,7 +183,8 @@ fn can(rows: &[Row]) -> Vec<String> {
 fn cannot(rows: &[Row], possible: &[&Kind]) -> Vec<String> {
     let has = |name: &str| possible.iter().any(|kind| kind.name == name);
     let asks = |name: &str| {
-        rows.iter().any(|row| row.possible == Possible::Yes && kind_of(&row.declared).is_some_and(|it| it.name == name))
+        rows.iter()
+            .any(|row| row.possible != Possible::Never && kind_of(&row.declared).is_some_and(|it| it.name == name))
     };
     let runs = has("exec");
     let mut cannot = Vec::new();
@@ -265,6 +266,17 @@ mod tests {
         let runner = audit(&info(&[("process", &["run"])], &["exec:true"]), None);
         assert!(!runner.cannot.contains(&"read files of the image".to_owned()), "{runner:?}");
         assert!(!runner.cannot.contains(&"run commands".to_owned()), "{runner:?}");
+    }
+
+    #[test]
+    fn a_command_reaches_the_network_only_if_that_is_asked_for() {
+        let run: (&str, &[&str]) = ("process", &["run"]);
+        let without = audit(&info(&[run], &["exec:curl **"]), None);
+        assert!(without.cannot.contains(&"reach the network".to_owned()), "{without:?}");
+        let with = audit(&info(&[run], &["exec:curl **", "net:https://example.org/**"]), None);
+        assert!(!with.cannot.contains(&"reach the network".to_owned()), "{with:?}");
+        assert_eq!(with.rows[1].possible, Possible::ByCommand);
+        assert!(with.findings.iter().any(|finding| finding.says == "can run what it downloads"), "{with:?}");
     }
 
     #[test]

@@ -63,6 +63,19 @@ pub enum Fate {
     TooMuch,
 }
 
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected => f.write_str("connected"),
+            Self::Refused => f.write_str("refused: it was not granted"),
+            Self::NotPublic => f.write_str("refused: it leads into a private network"),
+            Self::Failed(why) => write!(f, "failed: {why}"),
+            Self::NotUnderstood(why) => write!(f, "not understood: {why}"),
+            Self::TooMuch => f.write_str("cut off: it carried too much"),
+        }
+    }
+}
+
 /// A connection that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {

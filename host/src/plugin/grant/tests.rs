@@ -71,7 +71,7 @@ fn grants_for_another_build_do_not_count() {
 
 #[test]
 fn what_is_not_offered_cannot_be_requested() {
-    let error = set(&[("net:https://example.org/**", false)], &Granted::default()).unwrap_err();
+    let error = set(&[("gpio:17", false)], &Granted::default()).unwrap_err();
     let report = report(&error);
     assert_eq!(report.kind, Kind::Usage);
     assert!(report.messages[1].contains("its kind is not offered"), "{report:?}");
@@ -230,4 +230,18 @@ fn the_command_in_the_hint_names_the_recipe_that_was_named() {
     let report = report(&set(&[("exec:id", false)], &from).unwrap().check().unwrap().into());
     let start = "for good: piimg grant --recipe 'robot/piimg.toml' 'it'\\''s.wasm', or in `piimg.lock` (a new file";
     assert!(report.hints[1].starts_with(start), "{report:?}");
+}
+
+#[test]
+fn commands_reach_what_was_requested_and_granted_whole() {
+    for (requested, granted, expected) in [
+        ("net:https://example.org/**", "net:https://example.org/**", true),
+        ("net:https://example.org/**", "net:https://*.example.org/**", false),
+        ("net:https://example.org/**", "net:https://example.org/pub/**", false),
+        ("net:https://example.org/pub/**", "net:https://example.org/**", false),
+    ] {
+        let granted = Granted { scopes: vec![granted.into()], ..Granted::default() };
+        let set = set(&[(requested, false)], &granted).unwrap();
+        assert_eq!(set.reaches("example.org", 443), expected, "{requested} {granted:?}");
+    }
 }

@@ -5,7 +5,7 @@ use wasmtime::component::Resource;
 use super::State;
 use super::bindings::BlobHandle;
 use super::bindings::piimg::plugin::{
-    assets, blobs, boot_config, context, fs, log, packages, process, services, types, users,
+    assets, blobs, boot_config, context, fs, log, net, packages, process, services, types, users,
 };
 use crate::plugin::protocol::{Call, Reply};
 
@@ -239,5 +239,11 @@ impl users::Host for State {
     fn authorize_keys(&mut self, user: String, keys: Vec<String>) -> Answer<u32> {
         let call = Call::AuthorizeKeys { user, keys };
         ask!(self, call, Reply::Count(count) => u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
+impl net::Host for State {
+    fn fetch(&mut self, url: String, digest: String) -> Answer<Blob> {
+        ask!(self, Call::Fetch { url, digest }, Reply::Blob(blob) => Resource::new_own(blob))
     }
 }

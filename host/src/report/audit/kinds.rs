@@ -31,7 +31,7 @@ const fn kind(
 pub(super) const RUN: &str = "process.run";
 
 /// All kinds, in the order in which they are told.
-pub(super) const KINDS: [Kind; 15] = [
+pub(super) const KINDS: [Kind; 16] = [
     kind("exec", &[RUN], "run", "run commands", false),
     kind(
         "fs:write",
@@ -79,6 +79,8 @@ pub(super) const KINDS: [Kind; 15] = [
     ),
     kind("pkg:install", &["packages.install"], "install the packages", "install packages", false),
     kind("pkg:remove", &["packages.remove"], "remove the packages", "remove packages", false),
+    // A command reaches the network only through the same capability.
+    kind("net", &["net.fetch"], "download", "reach the network", false),
     kind("asset", &["assets.open"], "use the assets", "read files of the host that are handed over", false),
 ];
 

@@ -186,6 +186,9 @@ fn together(rows: &[Row]) -> Vec<Finding> {
             add(Risk::Critical, unit, write, "runs what it writes at every boot");
         }
     }
+    if let (Some(exec), Some(net)) = (execs.first(), of("net").first()) {
+        add(Risk::Critical, exec, net, "can run what it downloads");
+    }
     if let (Some(exec), Some(asset)) = (execs.first(), of("asset").first()) {
         add(Risk::High, exec, asset, "can run what it is handed over");
     }

@@ -4,11 +4,13 @@
 use std::fmt::Debug;
 
 use piimg_plugin_sdk::users::User;
-use piimg_plugin_sdk::{Error, Kind, Param, Plugin, PluginConf, Result, boot_config, context, log, services, users};
+use piimg_plugin_sdk::{
+    Error, Kind, Param, Plugin, PluginConf, Result, boot_config, context, fs, log, net, services, users,
+};
 
 struct Settings;
 
-const SCOPES: [&str; 14] = [
+const SCOPES: [&str; 17] = [
     "boot:config:dtparam",
     "boot:config:gpu_mem*",
     "boot:cmdline:quiet",
@@ -23,6 +25,9 @@ const SCOPES: [&str; 14] = [
     "user:group:field",
     "user:keys:ann",
     "user:keys:daemon",
+    "net:https://example.org/pub/**",
+    "net:https://*.files.example.org/*",
+    "fs:write:/opt/file",
 ];
 
 impl Plugin for Settings {
@@ -30,7 +35,7 @@ impl Plugin for Settings {
         let conf = PluginConf::new("test/settings", "1.0.0", "Settings").param(Param::required(
             "of",
             "what to change",
-            Kind::Choice(&["boot", "services", "users"]),
+            Kind::Choice(&["boot", "services", "users", "net"]),
         ));
         SCOPES.into_iter().fold(conf, |conf, scope| conf.optional_capability(scope, "the test decides"))
     }
@@ -40,6 +45,7 @@ impl Plugin for Settings {
             Some("boot") => boot(),
             Some("services") => services(),
             Some("users") => users(),
+            Some("net") => net(),
             other => return Err(format!("cannot change {other:?}").into()),
         }
         Ok(())
@@ -110,6 +116,27 @@ fn users() {
     tell("options", users::authorize_keys("ann", &[&format!("command=\"sh\" {KEY}")]));
     tell("daemon's keys", users::authorize_keys("daemon", &[KEY]));
     tell("other's keys", users::authorize_keys("ubuntu", &[KEY]));
+}
+
+/// Of `hello` and a line end.
+const HELLO: &str = "sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+
+fn net() {
+    let fetch = |url: &str| net::fetch(url, HELLO).map(|blob| blob.size());
+    tell(
+        "install",
+        net::fetch("https://example.org/pub/hello", HELLO).and_then(|it| fs::install(&it, "/opt/file").apply()),
+    );
+    tell("moved", fetch("https://example.org/pub/moved"));
+    tell("away", fetch("https://example.org/pub/away"));
+    tell("down", fetch("https://example.org/pub/down"));
+    tell("round", fetch("https://example.org/pub/round"));
+    tell("changed", fetch("https://example.org/pub/changed"));
+    tell("dots", fetch("https://example.org/pub/../secret"));
+    tell("coded dots", fetch("https://example.org/pub/%2e%2e/secret"));
+    tell("user", fetch("https://example.org@evil.org/pub/hello"));
+    tell("unencrypted", fetch("http://example.org/pub/hello"));
+    tell("unpinned", net::fetch("https://example.org/pub/hello", "").map(|blob| blob.size()));
 }
 
 piimg_plugin_sdk::plugin!(Settings);

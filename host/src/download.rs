@@ -1,0 +1,161 @@
+//! Downloads over http and https, to a file: blocking, limited, one request at a time.
+//!
+//! A redirection is returned, not followed: whoever asks decides whether the next address is allowed. Certificates are
+//! checked against the host's own list of authorities.
+
+mod url;
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use ureq::Agent;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::error::{Context, Failure, Result};
+pub use url::{Origin, Url, check_path, is_host};
+
+/// Where Debian and Ubuntu keep the authorities' certificates.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// Most bytes of a download: models and root file systems stay below.
+const MAX_SIZE: u64 = 8 << 30;
+/// For a connection, and for a whole download.
+const CONNECT_TIME: Duration = Duration::from_secs(30);
+const TOTAL_TIME: Duration = Duration::from_secs(3600);
+
+/// How a request ended that did not fail.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The whole content was written; its SHA-256, in hexadecimal.
+    Content(String),
+    /// The server sent on to this location.
+    Redirect(String),
+}
+
+/// Asks for `url` and writes the content to `file`.
+///
+/// # Errors
+/// If the server cannot be reached, is not who it should be, or answers with anything but content or a redirection.
+pub fn get(url: &Url, file: &mut File) -> Result<Answer> {
+    let failed = || format!("cannot download `{url}`");
+    let response = agent(&url.origin)?.get(url.to_string()).call().with_context(failed)?;
+    let status = response.status().as_u16();
+    if matches!(status, 301 | 302 | 303 | 307 | 308) {
+        let location = response.headers().get("location").and_then(|location| location.to_str().ok());
+        return location.map(|to| Answer::Redirect(to.to_owned())).with_context(failed);
+    }
+    if status != 200 {
+        return Err(Failure::build(format!("the server answered with status {status}"))).with_context(failed);
+    }
+    let mut body = response.into_body().into_reader().take(MAX_SIZE + 1);
+    let (mut hash, mut buffer, mut size) = (Sha256::new(), vec![0; 128 << 10], 0);
+    loop {
+        let length = body.read(&mut buffer).with_context(failed)?;
+        if length == 0 {
+            break;
+        }
+        size += u64::try_from(length).unwrap_or(u64::MAX);
+        if size > MAX_SIZE {
+            return Err(Failure::build(format!("it has more than {}", crate::ui::bytes(MAX_SIZE))))
+                .with_context(failed);
+        }
+        hash.update(&buffer[..length]);
+        file.write_all(&buffer[..length]).context("cannot write a download")?;
+    }
+    Ok(Answer::Content(hex::encode(hash.finalize())))
+}
+
+fn agent(origin: &Origin) -> Result<Agent> {
+    let mut config = Agent::config_builder()
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .timeout_connect(Some(CONNECT_TIME))
+        .timeout_global(Some(TOTAL_TIME))
+        .user_agent(concat!("piimg/", env!("CARGO_PKG_VERSION")));
+    if origin.scheme == "https" {
+        let tls = TlsConfig::builder()
+            .root_certs(authorities()?)
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        config = config.tls_config(tls.build());
+    }
+    Ok(config.build().into())
+}
+
+fn authorities() -> Result<RootCerts> {
+    let text = std::fs::read(AUTHORITIES).with_context(|| {
+        Failure::host(format!("cannot read `{AUTHORITIES}`, which tells servers from impostors"))
+            .hint("install it: sudo apt-get install ca-certificates")
+    })?;
+    // One that cannot be read vouches for nobody.
+    let certificates: Vec<Certificate<'static>> = parse_pem(&text)
+        .filter_map(|item| match item {
+            Ok(PemItem::Certificate(certificate)) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    Ok(RootCerts::new_with_certs(&certificates))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request with `answer`; the address to ask, and what was asked.
+    fn serve(answer: &'static str) -> (Url, std::thread::JoinHandle<Vec<String>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = Url::parse(&format!("http://{}/a?b", listener.local_addr().unwrap())).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+            let asked = lines.take_while(|line| !line.is_empty()).collect();
+            stream.write_all(answer.as_bytes()).unwrap();
+            asked
+        });
+        (url, server)
+    }
+
+    fn fetch(answer: &'static str) -> (Result<Answer>, Vec<String>, String) {
+        let (url, server) = serve(answer);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let result = get(&url, file.as_file_mut());
+        (result, server.join().unwrap(), std::fs::read_to_string(file.path()).unwrap())
+    }
+
+    #[test]
+    fn content_is_written_and_digested() {
+        let (result, asked, text) = fetch("HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nhello\n");
+        let digest = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
+        assert_eq!((result.unwrap(), text.as_str()), (Answer::Content(digest.into()), "hello\n"));
+        assert_eq!(asked[0], "GET /a?b HTTP/1.1");
+    }
+
+    #[test]
+    fn a_redirection_is_told_and_not_followed() {
+        let (result, _, text) = fetch("HTTP/1.1 302 Found\r\nLocation: http://evil.org/\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!((result.unwrap(), text.as_str()), (Answer::Redirect("http://evil.org/".into()), ""));
+    }
+
+    #[test]
+    fn other_answers_and_half_files_are_failures() {
+        for (answer, cause) in [
+            ("HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno", "status 404"),
+            ("HTTP/1.1 206 Partial\r\nContent-Length: 2\r\n\r\nno", "status 206"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 60\r\nConnection: close\r\n\r\nhello", "cannot download"),
+            ("nonsense\r\n\r\n", "cannot download"),
+        ] {
+            let (result, ..) = fetch(answer);
+            let error = format!("{:#}", result.unwrap_err());
+            assert!(error.contains(cause), "{answer:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_authorities_are_read() {
+        authorities().unwrap();
+    }
+}
