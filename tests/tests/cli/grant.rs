@@ -94,10 +94,10 @@ fn several_plugins_are_refused_together() {
 #[test]
 fn a_grant_that_is_no_capability_is_refused() {
     let scratch = with_guests(&["minimal"]);
-    let stderr = fails(&scratch, USAGE, &["plan", "--plugin", "minimal.wasm", "--grant", "net:example.org"]);
+    let stderr = fails(&scratch, USAGE, &["plan", "--plugin", "minimal.wasm", "--grant", "gpio:17"]);
     assert_eq!(
         stderr,
-        "error: cannot use `--grant`\n  caused by: `net:example.org` is no capability: its kind is not offered; there are `fs:read`, `fs:write`, `exec`, `pkg:install`, `pkg:remove`, `asset`, each followed by `:` and a scope\n"
+        "error: cannot use `--grant`\n  caused by: `gpio:17` is no capability: its kind is not offered; there are `fs:read`, `fs:write`, `exec`, `pkg:install`, `pkg:remove`, `asset`, `boot:config`, `boot:cmdline`, `svc`, `user`, `net`, each followed by `:` and a scope\n"
     );
 }
 
