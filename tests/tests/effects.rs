@@ -3,20 +3,33 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 #![expect(clippy::disallowed_methods, reason = "tests start piimg")]
 
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use piimg::image::ext4::Ext4Reader;
 use piimg_tests::{guest, piimg, system_store};
 
 /// One build with the guest that runs `script`.
 fn run(dir: &Path, script: &str) -> Output {
+    build(dir, script, &[])
+}
+
+fn build(dir: &Path, script: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(piimg());
     command.current_dir(dir).env("SOURCE_DATE_EPOCH", "1750000000");
     command.args(["build", "--release", "bookworm", "--imagedir", "images", "--store"]).arg(system_store());
     command.arg("--plugin").arg(guest("runs")).arg("--grant-requested");
     // Another script is another layer; the same one must run again, too.
     command.args(["--param", &format!("test/runs:script={script} # {}", std::process::id())]);
-    command.output().unwrap()
+    command.args(arguments).output().unwrap()
+}
+
+/// The root file system of an image.
+fn open_root(image: &Path) -> Ext4Reader {
+    let file = std::fs::File::open(image).unwrap();
+    let table = piimg::image::mbr::read(&file).unwrap();
+    Ext4Reader::open(&file, table.root().unwrap().1.start.to_bytes()).unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -53,6 +66,45 @@ fn a_change_that_was_not_granted_drops_the_layer() {
         assert!(finding.contains("by `sh -c") && finding.contains("(command 1)"), "{script}: {finding}");
         assert!(!dir.path().join("images").read_dir().unwrap().any(|_| true), "{script} left an image");
     }
+}
+
+#[test]
+fn a_command_reaches_the_host_that_was_granted_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            let mut stream = stream.unwrap();
+            assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello").unwrap();
+        }
+    });
+    let other = port - 1;
+    // The proxy of the box, spoken to by hand; what comes back is kept where the plugin may write.
+    let get = |port: u16, name: &str| {
+        format!(
+            "exec 3<>/dev/tcp/127.0.0.1/3128; printf \"GET http://127.0.0.1:{port}/ HTTP/1.1\\r\\nHost: \
+             127.0.0.1:{port}\\r\\n\\r\\n\" >&3; cat <&3 > /opt/runs/{name}; exec 3>&-; "
+        )
+    };
+    let script = format!("mkdir -p /opt/runs; bash -c '{}{}'", get(port, "granted"), get(other, "other"));
+    let output = build(dir.path(), &script, &["--param", &format!("test/runs:port={port}")]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let image = dir.path().join(text(&output.stdout).trim_end());
+    let log = std::fs::read_to_string(format!("{}.audit.jsonl", image.display())).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let connections = &lines.iter().find(|line| line["connections"].is_array()).unwrap()["connections"];
+    let fates: Vec<(u64, &str)> = connections
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["port"].as_u64().unwrap(), it["fate"].as_str().unwrap()))
+        .collect();
+    assert_eq!(fates, [(port.into(), "connected"), (other.into(), "refused: it was not granted")]);
+    let root = open_root(&image);
+    assert!(root.read_text("/opt/runs/granted").unwrap().unwrap().ends_with("hello"));
+    assert!(root.read_text("/opt/runs/other").unwrap().unwrap().contains("403"));
 }
 
 #[test]

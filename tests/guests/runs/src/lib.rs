@@ -10,6 +10,8 @@ impl Plugin for Runs {
         PluginConf::new("test/runs", "1.0.0", "Runs")
             .capability("exec:sh -c *", "does as it is told")
             .capability("fs:write:/opt/runs/**", "all that it may change")
+            .optional_capability("net:http://127.0.0.1:{params.port}/**", "may be told to talk")
+            .param(Param::with_default("port", "Where it may connect to", Kind::Integer(1, 65535), &9))
             .param(Param::required("script", "What it is told", Kind::Text))
     }
 
