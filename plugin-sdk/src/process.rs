@@ -1,4 +1,4 @@
-//! Commands inside the image: no shell, no network, arguments as they are.
+//! Commands inside the image: no shell, no network that was not granted, arguments as they are.
 
 use std::time::Duration;
 
