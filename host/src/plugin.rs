@@ -23,7 +23,7 @@ pub mod transcript;
 pub mod workbench;
 mod worker;
 
-pub use capability::{Capability, Need, ScopeError};
+pub use capability::{Capability, Need, ScopeError, Template};
 pub use compiled::CodeCache;
 pub use engine::Limits;
 pub use interface::{LogSink, Uses};

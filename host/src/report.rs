@@ -41,7 +41,10 @@ pub struct PluginReport {
     pub version: String,
     /// Of the component: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// What was requested and granted.
+    /// Values of its parameters.
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// What was requested and granted, with those values.
     pub granted: Vec<String>,
     /// How often each capability was asked for, by the narrowest one that would do.
     pub uses: BTreeMap<String, Uses>,

@@ -119,6 +119,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         id: planned.id.clone(),
         version: info.conf.version.clone(),
         digest: planned.digest.clone(),
+        params: planned.params.clone(),
         granted: grants.effective(),
         uses: report.uses,
         packages: packages.iter().map(|package| package.name.clone()).collect(),

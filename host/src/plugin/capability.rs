@@ -24,7 +24,8 @@ use name::NameGlob;
 use net::UrlGlob;
 pub(super) use service::ServiceAction;
 use service::ServicePattern;
-pub(super) use template::{Template, Unfilled};
+pub use template::Template;
+pub(super) use template::Unfilled;
 pub(super) use user::UserAction;
 use user::UserPattern;
 

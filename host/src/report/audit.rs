@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::PluginReport;
-use crate::plugin::Capability;
 use crate::plugin::inspect::{PluginInfo, Request};
+use crate::plugin::{Capability, Template};
 use kinds::{KINDS, Kind, RUN, kind_of};
 pub use risk::{Finding, Risk};
 
@@ -114,7 +114,9 @@ pub fn audit(info: &PluginInfo, record: Option<&PluginReport>) -> Audit {
 }
 
 fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> Row {
-    let capability = Capability::parse(&request.scope).ok();
+    // Without a record nobody knows the values of its parameters.
+    let values = record.map(|record| record.params.clone()).unwrap_or_default();
+    let capability = Template::parse(&request.scope).ok().and_then(|scope| scope.fill(&values).ok());
     let covers = |scope: &str| {
         let narrow = Capability::parse(scope).ok();
         capability.as_ref().zip(narrow.as_ref()).is_some_and(|(wide, narrow)| wide.includes(narrow))
@@ -202,9 +204,9 @@ fn cannot(rows: &[Row], possible: &[&Kind]) -> Vec<String> {
 pub fn difference(old: &PluginInfo, new: &PluginInfo) -> Difference {
     let name = |info: &PluginInfo| format!("{} {}", info.conf.id, info.conf.version);
     let beyond = |of: &PluginInfo, what: &PluginInfo| -> Vec<String> {
-        let have: Vec<Capability> = of.requests.iter().filter_map(|it| Capability::parse(&it.scope).ok()).collect();
+        let have: Vec<Template> = of.requests.iter().filter_map(|it| Template::parse(&it.scope).ok()).collect();
         let is_covered = |scope: &str| {
-            Capability::parse(scope).is_ok_and(|wanted| have.iter().any(|capability| capability.includes(&wanted)))
+            Template::parse(scope).is_ok_and(|wanted| have.iter().any(|template| template.includes(&wanted)))
         };
         what.requests.iter().map(|request| request.scope.clone()).filter(|scope| !is_covered(scope)).collect()
     };
@@ -244,6 +246,7 @@ mod tests {
             id: "a/b".into(),
             version: "1.0.0".into(),
             digest: String::new(),
+            params: [("user".to_owned(), "ann".to_owned())].into(),
             granted: Vec::new(),
             uses: uses
                 .iter()
@@ -298,6 +301,14 @@ mod tests {
         assert_eq!(audit(&info, None).could_be_dropped, ["exec:true"]);
         let runner = audit(&self::info(&[("process", &["run"])], &["exec:true", "fs:write:/etc/x"]), None);
         assert_eq!((runner.rows[1].possible, runner.could_be_dropped.len()), (Possible::ByCommand, 0));
+    }
+
+    #[test]
+    fn scopes_with_parameters_are_compared_with_their_values() {
+        let info = info(&[("fs", &["write"])], &["fs:write:/home/{params.user}/x"]);
+        let found = audit(&info, Some(&record(&[("fs:write:/home/ann/x", 2), ("fs:write:/home/bob/x", 1)])));
+        assert_eq!(found.rows[0].used, Some(2));
+        assert!(!difference(&info, &info).widens());
     }
 
     #[test]

@@ -84,6 +84,7 @@ mod tests {
             id: id.into(),
             version: "1.0.0".into(),
             digest: "sha256:1".into(),
+            params: Default::default(),
             granted: Vec::new(),
             uses: Default::default(),
             packages: Vec::new(),

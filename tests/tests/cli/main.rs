@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
+mod audit;
 mod build;
 mod doctor;
 mod grant;
