@@ -37,9 +37,17 @@ fn image() -> Vec<u8> {
     frame(&postcard::to_extend(&Said::Call(Call::Image), Vec::new()).unwrap())
 }
 
-/// Writes as much as the host takes.
-fn write(mut socket: &UnixStream, bytes: &[u8]) {
+/// Writes as much as the host takes, once it has said what is to be done, as a worker would.
+fn write(socket: &UnixStream, bytes: &[u8]) {
+    let mut socket = socket.try_clone().unwrap();
+    assert!(matches!(wire::hear(&mut socket).unwrap(), Job::Conf));
     socket.write_all(bytes).ok();
+}
+
+/// Writes, and stays until the host hangs up.
+fn write_and_stay(mut socket: UnixStream, bytes: &[u8]) {
+    write(&socket, bytes);
+    socket.read_to_end(&mut Vec::new()).ok();
 }
 
 #[test]
@@ -61,22 +69,22 @@ fn an_honest_worker_is_served_and_heard() {
 #[test]
 fn garbage_is_told_from_a_message() {
     let no_message = Broken::Garbage("what is no message");
-    assert_eq!(broken(|socket| write(&socket, &frame(&[0xff; 300]))), no_message);
-    assert_eq!(broken(|socket| write(&socket, &frame(b""))), no_message);
+    assert_eq!(broken(|socket| write_and_stay(socket, &frame(&[0xff; 300]))), no_message);
+    assert_eq!(broken(|socket| write_and_stay(socket, &frame(b""))), no_message);
     let mut longer = image();
     longer.push(0);
     longer[0] += 1;
-    assert_eq!(broken(move |socket| write(&socket, &longer)), no_message, "something is left");
+    assert_eq!(broken(move |socket| write_and_stay(socket, &longer)), no_message, "something is left");
     // A list that claims to have more entries than there can be.
-    assert_eq!(broken(|socket| write(&socket, &frame(&[0, 24, 0xff, 0xff, 0xff, 0xff, 0x0f]))), no_message);
+    assert_eq!(broken(|socket| write_and_stay(socket, &frame(&[0, 24, 0xff, 0xff, 0xff, 0xff, 0x0f]))), no_message);
 }
 
 #[test]
 fn a_message_that_is_too_long_is_not_read() {
     let too_long = Broken::Garbage("a message that is too long");
-    assert_eq!(broken(|socket| write(&socket, &[0xff; 4])), too_long);
+    assert_eq!(broken(|socket| write_and_stay(socket, &[0xff; 4])), too_long);
     let just = u32::try_from(engine::HOSTCALL_FUEL + (1 << 20) + 1).unwrap();
-    assert_eq!(broken(move |socket| write(&socket, &just.to_le_bytes())), too_long);
+    assert_eq!(broken(move |socket| write_and_stay(socket, &just.to_le_bytes())), too_long);
 }
 
 #[test]
@@ -114,9 +122,10 @@ fn a_silent_worker_costs_no_more_than_the_patience() {
 
 #[test]
 fn nothing_is_said_out_of_turn() {
-    let (said, calls) = meet(Duration::from_secs(20), true, |socket| write(&socket, &[image(), image()].concat()));
+    let (said, calls) =
+        meet(Duration::from_secs(20), true, |socket| write_and_stay(socket, &[image(), image()].concat()));
     assert_eq!((said.unwrap_err(), calls), (Broken::Garbage("a message out of turn"), 0));
-    let (said, calls) = meet(Duration::from_secs(20), false, |socket| write(&socket, &image()));
+    let (said, calls) = meet(Duration::from_secs(20), false, |socket| write_and_stay(socket, &image()));
     assert_eq!((said.unwrap_err(), calls), (Broken::Garbage("a call from a plugin that may make none"), 0));
 }
 
