@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start piimg")]
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -130,7 +131,9 @@ fn what_was_granted_is_kept_told_and_blamed() {
     assert_eq!(blame("/etc/hostname"), "piimg: made for this image\n");
     assert!(blame("/nowhere").contains("it is not there"), "{}", blame("/nowhere"));
 
-    let log = std::fs::read_to_string(format!("{}.audit.jsonl", image.display())).unwrap();
+    let log = format!("{}.audit.jsonl", image.display());
+    assert_eq!(std::fs::metadata(&log).unwrap().permissions().mode() & 0o777, 0o600, "it holds what plugins read");
+    let log = std::fs::read_to_string(log).unwrap();
     let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.first().unwrap()["event"], "begin");
     assert_eq!(lines.last().unwrap()["event"], "end");

@@ -4,8 +4,9 @@
 //! build gets them as descriptors.
 
 use std::ffi::CString;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -100,6 +101,8 @@ impl Output {
         self.bmap.publish(&self.directory, &format!("{}.bmap", self.image_name))?;
         self.checksum.publish(&self.directory, &format!("{name}.sha256"))?;
         if self.audit.file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
+            // It holds what plugins read of the image, which may be what others must not read.
+            self.audit.file.set_permissions(Permissions::from_mode(0o600)).context("cannot protect the audit log")?;
             self.audit.publish(&self.directory, &format!("{}.audit.jsonl", self.image_name))?;
         }
         image.publish(&self.directory, &name)?;
