@@ -41,11 +41,9 @@ pub struct PluginReport {
     pub version: String,
     /// Of the component: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// Values of its parameters.
-    #[serde(default)]
-    pub params: BTreeMap<String, String>,
-    /// What was requested and granted, with those values.
-    pub granted: Vec<String>,
+    /// What was granted, as it was requested, and what that meant with the values of the plugin's parameters. The values
+    /// themselves are not told: a plugin may have used one and shown it to nobody.
+    pub granted: BTreeMap<String, String>,
     /// How often each capability was asked for, by the narrowest one that would do.
     pub uses: BTreeMap<String, Uses>,
     /// Packages that came with it.

@@ -22,6 +22,7 @@ const LISTED: usize = 20;
 /// # Errors
 /// [`Failure::plugin`] naming each change that was not granted, and by whom it was made.
 pub(super) fn judge(id: &str, grants: &GrantSet, changes: Vec<Change>, tracker: &Tracker<Who>) -> Result<Judged> {
+    let has_settings = grants.held().any(|(capability, _)| capability.is_setting());
     let mut judged = Judged::default();
     let mut refused = Vec::new();
     for change in changes {
@@ -31,7 +32,7 @@ pub(super) fn judge(id: &str, grants: &GrantSet, changes: Vec<Change>, tracker: 
             judged.kept.push(effect);
         } else if finalise::is_dropped(&effect.change.path) {
             judged.dropped.push(effect.change.path);
-        } else if is_granted(grants, &effect.change) || grants.has_settings() && effect.is_of_calls() {
+        } else if is_granted(grants, &effect.change) || has_settings && effect.is_of_calls() {
             judged.kept.push(effect);
         } else {
             refused.push(effect);

@@ -162,7 +162,8 @@ fn describe(rootfs: &Rootfs, info: &BuildInfo) -> Result<()> {
         rootfs.make_dir_all(&parent, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
     }
     let text = serde_json::to_vec_pretty(info).context("cannot describe the build")?;
-    Ok(rootfs.write(&path, &text, Attrs { mode: 0o644, uid: 0, gid: 0 })?)
+    // Commands are told with their arguments, which are not for every user of the Pi.
+    Ok(rootfs.write(&path, &text, Attrs { mode: 0o600, uid: 0, gid: 0 })?)
 }
 
 /// Makes both partitions in a stage of the store.

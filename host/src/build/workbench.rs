@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::download::{self, Answer, Url};
 use crate::error::{Context, Result};
+use crate::plugin::Capability;
 use crate::plugin::grant::GrantSet;
 use crate::plugin::workbench::{
     CAPTURE_LIMIT, CallError, Command, ConnectionNote, ErrorCode, Fetched, InstalledPackage, Outcome, Sink, Stdin,
@@ -77,7 +78,7 @@ impl<'a> Bench<'a> {
 
     /// Lets commands reach the hosts that were granted whole, if there are any.
     pub(super) fn grant_network(&mut self, grants: &GrantSet) {
-        if !grants.has_network() {
+        if !grants.held().any(|(capability, _)| matches!(capability, Capability::Net(_))) {
             return;
         }
         let (grants, connections) = (grants.clone(), Arc::clone(&self.connections));

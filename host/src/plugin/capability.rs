@@ -16,11 +16,10 @@ mod user;
 
 use std::fmt;
 
-use boot::KeyGlob;
 use exec::ExecPattern;
 pub(super) use exec::check_program;
 use fs::PathGlob;
-use name::NameGlob;
+use glob::TextGlob;
 use net::UrlGlob;
 pub(super) use service::ServiceAction;
 use service::ServicePattern;
@@ -35,11 +34,11 @@ pub enum Capability {
     FsRead(PathGlob),
     FsWrite(PathGlob),
     Exec(ExecPattern),
-    PkgInstall(NameGlob),
-    PkgRemove(NameGlob),
-    Asset(NameGlob),
-    BootConfig(KeyGlob),
-    BootCmdline(KeyGlob),
+    PkgInstall(TextGlob),
+    PkgRemove(TextGlob),
+    Asset(TextGlob),
+    BootConfig(TextGlob),
+    BootCmdline(TextGlob),
     Service(ServicePattern),
     User(UserPattern),
     Net(UrlGlob),
@@ -94,11 +93,11 @@ impl Capability {
         ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
         ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
         ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
-        ("pkg:install:", |scope| NameGlob::parse(scope).map(Self::PkgInstall)),
-        ("pkg:remove:", |scope| NameGlob::parse(scope).map(Self::PkgRemove)),
-        ("asset:", |scope| NameGlob::parse(scope).map(Self::Asset)),
-        ("boot:config:", |scope| KeyGlob::parse_config(scope).map(Self::BootConfig)),
-        ("boot:cmdline:", |scope| KeyGlob::parse_cmdline(scope).map(Self::BootCmdline)),
+        ("pkg:install:", |scope| name::parse(scope).map(Self::PkgInstall)),
+        ("pkg:remove:", |scope| name::parse(scope).map(Self::PkgRemove)),
+        ("asset:", |scope| name::parse(scope).map(Self::Asset)),
+        ("boot:config:", |scope| boot::parse_config(scope).map(Self::BootConfig)),
+        ("boot:cmdline:", |scope| boot::parse_cmdline(scope).map(Self::BootCmdline)),
         ("svc:", |scope| ServicePattern::parse(scope).map(Self::Service)),
         ("user:", |scope| UserPattern::parse(scope).map(Self::User)),
         ("net:", |scope| UrlGlob::parse(scope).map(Self::Net)),

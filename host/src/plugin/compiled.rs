@@ -49,7 +49,7 @@ impl Code {
 
     /// Of a file that nobody else writes to any more.
     fn sealed(key: String, file: File) -> Result<Self> {
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SEAL | seals()).context(NO_MEMORY)?;
+        seal(&file)?;
         Ok(Self { key, file: Some(Arc::new(file)), is_kept: false })
     }
 
@@ -99,6 +99,11 @@ const NO_MEMORY: &str = "cannot keep a compiled plugin in memory";
 pub(super) fn empty_file() -> Result<File> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     Ok(rustix::fs::memfd_create("plugin", flags).context(NO_MEMORY)?.into())
+}
+
+/// From here on the file's content cannot change.
+pub(super) fn seal(file: &File) -> Result<()> {
+    rustix::fs::fcntl_add_seals(file, SealFlags::SEAL | seals()).context(NO_MEMORY)
 }
 
 fn seals() -> SealFlags {

@@ -175,33 +175,15 @@ impl GrantSet {
         })
     }
 
-    /// What was requested and granted, with its values.
-    pub fn effective(&self) -> Vec<String> {
-        let granted = self.requested.iter().filter(|(capability, _)| self.is_granted(capability));
-        granted.map(|(capability, _)| capability.to_string()).collect()
-    }
-
-    /// Whether a capability was granted for which host functions choose themselves what they write: units, accounts, the
-    /// firmware's files.
-    pub fn has_settings(&self) -> bool {
-        self.requested.iter().any(|(capability, _)| capability.is_setting() && self.is_granted(capability))
+    /// What was requested, granted and allowed by the site: each capability, and how it was requested.
+    pub fn held(&self) -> impl Iterator<Item = (&Capability, &Request)> {
+        let held = self.requested.iter().filter(|(capability, _)| self.state(capability) == State::Granted);
+        held.map(|(capability, request)| (capability, request))
     }
 
     /// Whether a command of the plugin may connect to that host and port.
     pub fn reaches(&self, host: &str, port: u16) -> bool {
-        let reaching = self.requested.iter().filter(|(capability, _)| capability.reaches(host, port));
-        reaching.map(|(capability, _)| capability).any(|capability| self.is_granted(capability))
-    }
-
-    /// Whether any address was granted.
-    pub fn has_network(&self) -> bool {
-        self.requested
-            .iter()
-            .any(|(capability, _)| matches!(capability, Capability::Net(_)) && self.is_granted(capability))
-    }
-
-    fn is_granted(&self, wanted: &Capability) -> bool {
-        self.state(wanted) == State::Granted
+        self.held().any(|(capability, _)| capability.reaches(host, port))
     }
 
     fn state(&self, wanted: &Capability) -> State {

@@ -21,7 +21,6 @@ use std::fs::File;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::capability::Need;
 use super::grant::GrantSet;
@@ -29,7 +28,7 @@ use super::protocol::{Call, ImageInfo, Level, Reply};
 use super::transcript::{self, Asked, CallLine, FileChange, Line, Transcript};
 use super::workbench::{CallError, ErrorCode, Workbench};
 use crate::rootfs::files::{ImagePath, Rootfs};
-use blobs::Blobs;
+use blobs::{Blob, Blobs};
 
 /// Result of a host function.
 type Answer<T> = Result<T, CallError>;
@@ -192,12 +191,10 @@ impl Session<'_> {
     }
 }
 
-/// SHA-256 of a file of the image, for the log; none if there is no such file.
+/// Digest of a file of the image, for the log; none if there is no such file.
 fn digest(rootfs: &Rootfs, path: &str) -> Option<String> {
-    let mut file = rootfs.open_file(&ImagePath::parse(path).ok()?).ok()?;
-    let mut hash = Sha256::new();
-    std::io::copy(&mut file, &mut hash).ok()?;
-    Some(hex::encode(hash.finalize()))
+    let file = rootfs.open_file(&ImagePath::parse(path).ok()?).ok()?;
+    Blob::file(file).ok()?.digest().ok()
 }
 
 fn done(answer: Answer<()>) -> Answer<Reply> {

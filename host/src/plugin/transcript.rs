@@ -75,7 +75,7 @@ pub struct Asked {
     pub allowed: bool,
 }
 
-/// A file that a call may have written: SHA-256 of its content, none if it is not there or no file.
+/// A file that a call may have written: `sha256:` and the digits, none if it is not there or no file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChange {
     pub path: String,
@@ -129,7 +129,7 @@ impl Begin {
             digest: run.plugin.digest.clone(),
             image: run.image.clone(),
             params: run.params.clone(),
-            granted: run.grants.effective(),
+            granted: run.grants.held().map(|(capability, _)| capability.to_string()).collect(),
             fuel: run.limits.fuel,
             memory: run.limits.memory,
         }

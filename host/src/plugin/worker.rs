@@ -12,7 +12,6 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, SealFlags};
 use serde::{Deserialize, Serialize};
 
 use super::compiled::{self, Code, CodeCache};
@@ -234,12 +233,9 @@ fn talk(
 
 /// A file in memory with that content, which cannot change.
 fn sealed(content: &[u8]) -> Result<File> {
-    const FAILED: &str = "cannot keep a plugin in memory";
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let mut file = File::from(rustix::fs::memfd_create("component", flags).context(FAILED)?);
-    file.write_all(content).context(FAILED)?;
-    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&file, seals).context(FAILED)?;
+    let mut file = compiled::empty_file()?;
+    file.write_all(content).context("cannot keep a plugin in memory")?;
+    compiled::seal(&file)?;
     Ok(file)
 }
 

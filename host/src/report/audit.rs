@@ -115,8 +115,8 @@ pub fn audit(info: &PluginInfo, record: Option<&PluginReport>) -> Audit {
 
 fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> Row {
     // Without a record nobody knows the values of its parameters.
-    let values = record.map(|record| record.params.clone()).unwrap_or_default();
-    let capability = Template::parse(&request.scope).ok().and_then(|scope| scope.fill(&values).ok());
+    let means = record.and_then(|record| record.granted.get(&request.scope)).unwrap_or(&request.scope);
+    let capability = Capability::parse(means).ok();
     let covers = |scope: &str| {
         let narrow = Capability::parse(scope).ok();
         capability.as_ref().zip(narrow.as_ref()).is_some_and(|(wide, narrow)| wide.includes(narrow))
@@ -246,8 +246,7 @@ mod tests {
             id: "a/b".into(),
             version: "1.0.0".into(),
             digest: String::new(),
-            params: [("user".to_owned(), "ann".to_owned())].into(),
-            granted: Vec::new(),
+            granted: [("fs:write:/home/{params.user}/x".to_owned(), "fs:write:/home/ann/x".to_owned())].into(),
             uses: uses
                 .iter()
                 .map(|(scope, allowed)| (scope.to_string(), Uses { allowed: *allowed, denied: 0 }))

@@ -58,7 +58,7 @@ pub(super) fn ignore_sync(command: &mut Command) -> Result<()> {
     let filter = filter(always(&SYNC), SeccompAction::Allow, errno(0))?;
     let install = move || seccompiler::apply_filter(&filter).map_err(|_| std::io::Error::last_os_error());
     #[expect(unsafe_code, reason = "a filter holds for the process that installs it, so it comes after `fork`")]
-    // SAFETY: installing a finished filter is two system calls: it neither allocates nor takes a lock
+    // SAFETY: installing a finished filter is two system calls: it neither allocates nor takes a lock.
     unsafe {
         command.pre_exec(install);
     }

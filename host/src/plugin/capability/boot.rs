@@ -2,57 +2,35 @@
 //!
 //! In both `*` is any text. The value is the plugin's to choose: what a key does is what the user allows.
 
-use std::fmt;
+use super::glob::TextGlob;
 
-use super::glob;
-
-/// A glob over keys of one of the two files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyGlob(String);
-
-impl KeyGlob {
-    /// A key of config.txt, such as `dtoverlay`, `gpu_mem_1024` or `hdmi_group:1`.
-    pub(super) fn parse_config(scope: &str) -> Result<Self, String> {
-        Self::parse(scope, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c)).map_err(|found| {
-            found.unwrap_or_else(|| "a key of config.txt has lowercase letters, digits, `_` and `:`".into())
-        })
-    }
-
-    /// A parameter's name, such as `quiet` or `usbcore.autosuspend`.
-    pub(super) fn parse_cmdline(scope: &str) -> Result<Self, String> {
-        Self::parse(scope, |c| c.is_ascii_alphanumeric() || "_-.".contains(c)).map_err(|found| {
-            found.unwrap_or_else(|| "a parameter's name has letters, digits, `_`, `-` and `.`, and no value".into())
-        })
-    }
-
-    /// # Errors
-    /// What is wrong, or nothing if a character does not belong into it.
-    fn parse(scope: &str, belongs: impl Fn(char) -> bool) -> Result<Self, Option<String>> {
-        if scope.is_empty() {
-            return Err(Some("the key is empty".into()));
-        }
-        if scope.contains("**") {
-            return Err(Some("a key has `*`, not `**`".into()));
-        }
-        if !scope.chars().all(|c| c == '*' || belongs(c)) {
-            return Err(None);
-        }
-        Ok(Self(scope.to_owned()))
-    }
-
-    pub(super) fn matches(&self, key: &str) -> bool {
-        glob::matches(&self.0, key)
-    }
-
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        glob::includes(&self.0, &other.0)
-    }
+/// A key of config.txt, such as `dtoverlay`, `gpu_mem_1024` or `hdmi_group:1`.
+pub(super) fn parse_config(scope: &str) -> Result<TextGlob, String> {
+    parse(scope, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c)).map_err(|found| {
+        found.unwrap_or_else(|| "a key of config.txt has lowercase letters, digits, `_` and `:`".into())
+    })
 }
 
-impl fmt::Display for KeyGlob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+/// A parameter's name, such as `quiet` or `usbcore.autosuspend`.
+pub(super) fn parse_cmdline(scope: &str) -> Result<TextGlob, String> {
+    parse(scope, |c| c.is_ascii_alphanumeric() || "_-.".contains(c)).map_err(|found| {
+        found.unwrap_or_else(|| "a parameter's name has letters, digits, `_`, `-` and `.`, and no value".into())
+    })
+}
+
+/// # Errors
+/// What is wrong, or nothing if a character does not belong into it.
+fn parse(scope: &str, belongs: impl Fn(char) -> bool) -> Result<TextGlob, Option<String>> {
+    if scope.is_empty() {
+        return Err(Some("the key is empty".into()));
     }
+    if scope.contains("**") {
+        return Err(Some("a key has `*`, not `**`".into()));
+    }
+    if !scope.chars().all(|c| c == '*' || belongs(c)) {
+        return Err(None);
+    }
+    Ok(TextGlob::new(scope))
 }
 
 #[cfg(test)]
@@ -70,9 +48,9 @@ mod tests {
             ("hdmi_*:1", "hdmi_group:0", false),
             ("hdmi_group", "hdmi_group:1", false),
         ] {
-            assert_eq!(KeyGlob::parse_config(pattern).unwrap().matches(key), expected, "{pattern} {key}");
+            assert_eq!(parse_config(pattern).unwrap().matches(key), expected, "{pattern} {key}");
         }
-        let param = |text| KeyGlob::parse_cmdline(text).unwrap();
+        let param = |text| parse_cmdline(text).unwrap();
         assert!(param("usbcore.*").matches("usbcore.autosuspend") && !param("usbcore").matches("usbcore.autosuspend"));
         assert!(param("*").includes(&param("quiet")) && !param("quiet").includes(&param("*")));
     }
@@ -87,11 +65,11 @@ mod tests {
             ("[pi4]", "lowercase"),
             ("a b", "lowercase"),
         ] {
-            let error = KeyGlob::parse_config(scope).unwrap_err();
+            let error = parse_config(scope).unwrap_err();
             assert!(error.contains(cause), "{scope}: {error}");
         }
         for (scope, cause) in [("", "empty"), ("**", "`**`"), ("root=x", "no value"), ("a b", "no value")] {
-            let error = KeyGlob::parse_cmdline(scope).unwrap_err();
+            let error = parse_cmdline(scope).unwrap_err();
             assert!(error.contains(cause), "{scope}: {error}");
         }
     }

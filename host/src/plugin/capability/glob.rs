@@ -1,5 +1,32 @@
 //! Globs within one segment, and sequences of segments with a wildcard for any number of them.
 
+use std::fmt;
+
+/// A pattern within one segment, whose characters the kind of capability has checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextGlob(String);
+
+impl TextGlob {
+    pub(super) fn new(pattern: &str) -> Self {
+        Self(pattern.to_owned())
+    }
+
+    pub(super) fn matches(&self, text: &str) -> bool {
+        matches(&self.0, text)
+    }
+
+    /// Whether everything that `other` matches is matched by this one; errs on the side of no.
+    pub(super) fn includes(&self, other: &Self) -> bool {
+        includes(&self.0, &other.0)
+    }
+}
+
+impl fmt::Display for TextGlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Whether `text` matches `pattern`, whose only wildcard is `*`: any text, nothing included.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');

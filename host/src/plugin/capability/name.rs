@@ -1,43 +1,22 @@
 //! `pkg:install:<glob>`, `pkg:remove:<glob>` and `asset:<glob>`: a name, in which `*` is any text.
 
-use std::fmt;
-
-use super::glob;
+use super::glob::TextGlob;
 
 /// A glob over names without `/`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameGlob(String);
-
-impl NameGlob {
-    pub(super) fn parse(scope: &str) -> Result<Self, String> {
-        if scope.is_empty() {
-            return Err("the name is empty".into());
-        }
-        if scope.contains("**") {
-            return Err("a name has `*`, not `**`".into());
-        }
-        if scope.contains('/') {
-            return Err("a name has no `/`".into());
-        }
-        if scope.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | ':' | ',')) {
-            return Err("a name has no white space, control character, `=`, `:` or `,`".into());
-        }
-        Ok(Self(scope.to_owned()))
+pub(super) fn parse(scope: &str) -> Result<TextGlob, String> {
+    if scope.is_empty() {
+        return Err("the name is empty".into());
     }
-
-    pub(super) fn matches(&self, name: &str) -> bool {
-        glob::matches(&self.0, name)
+    if scope.contains("**") {
+        return Err("a name has `*`, not `**`".into());
     }
-
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        glob::includes(&self.0, &other.0)
+    if scope.contains('/') {
+        return Err("a name has no `/`".into());
     }
-}
-
-impl fmt::Display for NameGlob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+    if scope.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '=' | ':' | ',')) {
+        return Err("a name has no white space, control character, `=`, `:` or `,`".into());
     }
+    Ok(TextGlob::new(scope))
 }
 
 #[cfg(test)]
@@ -64,7 +43,7 @@ mod tests {
             ("logo.png", "logo_png", false),
             ("logo.png", "logo.png.bak", false),
         ] {
-            assert_eq!(NameGlob::parse(pattern).unwrap().matches(name), expected, "{pattern} {name}");
+            assert_eq!(parse(pattern).unwrap().matches(name), expected, "{pattern} {name}");
         }
     }
 
@@ -83,7 +62,7 @@ mod tests {
             ("a\tb", "white space"),
             ("a\0", "control character"),
         ] {
-            let error = NameGlob::parse(scope).unwrap_err();
+            let error = parse(scope).unwrap_err();
             assert!(error.contains(cause), "{scope}: {error}");
         }
     }
@@ -100,8 +79,8 @@ mod tests {
             ("htop", "*", false),
             ("htop", "HTOP", false),
         ] {
-            let parse = |text| NameGlob::parse(text).unwrap();
-            assert_eq!(parse(outer).includes(&parse(inner)), expected, "{outer} {inner}");
+            let glob = |text| parse(text).unwrap();
+            assert_eq!(glob(outer).includes(&glob(inner)), expected, "{outer} {inner}");
         }
     }
 }

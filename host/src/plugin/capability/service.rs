@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::glob;
+use super::glob::TextGlob;
 
 /// What is done to a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl fmt::Display for ServiceAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePattern {
     action: ServiceAction,
-    unit: String,
+    unit: TextGlob,
 }
 
 impl ServicePattern {
@@ -48,15 +48,15 @@ impl ServicePattern {
         if unit.rsplit('.').next().is_some_and(|suffix| suffix.contains('*')) {
             return Err("a unit's suffix, such as `.service`, has no `*`".into());
         }
-        Ok(Self { action, unit: unit.to_owned() })
+        Ok(Self { action, unit: TextGlob::new(unit) })
     }
 
     pub(super) fn matches(&self, action: ServiceAction, unit: &str) -> bool {
-        self.action == action && glob::matches(&self.unit, unit)
+        self.action == action && self.unit.matches(unit)
     }
 
     pub(super) fn includes(&self, other: &Self) -> bool {
-        self.action == other.action && glob::includes(&self.unit, &other.unit)
+        self.action == other.action && self.unit.includes(&other.unit)
     }
 }
 

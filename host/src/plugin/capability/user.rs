@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::glob;
+use super::glob::TextGlob;
 
 /// What is done to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl fmt::Display for UserAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserPattern {
     action: UserAction,
-    name: String,
+    name: TextGlob,
 }
 
 impl UserPattern {
@@ -46,15 +46,15 @@ impl UserPattern {
         if name.is_empty() || name.len() > 32 || name.contains("**") || !name.chars().all(belongs) {
             return Err("a name has 1 to 32 lowercase letters, digits, `_`, `-`, and `*` for any text".into());
         }
-        Ok(Self { action, name: name.to_owned() })
+        Ok(Self { action, name: TextGlob::new(name) })
     }
 
     pub(super) fn matches(&self, action: UserAction, name: &str) -> bool {
-        self.action == action && name != "root" && glob::matches(&self.name, name)
+        self.action == action && name != "root" && self.name.matches(name)
     }
 
     pub(super) fn includes(&self, other: &Self) -> bool {
-        self.action == other.action && glob::includes(&self.name, &other.name)
+        self.action == other.action && self.name.includes(&other.name)
     }
 }
 

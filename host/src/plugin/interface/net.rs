@@ -5,6 +5,7 @@ use super::blobs::Blob;
 use super::{Answer, Session, from_bench, invalid};
 use crate::download::Url;
 use crate::plugin::capability::Need;
+use crate::plugin::lock::is_digest;
 use crate::plugin::workbench::{CallError, ErrorCode, Fetched};
 
 /// Most redirections of one download.
@@ -37,11 +38,10 @@ impl Session<'_> {
 
 /// The hexadecimal digits.
 fn check_digest(digest: &str) -> Answer<&str> {
-    let digits = digest.strip_prefix("sha256:").unwrap_or_default();
-    if digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
-        return Ok(digits);
-    }
-    Err(invalid(format!("`{digest}` is no digest: `sha256:` and 64 hexadecimal digits in lowercase")))
+    digest
+        .strip_prefix("sha256:")
+        .filter(|_| is_digest(digest))
+        .ok_or_else(|| invalid(format!("`{digest}` is no digest: `sha256:` and 64 hexadecimal digits in lowercase")))
 }
 
 #[cfg(test)]
