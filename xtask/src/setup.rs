@@ -24,7 +24,7 @@ const fn package(name: &'static str, file: &'static str, reason: &'static str) -
     Package { name, file, reason, tests_only: false }
 }
 
-const PACKAGES: [Package; 14] = [
+const PACKAGES: [Package; 17] = [
     package("gcc", "/usr/bin/cc", "links Rust programs and compiles the assembly in wasmtime"),
     package("libc6-dev", "/usr/include/stdio.h", "links Rust programs"),
     package("mmdebstrap", "/usr/bin/mmdebstrap", "bootstraps the root file system"),
@@ -42,6 +42,9 @@ const PACKAGES: [Package; 14] = [
     Package { tests_only: true, ..package("mtools", "/usr/bin/mdir", "reads boot partitions independently of piimg") },
     Package { tests_only: true, ..package("bmap-tools", "/usr/bin/bmaptool", "flashes images by their block map") },
     Package { tests_only: true, ..package("xz-utils", "/usr/bin/xz", "decompresses images independently of piimg") },
+    Package { tests_only: true, ..package("curl", "/usr/bin/curl", "must find the proxy of a box") },
+    Package { tests_only: true, ..package("wget", "/usr/bin/wget", "must find the proxy of a box") },
+    Package { tests_only: true, ..package("git", "/usr/bin/git", "must find the proxy of a box") },
     Package { tests_only: true, ..package("zstd", "/usr/bin/zstd", "decompresses images independently of piimg") },
 ];
 

@@ -161,16 +161,29 @@ fn limited() {
 fn programs() {
     let server = Server::page();
     let image = Image::new("programs");
-    let (network, recorded) = network(server.port, 1 << 20);
+    let (granted, recorded) = network(server.port, 1 << 20);
     let address = format!("http://127.0.0.1:{}/file", server.port);
     let script = format!(
         "/usr/lib/apt/apt-helper -oAcquire::Retries=0 download-file {address} /var/tmp/file >/dev/null && cat /var/tmp/file
         printenv https_proxy APT_CONFIG"
     );
     let mut command = image.command(&["sh", "-ec", &script]);
-    command.network = Some(network);
+    command.network = Some(granted);
     let (output, text) = run(&command);
     assert_eq!(output.status, 0, "{text}");
     assert!(text.contains("hello") && text.ends_with("http://127.0.0.1:3128\n/run/piimg/apt.conf"), "{text}");
     assert_eq!(recorded.lock().unwrap().len(), 1);
+    for (argv, expected) in [
+        (["curl", "-sSf", &address], (0, "hello")),
+        (["wget", "-qO-", &address], (0, "hello")),
+        // To it, the page is a repository without references; without an answer it would fail.
+        (["git", "ls-remote", &address], (0, "")),
+    ] {
+        let (granted, recorded) = network(server.port, 1 << 20);
+        let mut command = image.command(&argv);
+        command.network = Some(granted);
+        let (output, text) = run(&command);
+        assert_eq!((output.status, text.contains(expected.1)), (expected.0, true), "{argv:?}: {text}");
+        assert!(recorded.lock().unwrap().iter().any(|connection| connection.fate == Fate::Connected), "{argv:?}");
+    }
 }

@@ -1,0 +1,80 @@
+//! The interface `boot-config`.
+
+use super::*;
+
+const CONFIG: &str = "# mine\ndtparam=audio=on\nkernel=vmlinuz\n";
+const CMDLINE: &str = "console=tty1 root=PARTUUID={root_partuuid} rootwait\n";
+
+fn image_with_boot_files() -> tempfile::TempDir {
+    let root = image();
+    let boot = root.path().join("boot/firmware");
+    std::fs::create_dir_all(&boot).unwrap();
+    std::fs::write(boot.join("config.txt"), CONFIG).unwrap();
+    std::fs::write(boot.join("cmdline.txt"), CMDLINE).unwrap();
+    root
+}
+
+#[test]
+fn boot_settings_change_only_the_keys_that_were_granted() {
+    let (ran, told) = settings(image_with_boot_files(), "boot", &all());
+    let expected = [
+        "set: ()",
+        "add: true",
+        "again: false",
+        "values: [\"audio=on\", \"i2c_arm=on\"]",
+        "remove: 1",
+        "other key: needs boot:config:kernel",
+        "two lines: a value of config.txt is ASCII text of one line, without space at its ends",
+        "two in one: a section's name has letters, digits and `_-+.:=`, such as `pi4`, and is not `none`",
+        "parameter: ()",
+        "two parameters: a parameter's name begins with a letter or digit and has no others but `_`, `-` and `.`",
+        "init: needs boot:cmdline:init",
+        "root: `root` is set by piimg, for each image anew",
+    ];
+    assert_eq!(told, expected);
+    let config = "# mine\nkernel=vmlinuz\n[pi4]\ngpu_mem=64\n[all]\ndtparam=i2c_arm=on\n";
+    assert_eq!(ran.read("boot/firmware/config.txt").as_deref(), Some(config));
+    let cmdline = "console=tty1 root=PARTUUID={root_partuuid} rootwait quiet\n";
+    assert_eq!(ran.read("boot/firmware/cmdline.txt").as_deref(), Some(cmdline));
+    assert_eq!(ran.read("etc/default/raspi-firmware-custom"), None);
+}
+
+#[test]
+fn boot_settings_without_grant_change_nothing() {
+    let (ran, told) = settings(image_with_boot_files(), "boot", &Granted::default());
+    has_told(
+        &told,
+        &["set: needs boot:config:gpu_mem", "values: needs boot:config:dtparam", "parameter: needs boot:cmdline:quiet"],
+    );
+    assert_eq!(ran.read("boot/firmware/config.txt").as_deref(), Some(CONFIG));
+    assert_eq!(ran.read("boot/firmware/cmdline.txt").as_deref(), Some(CMDLINE));
+}
+
+#[test]
+fn a_link_at_the_place_of_a_boot_file_is_no_way_out() {
+    let root = image_with_boot_files();
+    let config = root.path().join("boot/firmware/config.txt");
+    std::fs::remove_file(&config).unwrap();
+    std::os::unix::fs::symlink("/etc/shadow", &config).unwrap();
+    let (ran, told) = settings(root, "boot", &all());
+    assert_eq!(told[0], "set: `/boot/firmware/config.txt` is no regular file");
+    assert_eq!(told[3], "values: `/boot/firmware/config.txt` is no regular file");
+    assert_eq!(ran.read("etc/shadow").as_deref(), Some("root:secret\n"));
+}
+
+#[test]
+fn boot_settings_outlive_the_script_that_makes_the_files() {
+    let root = image_with_boot_files();
+    for (path, content) in
+        [("etc/default/raspi-firmware-custom", "disable_splash=1\n"), ("etc/kernel/postinst.d/z50-raspi-firmware", "")]
+    {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let (ran, _) = settings(root, "boot", &all());
+    let custom = "disable_splash=1\n[pi4]\ngpu_mem=64\n[all]\ndtparam=i2c_arm=on\n";
+    assert_eq!(ran.read("etc/default/raspi-firmware-custom").as_deref(), Some(custom));
+    assert_eq!(ran.read("etc/default/raspi-extra-cmdline").as_deref(), Some("quiet"));
+    assert!(ran.read("boot/firmware/config.txt").unwrap().ends_with("dtparam=i2c_arm=on\n"));
+}
