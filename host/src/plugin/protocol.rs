@@ -43,6 +43,7 @@ pub(super) enum Call {
         blob: u32,
     },
     BlobFromBytes {
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
     },
     AssetNames,
@@ -63,6 +64,7 @@ pub(super) enum Call {
     },
     Write {
         path: String,
+        #[serde(with = "serde_bytes")]
         data: Vec<u8>,
         attrs: Option<FileAttrs>,
     },
@@ -189,7 +191,7 @@ pub(super) enum Reply {
     Text(String),
     MaybeText(Option<String>),
     Texts(Vec<String>),
-    Bytes(Vec<u8>),
+    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
     Blob(u32),
     Image(ImageInfo),
     Metadata(Option<Metadata>),
