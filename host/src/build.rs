@@ -5,6 +5,7 @@
 
 mod base;
 pub mod compare;
+mod earlier;
 mod effects;
 mod emulated;
 pub mod finalise;
@@ -127,7 +128,11 @@ fn run(job: &Job) -> Result<()> {
     for (index, plugin) in job.plugins.iter().enumerate() {
         layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
     }
-    let partitions = partitions::ensure(&build, &layers)?;
+    let key = partitions::key_of(&build, &layers);
+    if finish::is_there_already(&build, &key, &job.output)? {
+        return Ok(());
+    }
+    let partitions = partitions::ensure(&build, &layers, key)?;
     finish::run(&build, &layers, partitions, &job.output)
 }
 

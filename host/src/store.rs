@@ -2,7 +2,7 @@
 //!
 //! On the host the store is one directory: `store.json` says which host ids own its content, and `data/` belongs
 //! to those ids. Only the build, inside its private namespace, reads or writes `data/`, where the store is `/store`.
-//! `compiled/` belongs to the calling user, and the build cannot read it.
+//! `compiled/` and `images/` belong to the calling user, and the build cannot read them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -71,6 +71,11 @@ pub fn prepare(store: &Path) -> Result<IdMap> {
 /// belongs to the ids that commands of images run with.
 pub fn compiled(store: &Path) -> PathBuf {
     store.join("compiled")
+}
+
+/// Where it is remembered which images were built and where they lie; the calling user's too.
+pub fn images(store: &Path) -> PathBuf {
+    store.join("images")
 }
 
 fn set_mode(path: &Path, mode: u32) -> Result<()> {

@@ -12,7 +12,8 @@ const METHOD: [&str; 2] = [
     "An image with two plugins: the first one adds 600 MiB of noise to the release's packages, the second one writes a \
      small file. *From nothing* is with a store that holds package files and compiled plugins alone; with `--full` no \
      package files either, so that the archive and the network are measured too. *Changed plugin* gives the second plugin another parameter: its \
-     layer and all that stands on it are made anew. *Unchanged* builds the same image again.",
+     layer and all that stands on it are made anew. *Unchanged* builds the same image again where it lies; *written \
+     again* does so after the image was removed.",
     "The parts of a build are its steps. Of steps that run at the same time, the later one is counted from the end of \
      the earlier one.",
 ];
@@ -21,15 +22,16 @@ const METHOD: [&str; 2] = [
 pub(crate) fn measure(place: &Place) -> Result<Section> {
     place.warm_up()?;
     let mut plugins = Plugins::carrying(place, CARRIED_MIB)?;
-    let mut series = ["from nothing", "changed plugin", "unchanged"].map(Series::new);
-    let [cold, changed, unchanged] = &mut series;
+    let mut series = ["from nothing", "changed plugin", "unchanged", "written again"].map(Series::new);
+    let [cold, changed, unchanged, written] = &mut series;
     for round in 1..=place.rounds {
         place.say(&format!("round {round} of {}", place.rounds));
         empty_store(place)?;
         cold.runs.push(as_users_see_it(place.build(&plugins.changed(place))?));
         let held = place.held()?;
         changed.runs.push(as_users_see_it(place.build(&plugins.changed(place))?));
-        unchanged.runs.push(as_users_see_it(place.build(&plugins.unchanged())?));
+        unchanged.runs.push(as_users_see_it(place.build_again(&plugins.unchanged())?));
+        written.runs.push(as_users_see_it(place.build(&plugins.unchanged())?));
         place.forget_since(&held)?;
     }
     section(place, series)
@@ -40,22 +42,24 @@ fn as_users_see_it(built: crate::place::Built) -> Run {
     Run { wall: built.timings.done(), ..built.run }
 }
 
-fn section(place: &Place, series: [Series; 3]) -> Result<Section> {
-    let [cold, changed, unchanged] = &series;
+fn section(place: &Place, series: [Series; 4]) -> Result<Section> {
+    let [cold, changed, unchanged, written] = &series;
     let mut section = place.section("builds", "Builds")?;
     section.method = METHOD.map(str::to_owned).to_vec();
     let figures = [
         Figure::time("from nothing", &cold.walls(), None),
         Figure::time("changed plugin", &changed.walls(), Some(Target::AtMost(10.0))),
         Figure::time("unchanged", &unchanged.walls(), Some(Target::AtMost(1.0))),
+        Figure::time("written again", &written.walls(), None),
     ];
     section.figures.extend(figures.into_iter().flatten());
     let median =
         |series: &Series| Spread::of(&series.walls()).map_or_else(|| "?".to_owned(), |spread| seconds(spread.median));
     section.says = format!(
-        "A changed plugin costs {}, an unchanged build {}, and the first build {}.",
+        "A changed plugin costs {}, an unchanged build {} ({} if the image is gone), and the first build {}.",
         median(changed),
         median(unchanged),
+        median(written),
         median(cold)
     );
     let stack = |series: &Series| Stack { name: series.name.clone(), parts: series.parts() };

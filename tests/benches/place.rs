@@ -171,9 +171,15 @@ impl Place {
         command
     }
 
-    /// Builds an image.
+    /// Builds an image in an empty directory.
     pub(crate) fn build<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Built> {
-        let images = self.fresh("images")?;
+        self.fresh("images")?;
+        self.build_again(arguments)
+    }
+
+    /// Builds an image where the one of the last build lies.
+    pub(crate) fn build_again<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Built> {
+        let images = self.path("images");
         let timings = self.path("timings");
         let mut command = self.piimg("build");
         command.arg("--imagedir").arg(&images).arg("--timings").arg(&timings).args(arguments);

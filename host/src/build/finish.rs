@@ -7,6 +7,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use super::earlier;
 use super::output::OutputJob;
 use super::partitions::Partitions;
 use super::plugins::AUDIT_LOG;
@@ -21,6 +22,20 @@ use crate::image::verify::{Expectations, verify};
 use crate::recipe::plan::Plan;
 use crate::sandbox::private;
 use crate::ui::{Ui, bytes};
+
+/// Tells the user's process which image this build is for. Whether it lies where it is wanted since an earlier build, which
+/// verified it: then there is nothing left to do.
+pub(super) fn is_there_already(build: &Build<'_>, partitions: &str, output: &OutputJob) -> Result<bool> {
+    let identity = earlier::identity(build.plan, partitions);
+    File::from(private::adopt_fd(output.identity)?)
+        .write_all(identity.as_bytes())
+        .context("cannot tell which image this is")?;
+    let is_there = !build.refresh && output.earlier.contains(&identity);
+    if is_there {
+        build.ui.step("Write the image").done_with("unchanged, it is there already");
+    }
+    Ok(is_there)
+}
 
 pub(super) fn run(build: &Build<'_>, layers: &Layers, mut partitions: Partitions, output: &OutputJob) -> Result<()> {
     let open = |number: i32| private::adopt_fd(number).map(File::from);

@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File, Permissions};
+use std::io::{Read as _, Seek as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use super::earlier::Earlier;
 use crate::error::{Context, Failure, Result};
 use crate::image::compress::Compression;
+use crate::sandbox::private::memory_file;
+use crate::ui::Ui;
 
 /// [`Output`] as the build sees it; files are inherited descriptors, by number.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,6 +29,10 @@ pub struct OutputJob {
     pub(super) bmap: i32,
     pub(super) checksum: i32,
     pub(super) audit: i32,
+    /// Receives the identity of the image, see [`super::earlier`].
+    pub(super) identity: i32,
+    /// Identities of the images that lie there untouched.
+    pub(super) earlier: Vec<String>,
 }
 
 /// The files-to-be, in the directory of images.
@@ -40,12 +48,20 @@ pub(super) struct Output {
     checksum: Unnamed,
     /// What the plugins called; it gets a name if there were any.
     audit: Unnamed,
+    /// Receives the identity of the image.
+    identity: File,
+    earlier: Earlier,
 }
 
 impl Output {
     /// # Errors
     /// [`Failure::host`] if the directory cannot be made or written to.
-    pub(super) fn create(directory: &Path, image_name: String, compression: Option<Compression>) -> Result<Self> {
+    pub(super) fn create(
+        directory: &Path,
+        image_name: String,
+        compression: Option<Compression>,
+        records: PathBuf,
+    ) -> Result<Self> {
         let failed = || {
             Failure::host(format!("cannot create an image in `{}`", directory.display()))
                 .hint("choose another directory with --imagedir")
@@ -61,6 +77,8 @@ impl Output {
             bmap: create("bmap")?,
             checksum: create("checksum")?,
             audit: create("audit")?,
+            identity: memory_file("identity", b"")?,
+            earlier: Earlier::new(records, directory)?,
         })
     }
 
@@ -77,6 +95,8 @@ impl Output {
             bmap: number(&self.bmap),
             checksum: number(&self.checksum),
             audit: number(&self.audit),
+            identity: self.identity.as_raw_fd(),
+            earlier: self.earlier.identities(),
         }
     }
 
@@ -86,33 +106,62 @@ impl Output {
             .into_iter()
             .chain(&self.compressed)
             .map(|unnamed| unnamed.file.as_fd())
+            .chain([self.identity.as_fd()])
             .collect()
     }
 
-    /// Syncs the files and names them, each replacing one of that name whole: the image after what belongs to it,
-    /// `latest_image`, which names the image, at the very end. Returns the image's path.
+    /// Gives the image its name, or finds that the one of an earlier build is it; `latest_image`, which names the image, is
+    /// written at the very end. Returns the image's path.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub(super) fn publish(self) -> Result<PathBuf> {
+    pub(super) fn publish(self, ui: &Ui) -> Result<PathBuf> {
+        let mut identity = String::new();
+        let read = (&self.identity).rewind().and_then(|()| (&self.identity).read_to_string(&mut identity));
+        read.context("cannot read which image was built")?;
+        let length = self.image.file.metadata().context("cannot read the image")?.len();
+        let directory = self.directory.clone();
+        let name = if length == 0 {
+            self.earlier.image(&identity).with_context(|| {
+                Failure::build("the image of an earlier build, which this one would give again, was changed meanwhile")
+                    .hint("build once more")
+            })?
+        } else {
+            let earlier = self.earlier.clone();
+            let mut names = self.name_all()?;
+            // The image is complete; at worst the next build writes it once more.
+            earlier.remember(&identity, &names).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
+            names.swap_remove(0)
+        };
+        let target = directory.join(&name);
+        let failed = || Failure::build(format!("cannot name the image `{}`", target.display()));
+        let latest = directory.join("latest_image");
+        let fresh = directory.join("latest_image.partial");
+        fs::write(&fresh, format!("{name}\n")).and_then(|()| fs::rename(&fresh, &latest)).with_context(failed)?;
+        File::open(&directory).and_then(|directory| directory.sync_all()).with_context(failed)?;
+        Ok(target)
+    }
+
+    /// Syncs the files and names them, each replacing one of that name whole: the image after what belongs to it. Returns
+    /// the names, the image's first.
+    fn name_all(self) -> Result<Vec<String>> {
         let name = self.name();
         // Of a compressed build, the image itself is not kept.
         let image = self.compressed.unwrap_or(self.image);
-        self.bmap.publish(&self.directory, &format!("{}.bmap", self.image_name))?;
-        self.checksum.publish(&self.directory, &format!("{name}.sha256"))?;
+        let mut files =
+            vec![(self.checksum, format!("{name}.sha256")), (self.bmap, format!("{}.bmap", self.image_name))];
         if self.audit.file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
             // It holds what plugins read of the image, which may be what others must not read.
             self.audit.file.set_permissions(Permissions::from_mode(0o600)).context("cannot protect the audit log")?;
-            self.audit.publish(&self.directory, &format!("{}.audit.jsonl", self.image_name))?;
+            files.push((self.audit, format!("{}.audit.jsonl", self.image_name)));
+        }
+        let mut names = vec![name.clone()];
+        for (file, name) in files {
+            file.publish(&self.directory, &name)?;
+            names.push(name);
         }
         image.publish(&self.directory, &name)?;
-        let target = self.directory.join(&name);
-        let failed = || Failure::build(format!("cannot name the image `{}`", target.display()));
-        let latest = self.directory.join("latest_image");
-        let fresh = self.directory.join("latest_image.partial");
-        fs::write(&fresh, format!("{name}\n")).and_then(|()| fs::rename(&fresh, &latest)).with_context(failed)?;
-        File::open(&self.directory).and_then(|directory| directory.sync_all()).with_context(failed)?;
-        Ok(target)
+        Ok(names)
     }
 }
 
@@ -178,6 +227,18 @@ mod tests {
         fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
+    /// As the build inside leaves them.
+    fn built(output: &Output, content: &str) {
+        let write = |file: &File, text: &str| fs::write(crate::image::descriptor_path(file), text).unwrap();
+        write(&output.image.file, content);
+        write(&output.bmap.file, content);
+        write(&output.identity, content);
+    }
+
+    fn ui() -> Ui {
+        Ui::new(crate::ui::Verbosity::Quiet)
+    }
+
     #[test]
     fn files_appear_whole_and_together_or_not_at_all() {
         for (compression, names) in [
@@ -186,7 +247,9 @@ mod tests {
             (Some(Compression::Xz(6)), ["a.img.xz", "a.img.bmap", "a.img.xz.sha256"]),
         ] {
             let dir = tempfile::tempdir().unwrap();
-            let create = || Output::create(dir.path(), "a.img".to_owned(), compression).unwrap();
+            let records = tempfile::tempdir().unwrap();
+            let create =
+                || Output::create(dir.path(), "a.img".to_owned(), compression, records.path().to_owned()).unwrap();
             let dropped = create();
             assert!(list(dir.path()).is_empty());
             drop(dropped);
@@ -194,9 +257,9 @@ mod tests {
             for content in ["first", "second"] {
                 let output = create();
                 assert_eq!(output.job().name, names[0]);
-                assert_eq!(output.files().len(), if compression.is_some() { 5 } else { 4 });
-                fs::write(crate::image::descriptor_path(&output.bmap.file), content).unwrap();
-                assert_eq!(output.publish().unwrap(), dir.path().join(names[0]));
+                assert_eq!(output.files().len(), if compression.is_some() { 6 } else { 5 });
+                built(&output, content);
+                assert_eq!(output.publish(&ui()).unwrap(), dir.path().join(names[0]));
                 let expected: BTreeSet<String> = names.into_iter().chain(["latest_image"]).map(str::to_owned).collect();
                 assert_eq!(list(dir.path()), expected);
                 assert_eq!(fs::read_to_string(dir.path().join("a.img.bmap")).unwrap(), content);
@@ -206,9 +269,38 @@ mod tests {
     }
 
     #[test]
+    fn an_image_that_is_there_is_the_result_and_the_latest_one() {
+        let (dir, records) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let create = |name: &str| Output::create(dir.path(), name.to_owned(), None, records.path().to_owned()).unwrap();
+        for name in ["first.img", "second.img"] {
+            let output = create(name);
+            built(&output, name);
+            output.publish(&ui()).unwrap();
+        }
+        let again = || {
+            let output = create("third.img");
+            fs::write(crate::image::descriptor_path(&output.identity), "first.img").unwrap();
+            output
+        };
+        let output = again();
+        assert!(output.job().earlier.contains(&"first.img".to_owned()));
+        assert_eq!(output.publish(&ui()).unwrap(), dir.path().join("first.img"));
+        assert_eq!(fs::read_to_string(dir.path().join("latest_image")).unwrap(), "first.img\n");
+        assert!(!dir.path().join("third.img").exists());
+
+        let output = again();
+        fs::remove_file(dir.path().join("first.img")).unwrap();
+        let report = crate::error::report(&output.publish(&ui()).unwrap_err());
+        assert!(report.messages[0].contains("was changed meanwhile"), "{report:?}");
+        assert_eq!(report.hints, ["build once more"]);
+        assert_eq!(fs::read_to_string(dir.path().join("latest_image")).unwrap(), "first.img\n");
+    }
+
+    #[test]
     fn a_directory_that_cannot_be_written_to_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = Output::create(&file.path().join("images"), "a.img".to_owned(), None).unwrap_err();
+        let error =
+            Output::create(&file.path().join("images"), "a.img".to_owned(), None, file.path().into()).unwrap_err();
         let report = crate::error::report(&error);
         assert_eq!(report.messages[0], format!("cannot create an image in `{}/images`", file.path().display()));
         assert_eq!(report.hints, ["choose another directory with --imagedir"]);

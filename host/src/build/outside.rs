@@ -50,8 +50,8 @@ pub enum Outcome {
 pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let plan = &order.plan;
     let name = file_name(plan.epoch.unwrap_or(now), &plan.flavour, &plan.release.name);
-    let output = Output::create(&plan.imagedir, name, plan.compression)?;
     let ids = store::prepare(&plan.store)?;
+    let output = Output::create(&plan.imagedir, name, plan.compression, store::images(&plan.store))?;
     if !order.plugins.is_empty() {
         let plugins = order.plugins.iter().map(|(info, _)| info);
         keep_code(&store::compiled(&plan.store), plugins).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
@@ -89,7 +89,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     if status != 0 {
         return Ok(Outcome::Failed(explain(status, ui)));
     }
-    output.publish().map(Outcome::Image)
+    output.publish(ui).map(Outcome::Image)
 }
 
 /// An exit code of the inner process that piimg itself would not choose means that it was killed.

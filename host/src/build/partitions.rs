@@ -115,9 +115,10 @@ impl Partitions {
     }
 }
 
-pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
+/// What the partitions of these layers are kept under.
+pub(super) fn key_of(build: &Build<'_>, layers: &Layers) -> String {
     let plan = build.plan;
-    let inputs = Inputs {
+    key(&Inputs {
         step: "partitions",
         piimg: env!("CARGO_PKG_VERSION"),
         flavour: &plan.flavour,
@@ -125,8 +126,11 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Partitions> {
         hostname: &plan.hostname,
         extra_space_mb: plan.extra_space_mb,
         epoch: layers.epoch,
-    };
-    let key = key(&inputs);
+    })
+}
+
+/// Finds or makes the partitions that are kept under `key`.
+pub(super) fn ensure(build: &Build<'_>, layers: &Layers, key: String) -> Result<Partitions> {
     let lock = build.store.lock(&key)?;
     let directory = build.store.artifact(&key);
     let identity = layout::Identity::derive(key.as_bytes());

@@ -363,7 +363,7 @@ pub fn enter(arguments: &[String]) -> Result<Vec<u8>> {
 }
 
 /// A pipe-free way to hand a small document to a child: an anonymous file in memory.
-pub(super) fn memory_file(name: &str, data: &[u8]) -> Result<File> {
+pub(crate) fn memory_file(name: &str, data: &[u8]) -> Result<File> {
     let descriptor =
         rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC).context("cannot make a file in memory")?;
     let mut file = File::from(descriptor);

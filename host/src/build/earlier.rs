@@ -1,0 +1,193 @@
+//! Images of earlier builds that still lie untouched where they were put: the same build again has nothing to write.
+//!
+//! The user's process remembers them in `images/` of the store, which belongs to the user; the build is only told their
+//! identities. As `make` and `git` do, it believes a file that has kept its inode, length and times.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result};
+use crate::image::compress::Compression;
+use crate::recipe::plan::Plan;
+use crate::store::key;
+
+/// What an image is made from, beside its partitions, and what was promised of it.
+#[derive(Serialize)]
+struct Inputs<'a> {
+    partitions: &'a str,
+    models: &'a [String],
+    compression: Option<Compression>,
+    /// The file name tells the time, if it was given.
+    epoch: Option<u64>,
+}
+
+/// The identity of the image that `plan` makes of those partitions, and of the files beside it.
+pub(super) fn identity(plan: &Plan, partitions: &str) -> String {
+    key(&Inputs { partitions, models: &plan.models, compression: plan.compression, epoch: plan.epoch })
+}
+
+/// Images that were built before, by identity.
+#[derive(Clone, Debug)]
+pub(super) struct Earlier {
+    /// In the store: a file for each identity.
+    records: PathBuf,
+    /// Where images are put now.
+    directory: PathBuf,
+}
+
+/// One image and what belongs to it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    directory: PathBuf,
+    /// The image comes first.
+    files: Vec<Stamp>,
+}
+
+/// A file, and by what it is seen that nobody touched it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    name: String,
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// Seconds and nanoseconds since 1970.
+    modified: (i64, i64),
+    /// The same, of the last change of anything: only the kernel sets it.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(directory: &Path, name: &str) -> Option<Self> {
+        let metadata = fs::symlink_metadata(directory.join(name)).ok().filter(fs::Metadata::is_file)?;
+        Some(Self {
+            name: name.to_owned(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+impl Record {
+    fn is_untouched(&self) -> bool {
+        !self.files.is_empty()
+            && self.files.iter().all(|file| Stamp::of(&self.directory, &file.name).as_ref() == Some(file))
+    }
+}
+
+impl Earlier {
+    /// # Errors
+    /// If the directory of images cannot be found.
+    pub(super) fn new(records: PathBuf, directory: &Path) -> Result<Self> {
+        let directory = fs::canonicalize(directory).context("cannot find the directory of images")?;
+        Ok(Self { records, directory })
+    }
+
+    /// Identities of those that are as they were left. What is told of others is forgotten.
+    pub(super) fn identities(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.records).into_iter().flatten().flatten() {
+            let identity = entry.file_name().to_string_lossy().into_owned();
+            match self.record(&identity) {
+                Some(record) if !record.is_untouched() => {
+                    // Another build may have been faster; a record that stays is found wanting again.
+                    fs::remove_file(entry.path()).ok();
+                }
+                Some(record) if record.directory == self.directory => found.push(identity),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    fn record(&self, identity: &str) -> Option<Record> {
+        serde_json::from_slice(&fs::read(self.records.join(identity)).ok()?).ok()
+    }
+
+    /// The file name of the image with that identity, if it still is as it was left.
+    pub(super) fn image(&self, identity: &str) -> Option<String> {
+        let record = self.record(identity).filter(Record::is_untouched)?;
+        record.files.into_iter().next().map(|file| file.name)
+    }
+
+    /// Remembers an image that was just named, and the files beside it; `names` begins with the image.
+    ///
+    /// # Errors
+    /// If the store cannot be written to.
+    pub(super) fn remember(&self, identity: &str, names: &[String]) -> Result<()> {
+        let files = names.iter().map(|name| Stamp::of(&self.directory, name)).collect::<Option<_>>();
+        let record = Record { directory: self.directory.clone(), files: files.context("the image is gone")? };
+        let failed = "cannot remember the image in the store";
+        fs::create_dir_all(&self.records).context(failed)?;
+        let text = serde_json::to_vec(&record).context(failed)?;
+        // Two builds may end at the same time.
+        let fresh = tempfile::NamedTempFile::new_in(&self.records).context(failed)?;
+        fs::write(fresh.path(), text).context(failed)?;
+        fresh.persist(self.records.join(identity)).context(failed)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_known_again_until_anything_touches_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = dir.path().join("images");
+        fs::create_dir(&images).unwrap();
+        let names = ["a.img".to_owned(), "a.img.sha256".to_owned()];
+        let earlier = Earlier::new(dir.path().join("records"), &images).unwrap();
+        let remember = || {
+            for name in &names {
+                fs::write(images.join(name), "content").unwrap();
+            }
+            earlier.remember("id", &names).unwrap();
+            assert_eq!(earlier.identities(), ["id"]);
+            assert_eq!(earlier.image("id").as_deref(), Some("a.img"));
+        };
+        assert!(earlier.identities().is_empty());
+        let touches: [(&str, &dyn Fn()); 4] = [
+            ("other content of the same length", &|| {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                fs::write(images.join("a.img"), "CONTENT").unwrap();
+            }),
+            ("removal of what lies beside it", &|| fs::remove_file(images.join("a.img.sha256")).unwrap()),
+            ("a copy in its place", &|| {
+                fs::copy(images.join("a.img"), images.join("copy")).unwrap();
+                fs::rename(images.join("copy"), images.join("a.img")).unwrap();
+            }),
+            ("a link in its place", &|| {
+                fs::rename(images.join("a.img"), images.join("moved")).unwrap();
+                std::os::unix::fs::symlink("moved", images.join("a.img")).unwrap();
+            }),
+        ];
+        for (what, touch) in touches {
+            fs::remove_file(images.join("a.img")).ok();
+            remember();
+            touch();
+            assert_eq!(earlier.image("id"), None, "after {what}");
+            assert!(earlier.identities().is_empty(), "after {what}");
+            assert!(!dir.path().join("records/id").exists(), "after {what}");
+        }
+    }
+
+    #[test]
+    fn an_image_elsewhere_is_not_the_one_that_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+        fs::create_dir(&here).unwrap();
+        fs::create_dir(&there).unwrap();
+        fs::write(here.join("a.img"), "content").unwrap();
+        let records = dir.path().join("records");
+        Earlier::new(records.clone(), &here).unwrap().remember("id", &["a.img".to_owned()]).unwrap();
+        assert!(Earlier::new(records, &there).unwrap().identities().is_empty());
+        assert!(dir.path().join("records/id").exists());
+    }
+}
