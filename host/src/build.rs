@@ -78,6 +78,8 @@ struct Build<'a> {
     /// What the site allows plugins.
     ceiling: Ceiling,
     assets: BTreeMap<String, File>,
+    /// The file that becomes the audit log beside the image; none where no plugin runs.
+    audit: Option<File>,
     /// As [`Job::refresh`].
     refresh: bool,
     ui: Ui,
@@ -121,8 +123,16 @@ fn run(job: &Job) -> Result<()> {
     let emulation = Emulation::new(&job.plan.architecture, job.emulation, job.registered_on_host);
     let open = |(name, number): (&String, &i32)| Ok((name.clone(), File::from(private::adopt_fd(*number)?)));
     let assets = job.assets.iter().map(open).collect::<Result<_>>()?;
-    let build =
-        Build { plan: &job.plan, store, emulation, ceiling: job.ceiling.clone(), assets, refresh: job.refresh, ui };
+    let build = Build {
+        plan: &job.plan,
+        store,
+        emulation,
+        ceiling: job.ceiling.clone(),
+        assets,
+        audit: Some(private::adopt_fd(job.output.audit)?.into()),
+        refresh: job.refresh,
+        ui,
+    };
     let mut layers = base::ensure(&build)?;
     layers.stack.push(users::ensure(&build, &layers)?);
     for (index, plugin) in job.plugins.iter().enumerate() {

@@ -6,6 +6,7 @@
 //! gate sits below the bindings, in `interface`, in one place for every version of the contract. Nothing here knows
 //! how the rootfs is made or how a command is run: that is behind [`workbench::Workbench`].
 
+pub(crate) mod call_name;
 pub(crate) mod capability;
 mod compiled;
 mod engine;

@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod blame;
+mod listing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,8 +12,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::Uses;
+use crate::plugin::call_name::shortened;
 use crate::rootfs::changes::Change;
+use crate::rootfs::tracker::Party;
 use crate::ui::printable;
+pub use listing::{Listing, listing};
 
 /// Where an image has its [`BuildInfo`].
 pub const BUILD_INFO: &str = "/usr/share/piimg/build.json";
@@ -50,6 +54,9 @@ pub struct PluginReport {
     pub packages: Vec<String>,
     /// What it changed itself, and what deserves a look of what its packages changed.
     pub effects: Vec<Effect>,
+    /// Changes that are too many to be listed: how many there are below each directory.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unlisted: BTreeMap<String, usize>,
 }
 
 /// Who changed something.
@@ -58,18 +65,30 @@ pub struct PluginReport {
 pub enum Who {
     /// Programs of packages that were installed or removed.
     Packages,
-    /// A command of the plugin: the how manieth, and what it was.
-    Command(u32, String),
-    /// Host functions of piimg, called by the plugin.
-    Calls,
+    /// A command of the plugin: the number of the call that ran it, as in the audit log, and what it was.
+    Command(u64, String),
+    /// A host function of piimg, called by the plugin: the call's number, and what it was.
+    Call(u64, String),
+}
+
+impl Who {
+    pub fn command(number: u64, argv: &[String]) -> Self {
+        Self::Command(number, shortened(&argv.join(" ")))
+    }
+}
+
+impl Party for Who {
+    fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
 }
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Packages => f.write_str("packages"),
-            Self::Command(number, text) => write!(f, "`{}` (command {number})", printable(text)),
-            Self::Calls => f.write_str("calls of host functions"),
+            Self::Command(number, text) => write!(f, "call {number}, `{}`", printable(text)),
+            Self::Call(number, text) => write!(f, "call {number}, {}", printable(text)),
         }
     }
 }
@@ -79,6 +98,7 @@ impl fmt::Display for Who {
 pub struct Effect {
     #[serde(flatten)]
     pub change: Change,
+    /// Of commands, and of calls, the first and the last one.
     pub by: BTreeSet<Who>,
 }
 
@@ -86,11 +106,6 @@ impl Effect {
     /// No one but packages made it.
     pub fn is_of_packages(&self) -> bool {
         !self.by.is_empty() && self.by.iter().all(|who| *who == Who::Packages)
-    }
-
-    /// No one but host functions made it, and perhaps packages.
-    pub fn is_of_calls(&self) -> bool {
-        self.by.contains(&Who::Calls) && !self.by.iter().any(|who| matches!(who, Who::Command(..)))
     }
 
     /// Who made it, in words.

@@ -12,4 +12,5 @@ pub mod files;
 pub mod initramfs;
 pub mod layers;
 pub mod packages;
+pub mod tracker;
 pub mod units;

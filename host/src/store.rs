@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -17,6 +17,9 @@ use crate::sandbox::private::{self, IdMap};
 
 /// Finished partitions that are kept: each is as long as an image, and only the last few are ever asked for again.
 const KEPT_ARTIFACTS: usize = 4;
+
+/// Days after which a download that no build asked for is dropped: it is one request away, and may be as long as an image.
+const DOWNLOAD_DAYS: u64 = 30;
 
 /// Changes when the meaning of anything in `data/` changes.
 const FORMAT: u32 = 2;
@@ -117,6 +120,7 @@ impl Store {
             fs::create_dir_all(data.join(dir)).with_context(|| format!("cannot create `{dir}` in the store"))?;
         }
         store.sweep()?;
+        store.sweep_downloads()?;
         Ok(store)
     }
 
@@ -138,7 +142,11 @@ impl Store {
         };
         let mut hash = Sha256::new();
         std::io::copy(&mut file, &mut hash).context(failed)?;
-        Ok((hex::encode(hash.finalize()) == digest).then_some(file))
+        if hex::encode(hash.finalize()) != digest {
+            return Ok(None);
+        }
+        file.set_modified(SystemTime::now()).context(failed)?;
+        Ok(Some(file))
     }
 
     /// Keeps a download that lies elsewhere in the store.
@@ -248,6 +256,23 @@ impl Store {
             }
         }
         unreachable!("one of the numbers is free")
+    }
+
+    /// Removes downloads that no build used for [`DOWNLOAD_DAYS`]. A build that has one open keeps it.
+    fn sweep_downloads(&self) -> Result<()> {
+        let failed = "cannot tidy the downloads of the store";
+        let oldest = SystemTime::now() - Duration::from_secs(DOWNLOAD_DAYS * 86_400);
+        for entry in fs::read_dir(self.data.join("downloads")).context(failed)? {
+            let entry = entry.context(failed)?;
+            // It may be gone already: other builds tidy too.
+            if entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|used| used < oldest) {
+                match fs::remove_file(entry.path()) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context(failed),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes stages whose build is gone.
@@ -360,7 +385,7 @@ mod tests {
         for (age, key) in keys.iter().rev().enumerate() {
             let stage = store.stage().unwrap();
             stage.commit(&store.artifact(key)).unwrap();
-            let time = SystemTime::now() - std::time::Duration::from_secs(60 * (1 + u64::try_from(age).unwrap()));
+            let time = SystemTime::now() - Duration::from_secs(60 * (1 + u64::try_from(age).unwrap()));
             File::open(store.artifact(key)).unwrap().set_modified(time).unwrap();
         }
         let _in_use = store.lock("k2").unwrap();
@@ -382,6 +407,27 @@ mod tests {
         assert!(store.download(digest).unwrap().is_some());
         fs::write(dir.path().join("downloads").join(digest), "hullo\n").unwrap();
         assert!(store.download(digest).unwrap().is_none());
+    }
+
+    #[test]
+    fn downloads_that_nobody_uses_are_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        let age = |name: &str, days: u64| {
+            let file = File::options().write(true).open(dir.path().join("downloads").join(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(days * 86_400)).unwrap();
+        };
+        let digest = |text: &str| hex::encode(Sha256::digest(text));
+        for text in ["old", "young", "old and used"] {
+            let path = dir.path().join("new");
+            fs::write(&path, text).unwrap();
+            store.keep_download(&path, &digest(text)).unwrap();
+            age(&digest(text), if text == "young" { DOWNLOAD_DAYS - 1 } else { DOWNLOAD_DAYS + 1 });
+        }
+        assert!(store.download(&digest("old and used")).unwrap().is_some());
+        let store = Store::open_at(dir.path()).unwrap();
+        let left = ["old", "young", "old and used"].map(|text| store.download(&digest(text)).unwrap().is_some());
+        assert_eq!(left, [false, true, true]);
     }
 
     #[test]

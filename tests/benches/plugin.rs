@@ -161,7 +161,7 @@ fn execute_in(
     let run = PluginRun { plugin, grants: &grants, image: image_info(), params, assets, limits: Limits::EXECUTE };
     let engine = engine();
     // Logged, as in a build.
-    let log = Transcript::new(tempfile::tempfile().context("cannot make a temporary file")?);
+    let log = Transcript::new(vec![tempfile::tempfile().context("cannot make a temporary file")?]);
     let (measured, _) = here(|| execute(&engine, &run, &mut directory, &mut |_, _, _| {}, Some(log)))?;
     let is_there =
         fs::metadata(root.path().join("opt/carries/load")).is_ok_and(|file| file.len() >> 20 == ASSET_MIB as u64);

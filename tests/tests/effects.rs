@@ -17,13 +17,29 @@ fn run(dir: &Path, script: &str) -> Output {
 }
 
 fn build(dir: &Path, script: &str, arguments: &[&str]) -> Output {
+    // Another script is another layer; the same one must run again, too.
+    let script = format!("test/runs:script={script} # {}", std::process::id());
+    build_with("runs", dir, &[&["--param", &script], arguments].concat())
+}
+
+fn build_with(name: &str, dir: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(piimg());
     command.current_dir(dir).env("SOURCE_DATE_EPOCH", "1750000000");
     command.args(["build", "--release", "bookworm", "--imagedir", "images", "--store"]).arg(system_store());
-    command.arg("--plugin").arg(guest("runs")).arg("--grant-requested");
-    // Another script is another layer; the same one must run again, too.
-    command.args(["--param", &format!("test/runs:script={script} # {}", std::process::id())]);
+    command.arg("--plugin").arg(guest(name)).arg("--grant-requested");
     command.args(arguments).output().unwrap()
+}
+
+/// One build with the guest that changes settings between two commands.
+fn meddle(dir: &Path, before: &str, after: &str) -> Output {
+    let param = |name: &str, script: &str| format!("test/meddles:{name}={script} # {}", std::process::id());
+    build_with("meddles", dir, &["--param", &param("before", before), "--param", &param("after", after)])
+}
+
+fn blame(image: &Path, path: &str) -> String {
+    let output = Command::new(piimg()).arg("blame").arg(image).arg(path).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
 }
 
 /// The root file system of an image.
@@ -64,9 +80,90 @@ fn a_change_that_was_not_granted_drops_the_layer() {
         assert!(said.contains("the plugin `test/runs` changed what it was not granted"), "{script}:\n{said}");
         let finding = said.lines().find(|line| line.trim_start().starts_with(&format!("{path} {kind}")));
         let finding = finding.unwrap_or_else(|| panic!("{script}: no `{path} {kind}` in:\n{said}"));
-        assert!(finding.contains("by `sh -c") && finding.contains("(command 1)"), "{script}: {finding}");
-        assert!(!dir.path().join("images").read_dir().unwrap().any(|_| true), "{script} left an image");
+        assert!(finding.contains(" by call ") && finding.contains(", `sh -c"), "{script}: {finding}");
+        // What it called stays, for only the owner to read, and nothing else.
+        let left: Vec<PathBuf> =
+            dir.path().join("images").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [log] = &left[..] else { panic!("{script} left {left:?}") };
+        let name = log.file_name().unwrap().to_str().unwrap();
+        assert!(name.ends_with("raspberry-pi.img.failed.audit.jsonl"), "{name}");
+        assert!(said.contains(&format!("hint: what the plugins called before is in `images/{name}`")), "{said}");
+        assert_eq!(std::fs::metadata(log).unwrap().permissions().mode() & 0o777, 0o600);
+        let log = std::fs::read_to_string(log).unwrap();
+        assert!(log.contains("\"event\":\"end\"") && log.contains(&script[..4]), "{log}");
     }
+}
+
+#[test]
+fn a_command_does_not_hide_behind_a_call_that_was_granted() {
+    let dir = tempfile::tempdir().unwrap();
+    const BY_CALL: &str = "call 6, users.ensure-user ann";
+    let in_place = "cp -p /etc/shadow /tmp/s && sed -i s/^daemon:.:/daemon::/ /tmp/s && cat /tmp/s > /etc/shadow && \
+                    touch -d @1750000000 /etc/shadow";
+    let wants = "/etc/systemd/system/multi-user.target.wants";
+    let link = format!("ln -sf /opt/meddles/evil.service {wants}/avahi-daemon.service");
+    let other = format!("ln -s /opt/meddles/evil.service {wants}/evil.service");
+    for (before, after, path, who) in [
+        ("true", in_place, "/etc/shadow", Some(BY_CALL)),
+        (in_place, "true", "/etc/shadow", Some(BY_CALL)),
+        (
+            "true",
+            "echo kernel=evil.img >> /boot/firmware/config.txt",
+            "/boot/firmware/config.txt",
+            Some("boot-config.set"),
+        ),
+        ("true", &link, &format!("{wants}/avahi-daemon.service"), Some("services.set-state")),
+        ("true", &other, &format!("{wants}/evil.service"), None),
+        ("true", "touch /home/ann/.bash_login", "/home/ann/.bash_login", None),
+    ] {
+        let output = meddle(dir.path(), before, after);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{before} {after}:\n{said}");
+        assert!(said.contains("the plugin `test/meddles` changed what it was not granted"), "{said}");
+        let findings: Vec<&str> = said.lines().filter(|line| line.starts_with("  /")).collect();
+        let [finding] = findings[..] else { panic!("{before} {after}: {findings:?}") };
+        assert!(finding.starts_with(&format!("  {path} ")) && finding.contains(", `sh -c"), "{finding}");
+        assert!(who.is_none_or(|who| finding.contains(who)), "{finding}");
+    }
+}
+
+#[test]
+fn what_a_call_was_allowed_is_kept_and_blamed_on_that_call() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = meddle(dir.path(), "true", "true");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let image = dir.path().join(text(&output.stdout).trim_end());
+    let log = std::fs::read_to_string(format!("{}.audit.jsonl", image.display())).unwrap();
+    for (path, call, logged) in [
+        ("/etc/shadow", "users.ensure-user ann", "EnsureUser"),
+        ("/home/ann/.bashrc", "users.ensure-user ann", "EnsureUser"),
+        ("/opt/meddles/note", "fs.write /opt/meddles/note", "Write"),
+        ("/boot/firmware/config.txt", "boot-config.set gpu_mem", "ConfigSet"),
+    ] {
+        let said = blame(&image, path);
+        let (_, by) = said.lines().next().unwrap().split_once(" by call ").unwrap_or_else(|| panic!("{said}"));
+        let (number, name) = by.split_once(", ").unwrap();
+        assert_eq!(name, call, "{said}");
+        let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let line = lines.into_iter().find(|line| line["number"] == number.parse::<u64>().unwrap()).unwrap();
+        assert!(line["call"][logged].is_object(), "{line}");
+    }
+}
+
+/// A second run at another time makes the same bytes as the bootstrap did.
+#[test]
+fn an_initramfs_does_not_depend_on_the_clock() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mkdir -p /opt/runs; cd /boot; for i in initrd.img-*; do mkinitramfs -o /opt/runs/made ${i#initrd.img-} \
+                  && sha256sum $i /opt/runs/made; done";
+    let output = build(dir.path(), script, &["-v"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let digests: Vec<&str> = said
+        .split_whitespace()
+        .filter(|word| word.len() == 64 && word.chars().all(|c| c.is_ascii_hexdigit()))
+        .collect();
+    assert!(digests.len() >= 2 && digests[0] == digests[1], "{said}");
 }
 
 #[test]
@@ -116,17 +213,16 @@ fn what_was_granted_is_kept_told_and_blamed() {
     let output = run(dir.path(), script);
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("/opt/runs/su runs with the rights of its owner or group: added by `sh -c"), "{said}");
+    assert!(
+        said.contains("/opt/runs/su runs with the rights of its owner or group: added by call 2, `sh -c"),
+        "{said}"
+    );
     let image: PathBuf = dir.path().join(text(&output.stdout).trim_end());
 
-    let blame = |path: &str| {
-        let output = Command::new(piimg()).arg("blame").arg(&image).arg(path).output().unwrap();
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout)
-    };
+    let blame = |path: &str| blame(&image, path);
     let of_plugin = blame("/opt/runs/a");
     assert!(of_plugin.starts_with("plugin test/runs 1.0.0 (sha256:"), "{of_plugin}");
-    assert!(of_plugin.contains("/opt/runs/a added by `sh -c"), "{of_plugin}");
+    assert!(of_plugin.contains("/opt/runs/a added by call 2, `sh -c"), "{of_plugin}");
     assert_eq!(blame("/usr/bin/env"), "package coreutils\n");
     assert_eq!(blame("/etc/hostname"), "piimg: made for this image\n");
     assert!(blame("/nowhere").contains("it is not there"), "{}", blame("/nowhere"));

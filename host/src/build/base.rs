@@ -45,7 +45,7 @@ struct Inputs<'a> {
 pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let plan = build.plan;
     let inputs = Inputs {
-        step: "base",
+        step: "base, its initramfs without the time of the clock",
         release: &plan.release,
         architecture: &plan.architecture,
         mirror: plan.mirror.as_deref(),
@@ -93,6 +93,7 @@ fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
         index: directory.join("index"),
         cache: build.store.archives(),
         apt: apt(build),
+        epoch,
     };
     Layers { stack: vec![layer], archive, epoch }
 }
@@ -194,11 +195,13 @@ pub(super) fn install(
     }
     check_architecture(build, root)?;
     packages::check(&Rootfs::open(root, 0)?, packages)?;
-    if initramfs == Initramfs::Once { kernel_hooks(root, step) } else { Ok(()) }
+    if initramfs == Initramfs::Once { kernel_hooks(build, root, step) } else { Ok(()) }
 }
 
 /// Runs the hooks that were held back, for each kernel that has no initramfs.
-fn kernel_hooks(root: &Path, step: &Step) -> Result<()> {
+///
+/// They see the build's time: the initramfs would have that of the clock in it otherwise.
+fn kernel_hooks(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
     const HOOKS: &str = "/etc/kernel/postinst.d";
     /// Keeps `/vmlinuz` and `/initrd.img`.
     const LINKS: &str = "/usr/bin/linux-update-symlinks";
@@ -206,6 +209,7 @@ fn kernel_hooks(root: &Path, step: &Step) -> Result<()> {
     if rootfs.metadata(&ImagePath::parse(HOOKS)?)?.is_none() {
         return Ok(());
     }
+    let epoch = build.plan.epoch.map_or_else(|| packages::archive_date(&root.join("var/lib/apt/lists")), Ok)?;
     for (kernel, _) in rootfs.list_dir(&ImagePath::parse("/boot")?)? {
         let Some(version) = kernel.strip_prefix("vmlinuz-") else { continue };
         if rootfs.metadata(&ImagePath::parse(&format!("/boot/initrd.img-{version}"))?)?.is_some() {
@@ -222,6 +226,7 @@ fn kernel_hooks(root: &Path, step: &Step) -> Result<()> {
         let mut hooks = BoxCommand::new(root, ["run-parts", "--report", "--exit-on-error", &version, &image, HOOKS]);
         // As the kernel's package calls them when it is configured.
         hooks.env.push(("DEB_MAINT_PARAMS".into(), "configure".into()));
+        hooks.env.push(("SOURCE_DATE_EPOCH".into(), epoch.to_string()));
         hooks.check(&mut |_, line| step.detail(&format!("kernel | {line}")))?;
     }
     Ok(())

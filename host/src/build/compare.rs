@@ -149,6 +149,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
         emulation: Emulation::new(&job.plan.architecture, mode, false),
         ceiling: Default::default(),
         assets: Default::default(),
+        audit: None,
         refresh: true,
         ui: ui.clone(),
     };

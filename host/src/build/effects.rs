@@ -1,17 +1,22 @@
 //! What a plugin's layer changed, judged by what the plugin was granted: whatever made the change, and whatever it said.
 //!
 //! Packages are told apart, for the archive's signature vouches for them. So are the host functions that enable units,
-//! make accounts and edit the firmware's files: they ask the gate by name and choose the paths themselves. What no image keeps (logs, caches) is not kept
-//! in the layer either, and needs no grant.
+//! make accounts and edit the firmware's files: they ask the gate by name and choose the paths themselves, so that what
+//! such a call wrote stands for the answer of the gate. It stands for that path alone, and only while no command had a
+//! part in it: one that came before may be in what the call left, one that came after wrote something else.
+//!
+//! What no image keeps (logs, caches) is not kept in the layer either, and needs no grant.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use super::finalise;
 use crate::error::{Context as _, Failure, Result};
 use crate::plugin::Need;
 use crate::plugin::grant::GrantSet;
 use crate::report::{Effect, Who};
-use crate::rootfs::changes::{Change, ChangeKind, Tracker};
+use crate::rootfs::changes::{Change, ChangeKind};
+use crate::rootfs::tracker::Tracker;
 use crate::ui::{Step, printable, shell_quoted};
 
 /// How many findings an error or the report of a step lists.
@@ -22,17 +27,17 @@ const LISTED: usize = 20;
 /// # Errors
 /// [`Failure::plugin`] naming each change that was not granted, and by whom it was made.
 pub(super) fn judge(id: &str, grants: &GrantSet, changes: Vec<Change>, tracker: &Tracker<Who>) -> Result<Judged> {
-    let has_settings = grants.held().any(|(capability, _)| capability.is_setting());
     let mut judged = Judged::default();
     let mut refused = Vec::new();
     for change in changes {
-        let by = tracker.who(&change.path);
+        let is_written = is_written_by_calls(tracker.who_itself(change.place()));
+        let by = tracker.who(change.place()).iter().map(|who| Who::clone(who)).collect();
         let effect = Effect { change, by };
         if effect.is_of_packages() {
             judged.kept.push(effect);
         } else if finalise::is_dropped(&effect.change.path) {
             judged.dropped.push(effect.change.path);
-        } else if is_granted(grants, &effect.change) || has_settings && effect.is_of_calls() {
+        } else if is_written || is_granted(grants, &effect.change) {
             judged.kept.push(effect);
         } else {
             refused.push(effect);
@@ -53,6 +58,12 @@ fn need(change: &Change) -> Need {
     let path = change.path.clone();
     // With a directory everything goes that was in it.
     if change.directory && change.kind == ChangeKind::Removed { Need::FsWriteTree(path) } else { Need::FsWrite(path) }
+}
+
+/// Whether calls of host functions wrote a path, each allowed by the gate, and no command had a part in it.
+fn is_written_by_calls(who: &[Rc<Who>]) -> bool {
+    let is_call = |who: &Rc<Who>| matches!(**who, Who::Call(..));
+    who.iter().any(is_call) && who.iter().all(|who| is_call(who) || **who == Who::Packages)
 }
 
 fn is_granted(grants: &GrantSet, change: &Change) -> bool {

@@ -10,7 +10,7 @@ use std::thread;
 use super::earlier;
 use super::output::OutputJob;
 use super::partitions::Partitions;
-use super::plugins::AUDIT_LOG;
+use super::plugins::write_audit_log;
 use super::{Build, Layers};
 use crate::error::{Context, Failure, Result};
 use crate::image::assemble::assemble;
@@ -70,22 +70,12 @@ pub(super) fn run(build: &Build<'_>, layers: &Layers, mut partitions: Partitions
         partitions.keep_digests(&build.store, &table, &digests)?;
     }
 
-    write_audit_log(build, layers, &mut open(output.audit)?)?;
+    write_audit_log(build, layers)?;
     let write = |number: i32, text: String| open(number)?.write_all(text.as_bytes()).context("cannot write a checksum");
     write(output.bmap, digests.bmap.to_xml())?;
     let sha256 = compressed.map_or(digests.sha256, |compressed| compressed.sha256);
     // As `sha256sum` writes it and `sha256sum -c` reads it.
     write(output.checksum, format!("{sha256}  {}\n", output.name))
-}
-
-/// Puts together what each plugin's run wrote, also one that a former build made.
-fn write_audit_log(build: &Build<'_>, layers: &Layers, out: &mut File) -> Result<()> {
-    for layer in layers.stack.iter().filter(|layer| layer.plugin.is_some()) {
-        File::open(build.store.layer(&layer.key).join(AUDIT_LOG))
-            .and_then(|mut log| std::io::copy(&mut log, out))
-            .context("cannot write the audit log")?;
-    }
-    Ok(())
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {

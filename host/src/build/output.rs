@@ -110,6 +110,19 @@ impl Output {
             .collect()
     }
 
+    /// Of a build that failed: names what its plugins called, if any ran; returns the path.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub(super) fn publish_failed(self) -> Result<Option<PathBuf>> {
+        let name = self.failed_name();
+        Ok(self.audit.publish_audit(&self.directory, &name)?.then(|| self.directory.join(name)))
+    }
+
+    fn failed_name(&self) -> String {
+        format!("{}.failed.audit.jsonl", self.image_name)
+    }
+
     /// Gives the image its name, or finds that the one of an earlier build is it; `latest_image`, which names the image, is
     /// written at the very end. Returns the image's path.
     ///
@@ -146,22 +159,24 @@ impl Output {
     /// the names, the image's first.
     fn name_all(self) -> Result<Vec<String>> {
         let name = self.name();
+        let failed_before = self.directory.join(self.failed_name());
         // Of a compressed build, the image itself is not kept.
         let image = self.compressed.unwrap_or(self.image);
-        let mut files =
-            vec![(self.checksum, format!("{name}.sha256")), (self.bmap, format!("{}.bmap", self.image_name))];
-        if self.audit.file.metadata().is_ok_and(|metadata| metadata.len() > 0) {
-            // It holds what plugins read of the image, which may be what others must not read.
-            self.audit.file.set_permissions(Permissions::from_mode(0o600)).context("cannot protect the audit log")?;
-            files.push((self.audit, format!("{}.audit.jsonl", self.image_name)));
-        }
-        let mut names = vec![name.clone()];
-        for (file, name) in files {
-            file.publish(&self.directory, &name)?;
-            names.push(name);
+        let mut names = vec![name.clone(), format!("{name}.sha256"), format!("{}.bmap", self.image_name)];
+        self.checksum.publish(&self.directory, &names[1])?;
+        self.bmap.publish(&self.directory, &names[2])?;
+        let audit = format!("{}.audit.jsonl", self.image_name);
+        if self.audit.publish_audit(&self.directory, &audit)? {
+            names.push(audit);
         }
         image.publish(&self.directory, &name)?;
-        Ok(names)
+        // What is left of an attempt that this build repeated says nothing of the image.
+        match fs::remove_file(&failed_before) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove `{}`", failed_before.display()))
+            }
+            _ => Ok(names),
+        }
     }
 }
 
@@ -186,6 +201,16 @@ impl Unnamed {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Names an audit log; false if nothing is in it.
+    fn publish_audit(self, directory: &Path, name: &str) -> Result<bool> {
+        if self.file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            return Ok(false);
+        }
+        // It holds what plugins read of the image, which may be what others must not read.
+        self.file.set_permissions(Permissions::from_mode(0o600)).context("cannot protect the audit log")?;
+        self.publish(directory, name).map(|()| true)
     }
 
     fn publish(mut self, directory: &Path, name: &str) -> Result<()> {
@@ -294,6 +319,25 @@ mod tests {
         assert!(report.messages[0].contains("was changed meanwhile"), "{report:?}");
         assert_eq!(report.hints, ["build once more"]);
         assert_eq!(fs::read_to_string(dir.path().join("latest_image")).unwrap(), "first.img\n");
+    }
+
+    #[test]
+    fn the_audit_log_of_a_failed_build_is_kept_until_the_build_succeeds() {
+        let dir = tempfile::tempdir().unwrap();
+        let create = || Output::create(dir.path(), "a.img".to_owned(), None, dir.path().join("records")).unwrap();
+        assert_eq!(create().publish_failed().unwrap(), None);
+        assert!(list(dir.path()).is_empty());
+        let output = create();
+        fs::write(crate::image::descriptor_path(&output.audit.file), "line\n").unwrap();
+        let path = output.publish_failed().unwrap().unwrap();
+        assert_eq!(path, dir.path().join("a.img.failed.audit.jsonl"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "line\n");
+        assert_eq!(list(dir.path()).len(), 1);
+        let output = create();
+        built(&output, "image");
+        output.publish(&ui()).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]

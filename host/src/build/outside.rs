@@ -87,7 +87,14 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;
     let status = private::run(&Entry { ids, role: "__build", store: &plan.store, files }, &job)?;
     if status != 0 {
-        return Ok(Outcome::Failed(explain(status, ui)));
+        let code = explain(status, ui);
+        // The inner process has told its error: whatever goes wrong here must not hide it.
+        match output.publish_failed() {
+            Ok(Some(path)) => ui.hint(&format!("what the plugins called before is in `{}`", path.display())),
+            Ok(None) => {}
+            Err(error) => ui.warn(&format!("{error:#}")),
+        }
+        return Ok(Outcome::Failed(code));
     }
     output.publish(ui).map(Outcome::Image)
 }

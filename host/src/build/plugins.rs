@@ -10,13 +10,13 @@ use super::base::{mount, unmount, write_description};
 use super::effects;
 use super::workbench::Bench;
 use super::{Build, Layer, Layers, PluginJob};
-use crate::error::{Context, Result};
+use crate::error::{Context, Failure, Result};
 use crate::plugin::grant::{GrantSet, Granted};
 use crate::plugin::policy::Bound;
 use crate::plugin::run::{Run, execute};
 use crate::plugin::transcript::Transcript;
 use crate::plugin::{ImageInfo, Level, Limits};
-use crate::report::PluginReport;
+use crate::report::{Listing, PluginReport, listing};
 use crate::rootfs::changes::changes;
 use crate::rootfs::files::Rootfs;
 use crate::rootfs::layers::Mounted;
@@ -25,7 +25,7 @@ use crate::store::{Stage, key};
 use crate::ui::{Step, printable};
 
 /// What the plugin called, in its layer beside the tree.
-pub(super) const AUDIT_LOG: &str = "audit.jsonl";
+const AUDIT_LOG: &str = "audit.jsonl";
 
 #[derive(Serialize)]
 struct Inputs<'a> {
@@ -56,7 +56,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     let assets = assets(build, job)?;
     let limits = build.ceiling.limits(&planned.id, &planned.digest);
     let inputs = Inputs {
-        step: "plugin, judged by its effects",
+        step: "plugin, judged by its effects and calls",
         below: &layers.stack.last().expect("the base layer is there").key,
         plugin: &planned.digest,
         packages: &planned.packages,
@@ -92,13 +92,14 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     let run =
         Run { plugin: &info, grants: &grants, image, params: planned.params.clone(), assets, limits: Limits::EXECUTE };
     let engine = crate::plugin::engine()?;
-    let transcript = File::create(stage.path().join(AUDIT_LOG)).context("cannot create the audit log")?;
+    let kept = File::create(stage.path().join(AUDIT_LOG)).context("cannot create the audit log")?;
+    let told = write_audit_log(build, layers)?;
     let report = execute(
         &engine,
         &run,
         &mut bench,
         &mut |plugin, level, line| log(&step, plugin, level, line),
-        Some(Transcript::new(transcript)),
+        Some(Transcript::new(vec![kept, told])),
     )?;
     let calls = report.calls;
     if let Some(moment) = report.first_call {
@@ -115,6 +116,8 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     unmount(&stage, mounted)?;
     effects::drop_paths(&stage.path().join("fs"), &judged.dropped)?;
     effects::announce(&step, &planned.id, &judged.kept);
+    let effects = judged.kept.into_iter().filter(|it| !it.is_of_packages() || !it.change.notable.is_empty()).collect();
+    let Listing { effects, unlisted } = listing(effects);
     let report = PluginReport {
         id: planned.id.clone(),
         version: info.conf.version.clone(),
@@ -122,12 +125,28 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         granted: grants.held().map(|(capability, request)| (request.scope.clone(), capability.to_string())).collect(),
         uses: report.uses,
         packages: packages.iter().map(|package| package.name.clone()).collect(),
-        effects: judged.kept.into_iter().filter(|it| !it.is_of_packages() || !it.change.notable.is_empty()).collect(),
+        effects,
+        unlisted,
     };
     let layer = Layer { key: key.clone(), packages, plugin: Some(report) };
     commit(build, stage, &layer, &step)?;
     step.done_with(&format!("{calls} host calls"));
     build.finished(&key).context("the layer that was just made is missing")
+}
+
+/// Writes anew, into the file that is to be found beside the image, what the plugins of the finished layers called, also
+/// in a former build. The file is at its end then.
+pub(super) fn write_audit_log(build: &Build<'_>, layers: &Layers) -> Result<File> {
+    const FAILED: &str = "cannot write the audit log";
+    let out = build.audit.as_ref().context(Failure::bug("a build has a file for the audit log"))?;
+    let mut out = out.try_clone().context(FAILED)?;
+    out.set_len(0).and_then(|()| std::io::Seek::rewind(&mut out)).context(FAILED)?;
+    for layer in layers.stack.iter().filter(|layer| layer.plugin.is_some()) {
+        File::open(build.store.layer(&layer.key).join(AUDIT_LOG))
+            .and_then(|mut log| std::io::copy(&mut log, &mut out))
+            .context(FAILED)?;
+    }
+    Ok(out)
 }
 
 fn commit(build: &Build<'_>, stage: Stage, layer: &Layer, step: &Step) -> Result<()> {

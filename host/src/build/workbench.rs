@@ -16,9 +16,9 @@ use crate::plugin::workbench::{
 };
 use crate::report::Who;
 use crate::rootfs::accounts::Accounts;
-use crate::rootfs::changes::Tracker;
 use crate::rootfs::files::Rootfs;
 use crate::rootfs::packages::{self, Archive, Package};
+use crate::rootfs::tracker::Tracker;
 use crate::sandbox::command::{BoxCommand, Exceeded, Identity, Stream};
 use crate::sandbox::proxy::{Connection, Decision, Network};
 use crate::store::{Stage, Store};
@@ -41,7 +41,8 @@ pub(super) struct Bench<'a> {
     plugin: &'a str,
     packages: Vec<Package>,
     tracker: Tracker<Who>,
-    commands: u32,
+    /// The call that is being served.
+    call: (u64, String),
     network: Option<Network>,
     connections: Arc<Mutex<Vec<Connection>>>,
 }
@@ -63,14 +64,14 @@ impl<'a> Bench<'a> {
             root,
             stage,
             store,
-            rootfs,
+            rootfs: rootfs.remembering(),
             archive,
             epoch,
             step,
             plugin,
             packages: Vec::new(),
             tracker,
-            commands: 0,
+            call: (0, String::new()),
             network: None,
             connections: Arc::default(),
         }
@@ -92,9 +93,10 @@ impl<'a> Bench<'a> {
     }
 
     pub(super) fn install(&mut self, specs: &[String], recommends: bool) -> Result<Vec<Package>> {
-        self.tracker.settle(&Who::Calls)?;
-        let new = self.archive.install(self.root, self.stage.path(), specs, recommends, self.step)?;
-        self.tracker.settle(&Who::Packages)?;
+        self.tracker.settle_before_others()?;
+        let new = self.archive.install(self.root, self.stage.path(), specs, recommends, self.step);
+        self.tracker.settle(Some(Who::Packages))?;
+        let new = new?;
         self.packages.extend(new.iter().cloned());
         Ok(new)
     }
@@ -104,7 +106,7 @@ impl<'a> Bench<'a> {
     /// # Errors
     /// If the layer cannot be read.
     pub(super) fn tracker(mut self) -> Result<Tracker<Who>> {
-        self.tracker.settle(&Who::Calls)?;
+        self.tracker.settle(None)?;
         Ok(self.tracker)
     }
 
@@ -128,6 +130,19 @@ impl Workbench for Bench<'_> {
         &self.rootfs
     }
 
+    fn begin_call(&mut self, number: u64, name: &str) {
+        self.call = (number, name.to_owned());
+    }
+
+    fn end_call(&mut self) -> Result<()> {
+        let touched = self.rootfs.take_touched();
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let (number, name) = std::mem::take(&mut self.call);
+        self.tracker.touched(Who::Call(number, name), &touched)
+    }
+
     fn run(&mut self, command: &Command, stdin: Option<Stdin<'_>>) -> Result<Outcome> {
         let (identity, home) = self.identity(command.user.as_deref())?;
         let argv = std::iter::once(&command.program).chain(&command.args).cloned();
@@ -141,7 +156,7 @@ impl Workbench for Bench<'_> {
         boxed.env.extend(command.env.iter().cloned());
         self.step.note(&format!("{} {}", command.program, command.args.join(" ")));
         let mut tail = std::collections::VecDeque::new();
-        self.tracker.settle(&Who::Calls)?;
+        self.tracker.settle_before_others()?;
         let output = boxed.run(stdin.as_ref().map(input).transpose()?, &mut |stream, line| {
             let sink = if stream == Stream::Stdout { command.stdout } else { command.stderr };
             if sink == Sink::Log {
@@ -154,8 +169,7 @@ impl Workbench for Bench<'_> {
                 tail.push_back(line.to_owned());
             }
         });
-        self.commands += 1;
-        self.tracker.settle(&Who::Command(self.commands, boxed.argv.join(" ")))?;
+        self.tracker.settle(Some(Who::command(self.call.0, &boxed.argv)))?;
         let output = output?;
         if let Some(limit) = output.exceeded {
             let code = if matches!(limit, Exceeded::Time(_)) { ErrorCode::Timeout } else { ErrorCode::Limit };
@@ -199,9 +213,9 @@ impl Workbench for Bench<'_> {
     }
 
     fn remove_packages(&mut self, names: &[String], purge: bool) -> Result<()> {
-        self.tracker.settle(&Who::Calls)?;
+        self.tracker.settle_before_others()?;
         let removed = self.archive.remove(self.root, names, purge, self.step);
-        self.tracker.settle(&Who::Packages)?;
+        self.tracker.settle(Some(Who::Packages))?;
         removed
     }
 

@@ -148,11 +148,6 @@ impl Capability {
         matches!(self, Self::Net(glob) if glob.matches_all_of(host, port))
     }
 
-    /// Whether the host functions for it choose themselves which files they write.
-    pub fn is_setting(&self) -> bool {
-        matches!(self, Self::BootConfig(_) | Self::BootCmdline(_) | Self::Service(_) | Self::User(_))
-    }
-
     /// Whether everything that `other` covers is covered by this one too; errs on the side of no.
     pub fn includes(&self, other: &Self) -> bool {
         match (self, other) {

@@ -77,6 +77,8 @@ pub(super) struct Session<'a> {
     /// What the call that is being served asked the gate for.
     pub(super) asked: Vec<Asked>,
     pub(super) files: Vec<FileChange>,
+    /// Why files that belong together were not all written: the run ends, and its layer is dropped.
+    pub(super) half_done: Option<String>,
 }
 
 impl Session<'_> {
@@ -89,7 +91,14 @@ impl Session<'_> {
             return Reply::Stop(format!("made more than {MAX_CALLS} calls"));
         }
         let logged = self.transcript.is_some().then(|| transcript::call(&call));
-        let reply = self.dispatch(call).unwrap_or_else(Reply::Failed);
+        self.bench.begin_call(self.record.calls, &call.name());
+        let mut reply = self.dispatch(call).unwrap_or_else(Reply::Failed);
+        if let Some(cause) = self.half_done.take() {
+            reply = Reply::Stop(format!("was stopped: {cause}"));
+        }
+        if let Err(error) = self.bench.end_call() {
+            reply = Reply::Stop(format!("was stopped: {error:#}"));
+        }
         let (asked, mut files) = (std::mem::take(&mut self.asked), std::mem::take(&mut self.files));
         let (Some(transcript), Some(call)) = (self.transcript.as_deref_mut(), logged) else { return reply };
         for file in &mut files {

@@ -77,6 +77,7 @@ pub fn execute(
         transcript: transcript.as_mut(),
         asked: Vec::new(),
         files: Vec::new(),
+        half_done: None,
     };
     let seed = seed(&run.plugin.digest, run.image.epoch);
     let ended = engine.execute(&run.plugin.code, run.limits, run.image.epoch, seed, &mut |call| session.serve(call))?;
@@ -97,7 +98,6 @@ pub fn execute(
     if let Some(mut transcript) = transcript {
         let error = result.as_ref().err().map(|error| crate::error::report(error).messages.join(": "));
         transcript.write(&Line::End(End { plugin: run.plugin.conf.id.clone(), calls: record.calls, fuel, error }))?;
-        transcript.finish()?;
     }
     result
 }

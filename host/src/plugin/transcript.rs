@@ -5,7 +5,7 @@
 //! bytes that it was given are there whole, for without them nothing could be replayed.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Read, Write as _};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -97,26 +97,24 @@ pub struct End {
 /// A log that is being written.
 #[derive(Debug)]
 pub struct Transcript {
-    out: BufWriter<File>,
+    outs: Vec<File>,
 }
 
 impl Transcript {
-    pub fn new(out: File) -> Self {
-        Self { out: BufWriter::new(out) }
+    /// The same goes into each of the files: one is lost with its layer if the build fails.
+    pub fn new(outs: Vec<File>) -> Self {
+        Self { outs }
     }
 
+    /// A line is in the files, whole, when this returns: whoever kills the build, what a plugin was told is on record.
+    ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If a file cannot be written.
     pub(super) fn write(&mut self, line: &Line) -> Result<()> {
         const FAILED: &str = "cannot write the audit log";
-        serde_json::to_writer(&mut self.out, line).context(FAILED)?;
-        self.out.write_all(b"\n").context(FAILED)
-    }
-
-    /// # Errors
-    /// If the file cannot be written.
-    pub(super) fn finish(mut self) -> Result<()> {
-        self.out.flush().context("cannot write the audit log")
+        let mut text = serde_json::to_vec(line).context(FAILED)?;
+        text.push(b'\n');
+        self.outs.iter_mut().try_for_each(|out| out.write_all(&text)).context(FAILED)
     }
 }
 

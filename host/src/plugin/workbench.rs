@@ -13,6 +13,17 @@ use crate::rootfs::files::Rootfs;
 pub trait Workbench {
     fn rootfs(&self) -> &Rootfs;
 
+    /// A call begins: its number in the audit log, and what it is. What changes until [`Workbench::end_call`] is its work.
+    fn begin_call(&mut self, _number: u64, _name: &str) {}
+
+    /// The call is over, whatever came of it.
+    ///
+    /// # Errors
+    /// If it cannot be told what it changed.
+    fn end_call(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Runs a command in the box to its end. Output whose sink is [`Sink::Log`] is logged by the implementation, line by
     /// line as it comes.
     ///

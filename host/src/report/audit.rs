@@ -223,6 +223,8 @@ pub fn difference(old: &PluginInfo, new: &PluginInfo) -> Difference {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::plugin::Uses;
     use crate::plugin::inspect::ImportedInterface;
@@ -253,6 +255,7 @@ mod tests {
                 .collect(),
             packages: Vec::new(),
             effects: Vec::new(),
+            unlisted: BTreeMap::new(),
         }
     }
 

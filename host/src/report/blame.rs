@@ -1,6 +1,7 @@
 //! Who put a file of an image there.
 
 use std::fmt;
+use std::path::Path;
 
 use super::{BuildInfo, Effect, PluginReport};
 use crate::ui::printable;
@@ -11,6 +12,8 @@ use crate::ui::printable;
 pub enum Origin {
     /// A plugin changed it last, or after the ones before it in the list.
     Plugin { id: String, version: String, digest: String, effect: Effect },
+    /// A plugin that changed more than the image lists: `count` paths below `directory`, of which it may be one.
+    Unlisted { id: String, version: String, digest: String, directory: String, count: usize },
     /// A step of piimg wrote it.
     Step { step: String },
     /// It is in a package's list of files.
@@ -23,6 +26,14 @@ impl fmt::Display for Origin {
             Self::Plugin { id, version, digest, effect } => {
                 write!(f, "plugin {} {} ({digest}): {effect}", printable(id), printable(version))
             }
+            Self::Unlisted { id, version, digest, directory, count } => write!(
+                f,
+                "plugin {} {} ({digest}): perhaps, it changed {count} paths below {} that are not listed; \
+                 all of its calls are in the audit log",
+                printable(id),
+                printable(version),
+                printable(directory)
+            ),
             Self::Step { step } => write!(f, "piimg: {}", printable(step)),
             Self::Package { name } => write!(f, "package {}", printable(name)),
         }
@@ -35,12 +46,12 @@ pub fn origins(info: Option<&BuildInfo>, packages: &[String], path: &str) -> Vec
     if let Some(info) = info {
         found.extend(info.steps.get(path).map(|step| Origin::Step { step: step.clone() }));
         for plugin in info.plugins.iter().rev() {
-            found.extend(effect_on(plugin, path).map(|effect| Origin::Plugin {
-                id: plugin.id.clone(),
-                version: plugin.version.clone(),
-                digest: plugin.digest.clone(),
-                effect: effect.clone(),
-            }));
+            let (id, version, digest) = (plugin.id.clone(), plugin.version.clone(), plugin.digest.clone());
+            if let Some(effect) = effect_on(plugin, path) {
+                found.push(Origin::Plugin { id, version, digest, effect: effect.clone() });
+            } else if let Some((directory, count)) = unlisted_at(plugin, path) {
+                found.push(Origin::Unlisted { id, version, digest, directory, count });
+            }
         }
     }
     found.extend(packages.iter().map(|name| Origin::Package { name: name.clone() }));
@@ -49,6 +60,12 @@ pub fn origins(info: Option<&BuildInfo>, packages: &[String], path: &str) -> Vec
 
 fn effect_on<'a>(plugin: &'a PluginReport, path: &str) -> Option<&'a Effect> {
     plugin.effects.iter().find(|effect| effect.change.path == path)
+}
+
+/// The nearest directory above a path below which there are changes that are not listed.
+fn unlisted_at(plugin: &PluginReport, path: &str) -> Option<(String, usize)> {
+    let above = Path::new(path).ancestors().skip(1).filter_map(Path::to_str);
+    above.filter_map(|directory| Some((directory.to_owned(), *plugin.unlisted.get(directory)?))).next()
 }
 
 /// The paths under which a package may list `path`: packages of releases before the merge of `/usr` say `/bin/sh`.
@@ -76,6 +93,7 @@ mod tests {
                 kind: ChangeKind::Added,
                 notable: Default::default(),
                 unreadable: false,
+                raw: Default::default(),
                 directory: false,
             },
             by: [Who::Command(2, "sh -c x".into())].into(),
@@ -88,6 +106,7 @@ mod tests {
             uses: Default::default(),
             packages: Vec::new(),
             effects: vec![effect(path)],
+            unlisted: Default::default(),
         };
         BuildInfo {
             plugins: vec![plugin("a/first", "/etc/x"), plugin("a/second", "/etc/x")],
@@ -105,13 +124,31 @@ mod tests {
         assert_eq!(
             texts("/etc/x", &["base"]),
             [
-                "plugin a/second 1.0.0 (sha256:1): /etc/x added by `sh -c x` (command 2)",
-                "plugin a/first 1.0.0 (sha256:1): /etc/x added by `sh -c x` (command 2)",
+                "plugin a/second 1.0.0 (sha256:1): /etc/x added by call 2, `sh -c x`",
+                "plugin a/first 1.0.0 (sha256:1): /etc/x added by call 2, `sh -c x`",
                 "package base",
             ]
         );
         assert_eq!(texts("/etc/hostname", &[]), ["piimg: the host name"]);
         assert!(texts("/etc/y", &[]).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_listed_is_said_to_be_possible() {
+        let mut info = info();
+        info.plugins[0].unlisted = [("/opt".to_owned(), 7), ("/opt/app".to_owned(), 5)].into();
+        let texts: Vec<String> = ["/opt/app/x", "/opt/y", "/srv/x"]
+            .map(|path| origins(Some(&info), &[], path))
+            .concat()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let said = |text: &str| {
+            format!(
+                "plugin a/first 1.0.0 (sha256:1): perhaps, it changed {text} that are not listed; all of its calls are in the audit log"
+            )
+        };
+        assert_eq!(texts, [said("5 paths below /opt/app"), said("7 paths below /opt")]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What a layer changes: the tree with it against the tree without it, and who was at which path while it grew.
+//! What a layer changes: the tree with it against the tree without it. Who changed it is in [`super::tracker`].
 //!
 //! Only paths of the upper directory are looked at, for nothing else can differ. Whiteouts and opaque directories need
 //! not be understood: what they hide is missing in the one tree and present in the other. No link is followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::compare::{self, Aspect};
-use crate::error::{Context as _, Result};
+use crate::error::Result;
 
 /// A path that a layer changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,9 +25,19 @@ pub struct Change {
     pub notable: BTreeSet<Notable>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
+    /// The path that [`Change::path`] cannot spell; empty for one that it can.
+    #[serde(skip)]
+    pub raw: PathBuf,
     /// Before or after, it is a directory: what is removed with it has no line of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub directory: bool,
+}
+
+impl Change {
+    /// The path, whatever bytes it has.
+    pub fn place(&self) -> &Path {
+        if self.unreadable { &self.raw } else { Path::new(&self.path) }
+    }
 }
 
 /// How a path differs from what was there.
@@ -130,6 +140,7 @@ impl Sides<'_> {
                 kind,
                 notable,
                 unreadable: path.to_str().is_none(),
+                raw: if path.to_str().is_none() { path } else { PathBuf::new() },
                 directory: is_dir(&old_metadata) || is_dir(&new_metadata),
             });
         }
@@ -196,61 +207,6 @@ fn by_name(path: &Path) -> Option<Notable> {
         "/var/spool/cron/",
     ];
     below(&RUNS).then_some(Notable::RunsByItself)
-}
-
-/// Remembers who was at which path of an upper directory.
-///
-/// `Who` is told after each time in which somebody alone could change it. The kernel's own change time, which nobody in
-/// a build can set, and the inode number tell what was touched.
-#[derive(Debug)]
-pub struct Tracker<Who> {
-    upper: PathBuf,
-    seen: BTreeMap<PathBuf, Stamp>,
-    who: BTreeMap<PathBuf, BTreeSet<Who>>,
-}
-
-/// Inode and change time.
-type Stamp = (u64, i64, i64);
-
-impl<Who: Ord + Clone> Tracker<Who> {
-    pub fn new(upper: &Path) -> Self {
-        Self { upper: upper.to_owned(), seen: BTreeMap::new(), who: BTreeMap::new() }
-    }
-
-    /// Whatever changed since the last call, `who` changed.
-    ///
-    /// # Errors
-    /// If the directory cannot be read.
-    pub fn settle(&mut self, who: &Who) -> Result<()> {
-        let mut now = BTreeMap::new();
-        walk(&self.upper, Path::new(""), &mut now)?;
-        for (path, stamp) in &now {
-            if self.seen.get(path) != Some(stamp) {
-                self.who.entry(path.clone()).or_default().insert(who.clone());
-            }
-        }
-        self.seen = now;
-        Ok(())
-    }
-
-    /// Who was at `path`, an absolute one; for what a directory hides, who was at the directory.
-    pub fn who(&self, path: &str) -> BTreeSet<Who> {
-        let inside = Path::new(path.trim_start_matches('/'));
-        inside.ancestors().find_map(|path| self.who.get(path)).cloned().unwrap_or_default()
-    }
-}
-
-fn walk(upper: &Path, inside: &Path, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<()> {
-    let place = upper.join(inside);
-    let failed = || format!("cannot read `{}`", place.display());
-    let metadata = std::fs::symlink_metadata(&place).with_context(failed)?;
-    found.insert(inside.to_owned(), (metadata.ino(), metadata.ctime(), metadata.ctime_nsec()));
-    if metadata.is_dir() {
-        for name in compare::names(&place)? {
-            walk(upper, &inside.join(name), found)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -355,24 +311,5 @@ mod tests {
             let change = changes.iter().find(|change| change.path == format!("/{name}")).unwrap();
             assert_eq!(change.notable.iter().copied().collect::<Vec<_>>(), Vec::from_iter(expected), "{name}");
         }
-    }
-
-    #[test]
-    fn each_change_belongs_to_whoever_made_it() {
-        let trees = trees();
-        let mut tracker = Tracker::new(&trees.upper);
-        tracker.settle(&"start").unwrap();
-        fs::write(trees.upper.join("etc/a"), "1").unwrap();
-        fs::create_dir(trees.upper.join("etc/old")).unwrap();
-        tracker.settle(&"packages").unwrap();
-        fs::write(trees.upper.join("etc/b"), "1").unwrap();
-        // The clock of change times may stand still for some milliseconds.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        fs::write(trees.upper.join("etc/a"), "2").unwrap();
-        tracker.settle(&"plugin").unwrap();
-        let who = |path: &str| tracker.who(path).into_iter().collect::<Vec<_>>();
-        assert_eq!(who("/etc/a"), ["packages", "plugin"]);
-        assert_eq!(who("/etc/b"), ["plugin"]);
-        assert_eq!(who("/etc/old/hidden"), ["packages"]);
     }
 }

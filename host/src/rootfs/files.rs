@@ -20,6 +20,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -76,6 +77,17 @@ pub struct Rootfs {
     root: OwnedFd,
     /// Seconds since 1970 that every written file and directory gets.
     epoch: i64,
+    /// What was changed, if that is to be remembered.
+    touched: Option<Mutex<Vec<Touched>>>,
+}
+
+/// A path that was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// The canonical one.
+    pub path: ImagePath,
+    /// Everything below it may have been changed, too.
+    pub tree: bool,
 }
 
 impl Rootfs {
@@ -96,7 +108,30 @@ impl Rootfs {
         rustix::fs::readlinkat(CWD, proc_path(root.as_raw_fd()), Vec::new()).map_err(|_| {
             FileError::new(FileErrorCode::Io, ACTION, &shown, "`/proc` is not mounted for this process")
         })?;
-        Ok(Self { root, epoch })
+        Ok(Self { root, epoch, touched: None })
+    }
+
+    /// From now on, remembers each path that it changes, for [`Rootfs::take_touched`].
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { touched: Some(Mutex::default()), ..self }
+    }
+
+    /// What was changed since the last call, also by what then failed.
+    pub fn take_touched(&self) -> Vec<Touched> {
+        self.journal().map(|mut touched| std::mem::take(&mut *touched)).unwrap_or_default()
+    }
+
+    fn journal(&self) -> Option<MutexGuard<'_, Vec<Touched>>> {
+        self.touched.as_ref().map(|touched| touched.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remembers that what is in `place` is about to be changed.
+    fn touch(&self, place: &Place, tree: bool, path: &ImagePath, action: &'static str) -> Result<(), FileError> {
+        let Some(mut touched) = self.journal() else { return Ok(()) };
+        let path = self.canonical_path(place, path, action)?;
+        touched.push(Touched { path, tree });
+        Ok(())
     }
 
     /// The canonical path, a final link followed; the last component may be missing, its directory not.
@@ -117,9 +152,12 @@ impl Rootfs {
 
     fn canonical_place(&self, path: &ImagePath, follow: bool) -> Result<ImagePath, FileError> {
         const ACTION: &str = "resolve";
-        let place = self.locate(path, follow, ACTION)?;
-        let dir = canonical(self.root.as_fd(), &place.dir, path, ACTION)?;
-        place.name.map_or(Ok(dir.clone()), |name| dir.join(&name))
+        self.canonical_path(&self.locate(path, follow, ACTION)?, path, ACTION)
+    }
+
+    fn canonical_path(&self, place: &Place, path: &ImagePath, action: &'static str) -> Result<ImagePath, FileError> {
+        let dir = canonical(self.root.as_fd(), &place.dir, path, action)?;
+        place.name.as_ref().map_or(Ok(dir.clone()), |name| dir.join(name))
     }
 
     /// What is at `path`, a final link not followed; none if there is nothing.
@@ -248,7 +286,9 @@ impl Rootfs {
     ) -> Result<(), FileError> {
         let fail = |errno| FileError::system(errno, action, path);
         tree::check_attrs(attrs, action, path)?;
-        let Place { dir, name } = self.locate(path, true, action)?;
+        let place = self.locate(path, true, action)?;
+        self.touch(&place, false, path, action)?;
+        let Place { dir, name } = place;
         let Some(name) = name else { return Err(fail(Errno::ISDIR)) };
         match rustix::fs::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => check_file(file_type(&stat), action, path)?,
@@ -281,7 +321,9 @@ impl Rootfs {
         const ACTION: &str = "make the directory";
         let fail = |errno| FileError::system(errno, ACTION, path);
         tree::check_attrs(attrs, ACTION, path)?;
-        let Place { dir, name } = self.locate(path, false, ACTION)?;
+        let place = self.locate(path, false, ACTION)?;
+        self.touch(&place, false, path, ACTION)?;
+        let Place { dir, name } = place;
         let name = name.ok_or_else(|| fail(Errno::EXIST))?;
         rustix::fs::mkdirat(&dir, &name, Mode::RWXU).map_err(fail)?;
         let finish = || -> Result<(), Errno> {
@@ -324,7 +366,9 @@ impl Rootfs {
         if target.is_empty() || target.contains('\0') {
             return Err(FileError::new(FileErrorCode::Invalid, ACTION, path, "the target is empty or contains NUL"));
         }
-        let Place { dir, name } = self.locate(path, false, ACTION)?;
+        let place = self.locate(path, false, ACTION)?;
+        self.touch(&place, false, path, ACTION)?;
+        let Place { dir, name } = place;
         let name = name.ok_or_else(|| fail(Errno::EXIST))?;
         rustix::fs::symlinkat(target, &dir, &name).map_err(fail)?;
         tree::set_time_at(dir.as_fd(), &name, self.epoch).map_err(fail)?;
@@ -342,6 +386,9 @@ impl Rootfs {
         let whole = |path| FileError::new(FileErrorCode::Invalid, ACTION, path, "the path does not end in a name");
         let source = self.locate(from, false, ACTION)?;
         let target = self.locate(to, false, ACTION)?;
+        self.touch(&source, false, from, ACTION)?;
+        // With a directory comes what is in it.
+        self.touch(&target, true, to, ACTION)?;
         let source_name = source.name.ok_or_else(|| whole(from))?;
         let target_name = target.name.ok_or_else(|| whole(to))?;
         rustix::fs::renameat(&source.dir, &source_name, &target.dir, &target_name).map_err(|errno| match errno {
@@ -366,7 +413,9 @@ impl Rootfs {
         const ACTION: &str = "change the attributes of";
         let fail = |errno| FileError::system(errno, ACTION, path);
         tree::check_attrs(attrs, ACTION, path)?;
-        let fd = open_place(&self.locate(path, true, ACTION)?, path, ACTION)?;
+        let place = self.locate(path, true, ACTION)?;
+        self.touch(&place, recursive, path, ACTION)?;
+        let fd = open_place(&place, path, ACTION)?;
         let stat = rustix::fs::fstat(&fd).map_err(fail)?;
         if file_type(&stat) == FileType::Directory && !recursive {
             return tree::apply(fd.as_fd(), attrs).map_err(fail);
@@ -383,7 +432,10 @@ impl Rootfs {
     pub fn remove(&self, path: &ImagePath, recursive: bool) -> Result<(), FileError> {
         const ACTION: &str = "remove";
         let fail = |errno| FileError::system(errno, ACTION, path);
-        let Place { dir, name } = self.locate(path, false, ACTION)?;
+        let place = self.locate(path, false, ACTION)?;
+        // What was below it is no path of its own any more.
+        self.touch(&place, false, path, ACTION)?;
+        let Place { dir, name } = place;
         let Some(name) = name else {
             return Err(FileError::new(FileErrorCode::Invalid, ACTION, path, "the path does not end in a name"));
         };

@@ -55,6 +55,8 @@ pub struct Archive {
     /// The shared cache of downloaded packages.
     pub cache: PathBuf,
     pub apt: Apt,
+    /// Seconds since 1970 that what packages make, such as an initramfs, has for the time.
+    pub epoch: u64,
 }
 
 /// Which apt-get runs in the box.
@@ -150,6 +152,7 @@ impl Archive {
 
     fn apt(&self, root: &Path, arguments: &[&str], archives: Option<&Path>) -> BoxCommand {
         let mut command = self.apt.command(root, arguments);
+        command.env.push(("SOURCE_DATE_EPOCH".into(), self.epoch.to_string()));
         command.binds.push(Bind { source: self.index.clone(), target: CACHE.into(), writable: false });
         command.binds.push(Bind { source: self.lists.clone(), target: "/var/lib/apt/lists".into(), writable: false });
         if let Some(archives) = archives {

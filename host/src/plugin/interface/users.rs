@@ -151,6 +151,9 @@ impl Session<'_> {
     }
 
     /// Writes what differs; true if anything does.
+    ///
+    /// The files belong together and are written one after another. Where one cannot be, the run ends, whatever the
+    /// plugin would make of the error: its layer is dropped, so that no image has some of them.
     pub(super) fn write_database(&mut self, old: &Database, new: &Database) -> Answer<bool> {
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let texts = |db: &Database| {
@@ -167,8 +170,13 @@ impl Session<'_> {
         for ((path, old), new) in FILES.iter().zip(texts(old)).zip(texts(new)) {
             if old != new {
                 let path = ImagePath::parse(path)?;
-                let attrs = self.attrs_for(&path, None)?;
-                self.bench.rootfs().write(&path, new.as_bytes(), attrs)?;
+                let written = self
+                    .attrs_for(&path, None)
+                    .and_then(|attrs| Ok(self.bench.rootfs().write(&path, new.as_bytes(), attrs)?));
+                if let Err(error) = written {
+                    self.half_done = Some(format!("not all account files could be written: {error}"));
+                    return Err(error);
+                }
                 changed = true;
             }
         }

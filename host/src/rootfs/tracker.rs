@@ -1,0 +1,260 @@
+//! Who was at which path of an upper directory while it grew.
+//!
+//! What runs programs is told of after it ran: whatever changed meanwhile was its work. The kernel's own change time,
+//! which nobody in a build can set, and the inode number tell what was touched. What piimg writes itself says at which
+//! paths ([`super::files::Touched`]), and has a part in these alone.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::compare;
+use super::files::Touched;
+use crate::error::{Context as _, Result};
+
+/// Longest wait for the clock of change times, in its steps of at most 10 ms: a file that is from farther in the future
+/// has the time of a clock that was set back since, which no new change can have.
+const LONGEST_WAIT_SECONDS: i64 = 1;
+
+/// Someone who can have a part in a path.
+pub trait Party: Ord {
+    /// Of those that are alike, a path remembers the first and the last one: a plugin may write one file a million times.
+    fn is_like(&self, other: &Self) -> bool;
+}
+
+/// Remembers who was at which path.
+#[derive(Debug)]
+pub struct Tracker<Who> {
+    upper: PathBuf,
+    seen: BTreeMap<PathBuf, Stamp>,
+    /// Sorted; empty where something was changed and nobody is known to have done it.
+    parts: BTreeMap<PathBuf, Vec<Rc<Who>>>,
+}
+
+/// Inode and change time.
+type Stamp = (u64, i64, i64);
+
+impl<Who: Party> Tracker<Who> {
+    pub fn new(upper: &Path) -> Self {
+        Self { upper: upper.to_owned(), seen: BTreeMap::new(), parts: BTreeMap::new() }
+    }
+
+    /// Whatever changed since the last call and was not told, `who` changed; nobody known, if there is none.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn settle(&mut self, who: Option<Who>) -> Result<()> {
+        let mut now = BTreeMap::new();
+        walk(&self.upper, Path::new(""), &mut now)?;
+        let who = who.map(Rc::new);
+        for (path, stamp) in &now {
+            if self.seen.get(path) != Some(stamp) {
+                add(self.parts.entry(path.clone()).or_default(), who.as_ref());
+            }
+        }
+        self.seen = now;
+        Ok(())
+    }
+
+    /// The same before others are let at the directory. Returns when the clock of change times has gone on, so that what
+    /// they do to a file cannot have the time that the file has already.
+    ///
+    /// # Errors
+    /// As [`Tracker::settle`].
+    pub fn settle_before_others(&mut self) -> Result<()> {
+        self.settle(None)?;
+        let newest = self.seen.values().map(|(_, seconds, nanoseconds)| (*seconds, *nanoseconds)).max();
+        let Some(newest) = newest else { return Ok(()) };
+        loop {
+            let now = clock_gettime(ClockId::RealtimeCoarse);
+            if (now.tv_sec, now.tv_nsec) > newest || newest.0 - now.tv_sec > LONGEST_WAIT_SECONDS {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// `who` changed these, and what a directory among them holds if it was told as a tree.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub fn touched(&mut self, who: Who, touched: &[Touched]) -> Result<()> {
+        let who = Rc::new(who);
+        for Touched { path, tree } in touched {
+            let inside = Path::new(path.as_str().trim_start_matches('/'));
+            let mut now = BTreeMap::new();
+            match std::fs::symlink_metadata(self.upper.join(inside)) {
+                Ok(_) if *tree => walk(&self.upper, inside, &mut now)?,
+                Ok(metadata) => drop(now.insert(inside.to_owned(), stamp(&metadata))),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    // The layer had made it itself: there is nothing left of it.
+                    if self.seen.remove(inside).is_some() {
+                        add(self.parts.entry(inside.to_owned()).or_default(), Some(&who));
+                    }
+                }
+                Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.as_str())),
+            }
+            for (path, stamp) in now {
+                // A call that failed may have changed nothing.
+                if self.seen.get(&path) != Some(&stamp) {
+                    add(self.parts.entry(path.clone()).or_default(), Some(&who));
+                    self.seen.insert(path, stamp);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Who had a part in `path`, an absolute one; for what a directory hides, who had one in the directory.
+    pub fn who(&self, path: &Path) -> &[Rc<Who>] {
+        let inside = path.strip_prefix("/").unwrap_or(path);
+        inside.ancestors().find_map(|path| self.parts.get(path)).map_or(&[], Vec::as_slice)
+    }
+
+    /// Who had a part in `path` itself.
+    pub fn who_itself(&self, path: &Path) -> &[Rc<Who>] {
+        self.parts.get(path.strip_prefix("/").unwrap_or(path)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Adds one who had a part, in order.
+fn add<Who: Party>(parts: &mut Vec<Rc<Who>>, who: Option<&Rc<Who>>) {
+    let Some(who) = who else { return };
+    let Err(at) = parts.binary_search(who) else { return };
+    parts.insert(at, Rc::clone(who));
+    let alike: Vec<usize> = (0..parts.len()).filter(|at| parts[*at].is_like(who)).collect();
+    if let [_, between, _] = alike[..] {
+        parts.remove(between);
+    }
+}
+
+fn stamp(metadata: &std::fs::Metadata) -> Stamp {
+    (metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+fn walk(upper: &Path, inside: &Path, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<()> {
+    let place = upper.join(inside);
+    let failed = || format!("cannot read `{}`", place.display());
+    let metadata = std::fs::symlink_metadata(&place).with_context(failed)?;
+    found.insert(inside.to_owned(), stamp(&metadata));
+    if metadata.is_dir() {
+        for name in compare::names(&place)? {
+            walk(upper, &inside.join(name), found)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    enum Who {
+        Command(u32),
+        Call(u32),
+    }
+    use Who::{Call, Command};
+
+    impl Party for Who {
+        fn is_like(&self, other: &Self) -> bool {
+            std::mem::discriminant(self) == std::mem::discriminant(other)
+        }
+    }
+
+    fn tracked() -> (tempfile::TempDir, Rootfs, Tracker<Who>) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("etc")).unwrap();
+        let rootfs = Rootfs::open(dir.path(), 0).unwrap().remembering();
+        let mut tracker = Tracker::new(dir.path());
+        tracker.settle(None).unwrap();
+        (dir, rootfs, tracker)
+    }
+
+    fn who(tracker: &Tracker<Who>, path: &str) -> Vec<Who> {
+        tracker.who(Path::new(path)).iter().map(|who| Who::clone(who)).collect()
+    }
+
+    fn path(text: &str) -> ImagePath {
+        ImagePath::parse(text).unwrap()
+    }
+
+    const FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+
+    /// Files of the test belong to whoever runs it.
+    fn own(dir: &Path) -> Attrs {
+        let metadata = fs::metadata(dir).unwrap();
+        Attrs { uid: metadata.uid(), gid: metadata.gid(), ..FILE }
+    }
+
+    #[test]
+    fn each_change_belongs_to_whoever_made_it() {
+        let (dir, rootfs, mut tracker) = tracked();
+        let attrs = own(dir.path());
+        rootfs.write(&path("/etc/a"), b"1", attrs).unwrap();
+        tracker.touched(Call(1), &rootfs.take_touched()).unwrap();
+        tracker.settle_before_others().unwrap();
+        // In place, so that inode, size and time of change of the content are the same.
+        fs::write(dir.path().join("etc/a"), "2").unwrap();
+        fs::File::open(dir.path().join("etc/a")).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        fs::write(dir.path().join("etc/b"), "1").unwrap();
+        fs::create_dir(dir.path().join("etc/old")).unwrap();
+        tracker.settle(Some(Command(2))).unwrap();
+        rootfs.write(&path("/etc/a"), b"3", attrs).unwrap();
+        tracker.touched(Call(3), &rootfs.take_touched()).unwrap();
+        assert_eq!(who(&tracker, "/etc/a"), [Command(2), Call(1), Call(3)]);
+        assert_eq!(who(&tracker, "/etc/b"), [Command(2)]);
+        assert_eq!(who(&tracker, "/etc/old/hidden"), [Command(2)]);
+        assert!(tracker.who_itself(Path::new("/etc/old/hidden")).is_empty());
+    }
+
+    #[test]
+    fn a_call_has_a_part_only_where_it_wrote() {
+        let (dir, rootfs, mut tracker) = tracked();
+        rootfs.write(&path("/etc/a"), b"1", own(dir.path())).unwrap();
+        fs::write(dir.path().join("etc/stray"), "1").unwrap();
+        tracker.touched(Call(1), &rootfs.take_touched()).unwrap();
+        tracker.settle(None).unwrap();
+        assert_eq!(who(&tracker, "/etc/a"), [Call(1)]);
+        assert_eq!(who(&tracker, "/etc/stray"), []);
+        assert_eq!(who(&tracker, "/etc"), []);
+    }
+
+    #[test]
+    fn trees_and_what_is_gone_are_told_too() {
+        let (dir, rootfs, mut tracker) = tracked();
+        let attrs = Attrs { mode: 0o755, ..own(dir.path()) };
+        rootfs.make_dir_all(&path("/etc/d/e"), attrs).unwrap();
+        rootfs.write(&path("/etc/d/e/f"), b"1", attrs).unwrap();
+        tracker.touched(Call(1), &rootfs.take_touched()).unwrap();
+        rootfs.rename(&path("/etc/d"), &path("/etc/moved")).unwrap();
+        tracker.touched(Call(2), &rootfs.take_touched()).unwrap();
+        assert_eq!(who(&tracker, "/etc/moved/e/f"), [Call(2)]);
+        tracker.settle_before_others().unwrap();
+        rootfs.set_attrs(&path("/etc/moved"), attrs, true).unwrap();
+        tracker.touched(Call(3), &rootfs.take_touched()).unwrap();
+        assert_eq!(who(&tracker, "/etc/moved/e/f"), [Call(2), Call(3)]);
+        rootfs.remove(&path("/etc/moved"), true).unwrap();
+        tracker.touched(Call(4), &rootfs.take_touched()).unwrap();
+        assert_eq!(who(&tracker, "/etc/moved"), [Call(2), Call(4)]);
+        assert!(rootfs.take_touched().is_empty());
+    }
+
+    #[test]
+    fn of_many_alike_the_first_and_the_last_are_remembered() {
+        let mut parts = Vec::new();
+        for who in [Call(1), Command(2), Call(3), Call(3), Call(4), Command(5), Command(6), Call(7)] {
+            add(&mut parts, Some(&Rc::new(who)));
+        }
+        let parts: Vec<Who> = parts.iter().map(|who| Who::clone(who)).collect();
+        assert_eq!(parts, [Command(2), Command(6), Call(1), Call(7)]);
+    }
+}
