@@ -5,18 +5,18 @@ use sha2::{Digest as _, Sha256};
 
 /// SHA-512-crypt of `password`, which every release's libcrypt reads (yescrypt is unknown to older ones).
 ///
-/// The salt follows from user and password, so that equal recipes give equal images. It still differs between
-/// users and between passwords, which is what keeps tables of precomputed hashes from working.
-pub fn hash(password: &str, user: &str) -> String {
-    let digest = Sha256::new()
-        .chain_update("piimg salt\0")
-        .chain_update(user)
-        .chain_update([0])
-        .chain_update(password)
-        .finalize();
+/// The salt follows from `facts` about the account and its image, so that equal recipes give equal images; the user's name
+/// must be one of them. It never follows from the password: it stands beside the hash, and a digest of the password there
+/// would be tried much faster than the hash itself.
+pub fn hash(password: &[u8], facts: &[&str]) -> String {
+    let mut digest = Sha256::new().chain_update("piimg salt");
+    for fact in facts {
+        digest.update([0]);
+        digest.update(fact);
+    }
     // 12 bytes are the 16 characters of salt that this scheme uses.
     ShaCrypt::SHA512
-        .hash_password_with_salt(password.as_bytes(), &digest[..12])
+        .hash_password_with_salt(password, &digest.finalize()[..12])
         .expect("a salt of 16 plain characters is valid")
         .to_string()
 }
@@ -35,13 +35,18 @@ mod tests {
     fn hashes_are_those_of_other_programs() {
         ShaCrypt::SHA512.verify_password(b"ubuntu", OPENSSL).unwrap();
         ShaCrypt::SHA512.verify_password(b"debian", OPENSSL).unwrap_err();
-        ShaCrypt::SHA512.verify_password(b"ubuntu", hash("ubuntu", "ann").as_str()).unwrap();
+        ShaCrypt::SHA512.verify_password(b"ubuntu", hash(b"ubuntu", &["ann", "box"]).as_str()).unwrap();
     }
 
     #[test]
-    fn the_salt_differs_between_users_and_passwords_only() {
-        assert_ne!(hash("a", "ann"), hash("a", "bob"));
-        assert_ne!(hash("a", "ann").split('$').nth(3), hash("b", "ann").split('$').nth(3));
-        assert_eq!(hash("a", "ann"), hash("a", "ann"));
+    fn the_salt_tells_nothing_of_the_password() {
+        let salt = |password: &[u8], facts: &[&str]| hash(password, facts).split('$').nth_back(1).unwrap().to_owned();
+        assert_eq!(salt(b"a", &["ann", "box"]).len(), 16);
+        assert_eq!(salt(b"a", &["ann", "box"]), salt(b"b", &["ann", "box"]));
+        assert_ne!(salt(b"a", &["ann", "box"]), salt(b"a", &["bob", "box"]));
+        assert_ne!(salt(b"a", &["ann", "box"]), salt(b"a", &["ann", "pi"]));
+        assert_ne!(salt(b"a", &["ann", "box"]), salt(b"a", &["annb", "ox"]));
+        assert_eq!(hash(b"a", &["ann"]), hash(b"a", &["ann"]));
+        assert_ne!(hash(b"a", &["ann"]), hash(b"b", &["ann"]));
     }
 }

@@ -201,7 +201,7 @@ pub fn plan(
         for plugin in plugins {
             check_made_for(&plugin.conf, &release.name, &architecture, &mut findings);
         }
-        (architecture, models(file, release, &mut findings), user(file, release, &mut findings))
+        (architecture, models(file, release, &mut findings), user(file, release, (&hostname, &flavour), &mut findings))
     });
     let (Some(release), Some((architecture, models, user)), true) = (release, resolved, findings.0.is_empty()) else {
         return Err(refuse(&findings).into());
@@ -379,7 +379,8 @@ fn models(file: &RecipeFile, release: &Release, findings: &mut Findings) -> Vec<
     if file.models.is_empty() { release.models.clone() } else { file.models.clone() }
 }
 
-fn user(file: &RecipeFile, release: &Release, findings: &mut Findings) -> User {
+/// `place`: host name and flavour, for the salt.
+fn user(file: &RecipeFile, release: &Release, place: (&str, &str), findings: &mut Findings) -> User {
     let wanted = &file.user;
     let name = wanted.name.clone().unwrap_or_else(|| release.user.name.clone());
     findings.check("the user name", &name, check::user_name(&name));
@@ -399,8 +400,8 @@ fn user(file: &RecipeFile, release: &Release, findings: &mut Findings) -> User {
     if password.is_empty() || password.contains(['\n', '\0']) || password.len() > 512 {
         findings.add("the user's password must be one line of 1 to 512 bytes");
     }
-    // The salt follows from user and password, so that equal recipes give equal images.
-    let password_hash = wanted.password_hash.clone().unwrap_or_else(|| super::password::hash(password, &name));
+    let hash = || super::password::hash(password.as_bytes(), &[&name, place.0, place.1]);
+    let password_hash = wanted.password_hash.clone().unwrap_or_else(hash);
     let chosen = wanted.password.is_some() || wanted.password_hash.is_some();
     User {
         name,
