@@ -19,5 +19,6 @@ pub mod recipe;
 pub mod report;
 pub mod rootfs;
 pub mod sandbox;
+mod sealed;
 pub mod store;
 pub mod ui;

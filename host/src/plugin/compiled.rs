@@ -15,12 +15,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, FileType, MemfdFlags, Mode, OFlags, SealFlags, Timespec, Timestamps, UTIME_NOW};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
 use crate::error::{Context as _, Failure, Result};
+use crate::sealed;
 
 /// Most files that are kept: some tens of plugins in the versions of a few weeks.
 const MAX_FILES: usize = 64;
@@ -49,7 +50,7 @@ impl Code {
 
     /// Of a file that nobody else writes to any more.
     fn sealed(key: String, file: File) -> Result<Self> {
-        seal(&file)?;
+        sealed::seal(&file)?;
         Ok(Self { key, file: Some(Arc::new(file)), is_kept: false })
     }
 
@@ -87,8 +88,7 @@ impl Code {
     pub(super) fn from_file(file: File) -> Result<Self> {
         let wrong = || Failure::bug("what was passed on is no compiled plugin");
         // Only a file in memory has seals: no path leads to it.
-        let found = rustix::fs::fcntl_get_seals(&file).with_context(wrong)?;
-        anyhow::ensure!(found.contains(seals()), wrong());
+        anyhow::ensure!(sealed::is_sealed(&file).with_context(wrong)?, wrong());
         Ok(Self { file: Some(Arc::new(file)), ..Self::default() })
     }
 }
@@ -97,17 +97,7 @@ const NO_MEMORY: &str = "cannot keep a compiled plugin in memory";
 
 /// For code that is still to be written.
 pub(super) fn empty_file() -> Result<File> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    Ok(rustix::fs::memfd_create("plugin", flags).context(NO_MEMORY)?.into())
-}
-
-/// From here on the file's content cannot change.
-pub(super) fn seal(file: &File) -> Result<()> {
-    rustix::fs::fcntl_add_seals(file, SealFlags::SEAL | seals()).context(NO_MEMORY)
-}
-
-fn seals() -> SealFlags {
-    SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE
+    sealed::empty_file("plugin")
 }
 
 /// What the code belongs to: the component, the engine with its settings and the processor's features, this piimg.
@@ -259,6 +249,8 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::path::PathBuf;
+
+    use rustix::fs::MemfdFlags;
 
     use super::*;
     use crate::plugin::engine;

@@ -6,7 +6,6 @@ pub(crate) mod inside;
 mod wire;
 
 use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -20,6 +19,7 @@ use super::protocol::{Call, Reply};
 use crate::error::{Context as _, Failure, Result};
 use crate::recipe::conf::PluginConf;
 use crate::sandbox::worker::{Bounds, Worker};
+use crate::sealed;
 use crate::ui::printable;
 use wire::{Broken, Patience};
 
@@ -122,7 +122,7 @@ impl Engine {
     }
 
     fn compile(&self, name: &str, component: &[u8]) -> Result<File> {
-        let input = sealed(component)?;
+        let input = sealed::file("component", component)?;
         let code = compiled::empty_file()?;
         let CompileLimits { memory, time } = self.compiling;
         let length = u64::try_from(component.len()).expect("a length fits 64 bits");
@@ -229,14 +229,6 @@ fn talk(
             ended => return Ok(ended),
         }
     }
-}
-
-/// A file in memory with that content, which cannot change.
-fn sealed(content: &[u8]) -> Result<File> {
-    let mut file = compiled::empty_file()?;
-    file.write_all(content).context("cannot keep a plugin in memory")?;
-    compiled::seal(&file)?;
-    Ok(file)
 }
 
 fn seconds(time: Duration) -> u64 {
