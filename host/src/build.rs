@@ -36,6 +36,7 @@ use crate::recipe::plan::Plan;
 use crate::report::PluginReport;
 use crate::rootfs::packages::{Archive, Package};
 use crate::sandbox::private;
+use crate::secret::{Secret, Secrets};
 use crate::store::Store;
 use crate::ui::{Timings, Ui, Verbosity};
 
@@ -48,6 +49,8 @@ pub struct Job {
     pub ceiling: Ceiling,
     /// Assets by name.
     pub assets: BTreeMap<String, i32>,
+    /// Secrets by name, each in a file in memory: what they are is no part of the job.
+    pub secrets: BTreeMap<String, i32>,
     /// The unnamed files that become the image and what belongs to it.
     pub output: OutputJob,
     pub emulation: emulation::Mode,
@@ -80,6 +83,7 @@ struct Build<'a> {
     assets: BTreeMap<String, File>,
     /// The file that becomes the audit log beside the image; none where no plugin runs.
     audit: Option<File>,
+    secrets: Secrets,
     /// As [`Job::refresh`].
     refresh: bool,
     ui: Ui,
@@ -123,16 +127,13 @@ fn run(job: &Job) -> Result<()> {
     let emulation = Emulation::new(&job.plan.architecture, job.emulation, job.registered_on_host);
     let open = |(name, number): (&String, &i32)| Ok((name.clone(), File::from(private::adopt_fd(*number)?)));
     let assets = job.assets.iter().map(open).collect::<Result<_>>()?;
-    let build = Build {
-        plan: &job.plan,
-        store,
-        emulation,
-        ceiling: job.ceiling.clone(),
-        assets,
-        audit: Some(private::adopt_fd(job.output.audit)?.into()),
-        refresh: job.refresh,
-        ui,
+    let take = |(name, number): (&String, &i32)| {
+        Ok((name.clone(), Secret::from_file(name, private::adopt_fd(*number)?.into())?))
     };
+    let secrets = job.secrets.iter().map(take).collect::<Result<_>>()?;
+    let (plan, ceiling, refresh) = (&job.plan, job.ceiling.clone(), job.refresh);
+    let audit = Some(private::adopt_fd(job.output.audit)?.into());
+    let build = Build { plan, store, emulation, ceiling, assets, audit, secrets, refresh, ui };
     let mut layers = base::ensure(&build)?;
     layers.stack.push(users::ensure(&build, &layers)?);
     for (index, plugin) in job.plugins.iter().enumerate() {

@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 use ureq::Agent;
+use ureq::http::HeaderValue;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::error::{Context, Failure, Result};
+use crate::secret::Authorization;
 pub use url::{Origin, Url, check_path, is_host};
 
 /// Where Debian and Ubuntu keep the authorities' certificates.
@@ -34,13 +36,20 @@ pub enum Answer {
     Redirect(String),
 }
 
-/// Asks for `url` and writes the content to `file`.
+/// Asks for `url`, with what proves that one may have it if need be, and writes the content to `file`.
 ///
 /// # Errors
 /// If the server cannot be reached, is not who it should be, or answers with anything but content or a redirection.
-pub fn get(url: &Url, file: &mut File) -> Result<Answer> {
+pub fn get(url: &Url, authorization: Option<&Authorization>, file: &mut File) -> Result<Answer> {
     let failed = || format!("cannot download `{url}`");
-    let response = agent(&url.origin)?.get(url.to_string()).call().with_context(failed)?;
+    let mut request = agent(&url.origin)?.get(url.to_string());
+    if let Some(authorization) = authorization {
+        let mut value =
+            HeaderValue::from_str(authorization.expose()).context("this is no header").with_context(failed)?;
+        value.set_sensitive(true);
+        request = request.header("Authorization", value);
+    }
+    let response = request.call().with_context(failed)?;
     let status = response.status().as_u16();
     if matches!(status, 301 | 302 | 303 | 307 | 308) {
         let location = response.headers().get("location").and_then(|location| location.to_str().ok());
@@ -104,6 +113,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::secret::{Scheme, Secret};
 
     /// Answers one request with `answer`; the address to ask, and what was asked.
     fn serve(answer: &'static str) -> (Url, std::thread::JoinHandle<Vec<String>>) {
@@ -122,7 +132,7 @@ mod tests {
     fn fetch(answer: &'static str) -> (Result<Answer>, Vec<String>, String) {
         let (url, server) = serve(answer);
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let result = get(&url, file.as_file_mut());
+        let result = get(&url, None, file.as_file_mut());
         (result, server.join().unwrap(), std::fs::read_to_string(file.path()).unwrap())
     }
 
@@ -132,6 +142,18 @@ mod tests {
         let digest = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
         assert_eq!((result.unwrap(), text.as_str()), (Answer::Content(digest.into()), "hello\n"));
         assert_eq!(asked[0], "GET /a?b HTTP/1.1");
+    }
+
+    #[test]
+    fn a_secret_is_sent_in_a_header() {
+        let (url, server) = serve("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let secret = Secret::new("token", b"user:pass".to_vec().into()).unwrap();
+        let header = secret.authorization(Scheme::Basic).unwrap();
+        get(&url, Some(&header), &mut tempfile::tempfile().unwrap()).unwrap();
+        let asked = server.join().unwrap();
+        let sent: Vec<&String> = asked.iter().filter(|line| line.to_lowercase().starts_with("authorization")).collect();
+        assert_eq!(sent.len(), 1, "{asked:?}");
+        assert!(sent[0].ends_with(": Basic dXNlcjpwYXNz"), "{asked:?}");
     }
 
     #[test]

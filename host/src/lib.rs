@@ -20,5 +20,6 @@ pub mod report;
 pub mod rootfs;
 pub mod sandbox;
 mod sealed;
+pub mod secret;
 pub mod store;
 pub mod ui;

@@ -73,6 +73,17 @@ pub fn ensure_system_group(name: &str, gid: Option<u32>) -> Result<bool, Error> 
     Ok(raw::ensure_group(name, gid, true)?)
 }
 
+/// Makes the secret of that name the password of a user; true if it was another. The plugin sees neither the secret nor
+/// its hash. Needs `user:password:<user>` and `secret:<secret>`.
+///
+/// # Errors
+/// [`crate::ErrorCode::Denied`]; [`crate::ErrorCode::NotFound`] if there is no such user, or no value was given for a
+/// secret that was asked for as optional; [`crate::ErrorCode::Invalid`] if the secret can be no password, or the user is an
+/// account of a service.
+pub fn set_password_from(user: &str, secret: &str) -> Result<bool, Error> {
+    Ok(raw::set_password_from(user, secret)?)
+}
+
 /// Lets the owners of these keys, each `type key comment`, log in as a user; returns how many are new. Needs
 /// `user:keys:<user>`.
 ///

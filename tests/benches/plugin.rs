@@ -158,7 +158,15 @@ fn execute_in(
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let grants = GrantSet::new(plugin, &params, &Granted { requested: true, ..Granted::default() })?;
     let has_asset = !assets.is_empty();
-    let run = PluginRun { plugin, grants: &grants, image: image_info(), params, assets, limits: Limits::EXECUTE };
+    let run = PluginRun {
+        plugin,
+        grants: &grants,
+        image: image_info(),
+        params,
+        assets,
+        secrets: BTreeMap::new(),
+        limits: Limits::EXECUTE,
+    };
     let engine = engine();
     // Logged, as in a build.
     let log = Transcript::new(vec![tempfile::tempfile().context("cannot make a temporary file")?]);

@@ -7,6 +7,7 @@ use piimg::download::Url;
 use piimg::plugin::ImageInfo;
 use piimg::plugin::workbench::{Command, Fetched, InstalledPackage, Outcome, Stdin, Workbench};
 use piimg::rootfs::files::Rootfs;
+use piimg::secret::Authorization;
 
 /// Time of whatever is written.
 const EPOCH: u64 = 1_700_000_000;
@@ -18,6 +19,8 @@ pub struct Directory {
     pub commands: Vec<Command>,
     /// What was asked for on the web.
     pub requests: Vec<String>,
+    /// What came with a header that proves to have a secret, and that header.
+    pub authorized: Vec<(String, String)>,
 }
 
 impl Directory {
@@ -25,7 +28,7 @@ impl Directory {
     /// If the directory cannot be opened.
     pub fn open(root: &Path) -> Self {
         let rootfs = Rootfs::open(root, EPOCH).expect("the directory can be opened");
-        Self { rootfs, commands: Vec::new(), requests: Vec::new() }
+        Self { rootfs, commands: Vec::new(), requests: Vec::new(), authorized: Vec::new() }
     }
 }
 
@@ -47,14 +50,20 @@ impl Workbench for Directory {
         panic!("nothing may be removed, but {names:?} was")
     }
 
-    fn fetch(&mut self, url: &Url, _digest: &str) -> anyhow::Result<Fetched> {
+    fn fetch(&mut self, url: &Url, _digest: &str, authorization: Option<&Authorization>) -> anyhow::Result<Fetched> {
         self.requests.push(url.to_string());
+        self.authorized.extend(authorization.map(|header| (url.to_string(), header.expose().to_owned())));
         let redirect = |to: &str| Ok(Fetched::Redirect(to.to_owned()));
         match url.path.as_str() {
             "/pub/moved" => redirect("https://a.files.example.org/x?signed=1"),
             "/pub/away" => redirect("https://evil.org/x"),
             "/pub/down" => redirect("http://example.org/pub/hello"),
             "/pub/round" => redirect("/pub/round"),
+            "/pub/there-and-back" => redirect("https://a.files.example.org/back"),
+            "/back" => redirect("https://example.org/pub/hello"),
+            "/pub/near" => redirect("/pub/hello"),
+            // A server that tells what it was told, to whoever reads the next address.
+            "/pub/echo" => redirect(&format!("https://a.files.example.org/{}", "t0ken-of-ann")),
             path => {
                 let text = if path == "/pub/changed" { "changed" } else { "hello\n" };
                 let mut file = tempfile::tempfile()?;

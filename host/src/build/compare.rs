@@ -42,7 +42,7 @@ pub struct Job {
 /// If the namespace cannot be made.
 pub fn outside(job: &Job) -> Result<i32> {
     let ids = store::prepare(&job.plan.store)?;
-    let entry = Entry { ids, role: "__compare", store: &job.plan.store, files: Vec::new() };
+    let entry = Entry { ids, role: "__compare", store: &job.plan.store, files: Vec::new(), hidden: Vec::new() };
     private::run(&entry, &serde_json::to_vec(job).context("cannot describe the job")?)
 }
 
@@ -150,6 +150,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
         ceiling: Default::default(),
         assets: Default::default(),
         audit: None,
+        secrets: Default::default(),
         refresh: true,
         ui: ui.clone(),
     };

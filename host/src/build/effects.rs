@@ -17,6 +17,7 @@ use crate::plugin::grant::GrantSet;
 use crate::report::{Effect, Who};
 use crate::rootfs::changes::{Change, ChangeKind};
 use crate::rootfs::tracker::Tracker;
+use crate::secret::leak::Search;
 use crate::ui::{Step, printable, shell_quoted};
 
 /// How many findings an error or the report of a step lists.
@@ -111,6 +112,24 @@ pub(super) fn drop_paths(upper: &Path, paths: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Looks for the secrets that the plugin may use in the finished upper directory and in the log of its calls.
+///
+/// # Errors
+/// [`Failure::plugin`] naming the path and the secret.
+pub(super) fn check_secrets(id: &str, search: &Search<'_>, upper: &Path, log: &Path) -> Result<()> {
+    if let Some(leak) = search.find(upper)? {
+        let place = printable(&format!("/{}", leak.path));
+        let place = if leak.is_in_name { format!("a name in `{place}`") } else { format!("`{place}`") };
+        return Err(leaked(id, &leak.secret, &place).into());
+    }
+    search.find(log)?.map_or(Ok(()), |leak| Err(leaked(id, &leak.secret, "the log of its calls").into()))
+}
+
+fn leaked(id: &str, secret: &str, place: &str) -> Failure {
+    Failure::plugin(format!("after the plugin `{}` the secret `{secret}` is in {place}", printable(id)))
+        .hint("an image must not hold it, and the layer was dropped; is it in a file or a parameter that the plugin was given?")
 }
 
 /// Names what always deserves a look, granted or not, packages' own files too.

@@ -17,6 +17,8 @@ use crate::plugin::inspect::{PluginInfo, keep_code};
 use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
 use crate::sandbox::private::{self, Entry};
+use crate::secret::Secrets;
+use crate::secret::source::Source;
 use crate::store;
 use crate::ui::Ui;
 
@@ -28,6 +30,8 @@ pub struct Order {
     pub plugins: Vec<(PluginInfo, Vec<String>)>,
     /// What that comes to, for each of them.
     pub grants: Vec<GrantSet>,
+    /// Where the secrets come from that the plugins may use.
+    pub secrets: BTreeMap<String, Source>,
     /// What bounds it.
     pub ceiling: Ceiling,
     pub emulation: emulation::Mode,
@@ -49,6 +53,8 @@ pub enum Outcome {
 /// What goes wrong outside the private namespace.
 pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let plan = &order.plan;
+    // First, so that what cannot be read is known before anything is written.
+    let secrets = read_secrets(&order.secrets)?;
     let name = file_name(plan.epoch.unwrap_or(now), &plan.flavour, &plan.release.name);
     let ids = store::prepare(&plan.store)?;
     let output = Output::create(&plan.imagedir, name, plan.compression, store::images(&plan.store))?;
@@ -59,6 +65,8 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
     let assets: BTreeMap<&str, File> =
         plan.assets.iter().map(|(name, path)| Ok((name.as_str(), open_asset(path)?))).collect::<Result<_>>()?;
+    let secrets: BTreeMap<&str, File> =
+        secrets.iter().map(|(name, secret)| Ok((name.as_str(), secret.to_file()?))).collect::<Result<_>>()?;
     let job = Job {
         plan: plan.clone(),
         plugins: order
@@ -73,6 +81,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
             .collect(),
         ceiling: order.ceiling.clone(),
         assets: assets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
+        secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         output: output.job(),
         emulation: order.emulation,
         registered_on_host: emulation::is_registered_on_host(&plan.architecture),
@@ -81,11 +90,12 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         timings: ui.timings().map(|timings| (timings.as_fd().as_raw_fd(), timings.base())),
     };
     let mut files: Vec<BorrowedFd<'_>> =
-        codes.iter().copied().chain(assets.values()).map(|file| file.as_fd()).collect();
+        codes.iter().copied().chain(assets.values()).chain(secrets.values()).map(|file| file.as_fd()).collect();
     files.extend(output.files());
     files.extend(ui.timings().map(|timings| timings.as_fd()));
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;
-    let status = private::run(&Entry { ids, role: "__build", store: &plan.store, files }, &job)?;
+    let hidden = order.secrets.values().filter_map(Source::variable).collect();
+    let status = private::run(&Entry { ids, role: "__build", store: &plan.store, files, hidden }, &job)?;
     if status != 0 {
         let code = explain(status, ui);
         // The inner process has told its error: whatever goes wrong here must not hide it.
@@ -109,6 +119,10 @@ fn explain(status: i32, ui: &Ui) -> i32 {
             .hint("was it killed, for lack of memory perhaps? see `dmesg`")
             .into(),
     )
+}
+
+fn read_secrets(sources: &BTreeMap<String, Source>) -> Result<Secrets> {
+    sources.iter().map(|(name, source)| Ok((name.clone(), source.read(name)?))).collect()
 }
 
 fn open_asset(path: &Path) -> Result<File> {

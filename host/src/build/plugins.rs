@@ -21,6 +21,8 @@ use crate::rootfs::changes::changes;
 use crate::rootfs::files::Rootfs;
 use crate::rootfs::layers::Mounted;
 use crate::sandbox::private::adopt_fd;
+use crate::secret::Secret;
+use crate::secret::leak::Search;
 use crate::store::{Stage, key};
 use crate::ui::{Step, printable};
 
@@ -41,6 +43,9 @@ struct Inputs<'a> {
     image: &'a ImageInfo,
     /// Name and digest.
     assets: BTreeMap<&'a str, String>,
+    /// Name and fingerprint of those that it may use.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    secrets: BTreeMap<&'a str, &'a str>,
 }
 
 pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &PluginJob) -> Result<Layer> {
@@ -53,6 +58,9 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         flavour: build.plan.flavour.clone(),
         epoch: layers.epoch,
     };
+    let granted = Granted { scopes: job.granted.clone(), ceiling: build.ceiling.clone(), ..Granted::default() };
+    let grants = GrantSet::new(&job.info, &planned.params, &granted)?;
+    let secrets = secrets(build, &grants);
     let assets = assets(build, job)?;
     let limits = build.ceiling.limits(&planned.id, &planned.digest);
     let inputs = Inputs {
@@ -65,6 +73,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         limits: limits.into_iter().map(|limit| limit.allow).collect(),
         image: &image,
         assets: assets.iter().map(|(name, file)| Ok((name.as_str(), digest(file)?))).collect::<Result<_>>()?,
+        secrets: secrets.iter().map(|(name, secret)| (*name, secret.fingerprint())).collect(),
     };
     let key = key(&inputs);
     let _lock = build.store.lock(&key)?;
@@ -86,11 +95,10 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
             .with_context(|| format!("cannot install what `{}` lists", printable(&planned.id)))?;
     }
     let info = job.info.clone().with_code(adopt_fd(job.code)?.into())?;
-    let granted = Granted { scopes: job.granted.clone(), ceiling: build.ceiling.clone(), ..Granted::default() };
-    let grants = GrantSet::new(&info, &planned.params, &granted)?;
     bench.grant_network(&grants);
-    let run =
-        Run { plugin: &info, grants: &grants, image, params: planned.params.clone(), assets, limits: Limits::EXECUTE };
+    let search = Search::new(secrets.values().copied());
+    let params = planned.params.clone();
+    let run = Run { plugin: &info, grants: &grants, image, params, assets, secrets, limits: Limits::EXECUTE };
     let engine = crate::plugin::engine()?;
     let kept = File::create(stage.path().join(AUDIT_LOG)).context("cannot create the audit log")?;
     let told = write_audit_log(build, layers)?;
@@ -115,6 +123,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     };
     unmount(&stage, mounted)?;
     effects::drop_paths(&stage.path().join("fs"), &judged.dropped)?;
+    effects::check_secrets(&planned.id, &search, &stage.path().join("fs"), &stage.path().join(AUDIT_LOG))?;
     effects::announce(&step, &planned.id, &judged.kept);
     let effects = judged.kept.into_iter().filter(|it| !it.is_of_packages() || !it.change.notable.is_empty()).collect();
     let Listing { effects, unlisted } = listing(effects);
@@ -155,6 +164,12 @@ fn commit(build: &Build<'_>, stage: Stage, layer: &Layer, step: &Step) -> Result
     step.note("committing");
     write_description(&stage, layer)?;
     stage.commit(&build.store.layer(&layer.key))
+}
+
+/// The secrets that the plugin may use and that were given.
+fn secrets<'a>(build: &'a Build<'_>, grants: &GrantSet) -> BTreeMap<&'a str, &'a Secret> {
+    let given = |(name, _)| build.secrets.get_key_value(name);
+    grants.secrets().filter_map(given).map(|(name, secret)| (name.as_str(), secret)).collect()
 }
 
 /// Assets as open files, if the plugin can use any.

@@ -22,7 +22,7 @@ pub fn outside(store: &std::path::Path, ui: &Ui) -> Result<i32> {
     let ids = store::prepare(store)?;
     ui.data(&format!("✓ ids from {} on are the image's", ids.uid_base));
     let job = serde_json::to_vec(&Job { verbosity: ui.verbosity() }).context("cannot describe the job")?;
-    private::run(&Entry { ids, role: "__probe", store, files: Vec::new() }, &job)
+    private::run(&Entry { ids, role: "__probe", store, files: Vec::new(), hidden: Vec::new() }, &job)
 }
 
 /// `piimg __probe`.

@@ -21,6 +21,7 @@ use crate::rootfs::packages::{self, Archive, Package};
 use crate::rootfs::tracker::Tracker;
 use crate::sandbox::command::{BoxCommand, Exceeded, Identity, Stream};
 use crate::sandbox::proxy::{Connection, Decision, Network};
+use crate::secret::Authorization;
 use crate::store::{Stage, Store};
 use crate::ui::{Step, printable};
 
@@ -219,7 +220,7 @@ impl Workbench for Bench<'_> {
         removed
     }
 
-    fn fetch(&mut self, url: &Url, digest: &str) -> Result<Fetched> {
+    fn fetch(&mut self, url: &Url, digest: &str, authorization: Option<&Authorization>) -> Result<Fetched> {
         if let Some(file) = self.store.download(digest)? {
             return Ok(Fetched::Content { file, digest: digest.to_owned() });
         }
@@ -228,7 +229,7 @@ impl Workbench for Bench<'_> {
         let failed = "cannot write to the store";
         let mut file =
             File::options().read(true).write(true).create(true).truncate(true).open(&path).context(failed)?;
-        let answer = download::get(url, &mut file);
+        let answer = download::get(url, authorization, &mut file);
         if !matches!(answer, Ok(Answer::Content(_))) {
             // A part of a file is nobody's.
             std::fs::remove_file(&path).context(failed)?;
@@ -236,8 +237,13 @@ impl Workbench for Bench<'_> {
         match answer.map_err(|error| CallError::new(ErrorCode::Network, printable(&format!("{error:#}"))))? {
             Answer::Redirect(location) => Ok(Fetched::Redirect(location)),
             Answer::Content(found) => {
-                // Under the digest that it has, so that the store is true whatever was asked for.
-                self.store.keep_download(&path, &found)?;
+                if authorization.is_some() && found != digest {
+                    // The server may have sent the secret back, and the store is for everybody.
+                    std::fs::remove_file(&path).context(failed)?;
+                } else {
+                    // Under the digest that it has, so that the store is true whatever was asked for.
+                    self.store.keep_download(&path, &found)?;
+                }
                 Ok(Fetched::Content { file, digest: found })
             }
         }

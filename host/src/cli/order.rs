@@ -1,6 +1,8 @@
 //! From flags to an order: shared by `build` and `plan`. Reads files, runs `conf()`, writes nothing but `piimg.lock`, and
 //! that only if somebody at the terminal agreed.
 
+mod secrets;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -74,6 +76,9 @@ pub(super) struct OrderArguments {
     /// File for the plugins; may be repeated.
     #[arg(long = "asset", value_name = "NAME=PATH")]
     assets: Vec<String>,
+    /// Where a secret comes from: file:PATH, env:VARIABLE or cmd:COMMAND; may be repeated.
+    #[arg(long = "secret", value_name = "NAME=SOURCE")]
+    secrets: Vec<String>,
     /// Allow the plugins to do this; may be repeated.
     #[arg(long = "grant", value_name = "SCOPE")]
     grants: Vec<String>,
@@ -144,6 +149,7 @@ pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Ord
     };
     granted.check()?;
     let refresh = arguments.refresh;
+    let flags = arguments.secrets.clone();
     let sources: Vec<PluginSource> = infos
         .iter()
         .map(|info| PluginSource { path: info.path.clone(), digest: info.digest.clone(), conf: info.conf.clone() })
@@ -153,7 +159,8 @@ pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Ord
     check_host(&plan)?;
     let ceiling = granted.ceiling.clone();
     let (plugins, grants) = grant_all(&plan, infos, granted, &lock, asker)?;
-    Ok(Order { plan, plugins, grants, ceiling, emulation, refresh })
+    let secrets = secrets::needed(&plan, &flags, &plugins, &grants)?;
+    Ok(Order { plan, plugins, grants, secrets, ceiling, emulation, refresh })
 }
 
 /// Looks at plugins, with what the store knows of them.
@@ -180,6 +187,7 @@ fn overrides(arguments: OrderArguments) -> Overrides {
         packages: arguments.packages,
         params: arguments.params,
         assets: arguments.assets,
+        secrets: arguments.secrets,
         allow_plugin_paths: arguments.allow_plugin_paths,
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Arguments {
 struct Document<'a> {
     plan: &'a Plan,
     plugins: Vec<PluginDocument<'a>>,
+    /// Names of the secrets that a build would read.
+    secrets: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -47,7 +49,8 @@ pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
                 granted,
             })
             .collect();
-        let document = Document { plan: &order.plan, plugins };
+        let secrets = order.secrets.keys().map(String::as_str).collect();
+        let document = Document { plan: &order.plan, plugins, secrets };
         ui.data(&serde_json::to_string_pretty(&document).context("cannot write the plan")?);
         return Ok(0);
     }
@@ -107,6 +110,9 @@ fn lines(order: &Order) -> Vec<String> {
                 reason(standing.request)
             ));
         }
+    }
+    for (name, source) in &order.secrets {
+        lines.push(format!("secret      {name}, from {source}"));
     }
     lines
 }

@@ -77,10 +77,12 @@ impl Call {
                 };
                 ("services.set-state", format!("{unit} {state}"))
             }
+            Self::SetPasswordFrom { user, secret } => ("users.set-password-from", format!("{user} {secret}")),
             Self::EnsureUser { account } => with("users.ensure-user", &account.name),
             Self::EnsureGroup { name, .. } => with("users.ensure-group", name),
             Self::AuthorizeKeys { user, .. } => with("users.authorize-keys", user),
             Self::Fetch { url, .. } => with("net.fetch", url),
+            Self::FetchAuthorized { url, .. } => with("net.fetch-authorized", url),
         }
     }
 }

@@ -10,6 +10,7 @@ mod fs;
 pub(crate) mod glob;
 mod name;
 mod net;
+mod secret;
 mod service;
 mod template;
 mod user;
@@ -21,6 +22,7 @@ pub(super) use exec::check_program;
 use fs::PathGlob;
 use glob::TextGlob;
 use net::UrlGlob;
+use secret::SecretName;
 pub(super) use service::ServiceAction;
 use service::ServicePattern;
 pub use template::Template;
@@ -42,6 +44,7 @@ pub enum Capability {
     Service(ServicePattern),
     User(UserPattern),
     Net(UrlGlob),
+    Secret(SecretName),
 }
 
 /// What one call of a host function needs. Paths are resolved ones.
@@ -65,6 +68,10 @@ pub enum Need {
     User(UserAction, String),
     /// A download.
     Net(String),
+    /// An address and everything below it.
+    NetTree(String),
+    /// The name of a secret.
+    Secret(String),
 }
 
 /// Why a text is no capability.
@@ -89,7 +96,7 @@ type Parse = fn(&str) -> Result<Capability, String>;
 const MAX_SCOPE: usize = 8192;
 
 impl Capability {
-    pub(crate) const KINDS: [(&str, Parse); 11] = [
+    pub(crate) const KINDS: [(&str, Parse); 12] = [
         ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
         ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
         ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
@@ -101,6 +108,7 @@ impl Capability {
         ("svc:", |scope| ServicePattern::parse(scope).map(Self::Service)),
         ("user:", |scope| UserPattern::parse(scope).map(Self::User)),
         ("net:", |scope| UrlGlob::parse(scope).map(Self::Net)),
+        ("secret:", |scope| SecretName::parse(scope).map(Self::Secret)),
     ];
 
     /// Whether this is a kind alone, such as `fs:write`.
@@ -139,7 +147,17 @@ impl Capability {
             (Self::Service(pattern), Need::Service(action, unit)) => pattern.matches(*action, unit),
             (Self::User(pattern), Need::User(action, name)) => pattern.matches(*action, name),
             (Self::Net(glob), Need::Net(url)) => glob.matches(url),
+            (Self::Net(glob), Need::NetTree(url)) => glob.matches_tree(url),
+            (Self::Secret(secret), Need::Secret(name)) => secret.matches(name),
             _ => false,
+        }
+    }
+
+    /// The secret that this is for.
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Secret(name) => Some(name.as_str()),
+            _ => None,
         }
     }
 
@@ -160,6 +178,7 @@ impl Capability {
             (Self::Service(a), Self::Service(b)) => a.includes(b),
             (Self::User(a), Self::User(b)) => a.includes(b),
             (Self::Net(a), Self::Net(b)) => a.includes(b),
+            (Self::Secret(a), Self::Secret(b)) => a == b,
             _ => false,
         }
     }
@@ -179,6 +198,7 @@ impl fmt::Display for Capability {
             Self::Service(pattern) => write!(f, "svc:{pattern}"),
             Self::User(pattern) => write!(f, "user:{pattern}"),
             Self::Net(glob) => write!(f, "net:{glob}"),
+            Self::Secret(name) => write!(f, "secret:{name}"),
         }
     }
 }
@@ -209,6 +229,8 @@ impl fmt::Display for Need {
             Self::Service(action, unit) => write!(f, "svc:{action}:{unit}"),
             Self::User(action, name) => write!(f, "user:{action}:{name}"),
             Self::Net(url) => write!(f, "net:{}", net::narrowest(url)),
+            Self::NetTree(url) => write!(f, "net:{}", net::whole(url)),
+            Self::Secret(name) => write!(f, "secret:{name}"),
         }
     }
 }
@@ -232,6 +254,9 @@ mod tests {
             ("boot:config:", "empty"),
             ("svc:app.service", "comes `enable`"),
             ("user:ann", "comes `create`"),
+            ("secret:", "a secret's name"),
+            ("secret:*", "a secret's name"),
+            ("secrets:token", "kind is not offered"),
         ] {
             let error = Capability::parse(text).unwrap_err().to_string();
             assert!(error.contains(cause), "{text}: {error}");
@@ -247,6 +272,8 @@ mod tests {
         assert!(!install.covers(&Need::PkgRemove("htop".into())));
         let key = Capability::parse("boot:config:*").unwrap();
         assert!(!key.covers(&Need::BootCmdline("quiet".into())));
+        assert!(!Capability::parse("asset:*").unwrap().covers(&Need::Secret("token".into())));
+        assert!(!Capability::parse("asset:*").unwrap().includes(&Capability::parse("secret:token").unwrap()));
         assert!(!Capability::parse("fs:write:/**").unwrap().covers(&Need::BootConfig("gpu_mem".into())));
         assert!(!Capability::parse("fs:write:/**").unwrap().covers(&Need::Exec("sh".into(), vec![])));
     }
@@ -265,6 +292,8 @@ mod tests {
             Need::Service(ServiceAction::Mask, "getty@tty1.service".into()),
             Need::User(UserAction::Keys, "robot-1".into()),
             Need::Net("https://example.org/a?b".into()),
+            Need::NetTree("https://example.org/a.git".into()),
+            Need::Secret("ann-password".into()),
         ] {
             let capability = Capability::parse(&need.to_string()).unwrap();
             assert!(capability.covers(&need), "{need}");

@@ -181,6 +181,16 @@ impl GrantSet {
         held.map(|(capability, request)| (capability, request))
     }
 
+    /// The secrets among what it holds, by name, and whether it can do without.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.held().filter_map(|(capability, request)| Some((capability.secret()?, request.optional)))
+    }
+
+    /// Whether the plugin asks for the secret of that name.
+    pub fn wants_secret(&self, name: &str) -> bool {
+        self.requested.iter().any(|(capability, _)| capability.secret() == Some(name))
+    }
+
     /// Whether a command of the plugin may connect to that host and port.
     pub fn reaches(&self, host: &str, port: u16) -> bool {
         self.held().any(|(capability, _)| capability.reaches(host, port))

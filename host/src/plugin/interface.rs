@@ -13,6 +13,7 @@ mod net;
 mod own;
 mod packages;
 mod process;
+mod secret;
 mod services;
 mod users;
 
@@ -28,6 +29,7 @@ use super::protocol::{Call, ImageInfo, Level, Reply};
 use super::transcript::{self, Asked, CallLine, FileChange, Line, Transcript};
 use super::workbench::{CallError, ErrorCode, Workbench};
 use crate::rootfs::files::{ImagePath, Rootfs};
+use crate::secret::Secret;
 use blobs::{Blob, Blobs};
 
 /// Result of a host function.
@@ -64,10 +66,13 @@ pub(super) struct Record {
 /// The host's side of one `execute()`.
 pub(super) struct Session<'a> {
     pub(super) id: &'a str,
+    /// Of the component.
+    pub(super) digest: &'a str,
     pub(super) grants: &'a GrantSet,
     pub(super) image: &'a ImageInfo,
     pub(super) params: &'a BTreeMap<String, String>,
     pub(super) assets: &'a BTreeMap<String, File>,
+    pub(super) secrets: &'a BTreeMap<&'a str, &'a Secret>,
     pub(super) bench: &'a mut dyn Workbench,
     pub(super) sink: &'a mut LogSink<'a>,
     pub(super) logged: log::Budget,
@@ -174,7 +179,11 @@ impl Session<'_> {
             Call::EnsureUser { account } => Reply::Bool(self.ensure_user(&account)?),
             Call::EnsureGroup { name, gid, system } => Reply::Bool(self.ensure_group(&name, gid, system)?),
             Call::AuthorizeKeys { user, keys } => Reply::Count(self.authorize_keys(&user, &keys)?),
+            Call::SetPasswordFrom { user, secret } => Reply::Bool(self.set_password_from(&user, &secret)?),
             Call::Fetch { url, digest } => Reply::Blob(self.fetch(&url, &digest)?),
+            Call::FetchAuthorized { url, digest, secret, scheme } => {
+                Reply::Blob(self.fetch_authorized(&url, &digest, &secret, scheme)?)
+            }
         })
     }
 

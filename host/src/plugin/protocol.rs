@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::workbench::{CallError, Command, InstalledPackage, Outcome};
+use crate::secret::Scheme;
 
 /// A call of a host function, or something to be told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -176,9 +177,19 @@ pub(super) enum Call {
         user: String,
         keys: Vec<String>,
     },
+    SetPasswordFrom {
+        user: String,
+        secret: String,
+    },
     Fetch {
         url: String,
         digest: String,
+    },
+    FetchAuthorized {
+        url: String,
+        digest: String,
+        secret: String,
+        scheme: Scheme,
     },
 }
 

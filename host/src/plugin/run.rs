@@ -16,6 +16,7 @@ use super::transcript::{Begin, End, Line, Transcript};
 use super::workbench::Workbench;
 use super::worker::{Answer, Engine, Returned};
 use crate::error::{Failure, Kind, Result};
+use crate::secret::Secret;
 use crate::ui::printable;
 
 /// One execution of a plugin.
@@ -28,6 +29,8 @@ pub struct Run<'a> {
     pub params: BTreeMap<String, String>,
     /// Files handed over, opened for reading.
     pub assets: BTreeMap<String, File>,
+    /// Secrets that it may use, by name. Nothing of their values reaches the guest.
+    pub secrets: BTreeMap<&'a str, &'a Secret>,
     pub limits: Limits,
 }
 
@@ -65,10 +68,12 @@ pub fn execute(
     }
     let mut session = Session {
         id: &run.plugin.conf.id,
+        digest: &run.plugin.digest,
         grants: run.grants,
         image: &run.image,
         params: &run.params,
         assets: &run.assets,
+        secrets: &run.secrets,
         bench,
         sink,
         logged: Default::default(),

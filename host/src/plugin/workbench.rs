@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::download::Url;
 use crate::rootfs::files::Rootfs;
+use crate::secret::Authorization;
 
 /// The build's side of the host functions.
 pub trait Workbench {
@@ -46,11 +47,12 @@ pub trait Workbench {
     /// As [`Workbench::run`].
     fn remove_packages(&mut self, names: &[String], purge: bool) -> anyhow::Result<()>;
 
-    /// Makes one request for a file, unless one of that SHA-256, in hexadecimal, is at hand.
+    /// Makes one request for a file, unless one of that SHA-256, in hexadecimal, is at hand. Another file that comes of a
+    /// request with `authorization` is not kept.
     ///
     /// # Errors
     /// As [`Workbench::run`].
-    fn fetch(&mut self, url: &Url, digest: &str) -> anyhow::Result<Fetched>;
+    fn fetch(&mut self, url: &Url, digest: &str, authorization: Option<&Authorization>) -> anyhow::Result<Fetched>;
 
     /// # Errors
     /// As [`Workbench::run`].

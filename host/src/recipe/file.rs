@@ -40,6 +40,11 @@ pub struct RecipeFile {
     pub params: BTreeMap<String, BTreeMap<String, toml::Value>>,
     /// Name → file.
     pub assets: BTreeMap<String, PathBuf>,
+    /// Name → where its value comes from. Any value, so that no message of the parser quotes what may be a secret itself.
+    pub secrets: BTreeMap<String, toml::Value>,
+    /// What paths are relative to.
+    #[serde(skip)]
+    pub directory: PathBuf,
 }
 
 /// The first user.
@@ -86,6 +91,7 @@ impl RecipeFile {
         for path in paths {
             *path = directory.join(&*path);
         }
+        self.directory = directory.to_owned();
     }
 }
 

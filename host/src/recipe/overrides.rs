@@ -21,6 +21,8 @@ pub struct Overrides {
     pub params: Vec<String>,
     /// `name=path`.
     pub assets: Vec<String>,
+    /// `name=source`.
+    pub secrets: Vec<String>,
     /// A plugin's own `rootfs` and `imagedir` may be used.
     pub allow_plugin_paths: bool,
 }

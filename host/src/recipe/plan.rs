@@ -2,6 +2,7 @@
 //! written, and everything that can be refused is reported at once.
 
 mod params;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use super::overrides::Overrides;
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
 use crate::image::compress::Compression;
+use crate::secret::source::Source;
 use crate::ui::{printable, shell_quoted};
 
 const DEFAULT_RELEASE: &str = "trixie";
@@ -47,6 +49,9 @@ pub struct Plan {
     /// In the order in which they run.
     pub plugins: Vec<PlannedPlugin>,
     pub assets: BTreeMap<String, PathBuf>,
+    /// Where secrets come from, by name. They are read elsewhere; the job knows nothing of it.
+    #[serde(skip)]
+    pub secrets: BTreeMap<String, Source>,
     /// `SOURCE_DATE_EPOCH`, if set: seconds since 1970.
     pub epoch: Option<u64>,
 }
@@ -187,6 +192,7 @@ pub fn plan(
         .collect();
     params::check_unknown(file, flags, plugins, &mut findings);
     let assets = assets(file, flags, &mut findings);
+    let secrets = secrets::sources(file, flags, &mut findings);
     let architecture = flags.architecture.as_ref().or(file.architecture.as_ref());
     let resolved = release.as_ref().map(|release| {
         let architecture = architecture.cloned().unwrap_or_else(|| release.architectures[0].clone());
@@ -221,6 +227,7 @@ pub fn plan(
         user,
         plugins: planned,
         assets,
+        secrets,
         epoch: environment.epoch.or(file.source_date_epoch),
     })
 }

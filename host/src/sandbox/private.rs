@@ -106,6 +106,8 @@ pub struct Entry<'a> {
     pub store: &'a Path,
     /// Open files for the inner process; it finds them by the same numbers.
     pub files: Vec<BorrowedFd<'a>>,
+    /// Variables of the environment that it does not get.
+    pub hidden: Vec<&'a str>,
 }
 
 /// Runs `job` in the private namespace and returns the exit status of the build.
@@ -121,10 +123,14 @@ pub fn run(entry: &Entry<'_>, job: &[u8]) -> Result<i32> {
     let (mut control, inner) = UnixStream::pair().context("cannot make a socket pair")?;
     let mut inherited: Vec<BorrowedFd<'_>> = entry.files.clone();
     inherited.push(inner.as_fd());
+    let mut command = own_command()?;
+    entry.hidden.iter().for_each(|variable| {
+        command.env_remove(variable);
+    });
     let mut child = {
         // Only this process is started while the descriptors are inheritable.
         let _guard = Inheritable::new(&inherited)?;
-        own_command()?
+        command
             .arg("__inside")
             .arg(format!("{CONTROL_ARG}{}", inner.as_raw_fd()))
             .arg(entry.role)

@@ -6,6 +6,7 @@ mod boot;
 mod grants;
 mod net;
 mod run;
+mod secrets;
 mod services;
 mod users;
 mod worker;
@@ -77,7 +78,15 @@ fn run_with(
 ) -> Ran {
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let grants = GrantSet::new(plugin, &params, granted).unwrap();
-    let run = Run { plugin, grants: &grants, image: image_info(), params, assets: BTreeMap::new(), limits };
+    let run = Run {
+        plugin,
+        grants: &grants,
+        image: image_info(),
+        params,
+        assets: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        limits,
+    };
     let mut bench = Directory::open(root.path());
     let mut log = Vec::new();
     let mut sink = |id: &str, _level, line: &str| log.push(format!("{id}: {line}"));

@@ -1,4 +1,4 @@
-//! `user:<create|group|keys>:<name>`: what may be done to an account. In its name `*` is any text, but no
+//! `user:<create|group|keys|password>:<name>`: what may be done to an account. In its name `*` is any text, but no
 //! capability is one for root.
 
 use std::fmt;
@@ -14,10 +14,13 @@ pub enum UserAction {
     Group,
     /// Let keys log in as a user.
     Keys,
+    /// Make a secret the password of a user.
+    Password,
 }
 
 impl UserAction {
-    const ALL: [(&str, Self); 3] = [("create", Self::Create), ("group", Self::Group), ("keys", Self::Keys)];
+    const ALL: [(&str, Self); 4] =
+        [("create", Self::Create), ("group", Self::Group), ("keys", Self::Keys), ("password", Self::Password)];
 }
 
 impl fmt::Display for UserAction {
@@ -37,7 +40,7 @@ impl UserPattern {
     pub(super) fn parse(scope: &str) -> Result<Self, String> {
         let (action, name) = scope.split_once(':').unwrap_or((scope, ""));
         let Some((_, action)) = UserAction::ALL.into_iter().find(|(word, _)| *word == action) else {
-            return Err("after `user:` comes `create`, `group` or `keys`, then `:` and a name".into());
+            return Err("after `user:` comes `create`, `group`, `keys` or `password`, then `:` and a name".into());
         };
         if name == "root" {
             return Err("root is not a plugin's to change".into());
@@ -70,12 +73,17 @@ mod tests {
 
     #[test]
     fn action_and_name_must_match() {
-        use UserAction::{Create, Group, Keys};
+        use UserAction::{Create, Group, Keys, Password};
         for (pattern, action, name, expected) in [
             ("create:app", Create, "app", true),
             ("create:app", Create, "app2", false),
             ("create:app", Group, "app", false),
             ("create:app", Keys, "app", false),
+            ("create:app", Password, "app", false),
+            ("password:app", Password, "app", true),
+            ("password:app", Create, "app", false),
+            ("password:app", Password, "ap", false),
+            ("password:*", Password, "root", false),
             ("keys:robot-*", Keys, "robot-1", true),
             ("keys:robot-*", Keys, "robot", false),
             ("keys:*", Keys, "ann", true),
@@ -87,6 +95,7 @@ mod tests {
         let parse = |text| UserPattern::parse(text).unwrap();
         assert!(parse("keys:*").includes(&parse("keys:ann")) && !parse("keys:ann").includes(&parse("keys:*")));
         assert!(!parse("keys:*").includes(&parse("group:ann")));
+        assert!(!parse("keys:*").includes(&parse("password:ann")) && !parse("password:*").includes(&parse("keys:ann")));
     }
 
     #[test]
@@ -94,7 +103,9 @@ mod tests {
         for (scope, cause) in [
             ("", "comes `create`"),
             ("delete:ann", "comes `create`"),
-            ("password:ann", "comes `create`"),
+            ("passwd:ann", "comes `create`"),
+            ("password:root", "root is not"),
+            ("password:", "a name has"),
             ("create", "a name has"),
             ("create:", "a name has"),
             ("create:root", "root is not"),

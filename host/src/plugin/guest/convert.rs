@@ -1,9 +1,10 @@
 //! Between the types of the bindings and those of [`crate::plugin::protocol`].
 
-use super::bindings::piimg::plugin::{context, fs, log, manifest, packages, process, services, types, users};
+use super::bindings::piimg::plugin::{context, fs, log, manifest, net, packages, process, services, types, users};
 use crate::plugin::protocol::{Account, FileAttrs, FileKind, ImageInfo, Level, Metadata, Place, UnitState};
 use crate::plugin::workbench::{CallError, Command, ErrorCode, InstalledPackage, Outcome, Sink};
 use crate::recipe::conf;
+use crate::secret::Scheme;
 
 impl From<CallError> for types::Error {
     fn from(error: CallError) -> Self {
@@ -127,6 +128,15 @@ impl From<services::State> for UnitState {
             services::State::Disabled => Self::Disabled,
             services::State::Masked => Self::Masked,
             services::State::Unmasked => Self::Unmasked,
+        }
+    }
+}
+
+impl From<net::Authorization> for Scheme {
+    fn from(authorization: net::Authorization) -> Self {
+        match authorization {
+            net::Authorization::Bearer => Self::Bearer,
+            net::Authorization::Basic => Self::Basic,
         }
     }
 }

@@ -240,9 +240,24 @@ impl users::Host for State {
         let call = Call::AuthorizeKeys { user, keys };
         ask!(self, call, Reply::Count(count) => u32::try_from(count).unwrap_or(u32::MAX))
     }
+
+    fn set_password_from(&mut self, user: String, secret: String) -> Answer<bool> {
+        ask!(self, Call::SetPasswordFrom { user, secret }, Reply::Bool(changed) => changed)
+    }
 }
 
 impl net::Host for State {
+    fn fetch_authorized(
+        &mut self,
+        url: String,
+        digest: String,
+        secret: String,
+        scheme: net::Authorization,
+    ) -> Answer<Blob> {
+        let call = Call::FetchAuthorized { url, digest, secret, scheme: scheme.into() };
+        ask!(self, call, Reply::Blob(blob) => Resource::new_own(blob))
+    }
+
     fn fetch(&mut self, url: String, digest: String) -> Answer<Blob> {
         ask!(self, Call::Fetch { url, digest }, Reply::Blob(blob) => Resource::new_own(blob))
     }

@@ -1,5 +1,6 @@
 //! `net`: downloads by the host. Each address is asked for, those of redirections too, and the content must be the one
-//! that was named: it never enters the plugin, and a layer's key stays true.
+//! that was named: it never enters the plugin, and a layer's key stays true. A secret goes to the host of the first address
+//! only.
 
 use super::blobs::Blob;
 use super::{Answer, Session, from_bench, invalid};
@@ -7,6 +8,8 @@ use crate::download::Url;
 use crate::plugin::capability::Need;
 use crate::plugin::lock::is_digest;
 use crate::plugin::workbench::{CallError, ErrorCode, Fetched};
+use crate::secret::leak::Search;
+use crate::secret::{Authorization, Scheme, Secret};
 
 /// Most redirections of one download.
 const MAX_REDIRECTS: usize = 5;
@@ -14,18 +17,50 @@ const MAX_REDIRECTS: usize = 5;
 impl Session<'_> {
     pub(super) fn fetch(&mut self, url: &str, digest: &str) -> Answer<u32> {
         let wanted = check_digest(digest)?;
-        let refused = |url: &str, cause: String| invalid(format!("cannot download `{url}`: {cause}"));
-        let mut current = Url::parse(url).map_err(|cause| refused(url, cause))?;
+        let url = parse(url)?;
+        self.download(url, wanted, None)
+    }
+
+    /// With a secret, which the server of the first address gets and no other.
+    pub(super) fn fetch_authorized(&mut self, url: &str, digest: &str, name: &str, scheme: Scheme) -> Answer<u32> {
+        let wanted = check_digest(digest)?;
+        let url = parse(url)?;
+        if url.origin.scheme != "https" {
+            return Err(refused(&url.to_string(), "a secret is sent over https only"));
+        }
+        let secret = self.secret(name)?;
+        let header = secret.authorization(scheme).map_err(invalid)?;
+        self.download(url, wanted, Some((secret, header)))
+    }
+
+    fn download(&mut self, url: Url, wanted: &str, mut proof: Option<(&Secret, Authorization)>) -> Answer<u32> {
+        let sent_back = proof.as_ref().map(|(secret, _)| Search::new([*secret]));
+        let mut current = url;
         for _ in 0..=MAX_REDIRECTS {
             self.gate(&Need::Net(current.to_string()))?;
-            match self.bench.fetch(&current, wanted).map_err(|error| from_bench(&error))? {
+            let header = proof.as_ref().map(|(_, header)| header);
+            match self.bench.fetch(&current, wanted, header).map_err(|error| from_bench(&error))? {
                 Fetched::Content { file, digest } if digest == wanted => return self.blobs.add(Blob::file(file)?),
                 Fetched::Content { digest, .. } => {
-                    let message = format!("`{current}` has the digest sha256:{digest}, not sha256:{wanted}");
+                    // The server may have sent the secret back: its digest would be a way to try values.
+                    let found = if sent_back.is_some() {
+                        "another digest".into()
+                    } else {
+                        format!("the digest sha256:{digest}")
+                    };
+                    let message = format!("`{current}` has {found}, not sha256:{wanted}");
                     return Err(CallError::new(ErrorCode::DigestMismatch, message));
                 }
                 Fetched::Redirect(location) => {
-                    current = current.follow(&location).map_err(|cause| refused(&current.to_string(), cause))?;
+                    // The next address is asked for, logged and told.
+                    if sent_back.as_ref().is_some_and(|search| search.is_in(&location)) {
+                        return Err(refused(&current.to_string(), "it leads to an address with the secret in it"));
+                    }
+                    let next = current.follow(&location).map_err(|cause| refused(&current.to_string(), &cause))?;
+                    if next.origin != current.origin {
+                        proof = None;
+                    }
+                    current = next;
                 }
             }
         }
@@ -34,6 +69,14 @@ impl Session<'_> {
             format!("`{current}` is the end of more than {MAX_REDIRECTS} redirections"),
         ))
     }
+}
+
+fn refused(url: &str, cause: &str) -> CallError {
+    invalid(format!("cannot download `{url}`: {cause}"))
+}
+
+fn parse(url: &str) -> Answer<Url> {
+    Url::parse(url).map_err(|cause| refused(url, &cause))
 }
 
 /// The hexadecimal digits.

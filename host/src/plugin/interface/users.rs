@@ -5,7 +5,7 @@ use super::{Answer, Session, invalid};
 use crate::plugin::capability::{Need, UserAction};
 use crate::plugin::protocol::Account;
 use crate::plugin::workbench::{CallError, ErrorCode};
-use crate::recipe::check;
+use crate::recipe::{check, password};
 use crate::rootfs::accounts::User;
 use crate::rootfs::accounts::database::{Database, FILES, NewUser, PEOPLE};
 use crate::rootfs::accounts::keys::{self, AuthorizedKey};
@@ -16,6 +16,8 @@ use crate::ui::printable;
 const LIMIT: u64 = 4 << 20;
 /// Most groups of a user, and most keys in one call.
 const MAX_ITEMS: usize = 100;
+/// Longest password in bytes, as in the recipe.
+const MAX_PASSWORD: usize = 512;
 /// What is copied into a new home directory.
 const SKEL: &str = "/etc/skel";
 /// Deepest and most that is copied from there.
@@ -116,6 +118,26 @@ impl Session<'_> {
             self.bench.rootfs().write(&file, new.as_bytes(), attrs(0o600))?;
         }
         Ok(count.into())
+    }
+
+    /// Makes a secret the password. Its hash is made here and reaches the image alone.
+    pub(super) fn set_password_from(&mut self, name: &str, secret: &str) -> Answer<bool> {
+        check_name(name)?;
+        self.gate(&Need::User(UserAction::Password, name.to_owned()))?;
+        let secret = self.secret(secret)?;
+        let value = secret.expose();
+        if value.len() > MAX_PASSWORD || value.iter().any(|byte| matches!(byte, b'\n' | 0)) {
+            let form = format!("one line of at most {MAX_PASSWORD} bytes");
+            return Err(invalid(format!("the secret `{}` is no password: {form}", secret.name())));
+        }
+        self.person(name)?;
+        // A salt of its own for each user, plugin and build, and the same in the next one.
+        let hash = password::hash(value, &[name, self.digest, &self.image.epoch.to_string()]);
+        let old = self.database()?;
+        let mut new = old.clone();
+        new.set_password(name, &hash, self.day())
+            .map_err(|cause| invalid(format!("cannot set the password of `{name}`: {cause}")))?;
+        self.write_database(&old, &new)
     }
 
     /// A user that is neither root nor an account of a service.

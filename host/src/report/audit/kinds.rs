@@ -30,8 +30,11 @@ const fn kind(
 /// The function that runs commands.
 pub(super) const RUN: &str = "process.run";
 
+/// The functions that use secrets in the plugin's place.
+const SECRET: [&str; 2] = ["users.set-password-from", "net.fetch-authorized"];
+
 /// All kinds, in the order in which they are told.
-pub(super) const KINDS: [Kind; 16] = [
+pub(super) const KINDS: [Kind; 18] = [
     kind("exec", &[RUN], "run", "run commands", false),
     kind(
         "fs:write",
@@ -65,6 +68,7 @@ pub(super) const KINDS: [Kind; 16] = [
     kind("user:create", &["users.ensure-user"], "create the users", "create users", true),
     kind("user:group", &["users.ensure-user", "users.ensure-group"], "fill the groups", "change groups", true),
     kind("user:keys", &["users.authorize-keys"], "let keys log in as", "let keys log in", true),
+    kind("user:password", &["users.set-password-from"], "set the password of", "set passwords", true),
     kind(
         "boot:config",
         &["boot-config.values", "boot-config.set", "boot-config.add", "boot-config.remove"],
@@ -87,7 +91,8 @@ pub(super) const KINDS: [Kind; 16] = [
     kind("pkg:install", &["packages.install"], "install the packages", "install packages", false),
     kind("pkg:remove", &["packages.remove"], "remove the packages", "remove packages", false),
     // A command reaches the network only through the same capability.
-    kind("net", &["net.fetch"], "download", "reach the network", false),
+    kind("net", &["net.fetch", "net.fetch-authorized"], "download", "reach the network", false),
+    kind("secret", &SECRET, "have piimg use, without reading them, the secrets", "use secrets", false),
     kind("asset", &["assets.open"], "use the assets", "read files of the host that are handed over", false),
 ];
 
