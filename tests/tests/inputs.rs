@@ -55,7 +55,7 @@ fn inputs(seed: u64, parts: &[&str], mut check: impl FnMut(&mut Random, &str)) {
     }
 }
 
-const SCOPES: [&str; 22] = [
+const SCOPES: [&str; 23] = [
     "fs:read:",
     "fs:write:",
     "exec:",
@@ -69,6 +69,7 @@ const SCOPES: [&str; 22] = [
     "user:",
     "keys:",
     "net:",
+    "secret:",
     "https://",
     "example.org",
     "/etc",

@@ -57,7 +57,7 @@ fn enter(arguments: &[String]) -> i32 {
     fs::set_permissions(store.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let ids = IdMap::choose().unwrap();
     let job = serde_json::to_vec(&names).unwrap();
-    private::run(&Entry { ids, role: ROLE, store: store.path(), files: Vec::new() }, &job).unwrap()
+    private::run(&Entry { ids, role: ROLE, store: store.path(), hidden: Vec::new(), files: Vec::new() }, &job).unwrap()
 }
 
 fn run_tests(arguments: &[String]) -> i32 {

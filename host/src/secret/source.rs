@@ -89,19 +89,19 @@ impl fmt::Display for Source {
 
 /// Standard output of a command; what it complains about goes to the terminal, where it may also ask.
 fn output(command: &str) -> Result<Zeroizing<Vec<u8>>> {
-    let mut child = Tool::new("sh")
+    let mut child = Tool::new("/bin/sh")
         .args(["-c", command])
         .command()?
         .stdout(Stdio::piped())
         .spawn()
-        .context(Failure::host("cannot start `sh`"))?;
+        .context(Failure::host("cannot start `/bin/sh`"))?;
     let value = read(child.stdout.take().expect("standard output is piped"));
     let too_long = value.as_ref().is_ok_and(|value| value.len() > MAX_SIZE + 1);
     if value.is_err() || too_long {
         // It has ended if this fails.
         child.kill().ok();
     }
-    let status = child.wait().context("cannot wait for `sh`")?;
+    let status = child.wait().context("cannot wait for `/bin/sh`")?;
     let value = value.context("cannot read what it writes")?;
     anyhow::ensure!(status.success() || too_long, "it failed with status {}", exit_status(status));
     Ok(value)

@@ -53,7 +53,7 @@ fn run(scopes: Option<&[&str]>) -> Secretly {
     let mut told = Vec::new();
     let mut sink = |_: &str, _, line: &str| told.push(line.to_owned());
     let mut log = tempfile::tempfile().unwrap();
-    let transcript = Transcript::new(log.try_clone().unwrap());
+    let transcript = Transcript::new(vec![log.try_clone().unwrap()]);
     execute(&engine(), &run, &mut bench, &mut sink, Some(transcript)).unwrap();
     let mut audit = String::new();
     std::io::Seek::rewind(&mut log).unwrap();

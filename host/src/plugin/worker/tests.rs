@@ -1,4 +1,5 @@
 use std::io::Read as _;
+use std::io::Write as _;
 use std::thread;
 use std::time::Instant;
 

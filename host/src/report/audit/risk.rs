@@ -148,6 +148,10 @@ fn alone(row: &Row) -> Option<Finding> {
         "svc:disable" | "svc:mask" => finding(Risk::Medium, format!("`{scope}` no longer starts")),
         "user:create" => finding(Risk::Medium, format!("creates the user `{scope}`")),
         "user:group" => finding(Risk::High, format!("puts users into `{scope}`, which may lend them rights")),
+        "user:password" => finding(
+            Risk::High,
+            format!("`{scope}` can log in with a password that the plugin chooses among its secrets"),
+        ),
         "user:keys" => finding(Risk::High, format!("decides who may log in as `{scope}` from afar")),
         "boot:config" | "boot:cmdline" => finding(Risk::Medium, format!("`{scope}` changes how the Pi boots")),
         "pkg:install" if scope.starts_with('*') => {
@@ -188,6 +192,18 @@ fn together(rows: &[Row]) -> Vec<Finding> {
     }
     if let (Some(exec), Some(net)) = (execs.first(), of("net").first()) {
         add(Risk::Critical, exec, net, "can run what it downloads");
+    }
+    let secrets = of("secret");
+    if let Some(secret) = secrets.first() {
+        for net in of("net").iter().filter(|net| net.possible == Possible::Yes) {
+            add(Risk::High, secret, net, "can have piimg send the secret to any address that this covers");
+        }
+        let passwords = of("user:password");
+        let reads =
+            of("fs:read").into_iter().find(|row| reaches(split(row).map_or("", |(_, scope)| scope), "/etc/shadow"));
+        if let (false, Some(reader)) = (passwords.is_empty(), reads.or(execs.first().copied())) {
+            add(Risk::Medium, secret, reader, "can read the hash of a secret that it made a password, and try values");
+        }
     }
     if let (Some(exec), Some(asset)) = (execs.first(), of("asset").first()) {
         add(Risk::High, exec, asset, "can run what it is handed over");
@@ -255,6 +271,10 @@ mod tests {
             (&["pkg:install:*"], Risk::High, "any package"),
             (&["svc:enable:ssh.service"], Risk::Medium, "starts at boot"),
             (&["user:keys:ann"], Risk::High, "log in as `ann`"),
+            (&["user:password:ann"], Risk::High, "log in with a password"),
+            (&["secret:token"], Risk::Low, ""),
+            (&["secret:token", "net:https://example.org/**"], Risk::High, "send the secret to any address"),
+            (&["secret:token", "fs:read:/etc/shadow", "user:password:ann"], Risk::High, ""),
             (&["svc:install:x.service", "fs:write:/opt/x"], Risk::Critical, "at every boot"),
             (&["exec:htop", "fs:write:/usr/bin/htop"], Risk::Critical, "replace the program"),
             (&["pkg:install:htop", "fs:write:/etc/apt/sources.list.d/x.sources"], Risk::Critical, "choose the archive"),
@@ -263,6 +283,15 @@ mod tests {
             assert_eq!(found, risk, "{scopes:?}: {findings:?}");
             assert!(reason.is_empty() || findings[0].says.contains(reason), "{scopes:?}: {findings:?}");
         }
+    }
+
+    #[test]
+    fn the_hash_of_a_secret_is_a_way_to_try_values() {
+        let says = |scopes: &[&str]| judge(&rows(scopes)).1.iter().any(|it| it.says.contains("try values"));
+        assert!(says(&["secret:a", "user:password:ann", "fs:read:/etc/*"]));
+        assert!(says(&["secret:a", "user:password:ann", "exec:id"]));
+        assert!(!says(&["secret:a", "user:password:ann", "fs:read:/etc/passwd"]));
+        assert!(!says(&["secret:a", "fs:read:/etc/shadow"]));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Has piimg use secrets, and tells how each call ended. What it asks for is optional: the test chooses what is granted.
+//! Has piimg use secrets, and tells how each call ended. What it asks for, but for one secret, is optional: the test chooses
+//! what is granted.
 
 use std::fmt::Debug;
 
@@ -7,11 +8,10 @@ use piimg_plugin_sdk::{Error, Plugin, PluginConf, Result, fs, log, net, users};
 
 struct Secrets;
 
-const SCOPES: [&str; 9] = [
+const SCOPES: [&str; 8] = [
     "user:password:ann",
     "user:password:bob",
     "user:password:daemon",
-    "secret:token",
     "secret:login",
     "secret:two-lines",
     "secret:not-given",
@@ -22,6 +22,7 @@ const SCOPES: [&str; 9] = [
 impl Plugin for Secrets {
     fn conf() -> PluginConf {
         let conf = PluginConf::new("test/secrets", "1.0.0", "Secrets")
+            .capability("secret:token", "a secret that must be given")
             .optional_capability("fs:read:/etc/shadow", "to see what became of it")
             .optional_capability("net:http://example.org/pub/**", "a way without encryption");
         SCOPES.into_iter().fold(conf, |conf, scope| conf.optional_capability(scope, "the test decides"))
