@@ -93,7 +93,9 @@ fn a_plan_has_names_and_no_values() {
 #[test]
 fn what_a_plugin_can_do_with_secrets_is_audited() {
     let scratch = with_guests(&["secrets", "settings"]);
-    let text = fine(&scratch, &["audit", "secrets.wasm"]);
+    // The lines are as long as a terminal is wide.
+    let joined = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = joined(fine(&scratch, &["audit", "secrets.wasm"]));
     contains(
         &text,
         &[
@@ -102,5 +104,5 @@ fn what_a_plugin_can_do_with_secrets_is_audited() {
             "`ann` can log in with a password that the plugin chooses among its secrets",
         ],
     );
-    contains(&fine(&scratch, &["audit", "settings.wasm"]), &["use secrets"]);
+    contains(&joined(fine(&scratch, &["audit", "settings.wasm"])), &["use secrets"]);
 }
