@@ -16,3 +16,39 @@ pub fn names() -> Vec<String> {
 pub fn open(name: &str) -> Result<Blob, Error> {
     Ok(Blob(raw::open(name)?))
 }
+
+/// Installs every asset whose name begins with `prefix` into a directory, which must exist, under the rest of its name;
+/// returns the paths. Needs `asset:<prefix>*` and `fs:write:<directory>/*`.
+///
+/// # Errors
+/// As [`open`] and [`crate::fs::install`].
+pub fn install_all(prefix: &str, directory: &str) -> Result<Vec<String>, Error> {
+    let files = places(&names(), prefix, directory);
+    for (name, path) in &files {
+        crate::fs::install(&open(name)?, path).apply()?;
+    }
+    Ok(files.into_iter().map(|(_, path)| path).collect())
+}
+
+/// Names of assets and the paths where they go.
+fn places(names: &[String], prefix: &str, directory: &str) -> Vec<(String, String)> {
+    let rest = |name: &String| {
+        let rest = name.strip_prefix(prefix).filter(|rest| !rest.is_empty())?;
+        Some((name.clone(), format!("{}/{rest}", directory.trim_end_matches('/'))))
+    };
+    names.iter().filter_map(rest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assets_of_a_prefix_get_the_rest_of_their_names() {
+        let names = ["site-index.html", "site-", "logo.png"].map(str::to_owned);
+        let expected = |path: &str| vec![("site-index.html".to_owned(), path.to_owned())];
+        assert_eq!(places(&names, "site-", "/srv/www"), expected("/srv/www/index.html"));
+        assert_eq!(places(&names, "site-", "/"), expected("/index.html"));
+        assert_eq!(places(&names, "", "/srv/www").len(), 3);
+    }
+}

@@ -229,6 +229,18 @@ pub fn ensure_line(path: &str, line: &str, place: &Place) -> Result<bool, Error>
     Ok(raw::ensure_line(path, line, place)?)
 }
 
+/// Changes a text file with a function such as those of [`crate::text`]; true if it returned a new text. The file keeps
+/// its attributes. Needs `fs:read` and `fs:write`.
+///
+/// # Errors
+/// [`ErrorCode::NotFound`], [`ErrorCode::Limit`], [`ErrorCode::Denied`].
+pub fn edit(path: &str, change: impl FnOnce(&str) -> Option<String>) -> Result<bool, Error> {
+    match change(&read_to_string(path)?) {
+        Some(text) => write(path, text).apply().map(|()| true),
+        None => Ok(false),
+    }
+}
+
 /// Replaces every occurrence of a text, literally, and returns how many there were. Needs `fs:read` and `fs:write`.
 ///
 /// # Errors

@@ -35,6 +35,7 @@ pub mod net;
 pub mod packages;
 pub mod process;
 pub mod services;
+pub mod text;
 pub mod users;
 
 pub use blob::Blob;

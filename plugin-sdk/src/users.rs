@@ -48,6 +48,12 @@ impl User {
         self
     }
 
+    /// Groups that it is in; they must exist.
+    #[must_use]
+    pub fn groups<'a>(self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        names.into_iter().fold(self, Self::group)
+    }
+
     /// Makes sure that the user is there and in its groups; true if that was not so.
     ///
     /// # Errors
