@@ -34,7 +34,9 @@ pub mod log;
 pub mod net;
 pub mod packages;
 pub mod process;
+pub mod region;
 pub mod services;
+pub mod sudo;
 pub mod text;
 pub mod users;
 

@@ -1,0 +1,93 @@
+//! What users may do as root: `sudo::without_password("ubuntu", &["/usr/bin/systemctl restart app"])?`.
+
+use crate::{Error, ErrorCode, fs};
+
+/// Lets a user, or with `%` before its name a group, run these commands as root without a password; each begins with an
+/// absolute path, and without arguments allows any. It replaces an earlier call for the same name. `ALL` must be meant:
+/// see [`everything_without_password`]. Needs `fs:write:/etc/sudoers.d/piimg-<name>`, and the package `sudo`.
+///
+/// # Errors
+/// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name or command; [`ErrorCode::NotFound`] without `sudo`.
+pub fn without_password(who: &str, commands: &[&str]) -> Result<(), Error> {
+    let commands = commands.iter().map(|command| escaped(command)).collect::<Result<Vec<_>, _>>()?;
+    write(who, &commands.join(", "))
+}
+
+/// Lets a user or `%group` do everything as root without a password. Needs the same as [`without_password`].
+///
+/// # Errors
+/// As [`without_password`].
+pub fn everything_without_password(who: &str) -> Result<(), Error> {
+    write(who, "ALL")
+}
+
+fn write(who: &str, commands: &str) -> Result<(), Error> {
+    let name = name_of(who)?;
+    if commands.is_empty() {
+        return Err(Error::new(ErrorCode::Invalid, format!("no command was named that `{who}` may run with sudo")));
+    }
+    // sudo ignores files that others can write, and those with a dot in their name.
+    let text = format!("{who} ALL=(root) NOPASSWD: {commands}\n");
+    fs::write(&format!("/etc/sudoers.d/piimg-{name}"), text).mode(0o440).owner("root", "root").apply()
+}
+
+fn name_of(who: &str) -> Result<&str, Error> {
+    let name = who.strip_prefix('%').unwrap_or(who);
+    let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_' || it == '-';
+    if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
+        let message = format!("`{}` is no user for sudo: lowercase letters, digits, `-` and `_`", who.escape_debug());
+        return Err(Error::new(ErrorCode::Invalid, message));
+    }
+    Ok(name)
+}
+
+/// A command as sudoers(5) wants it: what separates there has a backslash. Wildcards are refused, as they match spaces
+/// and so more than one argument.
+fn escaped(command: &str) -> Result<String, Error> {
+    let refuse = |why: &str| {
+        let message = format!("`{}` cannot be allowed with sudo: {why}", command.escape_debug());
+        Err(Error::new(ErrorCode::Invalid, message))
+    };
+    if !command.starts_with('/') || command.ends_with('/') {
+        return refuse("it does not begin with the absolute path of a program");
+    }
+    if command.contains(|it: char| it.is_control() || "*?[]!\"#\\".contains(it)) {
+        return refuse("it has a wildcard, a quotation mark or another special character in it");
+    }
+    let escape = |it: char| if ",:=".contains(it) { format!("\\{it}") } else { it.to_string() };
+    Ok(command.chars().map(escape).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_separates_is_escaped() {
+        assert_eq!(escaped("/bin/mount -o ro,noexec a:b x=1").unwrap(), "/bin/mount -o ro\\,noexec a\\:b x\\=1");
+        assert_eq!(escaped("/usr/sbin/reboot").unwrap(), "/usr/sbin/reboot");
+    }
+
+    #[test]
+    fn more_than_a_command_is_refused() {
+        for (command, why) in [
+            ("reboot", "it does not begin with the absolute path of a program"),
+            ("ALL", "it does not begin with the absolute path of a program"),
+            ("/usr/bin/", "it does not begin with the absolute path of a program"),
+            ("/bin/cat /var/log/*", "it has a wildcard, a quotation mark or another special character in it"),
+            ("/bin/x\nann ALL=(ALL) ALL", "it has a wildcard, a quotation mark or another special character in it"),
+        ] {
+            let error = escaped(command).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("cannot be allowed with sudo: {why}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn users_and_groups_are_names() {
+        assert_eq!((name_of("ann").unwrap(), name_of("%field").unwrap()), ("ann", "field"));
+        for odd in ["", "%", "ALL", "ann,bob", "../x", "#0", "-x"] {
+            let error = name_of(odd).unwrap_err().to_string();
+            assert!(error.ends_with("is no user for sudo: lowercase letters, digits, `-` and `_`"), "{error}");
+        }
+    }
+}
