@@ -32,6 +32,7 @@ mod error;
 pub mod fs;
 pub mod log;
 pub mod net;
+pub mod network;
 pub mod packages;
 pub mod process;
 pub mod region;
