@@ -23,6 +23,7 @@
 //! `println!` and `eprintln!` end up in the build's log. The clock stands still at the build's fixed time, random
 //! numbers are the same in every build, and there are no threads, sockets or files but those of the image.
 
+pub mod apt;
 pub mod assets;
 mod blob;
 pub mod boot_config;

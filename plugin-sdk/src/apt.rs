@@ -1,0 +1,116 @@
+//! Archives of packages that the finished system shall use beside its own.
+
+use crate::{Blob, Error, ErrorCode, fs};
+
+/// An archive in the making. It is for the finished system: packages that are installed during the build come from the
+/// archives of the release.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    name: String,
+    uri: String,
+    suite: String,
+    components: Vec<String>,
+}
+
+impl Repository {
+    /// `name` is that of its files in `/etc/apt`; an archive without components has a suite that ends in `/`.
+    #[must_use]
+    pub fn new(name: &str, uri: &str, suite: &str) -> Self {
+        Self { name: name.to_owned(), uri: uri.to_owned(), suite: suite.to_owned(), components: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn component(mut self, name: &str) -> Self {
+        self.components.push(name.to_owned());
+        self
+    }
+
+    /// Adds it, signed with this key and no other: an armored one (`-----BEGIN PGP…`) or a key ring. Needs
+    /// `fs:write:/etc/apt/keyrings` and `fs:write` of `/etc/apt/keyrings/<name>.asc` (or `.gpg`) and
+    /// `/etc/apt/sources.list.d/<name>.sources`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for a word that does not fit into such a file.
+    pub fn add(&self, key: &Blob) -> Result<(), Error> {
+        let keyring = format!("/etc/apt/keyrings/{}.{}", self.name, key_suffix(&key.read(0, 10)?));
+        let stanza = self.stanza(&keyring)?;
+        fs::create_dir_all("/etc/apt/keyrings").apply()?;
+        fs::install(key, &keyring).mode(0o644).apply()?;
+        fs::write(&format!("/etc/apt/sources.list.d/{}.sources", self.name), stanza).mode(0o644).apply()
+    }
+
+    /// See sources.list(5), DEB822-STYLE FORMAT.
+    fn stanza(&self, keyring: &str) -> Result<String, Error> {
+        let Self { name, uri, suite, components } = self;
+        let refuse = |message: String| Err(Error::new(ErrorCode::Invalid, message));
+        let file_name = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '-';
+        if name.is_empty() || !name.chars().all(file_name) {
+            return refuse(format!(
+                "`{}` is no name for an archive: letters, digits, `_` and `-`",
+                name.escape_debug()
+            ));
+        }
+        if let Some(odd) = [uri, suite].into_iter().chain(components).find(|word| !is_word(word)) {
+            return refuse(format!(
+                "`{}` is no word of an archive's description: it is empty or has a space in it",
+                odd.escape_debug()
+            ));
+        }
+        // apt wants components with every suite but one that is a path.
+        if suite.ends_with('/') != components.is_empty() {
+            return refuse(format!("the archive `{name}` has either components or a suite that ends in `/`"));
+        }
+        let components =
+            if components.is_empty() { String::new() } else { format!("Components: {}\n", components.join(" ")) };
+        Ok(format!("Types: deb\nURIs: {uri}\nSuites: {suite}\n{components}Signed-By: {keyring}\n"))
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|it| it.is_ascii_graphic())
+}
+
+/// apt tells the two kinds of keys apart by their files' names.
+fn key_suffix(beginning: &[u8]) -> &'static str {
+    if beginning.starts_with(b"-----BEGIN") { "asc" } else { "gpg" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stanza_names_the_only_key() {
+        let archive = Repository::new("ros", "https://packages.example.org/ros", "bookworm").component("main");
+        assert_eq!(
+            archive.stanza("/etc/apt/keyrings/ros.asc").unwrap(),
+            "Types: deb\nURIs: https://packages.example.org/ros\nSuites: bookworm\nComponents: main\n\
+             Signed-By: /etc/apt/keyrings/ros.asc\n"
+        );
+        let flat = Repository::new("flat", "https://example.org/deb", "./").stanza("/k.gpg").unwrap();
+        assert_eq!(flat, "Types: deb\nURIs: https://example.org/deb\nSuites: ./\nSigned-By: /k.gpg\n");
+    }
+
+    #[test]
+    fn what_would_be_another_line_is_refused() {
+        let error = |archive: Repository| archive.stanza("/k").unwrap_err().to_string();
+        let smuggled = Repository::new("x", "https://example.org\nTrusted: yes", "a/");
+        assert_eq!(
+            error(smuggled),
+            "`https://example.org\\nTrusted: yes` is no word of an archive's description: it is empty or has a space in it"
+        );
+        assert_eq!(
+            error(Repository::new("../x", "u", "a/")),
+            "`../x` is no name for an archive: letters, digits, `_` and `-`"
+        );
+        assert_eq!(
+            error(Repository::new("x", "u", "a")),
+            "the archive `x` has either components or a suite that ends in `/`"
+        );
+    }
+
+    #[test]
+    fn a_key_is_armored_or_binary() {
+        assert_eq!((key_suffix(b"-----BEGIN"), key_suffix(b"\x99\x01\x0d")), ("asc", "gpg"));
+    }
+}
