@@ -75,7 +75,7 @@ impl Connection {
     /// [`ErrorCode::Unsupported`] for a wireless network, which networkd does not join by itself.
     pub fn write_networkd(&self, name: &str) -> Result<(), Error> {
         let path = format!("/etc/systemd/network/{}.network", file_name(name)?);
-        fs::write(&path, networkd::text(self)?).mode(0o644).apply()
+        fs::write(&path, self.networkd()?).mode(0o644).apply()
     }
 
     /// Writes `/etc/NetworkManager/system-connections/<name>.nmconnection`, for root alone. Needs `fs:write` of it.
@@ -84,7 +84,7 @@ impl Connection {
     /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no address, name or passphrase.
     pub fn write_network_manager(&self, name: &str) -> Result<(), Error> {
         let path = format!("/etc/NetworkManager/system-connections/{}.nmconnection", file_name(name)?);
-        fs::write(&path, network_manager::text(self, name)?).mode(0o600).apply()
+        fs::write(&path, self.network_manager(name)?).mode(0o600).apply()
     }
 
     /// Writes `/etc/netplan/<name>.yaml`, for root alone. Needs `fs:write` of it.
@@ -93,7 +93,31 @@ impl Connection {
     /// As [`Connection::write_network_manager`]; [`ErrorCode::Unsupported`] for a wireless interface with `*` in its name.
     pub fn write_netplan(&self, name: &str) -> Result<(), Error> {
         let path = format!("/etc/netplan/{}.yaml", file_name(name)?);
-        fs::write(&path, netplan::text(self)?).mode(0o600).apply()
+        fs::write(&path, self.netplan()?).mode(0o600).apply()
+    }
+
+    /// The text that [`Connection::write_networkd`] writes.
+    ///
+    /// # Errors
+    /// As there, without [`ErrorCode::Denied`].
+    pub fn networkd(&self) -> Result<String, Error> {
+        networkd::text(self)
+    }
+
+    /// The text that [`Connection::write_network_manager`] writes.
+    ///
+    /// # Errors
+    /// As there, without [`ErrorCode::Denied`].
+    pub fn network_manager(&self, name: &str) -> Result<String, Error> {
+        network_manager::text(self, file_name(name)?)
+    }
+
+    /// The text that [`Connection::write_netplan`] writes.
+    ///
+    /// # Errors
+    /// As there, without [`ErrorCode::Denied`].
+    pub fn netplan(&self) -> Result<String, Error> {
+        netplan::text(self)
     }
 
     /// Refuses what would mean something else in a file: all three kinds of files are lines.

@@ -4,7 +4,7 @@ use crate::process::Command;
 use crate::{Error, ErrorCode, fs, text};
 
 /// Makes locales, each such as `en_GB.UTF-8`, with the program of the package `locales`. Needs `fs:read` and `fs:write`
-/// of `/etc/locale.gen`, `fs:write:/usr/lib/locale/**` and `exec:locale-gen`.
+/// of `/etc/locale.gen`, `fs:write:/usr/lib/locale/locale-archive` and `exec:locale-gen`.
 ///
 /// # Errors
 /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name of a locale, [`ErrorCode::NotFound`] if `locales` is
