@@ -5,8 +5,9 @@
 //! paths ([`super::files::Touched`]), and has a part in these alone.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -36,8 +37,39 @@ pub struct Tracker<Who> {
     parts: BTreeMap<PathBuf, Vec<Rc<Who>>>,
 }
 
-/// Inode and change time.
-type Stamp = (u64, i64, i64);
+/// What is different after something at a path was changed.
+#[derive(Debug, PartialEq, Eq)]
+enum Stamp {
+    /// The mark that something of a lower layer is gone is the same as any other. The overlay has one file under all these
+    /// names, and whoever removes one thing more changes that file's time. No command can make such a device.
+    Whiteout,
+    /// Its change time is also that of whatever is made or removed in it, which has a path of its own.
+    Directory { inode: u64, mode: u32, owner: (u32, u32), attributes: BTreeMap<Vec<u8>, Vec<u8>> },
+    /// Inode and change time, in seconds and nanoseconds.
+    Other { inode: u64, changed: (i64, i64) },
+}
+
+impl Stamp {
+    fn of(place: &Path, metadata: &Metadata) -> Result<Self> {
+        let kind = metadata.file_type();
+        Ok(if kind.is_char_device() && metadata.rdev() == 0 {
+            Self::Whiteout
+        } else if kind.is_dir() {
+            Self::Directory {
+                inode: metadata.ino(),
+                mode: metadata.mode(),
+                owner: (metadata.uid(), metadata.gid()),
+                attributes: compare::attributes(place)?,
+            }
+        } else {
+            Self::Other { inode: metadata.ino(), changed: (metadata.ctime(), metadata.ctime_nsec()) }
+        })
+    }
+
+    fn changed(&self) -> Option<(i64, i64)> {
+        if let Self::Other { changed, .. } = self { Some(*changed) } else { None }
+    }
+}
 
 impl<Who: Party> Tracker<Who> {
     pub fn new(upper: &Path) -> Self {
@@ -68,7 +100,7 @@ impl<Who: Party> Tracker<Who> {
     /// As [`Tracker::settle`].
     pub fn settle_before_others(&mut self) -> Result<()> {
         self.settle(None)?;
-        let newest = self.seen.values().map(|(_, seconds, nanoseconds)| (*seconds, *nanoseconds)).max();
+        let newest = self.seen.values().filter_map(Stamp::changed).max();
         let Some(newest) = newest else { return Ok(()) };
         loop {
             let now = clock_gettime(ClockId::RealtimeCoarse);
@@ -88,9 +120,10 @@ impl<Who: Party> Tracker<Who> {
         for Touched { path, tree } in touched {
             let inside = Path::new(path.as_str().trim_start_matches('/'));
             let mut now = BTreeMap::new();
-            match std::fs::symlink_metadata(self.upper.join(inside)) {
+            let place = self.upper.join(inside);
+            match std::fs::symlink_metadata(&place) {
                 Ok(_) if *tree => walk(&self.upper, inside, &mut now)?,
-                Ok(metadata) => drop(now.insert(inside.to_owned(), stamp(&metadata))),
+                Ok(metadata) => drop(now.insert(inside.to_owned(), Stamp::of(&place, &metadata)?)),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                     // The layer had made it itself: there is nothing left of it.
                     if self.seen.remove(inside).is_some() {
@@ -133,15 +166,11 @@ fn add<Who: Party>(parts: &mut Vec<Rc<Who>>, who: Option<&Rc<Who>>) {
     }
 }
 
-fn stamp(metadata: &std::fs::Metadata) -> Stamp {
-    (metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
-}
-
 fn walk(upper: &Path, inside: &Path, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<()> {
     let place = upper.join(inside);
     let failed = || format!("cannot read `{}`", place.display());
     let metadata = std::fs::symlink_metadata(&place).with_context(failed)?;
-    found.insert(inside.to_owned(), stamp(&metadata));
+    found.insert(inside.to_owned(), Stamp::of(&place, &metadata)?);
     if metadata.is_dir() {
         for name in compare::names(&place)? {
             walk(upper, &inside.join(name), found)?;
@@ -213,6 +242,7 @@ mod tests {
         assert_eq!(who(&tracker, "/etc/a"), [Command(2), Call(1), Call(3)]);
         assert_eq!(who(&tracker, "/etc/b"), [Command(2)]);
         assert_eq!(who(&tracker, "/etc/old/hidden"), [Command(2)]);
+        assert_eq!(who(&tracker, "/etc"), [], "what was made in a directory has a path of its own");
         assert!(tracker.who_itself(Path::new("/etc/old/hidden")).is_empty());
     }
 
@@ -226,6 +256,30 @@ mod tests {
         assert_eq!(who(&tracker, "/etc/a"), [Call(1)]);
         assert_eq!(who(&tracker, "/etc/stray"), []);
         assert_eq!(who(&tracker, "/etc"), []);
+    }
+
+    #[test]
+    fn a_directory_is_changed_by_its_attributes_and_by_another_in_its_place() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (dir, rootfs, mut tracker) = tracked();
+        let attrs = Attrs { mode: 0o755, ..own(dir.path()) };
+        for name in ["/etc/same", "/etc/mode", "/etc/other"] {
+            rootfs.make_dir(&path(name), attrs).unwrap();
+        }
+        tracker.touched(Call(1), &rootfs.take_touched()).unwrap();
+        tracker.settle_before_others().unwrap();
+        fs::write(dir.path().join("etc/same/file"), "").unwrap();
+        fs::set_permissions(dir.path().join("etc/mode"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::rename(dir.path().join("etc/other"), dir.path().join("etc/moved")).unwrap();
+        fs::create_dir(dir.path().join("etc/other")).unwrap();
+        tracker.settle(Some(Command(2))).unwrap();
+        for (name, expected) in [
+            ("/etc/same", &[Call(1)][..]),
+            ("/etc/mode", &[Command(2), Call(1)]),
+            ("/etc/other", &[Command(2), Call(1)]),
+        ] {
+            assert_eq!(who(&tracker, name), expected, "{name}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ impl Plugin for Meddles {
             .capability("exec:sh -c *", "does as it is told")
             .capability("fs:write:/opt/meddles/**", "may be written by hand")
             .capability("user:create:ann", "a user")
-            .capability("svc:disable:avahi-daemon.service", "a unit less")
+            .capability("svc:disable:ssh.service", "a unit less")
             .capability("boot:config:gpu_mem", "a setting of the firmware")
             .param(Param::with_default("before", "The first command", Kind::Text, &"true"))
             .param(Param::with_default("after", "The last command", Kind::Text, &"true"))
@@ -23,7 +23,7 @@ impl Plugin for Meddles {
         fs::create_dir("/opt/meddles").apply()?;
         fs::write("/opt/meddles/note", "by hand\n").apply()?;
         User::new("ann").ensure()?;
-        services::disable("avahi-daemon.service")?;
+        services::disable("ssh.service")?;
         boot_config::set(None, "gpu_mem", &64)?;
         run("after")
     }
