@@ -79,3 +79,20 @@ fn the_json_form_has_what_its_schema_says() {
     has_what_the_schema_says(&found["difference"], &schema["properties"]["difference"]["oneOf"][1]);
     assert_eq!(found["audit"]["rows"][0]["possible"], "yes");
 }
+
+#[test]
+fn the_readme_of_each_plugin_shows_its_audit() {
+    let names = ["access-point", "base", "cloud-init", "hardening"];
+    let scratch = with_guests(&names);
+    // Without the digest: another compiler makes other code.
+    let without_digest =
+        |text: &str| text.lines().filter(|line| !line.starts_with("sha256:")).collect::<Vec<_>>().join("\n");
+    for name in names {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(name).join("README.md");
+        let readme = std::fs::read_to_string(&path).unwrap();
+        let shown = readme.split("$ piimg audit ").nth(1).unwrap().split("```").next().unwrap();
+        let (_, shown) = shown.split_once('\n').unwrap();
+        let told = fine(&scratch, &["audit", &format!("{name}.wasm")]);
+        assert_eq!(without_digest(shown), without_digest(&told), "{}", path.display());
+    }
+}

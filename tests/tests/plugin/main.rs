@@ -8,10 +8,12 @@ mod net;
 mod run;
 mod secrets;
 mod services;
+mod shipped;
 mod users;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
@@ -76,17 +78,21 @@ fn run_with(
     params: &[(&str, &str)],
     limits: Limits,
 ) -> Ran {
+    run_with_assets(engine, root, plugin, granted, (params, BTreeMap::new()), limits)
+}
+
+/// With the values of parameters, and with files that the user hands over.
+fn run_with_assets(
+    engine: &Engine,
+    root: tempfile::TempDir,
+    plugin: &PluginInfo,
+    granted: &Granted,
+    (params, assets): (&[(&str, &str)], BTreeMap<String, File>),
+    limits: Limits,
+) -> Ran {
     let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let grants = GrantSet::new(plugin, &params, granted).unwrap();
-    let run = Run {
-        plugin,
-        grants: &grants,
-        image: image_info(),
-        params,
-        assets: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        limits,
-    };
+    let run = Run { plugin, grants: &grants, image: image_info(), params, assets, secrets: BTreeMap::new(), limits };
     let mut bench = Directory::open(root.path());
     let mut log = Vec::new();
     let mut sink = |id: &str, _level, line: &str| log.push(format!("{id}: {line}"));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn image_with_accounts() -> tempfile::TempDir {
+pub(super) fn image_with_accounts() -> tempfile::TempDir {
     let root = image();
     let etc = root.path().join("etc");
     std::fs::create_dir(etc.join("skel")).unwrap();
