@@ -37,7 +37,7 @@ fn add(
             sources.insert(name.to_owned(), source);
         }
         (Ok(()), None) => {
-            findings.add(format!("{place}: the source of `{shown}` must be {FORMS}, not the value itself"))
+            findings.add(format!("{place}: the source of `{shown}` must be {FORMS}, not the value itself"));
         }
         (Err(rule), _) => findings.add(format!("{place}: `{shown}` is no name: {rule}")),
     }
