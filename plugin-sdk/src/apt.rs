@@ -1,6 +1,6 @@
 //! Archives of packages that the finished system shall use beside its own.
 
-use crate::{Blob, Error, ErrorCode, fs};
+use crate::{Blob, Error, ErrorCode, fs, text};
 
 /// An archive in the making. It is for the finished system: packages that are installed during the build come from the
 /// archives of the release.
@@ -43,8 +43,7 @@ impl Repository {
     fn stanza(&self, keyring: &str) -> Result<String, Error> {
         let Self { name, uri, suite, components } = self;
         let refuse = |message: String| Err(Error::new(ErrorCode::Invalid, message));
-        let file_name = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '-';
-        if name.is_empty() || !name.chars().all(file_name) {
+        if !text::is_plain_name(name) {
             return refuse(format!(
                 "`{}` is no name for an archive: letters, digits, `_` and `-`",
                 name.escape_debug()

@@ -7,7 +7,7 @@ mod networkd;
 
 use std::net::IpAddr;
 
-use crate::{Error, ErrorCode, fs};
+use crate::{Error, ErrorCode, fs, text};
 
 /// A connection as it shall be; addresses come from the network (DHCP) unless some are named.
 #[derive(Clone, Debug)]
@@ -174,8 +174,7 @@ fn invalid<T>(message: String) -> Result<T, Error> {
 }
 
 fn file_name(name: &str) -> Result<&str, Error> {
-    let plain = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '-';
-    if name.is_empty() || !name.chars().all(plain) {
+    if !text::is_plain_name(name) {
         return invalid(format!("`{}` is no name of a connection: letters, digits, `_` and `-`", name.escape_debug()));
     }
     Ok(name)

@@ -3,8 +3,8 @@
 use crate::{Error, ErrorCode, fs};
 
 /// Lets a user, or with `%` before its name a group, run these commands as root without a password; each begins with an
-/// absolute path, and without arguments allows any. It replaces an earlier call for the same name. `ALL` must be meant:
-/// see [`everything_without_password`]. Needs `fs:write:/etc/sudoers.d/piimg-<name>`, and the package `sudo`.
+/// absolute path, and without arguments allows any. It replaces an earlier call for the same user or group. `ALL` must be
+/// meant: see [`everything_without_password`]. Needs `fs:write:/etc/sudoers.d/piimg-<who>`, and the package `sudo`.
 ///
 /// # Errors
 /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name or command; [`ErrorCode::NotFound`] without `sudo`.
@@ -22,23 +22,28 @@ pub fn everything_without_password(who: &str) -> Result<(), Error> {
 }
 
 fn write(who: &str, commands: &str) -> Result<(), Error> {
-    let name = name_of(who)?;
+    check_name(who)?;
     if commands.is_empty() {
         return Err(Error::new(ErrorCode::Invalid, format!("no command was named that `{who}` may run with sudo")));
     }
     // sudo ignores files that others can write, and those with a dot in their name.
     let text = format!("{who} ALL=(root) NOPASSWD: {commands}\n");
-    fs::write(&format!("/etc/sudoers.d/piimg-{name}"), text).mode(0o440).owner("root", "root").apply()
+    fs::write(&file_of(who), text).mode(0o440).owner("root", "root").apply()
 }
 
-fn name_of(who: &str) -> Result<&str, Error> {
+/// A user and a group of the same name have a file each.
+fn file_of(who: &str) -> String {
+    format!("/etc/sudoers.d/piimg-{who}")
+}
+
+fn check_name(who: &str) -> Result<(), Error> {
     let name = who.strip_prefix('%').unwrap_or(who);
     let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_' || it == '-';
     if name.is_empty() || name.starts_with('-') || !name.chars().all(plain) {
         let message = format!("`{}` is no user for sudo: lowercase letters, digits, `-` and `_`", who.escape_debug());
         return Err(Error::new(ErrorCode::Invalid, message));
     }
-    Ok(name)
+    Ok(())
 }
 
 /// A command as sudoers(5) wants it: what separates there has a backslash. Wildcards are refused, as they match spaces
@@ -84,9 +89,12 @@ mod tests {
 
     #[test]
     fn users_and_groups_are_names() {
-        assert_eq!((name_of("ann").unwrap(), name_of("%field").unwrap()), ("ann", "field"));
+        for name in ["ann", "%field"] {
+            check_name(name).unwrap();
+        }
+        assert_ne!(file_of("field"), file_of("%field"));
         for odd in ["", "%", "ALL", "ann,bob", "../x", "#0", "-x"] {
-            let error = name_of(odd).unwrap_err().to_string();
+            let error = check_name(odd).unwrap_err().to_string();
             assert!(error.ends_with("is no user for sudo: lowercase letters, digits, `-` and `_`"), "{error}");
         }
     }

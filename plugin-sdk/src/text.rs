@@ -51,6 +51,11 @@ pub fn with_option(text: &str, key: &str, separator: char, value: &str) -> Optio
     (changed != text).then_some(changed)
 }
 
+/// Whether a text can be a part of any file's name and of any line: letters, digits, `_` and `-`.
+pub(crate) fn is_plain_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|it| it.is_ascii_alphanumeric() || it == '_' || it == '-')
+}
+
 fn joined<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     lines.flat_map(|line| [line, "\n"]).collect()
 }

@@ -68,8 +68,6 @@ pub enum Need {
     User(UserAction, String),
     /// A download.
     Net(String),
-    /// An address and everything below it.
-    NetTree(String),
     /// The name of a secret.
     Secret(String),
 }
@@ -147,7 +145,6 @@ impl Capability {
             (Self::Service(pattern), Need::Service(action, unit)) => pattern.matches(*action, unit),
             (Self::User(pattern), Need::User(action, name)) => pattern.matches(*action, name),
             (Self::Net(glob), Need::Net(url)) => glob.matches(url),
-            (Self::Net(glob), Need::NetTree(url)) => glob.matches_tree(url),
             (Self::Secret(secret), Need::Secret(name)) => secret.matches(name),
             _ => false,
         }
@@ -229,7 +226,6 @@ impl fmt::Display for Need {
             Self::Service(action, unit) => write!(f, "svc:{action}:{unit}"),
             Self::User(action, name) => write!(f, "user:{action}:{name}"),
             Self::Net(url) => write!(f, "net:{}", net::narrowest(url)),
-            Self::NetTree(url) => write!(f, "net:{}", net::whole(url)),
             Self::Secret(name) => write!(f, "secret:{name}"),
         }
     }
@@ -292,7 +288,6 @@ mod tests {
             Need::Service(ServiceAction::Mask, "getty@tty1.service".into()),
             Need::User(UserAction::Keys, "robot-1".into()),
             Need::Net("https://example.org/a?b".into()),
-            Need::NetTree("https://example.org/a.git".into()),
             Need::Secret("ann-password".into()),
         ] {
             let capability = Capability::parse(&need.to_string()).unwrap();

@@ -3,6 +3,18 @@
 use sha_crypt::{PasswordHasher as _, ShaCrypt};
 use sha2::{Digest as _, Sha256};
 
+/// Longest password in bytes: as long as crypt(3) takes one (`CRYPT_MAX_PASSPHRASE_SIZE`).
+const LONGEST: usize = 512;
+
+/// # Errors
+/// What a password must be, for one that could not be typed at a login.
+pub fn check(password: &[u8]) -> Result<(), String> {
+    if password.is_empty() || password.len() > LONGEST || password.iter().any(|byte| matches!(byte, b'\n' | 0)) {
+        return Err(format!("must be one line of 1 to {LONGEST} bytes"));
+    }
+    Ok(())
+}
+
 /// SHA-512-crypt of `password`, which every release's libcrypt reads (yescrypt is unknown to older ones).
 ///
 /// The salt follows from `facts` about the account and its image, so that equal recipes give equal images; the user's name
@@ -30,6 +42,21 @@ mod tests {
     /// `openssl passwd -6 -salt 0123456789abcdef ubuntu`
     const OPENSSL: &str =
         "$6$0123456789abcdef$BePitKraYdJTHQk5ydpkJz8M0JtYw1zhB7RfwKDhtWroD5k4CEonn5FdptcPq6femJQhj1K9YotkbQYcWjvZH.";
+
+    #[test]
+    fn a_password_is_one_line() {
+        for (password, fits) in [
+            (&b"x"[..], true),
+            (&[b'x'; 512], true),
+            (b"", false),
+            (&[b'x'; 513], false),
+            (b"a\nb", false),
+            (b"a\0", false),
+        ] {
+            let expected = if fits { Ok(()) } else { Err("must be one line of 1 to 512 bytes".to_owned()) };
+            assert_eq!(check(password), expected, "{password:?}");
+        }
+    }
 
     #[test]
     fn hashes_are_those_of_other_programs() {

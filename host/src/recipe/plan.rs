@@ -404,8 +404,8 @@ fn user(file: &RecipeFile, release: &Release, place: (&str, &str), findings: &mu
         findings.add("`password-hash` must be a hash as in /etc/shadow, without `:`");
     }
     let password = wanted.password.as_ref().unwrap_or(&release.user.password);
-    if password.is_empty() || password.contains(['\n', '\0']) || password.len() > 512 {
-        findings.add("the user's password must be one line of 1 to 512 bytes");
+    if let Err(rule) = super::password::check(password.as_bytes()) {
+        findings.add(format!("the user's password {rule}"));
     }
     let hash = || super::password::hash(password.as_bytes(), &[&name, place.0, place.1]);
     let password_hash = wanted.password_hash.clone().unwrap_or_else(hash);

@@ -73,7 +73,7 @@ fn secrets_are_used_where_both_they_and_the_use_are_granted() {
         "nobody: needs user:password:carl",
         "another secret: needs secret:database",
         "any secret: `*` is no secret: a secret's name has 1 to 64 lowercase letters, digits and `-`, and begins with no `-`",
-        "two lines: the secret `two-lines` is no password: one line of at most 512 bytes",
+        "two lines: the secret `two-lines` cannot be a password: it must be one line of 1 to 512 bytes",
         "not given: no value was given for the secret `not-given`",
         "shadow: 4",
         "bearer: 6",

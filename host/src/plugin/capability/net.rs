@@ -51,11 +51,6 @@ impl UrlGlob {
             && glob::matches_all(&self.segments, &segments, &|pattern, item| glob::matches(pattern, item))
     }
 
-    /// Whether the address and everything below it, any query included, is covered.
-    pub(super) fn matches_tree(&self, url: &str) -> bool {
-        Self::parse(&whole(url)).is_ok_and(|tree| self.includes(&tree))
-    }
-
     /// Whether everything at that host and port is covered. A command's connections are encrypted, so that of what it asks
     /// for no more can be seen.
     pub(super) fn matches_all_of(&self, host: &str, port: u16) -> bool {
@@ -98,11 +93,6 @@ pub(super) fn narrowest(url: &str) -> String {
     }
 }
 
-/// The glob for an address and everything below it, as text.
-pub(super) fn whole(url: &str) -> String {
-    format!("{}/**", url.trim_end_matches('/'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,26 +124,6 @@ mod tests {
             ("https://example.org/a/**", "https://user@example.org/a/b", false),
         ] {
             assert_eq!(parse(pattern).matches(url), expected, "{pattern} {url}");
-        }
-    }
-
-    #[test]
-    fn a_whole_tree_is_covered_by_what_has_no_end() {
-        for (pattern, url, expected) in [
-            ("https://example.org/**", "https://example.org/a/b.git", true),
-            ("https://example.org/a/**", "https://example.org/a/b.git", true),
-            ("https://example.org/a/b.git/**", "https://example.org/a/b.git", true),
-            ("https://*.example.org/**", "https://git.example.org/b.git", true),
-            ("https://example.org/a/b.git", "https://example.org/a/b.git", false),
-            ("https://example.org/a/b.git/*", "https://example.org/a/b.git", false),
-            ("https://example.org/a/*", "https://example.org/a/b.git", false),
-            ("https://example.org/a/b.git/**", "https://example.org/a/b", false),
-            ("https://example.org/a/b/**", "https://example.org/a/b.git", false),
-            ("https://example.org/**", "https://evil.org/b.git", false),
-            ("https://example.org/**", "http://example.org/b.git", false),
-            ("https://example.org/**", "https://example.org:444/b.git", false),
-        ] {
-            assert_eq!(parse(pattern).matches_tree(url), expected, "{pattern} {url}");
         }
     }
 

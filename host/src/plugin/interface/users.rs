@@ -16,8 +16,6 @@ use crate::ui::printable;
 const LIMIT: u64 = 4 << 20;
 /// Most groups of a user, and most keys in one call.
 const MAX_ITEMS: usize = 100;
-/// Longest password in bytes, as in the recipe.
-const MAX_PASSWORD: usize = 512;
 /// What is copied into a new home directory.
 const SKEL: &str = "/etc/skel";
 /// Deepest and most that is copied from there.
@@ -126,10 +124,8 @@ impl Session<'_> {
         self.gate(&Need::User(UserAction::Password, name.to_owned()))?;
         let secret = self.secret(secret)?;
         let value = secret.expose();
-        if value.len() > MAX_PASSWORD || value.iter().any(|byte| matches!(byte, b'\n' | 0)) {
-            let form = format!("one line of at most {MAX_PASSWORD} bytes");
-            return Err(invalid(format!("the secret `{}` is no password: {form}", secret.name())));
-        }
+        password::check(value)
+            .map_err(|rule| invalid(format!("the secret `{}` cannot be a password: it {rule}", secret.name())))?;
         self.person(name)?;
         // A salt of its own for each user, plugin and build, and the same in the next one.
         let hash = password::hash(value, &[name, self.digest, &self.image.epoch.to_string()]);
