@@ -54,5 +54,7 @@ mod tests {
         assert!(text.contains("policy drop;"), "{text}");
         assert!(text.ends_with("\t\ttcp dport 22 accept\n\t}\n}\n"), "{text}");
         assert_eq!(text.matches('{').count(), text.matches('}').count());
+        // Names of protocols would have to be looked up where nothing may know them.
+        assert!(text.contains("\tmeta l4proto { 1, 58 } accept\n"), "{text}");
     }
 }
