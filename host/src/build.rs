@@ -27,6 +27,7 @@ use emulated::Emulation;
 pub use output::OutputJob;
 use serde::{Deserialize, Serialize};
 
+use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Result};
 use crate::plugin::inspect::PluginInfo;
@@ -45,6 +46,8 @@ pub struct Job {
     pub plugins: Vec<PluginJob>,
     /// What the site allows.
     pub ceiling: Ceiling,
+    /// Who vouches for servers that plugins may download from; none if no plugin may.
+    pub authorities: Authorities,
     /// Assets by name.
     pub assets: BTreeMap<String, i32>,
     /// The unnamed files that become the image and what belongs to it.
@@ -76,6 +79,7 @@ struct Build<'a> {
     emulation: Emulation,
     /// What the site allows plugins.
     ceiling: Ceiling,
+    authorities: Authorities,
     assets: BTreeMap<String, File>,
     /// As [`Job::refresh`].
     refresh: bool,
@@ -120,8 +124,16 @@ fn run(job: &Job) -> Result<()> {
     let emulation = Emulation::new(&job.plan.architecture, job.emulation, job.registered_on_host);
     let open = |(name, number): (&String, &i32)| Ok((name.clone(), File::from(private::adopt_fd(*number)?)));
     let assets = job.assets.iter().map(open).collect::<Result<_>>()?;
-    let build =
-        Build { plan: &job.plan, store, emulation, ceiling: job.ceiling.clone(), assets, refresh: job.refresh, ui };
+    let build = Build {
+        plan: &job.plan,
+        store,
+        emulation,
+        ceiling: job.ceiling.clone(),
+        authorities: job.authorities.clone(),
+        assets,
+        refresh: job.refresh,
+        ui,
+    };
     let mut layers = base::ensure(&build)?;
     layers.stack.push(users::ensure(&build, &layers)?);
     for (index, plugin) in job.plugins.iter().enumerate() {

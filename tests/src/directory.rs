@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use piimg::download::Url;
+use piimg::download::{self, Answer, Authorities, Limits, Url};
 use piimg::plugin::ImageInfo;
-use piimg::plugin::workbench::{Command, Fetched, InstalledPackage, Outcome, Stdin, Workbench};
+use piimg::plugin::workbench::{CallError, Command, ErrorCode, Fetched, InstalledPackage, Outcome, Stdin, Workbench};
 use piimg::rootfs::files::Rootfs;
+use piimg::ui::printable;
 
 /// Time of whatever is written.
 const EPOCH: u64 = 1_700_000_000;
@@ -18,6 +19,8 @@ pub struct Directory {
     pub commands: Vec<Command>,
     /// What was asked for on the web.
     pub requests: Vec<String>,
+    /// With what downloads are made; without it they are made up.
+    online: Option<(Authorities, Limits)>,
 }
 
 impl Directory {
@@ -25,7 +28,25 @@ impl Directory {
     /// If the directory cannot be opened.
     pub fn open(root: &Path) -> Self {
         let rootfs = Rootfs::open(root, EPOCH).expect("the directory can be opened");
-        Self { rootfs, commands: Vec::new(), requests: Vec::new() }
+        Self { rootfs, commands: Vec::new(), requests: Vec::new(), online: None }
+    }
+
+    /// One that asks real servers.
+    ///
+    /// # Panics
+    /// As [`Directory::open`].
+    pub fn online(root: &Path, authorities: Authorities, limits: Limits) -> Self {
+        Self { online: Some((authorities, limits)), ..Self::open(root) }
+    }
+
+    /// As a build does it.
+    fn ask(url: &Url, authorities: &Authorities, limits: Limits) -> anyhow::Result<Fetched> {
+        let mut file = tempfile::tempfile()?;
+        match download::get(url, &mut file, authorities, limits) {
+            Ok(Answer::Content(digest)) => Ok(Fetched::Content { file, digest }),
+            Ok(Answer::Redirect(to)) => Ok(Fetched::Redirect(to)),
+            Err(error) => Err(CallError::new(ErrorCode::Network, printable(&format!("{error:#}"))).into()),
+        }
     }
 }
 
@@ -49,6 +70,9 @@ impl Workbench for Directory {
 
     fn fetch(&mut self, url: &Url, _digest: &str) -> anyhow::Result<Fetched> {
         self.requests.push(url.to_string());
+        if let Some((authorities, limits)) = &self.online {
+            return Self::ask(url, authorities, *limits);
+        }
         let redirect = |to: &str| Ok(Fetched::Redirect(to.to_owned()));
         match url.path.as_str() {
             "/pub/moved" => redirect("https://a.files.example.org/x?signed=1"),

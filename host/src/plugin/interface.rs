@@ -17,6 +17,7 @@ mod services;
 mod users;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::time::Instant;
 
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::capability::Need;
 use super::grant::GrantSet;
 use super::protocol::{Call, ImageInfo, Level, Reply};
+use super::run::Run;
 use super::transcript::{self, Asked, CallLine, FileChange, Line, Transcript};
 use super::workbench::{CallError, ErrorCode, Workbench};
 use crate::rootfs::files::{ImagePath, Rootfs};
@@ -62,7 +64,7 @@ pub(super) struct Record {
 }
 
 /// The host's side of one `execute()`.
-pub(super) struct Session<'a> {
+pub struct Session<'a> {
     pub(super) id: &'a str,
     pub(super) grants: &'a GrantSet,
     pub(super) image: &'a ImageInfo,
@@ -79,9 +81,38 @@ pub(super) struct Session<'a> {
     pub(super) files: Vec<FileChange>,
 }
 
-impl Session<'_> {
+impl fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Session<'a> {
+    pub fn new(
+        run: &'a Run<'_>,
+        bench: &'a mut dyn Workbench,
+        sink: &'a mut LogSink<'a>,
+        transcript: Option<&'a mut Transcript>,
+    ) -> Self {
+        Self {
+            id: &run.plugin.conf.id,
+            grants: run.grants,
+            image: &run.image,
+            params: &run.params,
+            assets: &run.assets,
+            bench,
+            sink,
+            logged: Default::default(),
+            blobs: Default::default(),
+            record: Record::default(),
+            transcript,
+            asked: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
     /// Does one call, and logs it.
-    pub(super) fn serve(&mut self, call: Call) -> Reply {
+    pub fn serve(&mut self, call: Call) -> Reply {
         let start = Instant::now();
         self.record.first_call.get_or_insert(start);
         self.record.calls += 1;

@@ -7,7 +7,7 @@ use super::workbench::{CallError, Command, InstalledPackage, Outcome};
 
 /// A call of a host function, or something to be told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Call {
+pub enum Call {
     Log {
         level: Level,
         message: String,
@@ -184,7 +184,7 @@ pub(super) enum Call {
 
 /// What comes back; which one is fixed for each call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Reply {
+pub enum Reply {
     Done,
     Bool(bool),
     Count(u64),
@@ -216,14 +216,14 @@ pub enum Level {
 
 /// Mode and owner by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FileAttrs {
+pub struct FileAttrs {
     pub mode: u32,
     pub user: String,
     pub group: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum FileKind {
+pub enum FileKind {
     File,
     Directory,
     Symlink,
@@ -231,7 +231,7 @@ pub(super) enum FileKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Metadata {
+pub struct Metadata {
     pub kind: FileKind,
     pub size: u64,
     pub attrs: FileAttrs,
@@ -240,7 +240,7 @@ pub(super) struct Metadata {
 
 /// Where a line goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Place {
+pub enum Place {
     Start,
     End,
     Before(String),
@@ -250,7 +250,7 @@ pub(super) enum Place {
 
 /// A user as it shall be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Account {
+pub struct Account {
     pub name: String,
     pub uid: Option<u32>,
     pub home: Option<String>,
@@ -261,7 +261,7 @@ pub(super) struct Account {
 
 /// What becomes of a unit of systemd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum UnitState {
+pub enum UnitState {
     Enabled,
     Disabled,
     Masked,
