@@ -12,6 +12,7 @@ mod images;
 mod inspect;
 mod plan;
 mod policy;
+mod site;
 mod terminal;
 mod usage;
 
