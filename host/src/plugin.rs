@@ -23,10 +23,10 @@ pub mod transcript;
 pub mod workbench;
 mod worker;
 
-pub use capability::{Capability, Need, ScopeError, Template};
+pub use capability::{Capability, Need, ScopeError, ServiceAction, Template, UserAction};
 pub use compiled::CodeCache;
 pub use engine::Limits;
 pub use interface::{LogSink, Session, Uses};
 pub use protocol::{ImageInfo, Level};
 pub(crate) use worker::inside;
-pub use worker::{CompileLimits, Engine, engine};
+pub use worker::{Answer, CompileLimits, Ended, Engine, Returned, Said, engine, wire};

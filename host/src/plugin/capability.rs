@@ -21,11 +21,11 @@ pub(super) use exec::check_program;
 use fs::PathGlob;
 use glob::TextGlob;
 use net::UrlGlob;
-pub(super) use service::ServiceAction;
+pub use service::ServiceAction;
 use service::ServicePattern;
 pub use template::Template;
 pub(super) use template::Unfilled;
-pub(super) use user::UserAction;
+pub use user::UserAction;
 use user::UserPattern;
 
 /// A capability as requested or granted.
