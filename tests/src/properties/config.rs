@@ -66,7 +66,7 @@ fn is_board(name: &str) -> bool {
     name.strip_prefix("pi").is_some_and(digit) || name.strip_prefix("cm").is_some_and(digit)
 }
 
-fn section<'a>(input: &mut Unstructured<'_>) -> Result<Option<String>> {
+fn section(input: &mut Unstructured<'_>) -> Result<Option<String>> {
     Ok(if input.arbitrary()? { Some(word(input, &SECTIONS)?) } else { None })
 }
 

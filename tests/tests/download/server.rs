@@ -19,6 +19,7 @@ pub(crate) struct Authority {
 }
 
 /// When a certificate is valid.
+#[derive(Clone, Copy)]
 pub(crate) enum Validity {
     Past,
     Now,
