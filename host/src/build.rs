@@ -28,6 +28,7 @@ use emulated::Emulation;
 pub use output::OutputJob;
 use serde::{Deserialize, Serialize};
 
+use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Result};
 use crate::plugin::inspect::PluginInfo;
@@ -47,6 +48,8 @@ pub struct Job {
     pub plugins: Vec<PluginJob>,
     /// What the site allows.
     pub ceiling: Ceiling,
+    /// Who vouches for servers that plugins may download from; none if no plugin may.
+    pub authorities: Authorities,
     /// Assets by name.
     pub assets: BTreeMap<String, i32>,
     /// Secrets by name, each in a file in memory: what they are is no part of the job.
@@ -80,6 +83,7 @@ struct Build<'a> {
     emulation: Emulation,
     /// What the site allows plugins.
     ceiling: Ceiling,
+    authorities: Authorities,
     assets: BTreeMap<String, File>,
     /// The file that becomes the audit log beside the image; none where no plugin runs.
     audit: Option<File>,
@@ -130,10 +134,18 @@ fn run(job: &Job) -> Result<()> {
     let take = |(name, number): (&String, &i32)| {
         Ok((name.clone(), Secret::from_file(name, private::adopt_fd(*number)?.into())?))
     };
-    let secrets = job.secrets.iter().map(take).collect::<Result<_>>()?;
-    let (plan, ceiling, refresh) = (&job.plan, job.ceiling.clone(), job.refresh);
-    let audit = Some(private::adopt_fd(job.output.audit)?.into());
-    let build = Build { plan, store, emulation, ceiling, assets, audit, secrets, refresh, ui };
+    let build = Build {
+        plan: &job.plan,
+        store,
+        emulation,
+        ceiling: job.ceiling.clone(),
+        authorities: job.authorities.clone(),
+        assets,
+        audit: Some(private::adopt_fd(job.output.audit)?.into()),
+        secrets: job.secrets.iter().map(take).collect::<Result<_>>()?,
+        refresh: job.refresh,
+        ui,
+    };
     let mut layers = base::ensure(&build)?;
     layers.stack.push(users::ensure(&build, &layers)?);
     for (index, plugin) in job.plugins.iter().enumerate() {

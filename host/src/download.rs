@@ -3,6 +3,7 @@
 //! A redirection is returned, not followed: whoever asks decides whether the next address is allowed. Certificates are
 //! checked against the host's own list of authorities.
 
+mod authorities;
 mod url;
 
 use std::fs::File;
@@ -13,19 +14,28 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use ureq::Agent;
 use ureq::http::HeaderValue;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::tls::TlsConfig;
 
 use crate::error::{Context, Failure, Result};
 use crate::secret::Authorization;
+pub use authorities::Authorities;
 pub use url::{Origin, Url, check_path, is_host};
 
-/// Where Debian and Ubuntu keep the authorities' certificates.
-const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// Most bytes of a download: models and root file systems stay below.
-const MAX_SIZE: u64 = 8 << 30;
-/// For a connection, and for a whole download.
-const CONNECT_TIME: Duration = Duration::from_secs(30);
-const TOTAL_TIME: Duration = Duration::from_secs(3600);
+/// What a download may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes.
+    pub size: u64,
+    /// For a connection.
+    pub connect: Duration,
+    /// For the whole of it.
+    pub total: Duration,
+}
+
+impl Limits {
+    /// Models and root file systems stay below.
+    pub const USUAL: Self = Self { size: 8 << 30, connect: Duration::from_secs(30), total: Duration::from_secs(3600) };
+}
 
 /// How a request ended that did not fail.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,29 +46,37 @@ pub enum Answer {
     Redirect(String),
 }
 
-/// Asks for `url`, with what proves that one may have it if need be, and writes the content to `file`.
+/// Asks for `url`, with what proves that one may have it if need be, and writes the content to `file`. A server of https
+/// must be vouched for by one of the authorities.
 ///
 /// # Errors
 /// If the server cannot be reached, is not who it should be, or answers with anything but content or a redirection.
-pub fn get(url: &Url, authorization: Option<&Authorization>, file: &mut File) -> Result<Answer> {
+pub fn get(
+    url: &Url,
+    authorization: Option<&Authorization>,
+    file: &mut File,
+    authorities: &Authorities,
+    limits: Limits,
+) -> Result<Answer> {
     let failed = || format!("cannot download `{url}`");
-    let mut request = agent(&url.origin)?.get(url.to_string());
+    let mut request = agent(&url.origin, authorities, limits).get(url.to_string());
     if let Some(authorization) = authorization {
         let mut value =
             HeaderValue::from_str(authorization.expose()).context("this is no header").with_context(failed)?;
         value.set_sensitive(true);
         request = request.header("Authorization", value);
     }
-    let response = request.call().with_context(failed)?;
+    let response = request.call().map_err(authorities::explain).with_context(failed)?;
     let status = response.status().as_u16();
     if matches!(status, 301 | 302 | 303 | 307 | 308) {
         let location = response.headers().get("location").and_then(|location| location.to_str().ok());
-        return location.map(|to| Answer::Redirect(to.to_owned())).with_context(failed);
+        let nowhere = || Failure::build(format!("the server sent on, with status {status}, but leads nowhere"));
+        return location.map(|to| Answer::Redirect(to.to_owned())).with_context(nowhere).with_context(failed);
     }
     if status != 200 {
         return Err(Failure::build(format!("the server answered with status {status}"))).with_context(failed);
     }
-    let mut body = response.into_body().into_reader().take(MAX_SIZE + 1);
+    let mut body = response.into_body().into_reader().take(limits.size.saturating_add(1));
     let (mut hash, mut buffer, mut size) = (Sha256::new(), vec![0; 128 << 10], 0);
     loop {
         let length = body.read(&mut buffer).with_context(failed)?;
@@ -66,8 +84,8 @@ pub fn get(url: &Url, authorization: Option<&Authorization>, file: &mut File) ->
             break;
         }
         size += u64::try_from(length).unwrap_or(u64::MAX);
-        if size > MAX_SIZE {
-            return Err(Failure::build(format!("it has more than {}", crate::ui::bytes(MAX_SIZE))))
+        if size > limits.size {
+            return Err(Failure::build(format!("it has more than {}", crate::ui::bytes(limits.size))))
                 .with_context(failed);
         }
         hash.update(&buffer[..length]);
@@ -76,35 +94,20 @@ pub fn get(url: &Url, authorization: Option<&Authorization>, file: &mut File) ->
     Ok(Answer::Content(hex::encode(hash.finalize())))
 }
 
-fn agent(origin: &Origin) -> Result<Agent> {
+fn agent(origin: &Origin, authorities: &Authorities, limits: Limits) -> Agent {
     let mut config = Agent::config_builder()
         .max_redirects(0)
         .http_status_as_error(false)
-        .timeout_connect(Some(CONNECT_TIME))
-        .timeout_global(Some(TOTAL_TIME))
+        .timeout_connect(Some(limits.connect))
+        .timeout_global(Some(limits.total))
         .user_agent(concat!("piimg/", env!("CARGO_PKG_VERSION")));
     if origin.scheme == "https" {
         let tls = TlsConfig::builder()
-            .root_certs(authorities()?)
+            .root_certs(authorities.roots())
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
         config = config.tls_config(tls.build());
     }
-    Ok(config.build().into())
-}
-
-fn authorities() -> Result<RootCerts> {
-    let text = std::fs::read(AUTHORITIES).with_context(|| {
-        Failure::host(format!("cannot read `{AUTHORITIES}`, which tells servers from impostors"))
-            .hint("install it: sudo apt-get install ca-certificates")
-    })?;
-    // One that cannot be read vouches for nobody.
-    let certificates: Vec<Certificate<'static>> = parse_pem(&text)
-        .filter_map(|item| match item {
-            Ok(PemItem::Certificate(certificate)) => Some(certificate),
-            _ => None,
-        })
-        .collect();
-    Ok(RootCerts::new_with_certs(&certificates))
+    config.build().into()
 }
 
 #[cfg(test)]
@@ -132,7 +135,7 @@ mod tests {
     fn fetch(answer: &'static str) -> (Result<Answer>, Vec<String>, String) {
         let (url, server) = serve(answer);
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        let result = get(&url, None, file.as_file_mut());
+        let result = get(&url, None, file.as_file_mut(), &Authorities::default(), Limits::USUAL);
         (result, server.join().unwrap(), std::fs::read_to_string(file.path()).unwrap())
     }
 
@@ -174,10 +177,5 @@ mod tests {
             let error = format!("{:#}", result.unwrap_err());
             assert!(error.contains(cause), "{answer:?}: {error}");
         }
-    }
-
-    #[test]
-    fn the_hosts_authorities_are_read() {
-        authorities().unwrap();
     }
 }

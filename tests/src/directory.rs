@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use piimg::download::Url;
+use piimg::download::{self, Answer, Authorities, Limits, Url};
 use piimg::plugin::ImageInfo;
-use piimg::plugin::workbench::{Command, Fetched, InstalledPackage, Outcome, Stdin, Workbench};
+use piimg::plugin::workbench::{CallError, Command, ErrorCode, Fetched, InstalledPackage, Outcome, Stdin, Workbench};
 use piimg::rootfs::files::Rootfs;
 use piimg::secret::Authorization;
+use piimg::ui::printable;
 
 /// Time of whatever is written.
 const EPOCH: u64 = 1_700_000_000;
@@ -21,6 +22,8 @@ pub struct Directory {
     pub requests: Vec<String>,
     /// What came with a header that proves to have a secret, and that header.
     pub authorized: Vec<(String, String)>,
+    /// With what downloads are made; without it they are made up.
+    online: Option<(Authorities, Limits)>,
 }
 
 impl Directory {
@@ -28,7 +31,30 @@ impl Directory {
     /// If the directory cannot be opened.
     pub fn open(root: &Path) -> Self {
         let rootfs = Rootfs::open(root, EPOCH).expect("the directory can be opened");
-        Self { rootfs, commands: Vec::new(), requests: Vec::new(), authorized: Vec::new() }
+        Self { rootfs, commands: Vec::new(), requests: Vec::new(), authorized: Vec::new(), online: None }
+    }
+
+    /// One that asks real servers.
+    ///
+    /// # Panics
+    /// As [`Directory::open`].
+    pub fn online(root: &Path, authorities: Authorities, limits: Limits) -> Self {
+        Self { online: Some((authorities, limits)), ..Self::open(root) }
+    }
+
+    /// As a build does it.
+    fn ask(
+        url: &Url,
+        authorization: Option<&Authorization>,
+        authorities: &Authorities,
+        limits: Limits,
+    ) -> anyhow::Result<Fetched> {
+        let mut file = tempfile::tempfile()?;
+        match download::get(url, authorization, &mut file, authorities, limits) {
+            Ok(Answer::Content(digest)) => Ok(Fetched::Content { file, digest }),
+            Ok(Answer::Redirect(to)) => Ok(Fetched::Redirect(to)),
+            Err(error) => Err(CallError::new(ErrorCode::Network, printable(&format!("{error:#}"))).into()),
+        }
     }
 }
 
@@ -53,6 +79,9 @@ impl Workbench for Directory {
     fn fetch(&mut self, url: &Url, _digest: &str, authorization: Option<&Authorization>) -> anyhow::Result<Fetched> {
         self.requests.push(url.to_string());
         self.authorized.extend(authorization.map(|header| (url.to_string(), header.expose().to_owned())));
+        if let Some((authorities, limits)) = &self.online {
+            return Self::ask(url, authorization, authorities, *limits);
+        }
         let redirect = |to: &str| Ok(Fetched::Redirect(to.to_owned()));
         match url.path.as_str() {
             "/pub/moved" => redirect("https://a.files.example.org/x?signed=1"),

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod directory;
+pub mod properties;
 mod scratch;
 
 use std::path::PathBuf;

@@ -8,9 +8,10 @@
     reason = "a developer tool, not the product"
 )]
 
+mod fuzz;
 mod setup;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,6 +26,8 @@ usage: cargo xtask <command>
   bench [NAME…]   set up this machine and run all benchmarks or some, as root
                   (--rounds N, --full, --work DIR, --keep, --write)
   check           formatting and lints
+  fuzz [TARGET…] [-- SECONDS]
+                  searches for inputs that break a property of tests/src/properties, for a minute each
   plugins         build all plugins and the tests' guests for wasm32-wasip2
   setup           only install what the other commands need";
 
@@ -52,6 +55,7 @@ fn run(arguments: &[String]) -> Result<()> {
         Some("test") => test(rest),
         Some("bench") => bench(rest),
         Some("check") => check(),
+        Some("fuzz") => fuzz::run(rest),
         Some("plugins") => setup::wasm_target().and_then(|()| plugins()),
         Some("setup") => setup::all(setup::Purpose::Test),
         _ => bail!("{USAGE}"),
@@ -141,9 +145,13 @@ fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Path::new("target").into(), PathBuf::from)
 }
 
+fn cargo_program() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// Runs cargo in the workspace.
 fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<()> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(cargo_program());
     // Standard output is for the image's path.
     command.args(arguments).stdout(std::io::stderr());
     let status = command.status().context("cannot start cargo")?;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) enum Purpose {
     Image,
     Test,
+    Fuzz,
 }
 
 /// A Debian package, a file it brings, and the reason it is wanted.
@@ -17,14 +18,14 @@ struct Package {
     name: &'static str,
     file: &'static str,
     reason: &'static str,
-    tests_only: bool,
+    only: Option<Purpose>,
 }
 
 const fn package(name: &'static str, file: &'static str, reason: &'static str) -> Package {
-    Package { name, file, reason, tests_only: false }
+    Package { name, file, reason, only: None }
 }
 
-const PACKAGES: [Package; 17] = [
+const PACKAGES: [Package; 18] = [
     package("gcc", "/usr/bin/cc", "links Rust programs and compiles the assembly in wasmtime"),
     package("libc6-dev", "/usr/include/stdio.h", "links Rust programs"),
     package("mmdebstrap", "/usr/bin/mmdebstrap", "bootstraps the root file system"),
@@ -39,14 +40,42 @@ const PACKAGES: [Package; 17] = [
     package("dosfstools", "/usr/sbin/fsck.fat", "checks the boot partition"),
     package("fdisk", "/usr/sbin/sfdisk", "checks the partition table"),
     package("qemu-system-arm", "/usr/bin/qemu-system-aarch64", "boots images (`piimg boot`)"),
-    Package { tests_only: true, ..package("mtools", "/usr/bin/mdir", "reads boot partitions independently of piimg") },
-    Package { tests_only: true, ..package("bmap-tools", "/usr/bin/bmaptool", "flashes images by their block map") },
-    Package { tests_only: true, ..package("xz-utils", "/usr/bin/xz", "decompresses images independently of piimg") },
-    Package { tests_only: true, ..package("curl", "/usr/bin/curl", "must find the proxy of a box") },
-    Package { tests_only: true, ..package("wget", "/usr/bin/wget", "must find the proxy of a box") },
-    Package { tests_only: true, ..package("git", "/usr/bin/git", "must find the proxy of a box") },
-    Package { tests_only: true, ..package("zstd", "/usr/bin/zstd", "decompresses images independently of piimg") },
+    Package {
+        only: Some(Purpose::Test),
+        ..package("mtools", "/usr/bin/mdir", "reads boot partitions independently of piimg")
+    },
+    Package {
+        only: Some(Purpose::Test),
+        ..package("bmap-tools", "/usr/bin/bmaptool", "flashes images by their block map")
+    },
+    Package {
+        only: Some(Purpose::Test),
+        ..package("xz-utils", "/usr/bin/xz", "decompresses images independently of piimg")
+    },
+    Package { only: Some(Purpose::Test), ..package("curl", "/usr/bin/curl", "must find the proxy of a box") },
+    Package { only: Some(Purpose::Test), ..package("wget", "/usr/bin/wget", "must find the proxy of a box") },
+    Package { only: Some(Purpose::Test), ..package("git", "/usr/bin/git", "must find the proxy of a box") },
+    Package {
+        only: Some(Purpose::Test),
+        ..package("zstd", "/usr/bin/zstd", "decompresses images independently of piimg")
+    },
+    Package { only: Some(Purpose::Fuzz), ..package("g++", "/usr/bin/c++", "compiles libFuzzer") },
 ];
+
+/// What fuzz targets are built and run with.
+pub(crate) fn fuzzer() -> Result<()> {
+    packages(Purpose::Fuzz)?;
+    let is_there = |output: std::process::Output| output.status.success();
+    if Command::new("cargo").args(["fuzz", "--version"]).output().is_ok_and(is_there) {
+        return Ok(());
+    }
+    eprintln!("installing cargo-fuzz (builds and runs the fuzz targets)");
+    let status = Command::new("cargo").args(["install", "--locked", "cargo-fuzz"]).stdout(std::io::stderr()).status();
+    if !status.is_ok_and(|status| status.success()) {
+        bail!("cargo-fuzz is missing and `cargo install --locked cargo-fuzz` could not install it");
+    }
+    Ok(())
+}
 
 pub(crate) fn all(purpose: Purpose) -> Result<()> {
     packages(purpose)?;
@@ -56,7 +85,10 @@ pub(crate) fn all(purpose: Purpose) -> Result<()> {
 fn packages(purpose: Purpose) -> Result<()> {
     let missing: Vec<&Package> = PACKAGES
         .iter()
-        .filter(|package| purpose == Purpose::Test || !package.tests_only)
+        .filter(|package| match purpose {
+            Purpose::Fuzz => package.only == Some(purpose),
+            _ => package.only.is_none_or(|only| only == purpose),
+        })
         .filter(|package| !Path::new(package.file).exists())
         .collect();
     if missing.is_empty() {

@@ -148,6 +148,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
         store: store.clone(),
         emulation: Emulation::new(&job.plan.architecture, mode, false),
         ceiling: Default::default(),
+        authorities: Default::default(),
         assets: Default::default(),
         audit: None,
         secrets: Default::default(),

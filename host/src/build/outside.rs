@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::output::Output;
 use super::{Job, PluginJob};
+use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Failure, Kind, Result};
 use crate::image::name::file_name;
@@ -80,6 +81,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
             })
             .collect(),
         ceiling: order.ceiling.clone(),
+        authorities: authorities(order)?,
         assets: assets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         output: output.job(),
@@ -107,6 +109,13 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         return Ok(Outcome::Failed(code));
     }
     output.publish(ui).map(Outcome::Image)
+}
+
+/// Who vouches for servers, if a plugin may download anything from one.
+fn authorities(order: &Order) -> Result<Authorities> {
+    let is_https =
+        |grants: &GrantSet| grants.held().any(|(capability, _)| capability.to_string().starts_with("net:https:"));
+    if order.grants.iter().any(is_https) { Authorities::of_host() } else { Ok(Authorities::default()) }
 }
 
 /// An exit code of the inner process that piimg itself would not choose means that it was killed.

@@ -87,8 +87,17 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     lowers.extend(build.trees(&layers.stack));
     let mounted = mount(&stage, &lowers)?;
     let rootfs = Rootfs::open(mounted.path(), layers.epoch)?;
-    let mut bench =
-        Bench::new(mounted.path(), &stage, &build.store, rootfs, &layers.archive, layers.epoch, &step, &planned.id);
+    let mut bench = Bench::new(
+        mounted.path(),
+        &stage,
+        &build.store,
+        rootfs,
+        &layers.archive,
+        &build.authorities,
+        layers.epoch,
+        &step,
+        &planned.id,
+    );
     if !planned.packages.is_empty() {
         bench
             .install(&planned.packages, false)

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::download::{self, Answer, Url};
+use crate::download::{self, Answer, Authorities, Limits, Url};
 use crate::error::{Context, Result};
 use crate::plugin::Capability;
 use crate::plugin::grant::GrantSet;
@@ -37,6 +37,7 @@ pub(super) struct Bench<'a> {
     store: &'a Store,
     rootfs: Rootfs,
     archive: &'a Archive,
+    authorities: &'a Authorities,
     epoch: u64,
     step: &'a Step,
     plugin: &'a str,
@@ -56,6 +57,7 @@ impl<'a> Bench<'a> {
         store: &'a Store,
         rootfs: Rootfs,
         archive: &'a Archive,
+        authorities: &'a Authorities,
         epoch: u64,
         step: &'a Step,
         plugin: &'a str,
@@ -67,6 +69,7 @@ impl<'a> Bench<'a> {
             store,
             rootfs: rootfs.remembering(),
             archive,
+            authorities,
             epoch,
             step,
             plugin,
@@ -229,7 +232,7 @@ impl Workbench for Bench<'_> {
         let failed = "cannot write to the store";
         let mut file =
             File::options().read(true).write(true).create(true).truncate(true).open(&path).context(failed)?;
-        let answer = download::get(url, authorization, &mut file);
+        let answer = download::get(url, authorization, &mut file, self.authorities, Limits::USUAL);
         if !matches!(answer, Ok(Answer::Content(_))) {
             // A part of a file is nobody's.
             std::fs::remove_file(&path).context(failed)?;

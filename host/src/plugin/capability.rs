@@ -23,11 +23,11 @@ use fs::PathGlob;
 use glob::TextGlob;
 use net::UrlGlob;
 use secret::SecretName;
-pub(super) use service::ServiceAction;
+pub use service::ServiceAction;
 use service::ServicePattern;
 pub use template::Template;
 pub(super) use template::Unfilled;
-pub(super) use user::UserAction;
+pub use user::UserAction;
 use user::UserPattern;
 
 /// A capability as requested or granted.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-pub use contract::ImportedInterface;
+pub use contract::{ImportedInterface, check};
 
 use super::compiled::{self, Code, CodeCache};
 use super::worker::Engine;
@@ -119,7 +119,7 @@ fn conf(engine: &Engine, name: &str, code: &Code) -> Result<PluginConf> {
 }
 
 /// What `conf()` asks for, and the packages it wants installed.
-fn requests(conf: &PluginConf) -> Vec<Request> {
+pub fn requests(conf: &PluginConf) -> Vec<Request> {
     let packages = conf.image.apt_get_packages.iter().map(|spec| {
         let name = spec.split(['=', ':']).next().unwrap_or_default();
         Request { scope: format!("pkg:install:{name}"), reason: "listed in apt_get_packages".into(), optional: false }

@@ -18,6 +18,7 @@ mod services;
 mod users;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::time::Instant;
 
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::capability::Need;
 use super::grant::GrantSet;
 use super::protocol::{Call, ImageInfo, Level, Reply};
+use super::run::Run;
 use super::transcript::{self, Asked, CallLine, FileChange, Line, Transcript};
 use super::workbench::{CallError, ErrorCode, Workbench};
 use crate::rootfs::files::{ImagePath, Rootfs};
@@ -64,7 +66,7 @@ pub(super) struct Record {
 }
 
 /// The host's side of one `execute()`.
-pub(super) struct Session<'a> {
+pub struct Session<'a> {
     pub(super) id: &'a str,
     /// Of the component.
     pub(super) digest: &'a str,
@@ -86,9 +88,41 @@ pub(super) struct Session<'a> {
     pub(super) half_done: Option<String>,
 }
 
-impl Session<'_> {
+impl fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Session<'a> {
+    pub fn new(
+        run: &'a Run<'_>,
+        bench: &'a mut dyn Workbench,
+        sink: &'a mut LogSink<'a>,
+        transcript: Option<&'a mut Transcript>,
+    ) -> Self {
+        Self {
+            id: &run.plugin.conf.id,
+            digest: &run.plugin.digest,
+            grants: run.grants,
+            image: &run.image,
+            params: &run.params,
+            assets: &run.assets,
+            secrets: &run.secrets,
+            bench,
+            sink,
+            logged: Default::default(),
+            blobs: Default::default(),
+            record: Record::default(),
+            transcript,
+            asked: Vec::new(),
+            files: Vec::new(),
+            half_done: None,
+        }
+    }
+
     /// Does one call, and logs it.
-    pub(super) fn serve(&mut self, call: Call) -> Reply {
+    pub fn serve(&mut self, call: Call) -> Reply {
         let start = Instant::now();
         self.record.first_call.get_or_insert(start);
         self.record.calls += 1;

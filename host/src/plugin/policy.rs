@@ -130,7 +130,15 @@ impl Ceiling {
         if let Some(path) = further {
             texts.push((path, read::any(path)?));
         }
-        texts.into_iter().map(|(path, text)| Policy::parse(path, &text)).collect::<Result<_>>().map(Self)
+        Self::parse(&texts)
+    }
+
+    /// Of these files' names and texts.
+    ///
+    /// # Errors
+    /// [`Failure::usage`] with file and line for what is malformed or unknown.
+    pub fn parse(files: &[(&Path, String)]) -> Result<Self> {
+        files.iter().map(|(path, text)| Policy::parse(path, text)).collect::<Result<_>>().map(Self)
     }
 
     /// What binds a plugin: each of them must allow what is to be granted.

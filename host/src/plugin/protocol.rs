@@ -8,7 +8,7 @@ use crate::secret::Scheme;
 
 /// A call of a host function, or something to be told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Call {
+pub enum Call {
     Log {
         level: Level,
         message: String,
@@ -195,7 +195,7 @@ pub(super) enum Call {
 
 /// What comes back; which one is fixed for each call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Reply {
+pub enum Reply {
     Done,
     Bool(bool),
     Count(u64),
@@ -227,14 +227,14 @@ pub enum Level {
 
 /// Mode and owner by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FileAttrs {
+pub struct FileAttrs {
     pub mode: u32,
     pub user: String,
     pub group: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum FileKind {
+pub enum FileKind {
     File,
     Directory,
     Symlink,
@@ -242,7 +242,7 @@ pub(super) enum FileKind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Metadata {
+pub struct Metadata {
     pub kind: FileKind,
     pub size: u64,
     pub attrs: FileAttrs,
@@ -251,7 +251,7 @@ pub(super) struct Metadata {
 
 /// Where a line goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Place {
+pub enum Place {
     Start,
     End,
     Before(String),
@@ -261,7 +261,7 @@ pub(super) enum Place {
 
 /// A user as it shall be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Account {
+pub struct Account {
     pub name: String,
     pub uid: Option<u32>,
     pub home: Option<String>,
@@ -272,7 +272,7 @@ pub(super) struct Account {
 
 /// What becomes of a unit of systemd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum UnitState {
+pub enum UnitState {
     Enabled,
     Disabled,
     Masked,

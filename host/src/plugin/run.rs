@@ -66,24 +66,7 @@ pub fn execute(
     if let Some(transcript) = &mut transcript {
         transcript.write(&Line::Begin(Begin::of(run)))?;
     }
-    let mut session = Session {
-        id: &run.plugin.conf.id,
-        digest: &run.plugin.digest,
-        grants: run.grants,
-        image: &run.image,
-        params: &run.params,
-        assets: &run.assets,
-        secrets: &run.secrets,
-        bench,
-        sink,
-        logged: Default::default(),
-        blobs: Default::default(),
-        record: Record::default(),
-        transcript: transcript.as_mut(),
-        asked: Vec::new(),
-        files: Vec::new(),
-        half_done: None,
-    };
+    let mut session = Session::new(run, bench, sink, transcript.as_mut());
     let seed = seed(&run.plugin.digest, run.image.epoch);
     let ended = engine.execute(&run.plugin.code, run.limits, run.image.epoch, seed, &mut |call| session.serve(call))?;
     let record = session.record;

@@ -161,7 +161,7 @@ pub fn read(log: impl Read) -> Result<Vec<Line>> {
 }
 
 /// A call as the log has it: the same for the same call, and short.
-pub(super) fn call(call: &Call) -> Value {
+pub fn call(call: &Call) -> Value {
     let data = |data: &[u8]| json!({ "bytes": data.len(), "sha256": hex::encode(Sha256::digest(data)) });
     match call {
         Call::Write { path, data: bytes, attrs } => {
@@ -173,7 +173,7 @@ pub(super) fn call(call: &Call) -> Value {
 }
 
 /// A reply as the log has it.
-pub(super) fn reply(reply: &Reply) -> Value {
+pub fn reply(reply: &Reply) -> Value {
     match reply {
         Reply::Bytes(data) => json!({ "Bytes": hex::encode(data) }),
         Reply::Outcome(outcome) => {
@@ -194,7 +194,7 @@ pub(super) fn reply(reply: &Reply) -> Value {
 ///
 /// # Errors
 /// If it is none.
-pub(super) fn parse_reply(value: &Value) -> Result<Reply> {
+pub fn parse_reply(value: &Value) -> Result<Reply> {
     let bytes = |value: &Value| -> Result<Vec<u8>> {
         hex::decode(value.as_str().unwrap_or_default()).context("these are no hexadecimal digits")
     };

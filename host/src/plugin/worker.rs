@@ -3,7 +3,7 @@
 //! no more than an error that says so.
 
 pub(crate) mod inside;
-mod wire;
+pub mod wire;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -75,7 +75,7 @@ enum Job {
 
 /// What a worker says.
 #[derive(Debug, Serialize, Deserialize)]
-enum Said {
+pub enum Said {
     Call(Call),
     Ended(Box<Ended>),
     /// Before it did anything.
@@ -84,14 +84,15 @@ enum Said {
 
 /// How a job ended, and the fuel it used.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Ended {
+pub struct Ended {
     /// What stopped it, if it did not end by itself: words that follow "it".
-    pub(super) result: std::result::Result<Answer, String>,
-    pub(super) fuel: u64,
+    pub result: std::result::Result<Answer, String>,
+    pub fuel: u64,
 }
 
+/// What a job comes to.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub enum Answer {
     Compiled,
     /// Both times.
     Conf(Box<[PluginConf; 2]>),
@@ -100,11 +101,11 @@ pub(super) enum Answer {
 
 /// The error that `execute()` returned.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Returned {
-    pub(super) message: String,
-    pub(super) causes: Vec<String>,
+pub struct Returned {
+    pub message: String,
+    pub causes: Vec<String>,
     /// The capability that it says it lacked.
-    pub(super) needed: Option<String>,
+    pub needed: Option<String>,
 }
 
 impl Engine {

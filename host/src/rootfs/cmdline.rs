@@ -76,7 +76,7 @@ impl Cmdline {
                 new.line.replace_range(first.clone(), parameter);
             }
         }
-        self.accept(new)
+        self.accept(new, parameter)
     }
 
     /// Adds the parameter unless it is there.
@@ -90,7 +90,7 @@ impl Cmdline {
         }
         let mut new = self.clone();
         new.append(parameter);
-        self.accept(new).map(|()| true)
+        self.accept(new, parameter).map(|()| true)
     }
 
     /// Removes the parameters of that name, each with the space before it, and returns how many there were.
@@ -104,7 +104,10 @@ impl Cmdline {
         Ok(found.len())
     }
 
-    fn accept(&mut self, new: Self) -> Result<(), String> {
+    fn accept(&mut self, new: Self, parameter: &str) -> Result<(), String> {
+        if !new.named(check_name(parameter)?).iter().any(|known| known == parameter) {
+            return Err("the kernel's command line has a quote that is not closed".into());
+        }
         if new.line.len() >= MAX_LENGTH {
             return Err(format!("the kernel's command line would have {MAX_LENGTH} or more characters"));
         }
@@ -149,7 +152,7 @@ impl Cmdline {
 
     fn delete(&mut self, spans: &[Range<usize>]) {
         for span in spans.iter().rev() {
-            let before = self.line[..span.start].trim_end().len();
+            let before = self.line[..span.start].trim_end_matches(|c: char| c.is_ascii_whitespace()).len();
             self.line.replace_range(before..span.end, "");
         }
     }
@@ -200,6 +203,21 @@ mod tests {
             cmdline.set(parameter).unwrap();
             assert_eq!(cmdline.print(), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_beside_a_parameter_stays() {
+        // Within a quote that is not closed, it would be no parameter.
+        for text in ["a=\"b", "x \"", "a=\"b c -- d"] {
+            let mut cmdline = Cmdline::parse(text);
+            for error in [cmdline.set("quiet").unwrap_err(), cmdline.add("quiet").unwrap_err()] {
+                assert!(error.contains("a quote that is not closed"), "{text:?}: {error}");
+            }
+            assert_eq!(cmdline.print(), text);
+        }
+        // A space of another script is a part of the word that it ends.
+        let mut cmdline = Cmdline::parse("x\u{a0} quiet");
+        assert_eq!((cmdline.remove("quiet").unwrap(), cmdline.print().as_str()), (1, "x\u{a0}"));
     }
 
     #[test]

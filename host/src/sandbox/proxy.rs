@@ -5,7 +5,7 @@
 //! through their environment and a file of the box's own `/run`; nothing is written into the image.
 
 mod address;
-mod request;
+pub mod request;
 
 use std::fmt;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _};

@@ -155,7 +155,7 @@ impl Entered {
     pub fn confine(&self) -> Result<()> {
         let kept = self.files.iter().map(|file| file.as_raw_fd()).chain([self.socket.as_fd().as_raw_fd()]);
         close_all_but(kept.collect())?;
-        let is_root = rustix::process::geteuid().is_root();
+        let is_root = rustix::process::geteuid().is_root() && nobody_has_a_number();
         let spaces =
             CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
         // Nobody maps ids: whoever it was is nobody in there.
@@ -193,6 +193,17 @@ fn empty_root() {
         .and_then(|()| mounts::tmpfs(place, "mode=555,size=4k,nr_inodes=1"))
         .and_then(|()| mounts::pivot(place))
         .ok();
+}
+
+/// Root of a namespace for one user, as `unshare --map-root-user` makes it, is that user outside, and nobody else to become.
+fn nobody_has_a_number() -> bool {
+    let text = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
+    let covers = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap_or_default());
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        first.zip(count).is_some_and(|(first, count)| (first..first.saturating_add(count)).contains(&NOBODY.into()))
+    };
+    text("setgroups").trim() != "deny" && ["uid_map", "gid_map"].iter().all(|name| text(name).lines().any(covers))
 }
 
 fn become_nobody() -> Result<()> {

@@ -13,6 +13,7 @@ mod inspect;
 mod plan;
 mod policy;
 mod secrets;
+mod site;
 mod terminal;
 mod usage;
 

@@ -6,12 +6,15 @@ use super::BootFiles;
 
 /// Included files may include others; a circle ends here.
 const DEEPEST: usize = 4;
+/// Files that are read, each as often as it is included: files that include each other often would never end.
+const MOST_FILES: usize = 20;
 
 /// The keys that apply to a model. The last line with a key counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Config {
     keys: BTreeMap<String, String>,
     initramfs: Vec<String>,
+    files: usize,
 }
 
 impl Config {
@@ -23,9 +26,10 @@ impl Config {
     }
 
     fn add(&mut self, files: &BootFiles, name: &str, sections: &[&str], depth: usize) {
-        let Some(text) = files.text(name).filter(|_| depth < DEEPEST) else {
+        let Some(text) = files.text(name).filter(|_| depth < DEEPEST && self.files < MOST_FILES) else {
             return;
         };
+        self.files += 1;
         // A filter of the model and one of another kind (a screen, a pin, a serial number) must both apply.
         let (mut model, mut other) = (true, true);
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {

@@ -152,3 +152,14 @@ fn names_are_found_again() {
     }
     assert_eq!(Model::from_name("pi9"), None);
 }
+
+#[test]
+fn files_that_include_each_other_come_to_an_end() {
+    let all = format!("{}arm_64bit=1\n", "include a.txt\ninclude b.txt\ninclude config.txt\n".repeat(1000));
+    let mut files = with_config(debian(), &all);
+    files.add_text("a.txt", all.clone());
+    files.add_text("b.txt", all);
+    // Each of them read as often as it is included would be 27 thousand million lines.
+    let config = Config::read(&files, &["pi4"]);
+    assert_eq!(config.get("arm_64bit"), Some("1"));
+}

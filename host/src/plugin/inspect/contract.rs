@@ -40,7 +40,7 @@ pub struct ImportedInterface {
 
 /// Why a file is no plugin for this piimg.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
+pub struct Problem {
     what: String,
     hint: String,
 }
@@ -50,7 +50,8 @@ impl Problem {
         Self { what: what.into(), hint: hint.into() }
     }
 
-    pub(super) fn failure(&self, path: &str) -> Failure {
+    /// The failure of the file with that name.
+    pub fn failure(&self, path: &str) -> Failure {
         Failure::usage(format!("`{}` {}", printable(path), printable(&self.what))).hint(&self.hint)
     }
 }
@@ -59,8 +60,11 @@ const BUILD: &str = "build the plugin with `cargo build --release --target wasm3
 const NEWER: &str = "use a newer piimg, or build the plugin with the plugin-sdk of this one";
 const NO_OTHER: &str = "a plugin reaches the outside only through the functions of the plugin-sdk";
 
-/// The imports, if the component is a plugin.
-pub(super) fn check(bytes: &[u8]) -> Result<Vec<ImportedInterface>, Problem> {
+/// The imports, if the component is a plugin. It is read, not compiled and not run.
+///
+/// # Errors
+/// Why it is no plugin for this piimg.
+pub fn check(bytes: &[u8]) -> Result<Vec<ImportedInterface>, Problem> {
     match bytes.get(..8) {
         Some([0, b'a', b's', b'm', _, _, 1, 0]) => {}
         Some([0, b'a', b's', b'm', ..]) => {

@@ -136,15 +136,19 @@ pub(super) fn hear<T: DeserializeOwned>(socket: &mut UnixStream) -> std::io::Res
     decode(&message).ok_or_else(|| ErrorKind::InvalidData.into())
 }
 
-fn encode<T: Serialize>(message: &T) -> std::io::Result<Vec<u8>> {
+/// A message with its length before it.
+///
+/// # Errors
+/// If it cannot be written down, or is longer than a length can tell.
+pub fn encode<T: Serialize>(message: &T) -> std::io::Result<Vec<u8>> {
     let mut encoded = postcard::to_extend(message, vec![0; 4]).map_err(std::io::Error::other)?;
     let length = u32::try_from(encoded.len() - 4).map_err(std::io::Error::other)?;
     encoded[..4].copy_from_slice(&length.to_le_bytes());
     Ok(encoded)
 }
 
-/// The whole of it: nothing may be left.
-fn decode<T: DeserializeOwned>(message: &[u8]) -> Option<T> {
+/// Reads the content of a message, none if it is none: all of it, nothing may be left.
+pub fn decode<T: DeserializeOwned>(message: &[u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(message).ok()?;
     rest.is_empty().then_some(value)
 }

@@ -3,23 +3,25 @@
 use std::net::IpAddr;
 
 /// Longest head of a request: more than any client of a package index sends.
-pub(super) const MAX_HEAD: usize = 16 << 10;
+pub const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
 /// Headers that are between the client and the proxy.
 const HOP_BY_HOP: [&str; 8] =
     ["connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "upgrade", "expect"];
 
+/// A request for one host.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub struct Request {
     /// In lower case; an address without brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) kind: Kind,
+    pub host: String,
+    pub port: u16,
+    pub kind: Kind,
 }
 
+/// What is to be done about it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
     Tunnel,
     /// One request, as the server gets it, and the length of its body.
     Forward {
@@ -29,12 +31,15 @@ pub(super) enum Kind {
 }
 
 /// Why a request is not understood: a status line and, in words, what is wrong.
-pub(super) type Refusal = (&'static str, &'static str);
+pub type Refusal = (&'static str, &'static str);
 
 const BAD: &str = "400 Bad Request";
 
 /// Reads the head of a request and its length; none if it is not complete yet.
-pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
+///
+/// # Errors
+/// A [`Refusal`] for what is no request for one host.
+pub fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     let length = match request.parse(bytes) {
