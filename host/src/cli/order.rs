@@ -74,6 +74,9 @@ pub(super) struct OrderArguments {
     /// File for the plugins; may be repeated.
     #[arg(long = "asset", value_name = "NAME=PATH")]
     assets: Vec<String>,
+    /// What a command of a plugin may use: memory-mb, processes, disk-mb, files or minutes; may be repeated.
+    #[arg(long = "limit", value_name = "NAME=NUMBER")]
+    limits: Vec<String>,
     /// Allow the plugins to do this; may be repeated.
     #[arg(long = "grant", value_name = "SCOPE")]
     grants: Vec<String>,
@@ -180,6 +183,7 @@ fn overrides(arguments: OrderArguments) -> Overrides {
         packages: arguments.packages,
         params: arguments.params,
         assets: arguments.assets,
+        limits: arguments.limits,
         allow_plugin_paths: arguments.allow_plugin_paths,
     }
 }

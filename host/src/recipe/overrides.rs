@@ -21,6 +21,8 @@ pub struct Overrides {
     pub params: Vec<String>,
     /// `name=path`.
     pub assets: Vec<String>,
+    /// `name=number`, of each command of a plugin.
+    pub limits: Vec<String>,
     /// A plugin's own `rootfs` and `imagedir` may be used.
     pub allow_plugin_paths: bool,
 }
