@@ -14,6 +14,7 @@ mod own;
 mod packages;
 mod process;
 mod services;
+mod spent;
 mod users;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use super::transcript::{self, Asked, CallLine, FileChange, Line, Transcript};
 use super::workbench::{CallError, ErrorCode, Workbench};
 use crate::rootfs::files::{ImagePath, Rootfs};
 use blobs::{Blob, Blobs};
+use spent::Spent;
 
 /// Result of a host function.
 type Answer<T> = Result<T, CallError>;
@@ -52,6 +54,7 @@ pub struct Uses {
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) calls: u64,
+    spent: Spent,
     pub(super) first_call: Option<Instant>,
     /// By the capability each call needed.
     pub(super) uses: BTreeMap<String, Uses>,
@@ -88,6 +91,16 @@ impl Session<'_> {
         if self.record.calls > MAX_CALLS {
             return Reply::Stop(format!("made more than {MAX_CALLS} calls"));
         }
+        if let Some(limit) = self.record.spent.exceeded() {
+            return Reply::Stop(format!("kept the build busy for longer than {}", crate::ui::seconds(limit)));
+        }
+        let is_own = spent::is_own(&call);
+        let reply = self.answer(call, start);
+        self.record.spent.add(start.elapsed(), is_own);
+        reply
+    }
+
+    fn answer(&mut self, call: Call, start: Instant) -> Reply {
         let logged = self.transcript.is_some().then(|| transcript::call(&call));
         let reply = self.dispatch(call).unwrap_or_else(Reply::Failed);
         let (asked, mut files) = (std::mem::take(&mut self.asked), std::mem::take(&mut self.files));

@@ -23,6 +23,9 @@ const VERSION: u32 = 1;
 /// Longest line that is read: the biggest reply, in hexadecimal digits, and some room.
 const LONGEST_LINE: u64 = 64 << 20;
 
+/// Most bytes of a log: a plugin that reads more than half of this in one run copies what it does not need.
+const LONGEST: u64 = 4 << 30;
+
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -98,19 +101,25 @@ pub struct End {
 #[derive(Debug)]
 pub struct Transcript {
     out: BufWriter<File>,
+    /// Bytes that may still be written.
+    left: u64,
 }
 
 impl Transcript {
     pub fn new(out: File) -> Self {
-        Self { out: BufWriter::new(out) }
+        Self { out: BufWriter::new(out), left: LONGEST }
     }
 
     /// # Errors
-    /// If the file cannot be written.
+    /// If the file cannot be written, or becomes too long.
     pub(super) fn write(&mut self, line: &Line) -> Result<()> {
         const FAILED: &str = "cannot write the audit log";
-        serde_json::to_writer(&mut self.out, line).context(FAILED)?;
-        self.out.write_all(b"\n").context(FAILED)
+        let mut text = serde_json::to_vec(line).context(FAILED)?;
+        text.push(b'\n');
+        let left = u64::try_from(text.len()).ok().and_then(|length| self.left.checked_sub(length));
+        self.left = left
+            .with_context(|| Failure::plugin(format!("its audit log is longer than {}", crate::ui::bytes(LONGEST))))?;
+        self.out.write_all(&text).context(FAILED)
     }
 
     /// # Errors
@@ -242,6 +251,14 @@ mod tests {
             assert_eq!(format!("{back:?}"), format!("{original:?}"));
         }
         assert!(parse_reply(&json!({ "Bytes": "xyz" })).unwrap_err().to_string().contains("hexadecimal"));
+    }
+
+    #[test]
+    fn a_log_does_not_grow_for_ever() {
+        let mut log = Transcript { left: 200, ..Transcript::new(tempfile::tempfile().unwrap()) };
+        let end = Line::End(End { plugin: "a/b".into(), calls: 1, fuel: None, error: None });
+        let error = (0..9).find_map(|_| log.write(&end).err()).unwrap();
+        assert_eq!(error.to_string(), "its audit log is longer than 4 GiB");
     }
 
     #[test]
