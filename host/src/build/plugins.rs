@@ -78,8 +78,17 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     lowers.extend(build.trees(&layers.stack));
     let mounted = mount(&stage, &lowers)?;
     let rootfs = Rootfs::open(mounted.path(), layers.epoch)?;
-    let mut bench =
-        Bench::new(mounted.path(), &stage, &build.store, rootfs, &layers.archive, layers.epoch, &step, &planned.id);
+    let mut bench = Bench::new(
+        mounted.path(),
+        &stage,
+        &build.store,
+        rootfs,
+        &layers.archive,
+        layers.epoch,
+        &step,
+        &planned.id,
+        build.plan.limits,
+    );
     if !planned.packages.is_empty() {
         bench
             .install(&planned.packages, false)
@@ -105,7 +114,8 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         build.ui.event("first host call", Some(&planned.id), moment);
     }
     let packages = bench.packages();
-    let tracker = bench.tracker()?;
+    let tracker =
+        bench.tracker().with_context(|| format!("cannot keep what the plugin `{}` made", printable(&planned.id)))?;
     step.note("comparing what changed with what was granted");
     let judged = {
         let before = Mounted::read_only(&lowers)?;

@@ -77,6 +77,7 @@ mod tests {
                 notable: Default::default(),
                 unreadable: false,
                 directory: false,
+                place: path.trim_start_matches('/').into(),
             },
             by: [Who::Command(2, "sh -c x".into())].into(),
         };

@@ -1,9 +1,11 @@
-//! What a layer changes: the tree with it against the tree without it, and who was at which path while it grew.
+//! What a layer changes: the tree with it against the tree without it. Who changed it is known to the [`Tracker`].
 //!
 //! Only paths of the upper directory are looked at, for nothing else can differ. Whiteouts and opaque directories need
 //! not be understood: what they hide is missing in the one tree and present in the other. No link is followed.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod tracker;
+
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -12,7 +14,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::compare::{self, Aspect};
-use crate::error::{Context as _, Result};
+use crate::error::Result;
+pub use tracker::{LayerLimits, Tracker};
 
 /// A path that a layer changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +31,9 @@ pub struct Change {
     /// Before or after, it is a directory: what is removed with it has no line of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub directory: bool,
+    /// The path in the tree, byte for byte; known only to the build that found the change.
+    #[serde(skip)]
+    pub place: PathBuf,
 }
 
 /// How a path differs from what was there.
@@ -112,9 +118,14 @@ impl Sides<'_> {
             (None, Some(_)) => Some(ChangeKind::Added),
             (Some(_), None) => Some(ChangeKind::Removed),
             (Some(before), Some(after)) => {
-                let mut aspects = compare::aspects(&old, &new)?;
-                // A file that is copied into a layer loses its other names.
+                let mut aspects = compare::aspects(&old, &new, |_| false)?;
+                // A file that is copied into a layer loses its other names. One that has several in the layer got them
+                // there: whoever may change it under the one name changes it under the other.
                 aspects.remove(&Aspect::Links);
+                let place = compare::metadata(&self.upper.join(inside))?;
+                if place.is_some_and(|place| place.is_file() && place.nlink() > 1) {
+                    aspects.insert(Aspect::Links);
+                }
                 if !after.is_dir() && (before.mtime(), before.mtime_nsec()) != (after.mtime(), after.mtime_nsec()) {
                     aspects.insert(Aspect::Time);
                 }
@@ -131,6 +142,7 @@ impl Sides<'_> {
                 notable,
                 unreadable: path.to_str().is_none(),
                 directory: is_dir(&old_metadata) || is_dir(&new_metadata),
+                place: inside.to_owned(),
             });
         }
         if !is_dir(&new_metadata) {
@@ -196,61 +208,6 @@ fn by_name(path: &Path) -> Option<Notable> {
         "/var/spool/cron/",
     ];
     below(&RUNS).then_some(Notable::RunsByItself)
-}
-
-/// Remembers who was at which path of an upper directory.
-///
-/// `Who` is told after each time in which somebody alone could change it. The kernel's own change time, which nobody in
-/// a build can set, and the inode number tell what was touched.
-#[derive(Debug)]
-pub struct Tracker<Who> {
-    upper: PathBuf,
-    seen: BTreeMap<PathBuf, Stamp>,
-    who: BTreeMap<PathBuf, BTreeSet<Who>>,
-}
-
-/// Inode and change time.
-type Stamp = (u64, i64, i64);
-
-impl<Who: Ord + Clone> Tracker<Who> {
-    pub fn new(upper: &Path) -> Self {
-        Self { upper: upper.to_owned(), seen: BTreeMap::new(), who: BTreeMap::new() }
-    }
-
-    /// Whatever changed since the last call, `who` changed.
-    ///
-    /// # Errors
-    /// If the directory cannot be read.
-    pub fn settle(&mut self, who: &Who) -> Result<()> {
-        let mut now = BTreeMap::new();
-        walk(&self.upper, Path::new(""), &mut now)?;
-        for (path, stamp) in &now {
-            if self.seen.get(path) != Some(stamp) {
-                self.who.entry(path.clone()).or_default().insert(who.clone());
-            }
-        }
-        self.seen = now;
-        Ok(())
-    }
-
-    /// Who was at `path`, an absolute one; for what a directory hides, who was at the directory.
-    pub fn who(&self, path: &str) -> BTreeSet<Who> {
-        let inside = Path::new(path.trim_start_matches('/'));
-        inside.ancestors().find_map(|path| self.who.get(path)).cloned().unwrap_or_default()
-    }
-}
-
-fn walk(upper: &Path, inside: &Path, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<()> {
-    let place = upper.join(inside);
-    let failed = || format!("cannot read `{}`", place.display());
-    let metadata = std::fs::symlink_metadata(&place).with_context(failed)?;
-    found.insert(inside.to_owned(), (metadata.ino(), metadata.ctime(), metadata.ctime_nsec()));
-    if metadata.is_dir() {
-        for name in compare::names(&place)? {
-            walk(upper, &inside.join(name), found)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -326,6 +283,21 @@ mod tests {
     }
 
     #[test]
+    fn a_second_name_and_an_attribute_that_overlayfs_might_use_are_changes() {
+        let trees = trees();
+        // As overlayfs does it: the file is copied into the layer, and linked there.
+        touch(&trees, "etc/same");
+        fs::create_dir_all(trees.upper.join("opt")).unwrap();
+        fs::hard_link(trees.upper.join("etc/same"), trees.upper.join("opt/mine")).unwrap();
+        assert_eq!(found(&trees), [("/etc/same".to_owned(), "changed (links)".to_owned())]);
+        let trees = self::trees();
+        touch(&trees, "etc/same");
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(trees.after.join("etc/same"), "user.overlay.redirect", b"x", flags).unwrap();
+        assert_eq!(found(&trees), [("/etc/same".to_owned(), "changed (attributes)".to_owned())]);
+    }
+
+    #[test]
     fn what_deserves_a_look_is_named() {
         let trees = trees();
         let cases = [
@@ -355,24 +327,5 @@ mod tests {
             let change = changes.iter().find(|change| change.path == format!("/{name}")).unwrap();
             assert_eq!(change.notable.iter().copied().collect::<Vec<_>>(), Vec::from_iter(expected), "{name}");
         }
-    }
-
-    #[test]
-    fn each_change_belongs_to_whoever_made_it() {
-        let trees = trees();
-        let mut tracker = Tracker::new(&trees.upper);
-        tracker.settle(&"start").unwrap();
-        fs::write(trees.upper.join("etc/a"), "1").unwrap();
-        fs::create_dir(trees.upper.join("etc/old")).unwrap();
-        tracker.settle(&"packages").unwrap();
-        fs::write(trees.upper.join("etc/b"), "1").unwrap();
-        // The clock of change times may stand still for some milliseconds.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        fs::write(trees.upper.join("etc/a"), "2").unwrap();
-        tracker.settle(&"plugin").unwrap();
-        let who = |path: &str| tracker.who(path).into_iter().collect::<Vec<_>>();
-        assert_eq!(who("/etc/a"), ["packages", "plugin"]);
-        assert_eq!(who("/etc/b"), ["plugin"]);
-        assert_eq!(who("/etc/old/hidden"), ["packages"]);
     }
 }
