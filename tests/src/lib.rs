@@ -2,6 +2,8 @@
 
 pub mod bench;
 pub mod directory;
+pub mod host;
+pub mod ordinary;
 mod scratch;
 
 use std::path::PathBuf;
