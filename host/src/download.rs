@@ -152,7 +152,7 @@ mod tests {
         let (url, server) = serve("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         let secret = Secret::new("token", b"user:pass".to_vec().into()).unwrap();
         let header = secret.authorization(Scheme::Basic).unwrap();
-        get(&url, Some(&header), &mut tempfile::tempfile().unwrap()).unwrap();
+        get(&url, Some(&header), &mut tempfile::tempfile().unwrap(), &Authorities::default(), Limits::USUAL).unwrap();
         let asked = server.join().unwrap();
         let sent: Vec<&String> = asked.iter().filter(|line| line.to_lowercase().starts_with("authorization")).collect();
         assert_eq!(sent.len(), 1, "{asked:?}");

@@ -6,6 +6,7 @@
 pub mod check;
 pub mod conf;
 pub mod file;
+pub mod limits;
 pub mod overrides;
 pub mod password;
 pub mod plan;

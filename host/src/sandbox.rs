@@ -5,6 +5,7 @@
 //! in piimg starts a process.
 
 pub mod command;
+pub(crate) mod disk;
 pub(crate) mod init;
 mod limits;
 mod mounts;

@@ -4,10 +4,13 @@
 //! to those ids. Only the build, inside its private namespace, reads or writes `data/`, where the store is `/store`.
 //! `compiled/` and `images/` belong to the calling user, and the build cannot read them.
 
+mod remove;
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+pub(crate) use remove::remove_tree;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
@@ -292,15 +295,6 @@ impl Store {
             }
         }
         Ok(())
-    }
-}
-
-/// Removes a tree of the store, whatever modes a package gave its directories.
-pub(crate) fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("cannot remove `{}` from the store", path.display())),
     }
 }
 

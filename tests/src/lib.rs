@@ -2,6 +2,8 @@
 
 pub mod bench;
 pub mod directory;
+pub mod host;
+pub mod ordinary;
 pub mod properties;
 mod scratch;
 

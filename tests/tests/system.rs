@@ -7,13 +7,15 @@
 #![expect(clippy::disallowed_methods, reason = "tests start piimg and look at the host with its own tools")]
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use piimg::image::boot::{BootOptions, boot};
 use piimg::image::layout::Bytes;
+use piimg_tests::host::Host;
+use piimg_tests::ordinary::{Ordinary, UID};
 use piimg_tests::{guest, piimg, system_store};
 
 /// Two cores carry one build or one machine at a time.
@@ -67,43 +69,6 @@ fn texts(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// What a build could leave behind on the host.
-#[derive(Debug, PartialEq, Eq)]
-struct Host {
-    mounts: String,
-    loop_devices: usize,
-    processes: Vec<String>,
-    binfmt: Vec<String>,
-}
-
-impl Host {
-    /// What there is now of the piimg at `program`.
-    fn now(program: &Path) -> Self {
-        let names = |directory: &str| -> Vec<String> {
-            let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-            let mut names: Vec<String> =
-                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-            names.sort();
-            names
-        };
-        // By program, so that another build on this machine is nobody's leftover; the odd time is the probe's.
-        let ours = |pid: &&String| {
-            let process = Path::new("/proc").join(pid);
-            let command_line = std::fs::read_to_string(process.join("cmdline")).unwrap_or_default();
-            std::fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program) || command_line.contains("86397")
-        };
-        Self {
-            mounts: std::fs::read_to_string("/proc/self/mountinfo").unwrap(),
-            loop_devices: names("/sys/block")
-                .iter()
-                .filter(|name| Path::new("/sys/block").join(name).join("loop").exists())
-                .count(),
-            processes: names("/proc").iter().filter(ours).cloned().collect(),
-            binfmt: names("/proc/sys/fs/binfmt_misc"),
-        }
-    }
-}
-
 #[test]
 fn an_image_with_a_plugin_boots_and_has_what_the_plugin_made() {
     let _alone = alone();
@@ -133,6 +98,8 @@ fn an_image_with_a_plugin_boots_and_has_what_the_plugin_made() {
         let (status, output) = machine.run(command, Duration::from_secs(120)).unwrap();
         (status, output.trim().to_owned())
     };
+    // One may log in before all is started.
+    assert_eq!(ask("systemctl is-system-running --wait"), (0, "running".into()));
     assert_eq!(ask("hostname"), (0, "piimg-minimal".into()));
     assert_eq!(ask("grep -c piimg-minimal /etc/hosts"), (0, "1".into()));
     let (status, text) = ask("cat /etc/piimg-minimal");
@@ -217,7 +184,7 @@ fn a_command_inside_the_image_is_in_its_box() {
     assert!(answer("mknod").contains("Operation not permitted"), "{}", answer("mknod"));
     assert_eq!(answer("straggler"), "started");
     assert_eq!(answer("user"), "ubuntu");
-    assert_eq!(Host::now(&piimg()).processes, Vec::<String>::new(), "a process outlived its command");
+    assert_eq!(Host::now(&piimg()).processes(), Vec::<String>::new(), "a process outlived its command");
 }
 
 #[test]
@@ -355,47 +322,26 @@ fn a_plugin_that_fails_leaves_no_image_and_is_named() {
     assert_eq!(place.images(), Vec::<String>::new());
 }
 
-/// Runs piimg as a user who exists only in a mount namespace of the test: the host's files are not touched.
-const AS_USER: &str = "set -e; cd \"$1\"
-for file in passwd group subuid subgid; do
-    cp /etc/$file $file
-done
-echo 'piimgtest:x:54321:54321::/:/bin/sh' >> passwd
-echo 'piimgtest:x:54321:' >> group
-echo 'piimgtest:300000:65536' | tee -a subuid >> subgid
-for file in passwd group subuid subgid; do mount --bind $file /etc/$file; done
-chown -R 54321:54321 home
-cd home
-exec setpriv --reuid 54321 --regid 54321 --clear-groups env HOME=\"$1/home\" ../piimg build \
-    --plugin ../minimal.wasm --grant-requested --imagedir images";
-
 #[test]
 fn an_ordinary_user_builds_without_sudo() {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::fs::MetadataExt as _;
 
     let _alone = alone();
-    let place = Workplace::new();
-    let dir = place.dir.path();
-    let plugin = guest("minimal");
-    if !Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n") {
+    let Some(user) = Ordinary::new() else {
         // Every other test of this file is such a build then.
-        place.build(&["--plugin", plugin.to_str().unwrap(), "--grant-requested"]);
+        let place = Workplace::new();
+        place.build(&["--plugin", guest("minimal").to_str().unwrap(), "--grant-requested"]);
         return;
-    }
-    let open = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-    open(dir, 0o755);
-    std::fs::copy(piimg(), dir.join("piimg")).unwrap();
-    std::fs::copy(&plugin, dir.join("minimal.wasm")).unwrap();
-    std::fs::create_dir(dir.join("home")).unwrap();
-    // Nobody else may look into it, the subordinate ids included.
-    open(&dir.join("home"), 0o700);
-    let before = Host::now(&dir.join("piimg"));
-    let output = Command::new("unshare").args(["--mount", "sh", "-c", AS_USER, "sh"]).arg(dir).output().unwrap();
+    };
+    let before = Host::now(&piimg());
+    let plugin = user.built(&guest("minimal"));
+    let arguments = ["build", "--plugin", plugin.to_str().unwrap(), "--grant-requested", "--imagedir", "images"];
+    let output = user.command(&user.built(&piimg()), arguments).output().unwrap();
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "{stderr}");
-    assert_eq!(Host::now(&dir.join("piimg")), before, "the build left something on the host");
-    let image = dir.join("home").join(stdout.trim_end());
-    assert_eq!(std::fs::metadata(&image).unwrap().uid(), 54321);
+    assert_eq!(Host::now(&piimg()), before, "the build left something on the host");
+    let image = user.home().join(stdout.trim_end());
+    assert_eq!(std::fs::metadata(&image).unwrap().uid(), UID);
     let verified = Command::new(piimg()).arg("verify").args(["--model", "pi4"]).arg(&image).output().unwrap();
     assert!(verified.status.success(), "{}", texts(&verified).0);
 }

@@ -7,7 +7,7 @@
 //!
 //! What no image keeps (logs, caches) is not kept in the layer either, and needs no grant.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use super::finalise;
@@ -31,13 +31,13 @@ pub(super) fn judge(id: &str, grants: &GrantSet, changes: Vec<Change>, tracker: 
     let mut judged = Judged::default();
     let mut refused = Vec::new();
     for change in changes {
-        let is_written = is_written_by_calls(tracker.who_itself(change.place()));
-        let by = tracker.who(change.place()).iter().map(|who| Who::clone(who)).collect();
+        let is_written = is_written_by_calls(tracker.who_itself(&change.place));
+        let by = tracker.who(&change.place).iter().map(|who| Who::clone(who)).collect();
         let effect = Effect { change, by };
         if effect.is_of_packages() {
             judged.kept.push(effect);
         } else if finalise::is_dropped(&effect.change.path) {
-            judged.dropped.push(effect.change.path);
+            judged.dropped.push(effect.change.place);
         } else if is_written || is_granted(grants, &effect.change) {
             judged.kept.push(effect);
         } else {
@@ -51,8 +51,8 @@ pub(super) fn judge(id: &str, grants: &GrantSet, changes: Vec<Change>, tracker: 
 #[derive(Debug, Default)]
 pub(super) struct Judged {
     pub(super) kept: Vec<Effect>,
-    /// Paths that no image keeps.
-    pub(super) dropped: Vec<String>,
+    /// What no image keeps, relative to the tree, each directory before what is in it.
+    pub(super) dropped: Vec<PathBuf>,
 }
 
 fn need(change: &Change) -> Need {
@@ -95,18 +95,23 @@ fn refusal(id: &str, grants: &GrantSet, refused: &[Effect]) -> Failure {
 ///
 /// # Errors
 /// If the store cannot be written to.
-pub(super) fn drop_paths(upper: &Path, paths: &[String]) -> Result<()> {
-    for path in paths {
-        let place = upper.join(path.trim_start_matches('/'));
+pub(super) fn drop_paths(upper: &Path, paths: &[PathBuf]) -> Result<()> {
+    for path in paths.iter().rev() {
+        let place = upper.join(path);
         let removed = match std::fs::symlink_metadata(&place) {
-            // What is in it was dropped too, or stays for a reason of its own.
-            Ok(metadata) if metadata.is_dir() => Ok(()),
+            Ok(metadata) if metadata.is_dir() && finalise::keeps_directories(path) => Ok(()),
+            Ok(metadata) if metadata.is_dir() => match std::fs::remove_dir(&place) {
+                // What stays in it has a reason of its own.
+                Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => Ok(()),
+                removed => removed,
+            },
             Ok(_) => std::fs::remove_file(&place),
             Err(error) => Err(error),
         };
         match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove `{}` from the layer", printable(path)));
+                let path = printable(&path.to_string_lossy());
+                return Err(error).with_context(|| format!("cannot remove `/{path}` from the layer"));
             }
             _ => {}
         }

@@ -3,6 +3,8 @@
 //!
 //! Works on a throw-away overlay above all layers, through [`Rootfs`] only; runs nothing.
 
+use std::path::Path;
+
 use crate::error::{Context, Result};
 use crate::rootfs::files::{Attrs, FileErrorCode, FileKind, ImagePath, Metadata, Rootfs};
 
@@ -66,6 +68,11 @@ pub fn written(root_references: &[String]) -> impl Iterator<Item = String> {
 pub fn is_dropped(path: &str) -> bool {
     let below = |directory: &&str| path.strip_prefix(*directory).is_some_and(|rest| rest.starts_with('/'));
     REMOVED.contains(&path) || EMPTIED.iter().any(below) || below(&LOGS)
+}
+
+/// Whether the directories in there stay in an image although files do not; `inside` is relative to the tree.
+pub fn keeps_directories(inside: &Path) -> bool {
+    Path::new("/").join(inside).starts_with(LOGS)
 }
 
 /// Applies `identity` and removes what must not be shipped.

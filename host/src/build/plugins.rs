@@ -97,6 +97,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         layers.epoch,
         &step,
         &planned.id,
+        build.plan.limits,
     );
     if !planned.packages.is_empty() {
         bench
@@ -123,7 +124,8 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         build.ui.event("first host call", Some(&planned.id), moment);
     }
     let packages = bench.packages();
-    let tracker = bench.tracker()?;
+    let tracker =
+        bench.tracker().with_context(|| format!("cannot keep what the plugin `{}` made", printable(&planned.id)))?;
     step.note("comparing what changed with what was granted");
     let judged = {
         let before = Mounted::read_only(&lowers)?;

@@ -14,18 +14,19 @@ use crate::plugin::workbench::{
     CAPTURE_LIMIT, CallError, Command, ConnectionNote, ErrorCode, Fetched, InstalledPackage, Outcome, Sink, Stdin,
     Workbench,
 };
+use crate::recipe::limits::CommandLimits;
 use crate::report::Who;
 use crate::rootfs::accounts::Accounts;
 use crate::rootfs::files::Rootfs;
 use crate::rootfs::packages::{self, Archive, Package};
-use crate::rootfs::tracker::Tracker;
-use crate::sandbox::command::{BoxCommand, Exceeded, Identity, Stream};
+use crate::rootfs::tracker::{LayerLimits, Tracker};
+use crate::sandbox::command::{BoxCommand, BoxLimits, Exceeded, Identity, Stream};
 use crate::sandbox::proxy::{Connection, Decision, Network};
 use crate::secret::Authorization;
 use crate::store::{Stage, Store};
 use crate::ui::{Step, printable};
 
-/// Longest time a command may take; compiling a large workspace stays below.
+/// Longest time a command may take, unless the user says otherwise; compiling a large workspace stays below.
 const TIME_LIMIT: Duration = Duration::from_secs(2 * 3600);
 
 /// Lines of uncaptured output that an [`Outcome`] quotes.
@@ -45,6 +46,9 @@ pub(super) struct Bench<'a> {
     tracker: Tracker<Who>,
     /// The call that is being served.
     call: (u64, String),
+    /// Of each command.
+    limits: BoxLimits,
+    time: Duration,
     network: Option<Network>,
     connections: Arc<Mutex<Vec<Connection>>>,
 }
@@ -61,8 +65,10 @@ impl<'a> Bench<'a> {
         epoch: u64,
         step: &'a Step,
         plugin: &'a str,
+        wanted: CommandLimits,
     ) -> Self {
-        let tracker = Tracker::new(&stage.path().join("fs"));
+        let (limits, time) = limits(wanted);
+        let tracker = Tracker::new(&stage.path().join("fs"), LayerLimits { files: limits.files, bytes: limits.disk });
         Self {
             root,
             stage,
@@ -76,6 +82,8 @@ impl<'a> Bench<'a> {
             packages: Vec::new(),
             tracker,
             call: (0, String::new()),
+            limits,
+            time,
             network: None,
             connections: Arc::default(),
         }
@@ -154,7 +162,8 @@ impl Workbench for Bench<'_> {
         boxed.identity = identity;
         boxed.network = self.network.clone();
         boxed.cwd = command.cwd.clone().unwrap_or_else(|| "/".into());
-        boxed.timeout = command.timeout.unwrap_or(TIME_LIMIT).min(TIME_LIMIT);
+        boxed.timeout = command.timeout.unwrap_or(self.time).min(self.time);
+        boxed.limits = self.limits;
         boxed.env.push(("SOURCE_DATE_EPOCH".into(), self.epoch.to_string()));
         boxed.env.extend(home.map(|home| ("HOME".into(), home)));
         boxed.env.extend(command.env.iter().cloned());
@@ -256,6 +265,19 @@ impl Workbench for Bench<'_> {
         let installed = packages::installed(&self.rootfs)?;
         Ok(installed.into_values().find(|package| package.name == name).map(shown))
     }
+}
+
+/// What the user lets a command use, and for how long.
+fn limits(wanted: CommandLimits) -> (BoxLimits, Duration) {
+    let usual = BoxLimits::default();
+    let bytes = |mib: Option<u64>, usual| mib.map_or(usual, |mib| mib << 20);
+    let limits = BoxLimits {
+        memory: bytes(wanted.memory_mb, usual.memory),
+        processes: wanted.processes.unwrap_or(usual.processes),
+        disk: bytes(wanted.disk_mb, usual.disk),
+        files: wanted.files.unwrap_or(usual.files),
+    };
+    (limits, wanted.minutes.map_or(TIME_LIMIT, |minutes| Duration::from_secs(60 * minutes)))
 }
 
 fn shown(package: Package) -> InstalledPackage {

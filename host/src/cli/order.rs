@@ -79,6 +79,9 @@ pub(super) struct OrderArguments {
     /// Where a secret comes from: file:PATH, env:VARIABLE or cmd:COMMAND; may be repeated.
     #[arg(long = "secret", value_name = "NAME=SOURCE")]
     secrets: Vec<String>,
+    /// What a command of a plugin may use: memory-mb, processes, disk-mb, files or minutes; may be repeated.
+    #[arg(long = "limit", value_name = "NAME=NUMBER")]
+    limits: Vec<String>,
     /// Allow the plugins to do this; may be repeated.
     #[arg(long = "grant", value_name = "SCOPE")]
     grants: Vec<String>,
@@ -188,6 +191,7 @@ fn overrides(arguments: OrderArguments) -> Overrides {
         params: arguments.params,
         assets: arguments.assets,
         secrets: arguments.secrets,
+        limits: arguments.limits,
         allow_plugin_paths: arguments.allow_plugin_paths,
     }
 }

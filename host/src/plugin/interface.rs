@@ -15,6 +15,7 @@ mod packages;
 mod process;
 mod secret;
 mod services;
+mod spent;
 mod users;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,7 @@ use super::workbench::{CallError, ErrorCode, Workbench};
 use crate::rootfs::files::{ImagePath, Rootfs};
 use crate::secret::Secret;
 use blobs::{Blob, Blobs};
+use spent::Spent;
 
 /// Result of a host function.
 type Answer<T> = Result<T, CallError>;
@@ -56,6 +58,7 @@ pub struct Uses {
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) calls: u64,
+    spent: Spent,
     pub(super) first_call: Option<Instant>,
     /// By the capability each call needed.
     pub(super) uses: BTreeMap<String, Uses>,
@@ -129,6 +132,16 @@ impl<'a> Session<'a> {
         if self.record.calls > MAX_CALLS {
             return Reply::Stop(format!("made more than {MAX_CALLS} calls"));
         }
+        if let Some(limit) = self.record.spent.exceeded() {
+            return Reply::Stop(format!("kept the build busy for longer than {}", crate::ui::seconds(limit)));
+        }
+        let is_own = spent::is_own(&call);
+        let reply = self.answer(call, start);
+        self.record.spent.add(start.elapsed(), is_own);
+        reply
+    }
+
+    fn answer(&mut self, call: Call, start: Instant) -> Reply {
         let logged = self.transcript.is_some().then(|| transcript::call(&call));
         self.bench.begin_call(self.record.calls, &call.name());
         let mut reply = self.dispatch(call).unwrap_or_else(Reply::Failed);

@@ -23,6 +23,9 @@ const VERSION: u32 = 1;
 /// Longest line that is read: the biggest reply, in hexadecimal digits, and some room.
 const LONGEST_LINE: u64 = 64 << 20;
 
+/// Most bytes of a log: a plugin that reads more than half of this in one run copies what it does not need.
+const LONGEST: u64 = 4 << 30;
+
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -98,22 +101,27 @@ pub struct End {
 #[derive(Debug)]
 pub struct Transcript {
     outs: Vec<File>,
+    /// Bytes that may still be written.
+    left: u64,
 }
 
 impl Transcript {
     /// The same goes into each of the files: one is lost with its layer if the build fails.
     pub fn new(outs: Vec<File>) -> Self {
-        Self { outs }
+        Self { outs, left: LONGEST }
     }
 
     /// A line is in the files, whole, when this returns: whoever kills the build, what a plugin was told is on record.
     ///
     /// # Errors
-    /// If a file cannot be written.
+    /// If a file cannot be written, or becomes too long.
     pub(super) fn write(&mut self, line: &Line) -> Result<()> {
         const FAILED: &str = "cannot write the audit log";
         let mut text = serde_json::to_vec(line).context(FAILED)?;
         text.push(b'\n');
+        let left = u64::try_from(text.len()).ok().and_then(|length| self.left.checked_sub(length));
+        self.left = left
+            .with_context(|| Failure::plugin(format!("its audit log is longer than {}", crate::ui::bytes(LONGEST))))?;
         self.outs.iter_mut().try_for_each(|out| out.write_all(&text)).context(FAILED)
     }
 }
@@ -240,6 +248,14 @@ mod tests {
             assert_eq!(format!("{back:?}"), format!("{original:?}"));
         }
         assert!(parse_reply(&json!({ "Bytes": "xyz" })).unwrap_err().to_string().contains("hexadecimal"));
+    }
+
+    #[test]
+    fn a_log_does_not_grow_for_ever() {
+        let mut log = Transcript { left: 200, ..Transcript::new(vec![tempfile::tempfile().unwrap()]) };
+        let end = Line::End(End { plugin: "a/b".into(), calls: 1, fuel: None, error: None });
+        let error = (0..9).find_map(|_| log.write(&end).err()).unwrap();
+        assert_eq!(error.to_string(), "its audit log is longer than 4 GiB");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::limits::CommandLimits;
 use crate::error::{Context, Failure, Result};
 
 /// Most bytes of a recipe.
@@ -36,6 +37,8 @@ pub struct RecipeFile {
     /// Seconds since 1970; the environment's `SOURCE_DATE_EPOCH` wins.
     pub source_date_epoch: Option<u64>,
     pub user: UserFile,
+    /// Of each command of a plugin.
+    pub limits: CommandLimits,
     /// Plugin id → parameter → value.
     pub params: BTreeMap<String, BTreeMap<String, toml::Value>>,
     /// Name → file.
@@ -137,6 +140,8 @@ mod tests {
             ("release = \"x\"\nhostnam = \"y\"\n", "unknown field `hostnam`"),
             ("rootfs-extra-space-mb = -1\n", "invalid value"),
             ("[user]\nname = 3\n", "invalid type"),
+            ("[limits]\nmemory = 3\n", "unknown field `memory`"),
+            ("[limits]\nfiles = -3\n", "invalid value"),
             ("release = \n", "line 1"),
             ("hostname = \"a\"\nhostname = \"b\"\n", "duplicate key"),
             (&format!("models = {}", "[".repeat(10_000)), "recursion"),

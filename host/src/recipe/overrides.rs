@@ -23,6 +23,8 @@ pub struct Overrides {
     pub assets: Vec<String>,
     /// `name=source`.
     pub secrets: Vec<String>,
+    /// `name=number`, of each command of a plugin.
+    pub limits: Vec<String>,
     /// A plugin's own `rootfs` and `imagedir` may be used.
     pub allow_plugin_paths: bool,
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::check;
 use super::conf::PluginConf;
 use super::file::RecipeFile;
+use super::limits::CommandLimits;
 use super::overrides::Overrides;
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
@@ -52,6 +53,8 @@ pub struct Plan {
     /// Where secrets come from, by name. They are read elsewhere; the job knows nothing of it.
     #[serde(skip)]
     pub secrets: BTreeMap<String, Source>,
+    /// What each command of a plugin may use.
+    pub limits: CommandLimits,
     /// `SOURCE_DATE_EPOCH`, if set: seconds since 1970.
     pub epoch: Option<u64>,
 }
@@ -193,6 +196,7 @@ pub fn plan(
     params::check_unknown(file, flags, plugins, &mut findings);
     let assets = assets(file, flags, &mut findings);
     let secrets = secrets::sources(file, flags, &mut findings);
+    let limits = limits(file, flags, &mut findings);
     let architecture = flags.architecture.as_ref().or(file.architecture.as_ref());
     let resolved = release.as_ref().map(|release| {
         let architecture = architecture.cloned().unwrap_or_else(|| release.architectures[0].clone());
@@ -228,6 +232,7 @@ pub fn plan(
         plugins: planned,
         assets,
         secrets,
+        limits,
         epoch: environment.epoch.or(file.source_date_epoch),
     })
 }
@@ -338,6 +343,18 @@ fn compression(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) ->
     let parsed = Compression::parse(wanted);
     findings.check("the compression", wanted, parsed.as_ref().map(|_| ()).map_err(Clone::clone));
     parsed.ok().flatten()
+}
+
+fn limits(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> CommandLimits {
+    let mut limits = file.limits;
+    for limit in &flags.limits {
+        let set = limits.set(limit);
+        findings.check("the limit", limit, set);
+    }
+    if let Err(rule) = limits.check() {
+        findings.add(format!("the limit {rule}"));
+    }
+    limits
 }
 
 /// A host directory: the user's word, or a plugin's wish if the user consented.

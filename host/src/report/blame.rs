@@ -93,8 +93,8 @@ mod tests {
                 kind: ChangeKind::Added,
                 notable: Default::default(),
                 unreadable: false,
-                raw: Default::default(),
                 directory: false,
+                place: path.trim_start_matches('/').into(),
             },
             by: [Who::Command(2, "sh -c x".into())].into(),
         };

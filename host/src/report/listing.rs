@@ -86,7 +86,7 @@ mod tests {
                 kind: ChangeKind::Added,
                 notable: notable.iter().copied().collect(),
                 unreadable: false,
-                raw: Default::default(),
+                place: Default::default(),
                 directory: false,
             },
             by: [Who::Call(1, "fs.write x".into())].into(),

@@ -25,19 +25,12 @@ pub struct Change {
     pub notable: BTreeSet<Notable>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unreadable: bool,
-    /// The path that [`Change::path`] cannot spell; empty for one that it can.
-    #[serde(skip)]
-    pub raw: PathBuf,
     /// Before or after, it is a directory: what is removed with it has no line of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub directory: bool,
-}
-
-impl Change {
-    /// The path, whatever bytes it has.
-    pub fn place(&self) -> &Path {
-        if self.unreadable { &self.raw } else { Path::new(&self.path) }
-    }
+    /// The path in the tree, byte for byte; known only to the build that found the change.
+    #[serde(skip)]
+    pub place: PathBuf,
 }
 
 /// How a path differs from what was there.
@@ -122,9 +115,14 @@ impl Sides<'_> {
             (None, Some(_)) => Some(ChangeKind::Added),
             (Some(_), None) => Some(ChangeKind::Removed),
             (Some(before), Some(after)) => {
-                let mut aspects = compare::aspects(&old, &new)?;
-                // A file that is copied into a layer loses its other names.
+                let mut aspects = compare::aspects(&old, &new, |_| false)?;
+                // A file that is copied into a layer loses its other names. One that has several in the layer got them
+                // there: whoever may change it under the one name changes it under the other.
                 aspects.remove(&Aspect::Links);
+                let place = compare::metadata(&self.upper.join(inside))?;
+                if place.is_some_and(|place| place.is_file() && place.nlink() > 1) {
+                    aspects.insert(Aspect::Links);
+                }
                 if !after.is_dir() && (before.mtime(), before.mtime_nsec()) != (after.mtime(), after.mtime_nsec()) {
                     aspects.insert(Aspect::Time);
                 }
@@ -140,8 +138,8 @@ impl Sides<'_> {
                 kind,
                 notable,
                 unreadable: path.to_str().is_none(),
-                raw: if path.to_str().is_none() { path } else { PathBuf::new() },
                 directory: is_dir(&old_metadata) || is_dir(&new_metadata),
+                place: inside.to_owned(),
             });
         }
         if !is_dir(&new_metadata) {
@@ -279,6 +277,21 @@ mod tests {
         file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1)).unwrap();
         touch(&trees, "etc/same");
         assert_eq!(found(&trees), [("/etc/same".to_owned(), "changed (time)".to_owned())]);
+    }
+
+    #[test]
+    fn a_second_name_and_an_attribute_that_overlayfs_might_use_are_changes() {
+        let trees = trees();
+        // As overlayfs does it: the file is copied into the layer, and linked there.
+        touch(&trees, "etc/same");
+        fs::create_dir_all(trees.upper.join("opt")).unwrap();
+        fs::hard_link(trees.upper.join("etc/same"), trees.upper.join("opt/mine")).unwrap();
+        assert_eq!(found(&trees), [("/etc/same".to_owned(), "changed (links)".to_owned())]);
+        let trees = self::trees();
+        touch(&trees, "etc/same");
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::lsetxattr(trees.after.join("etc/same"), "user.overlay.redirect", b"x", flags).unwrap();
+        assert_eq!(found(&trees), [("/etc/same".to_owned(), "changed (attributes)".to_owned())]);
     }
 
     #[test]

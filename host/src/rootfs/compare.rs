@@ -90,7 +90,7 @@ struct Sides<'a> {
 
 fn entry(comparison: &mut Comparison, sides: &Sides<'_>) -> Result<()> {
     comparison.paths += 1;
-    comparison.add(sides.inside, aspects(sides.a, sides.b)?);
+    comparison.add(sides.inside, aspects(sides.a, sides.b, is_of_overlayfs)?);
     if is_dir(sides.a)? && is_dir(sides.b)? {
         let names: BTreeSet<OsString> = names(sides.a)?.into_iter().chain(names(sides.b)?).collect();
         for name in names {
@@ -105,8 +105,14 @@ fn is_dir(path: &Path) -> Result<bool> {
     Ok(metadata(path)?.is_some_and(|metadata| metadata.is_dir()))
 }
 
-/// What differs between two entries, their children aside.
-pub(super) fn aspects(path_a: &Path, path_b: &Path) -> Result<BTreeSet<Aspect>> {
+/// Whether overlayfs remembers something by the attribute of that name. A mounted overlay hides its own ones: what it
+/// shows under such a name, somebody has set.
+fn is_of_overlayfs(name: &[u8]) -> bool {
+    name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.")
+}
+
+/// What differs between two entries, their children and the attributes that are `ignored` aside.
+pub(super) fn aspects(path_a: &Path, path_b: &Path, ignored: fn(&[u8]) -> bool) -> Result<BTreeSet<Aspect>> {
     let (Some(a), Some(b)) = (metadata(path_a)?, metadata(path_b)?) else {
         return Ok([Aspect::Existence].into());
     };
@@ -118,7 +124,10 @@ pub(super) fn aspects(path_a: &Path, path_b: &Path) -> Result<BTreeSet<Aspect>> 
     };
     differs(Aspect::Mode, a.mode() & 0o7777 != b.mode() & 0o7777);
     differs(Aspect::Owner, (a.uid(), a.gid()) != (b.uid(), b.gid()));
-    differs(Aspect::Attributes, attributes(path_a)? != attributes(path_b)?);
+    let kept = |path| -> Result<BTreeMap<_, _>> {
+        Ok(attributes(path)?.into_iter().filter(|(name, _)| !ignored(name)).collect())
+    };
+    differs(Aspect::Attributes, kept(path_a)? != kept(path_b)?);
     if a.file_type() != b.file_type() {
         differs(Aspect::Type, true);
     } else if a.is_file() {
@@ -163,7 +172,7 @@ fn target(path: &Path) -> Result<PathBuf> {
     std::fs::read_link(path).with_context(|| failed(path))
 }
 
-/// Extended attributes by name, without those by which overlayfs remembers things.
+/// Extended attributes by name.
 pub(super) fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     // The kernel's own limit for the list and for a value, `XATTR_LIST_MAX` and `XATTR_SIZE_MAX` of linux/limits.h.
     const LIMIT: usize = 64 << 10;
@@ -175,9 +184,6 @@ pub(super) fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     };
     let mut found = BTreeMap::new();
     for name in list[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        if name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") {
-            continue;
-        }
         let mut value = vec![0; LIMIT];
         let length = rustix::fs::lgetxattr(path, std::ffi::OsStr::from_bytes(name), &mut value[..])
             .with_context(|| failed(path))?;

@@ -25,6 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::sandbox::disk::Free;
 pub use error::{FileError, FileErrorCode};
 pub use path::ImagePath;
 use resolve::{Place, canonical, file_type, locate, open_entry, open_in_root, proc_path};
@@ -252,7 +253,8 @@ impl Rootfs {
     /// # Errors
     /// [`FileErrorCode::NotAFile`] if something else is there; nothing is left behind on failure.
     pub fn write(&self, path: &ImagePath, data: &[u8], attrs: Attrs) -> Result<(), FileError> {
-        self.replace(path, attrs, "write", |file| file.write_all(data))
+        let size = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        self.replace(path, attrs, size, "write", |file| file.write_all(data))
     }
 
     /// Copies a host file into the image the same way and returns its size. It is read from its beginning.
@@ -262,11 +264,12 @@ impl Rootfs {
     pub fn install(&self, source: &File, path: &ImagePath, attrs: Attrs) -> Result<u64, FileError> {
         const ACTION: &str = "install";
         let fail = |error| FileError::io(&error, ACTION, path);
-        if !source.metadata().map_err(fail)?.is_file() {
+        let metadata = source.metadata().map_err(fail)?;
+        if !metadata.is_file() {
             return Err(FileError::new(FileErrorCode::Invalid, ACTION, path, "the source is not a regular file"));
         }
         let mut size = 0;
-        self.replace(path, attrs, ACTION, |file| {
+        self.replace(path, attrs, metadata.len(), ACTION, |file| {
             let mut source = source;
             source.rewind()?;
             // Inside the kernel where both file systems can; shares the blocks where they support it.
@@ -281,6 +284,7 @@ impl Rootfs {
         &self,
         path: &ImagePath,
         attrs: Attrs,
+        size: u64,
         action: &'static str,
         fill: impl FnOnce(&mut File) -> std::io::Result<()>,
     ) -> Result<(), FileError> {
@@ -295,6 +299,7 @@ impl Rootfs {
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(fail(errno)),
         }
+        check_room(&dir, size, action, path)?;
         let temporary = temporary_name().map_err(fail)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&dir, &temporary, flags, Mode::RUSR | Mode::WUSR).map_err(fail)?;
@@ -325,6 +330,7 @@ impl Rootfs {
         self.touch(&place, false, path, ACTION)?;
         let Place { dir, name } = place;
         let name = name.ok_or_else(|| fail(Errno::EXIST))?;
+        check_room(&dir, 0, ACTION, path)?;
         rustix::fs::mkdirat(&dir, &name, Mode::RWXU).map_err(fail)?;
         let finish = || -> Result<(), Errno> {
             let made = open_entry(dir.as_fd(), &name, OFlags::PATH | OFlags::DIRECTORY)?;
@@ -370,6 +376,7 @@ impl Rootfs {
         self.touch(&place, false, path, ACTION)?;
         let Place { dir, name } = place;
         let name = name.ok_or_else(|| fail(Errno::EXIST))?;
+        check_room(&dir, 0, ACTION, path)?;
         rustix::fs::symlinkat(target, &dir, &name).map_err(fail)?;
         tree::set_time_at(dir.as_fd(), &name, self.epoch).map_err(fail)?;
         tree::set_time(dir.as_fd(), self.epoch).map_err(fail)
@@ -479,6 +486,17 @@ fn check_file(kind: FileType, action: &'static str, path: &ImagePath) -> Result<
         _ => "it is a device, FIFO or socket",
     };
     Err(FileError::new(FileErrorCode::NotAFile, action, path, cause))
+}
+
+/// Refuses a file that would leave too little of the disk to the rest of the machine.
+fn check_room(dir: &OwnedFd, size: u64, action: &'static str, path: &ImagePath) -> Result<(), FileError> {
+    let free = Free::at(dir).map_err(|errno| FileError::system(errno, action, path))?;
+    if free.has_room(size) {
+        return Ok(());
+    }
+    let left = crate::ui::bytes(free.usable().bytes);
+    let cause = format!("the disk of the store has no room for it; {left} may still be used");
+    Err(FileError::new(FileErrorCode::Limit, action, path, cause))
 }
 
 /// A name nothing in an image has, so that a leftover of a killed build is recognised.

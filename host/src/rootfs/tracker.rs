@@ -1,4 +1,4 @@
-//! Who was at which path of an upper directory while it grew.
+//! Who was at which path of an upper directory while it grew, and how large it may grow.
 //!
 //! What runs programs is told of after it ran: whatever changed meanwhile was its work. The kernel's own change time,
 //! which nobody in a build can set, and the inode number tell what was touched. What piimg writes itself says at which
@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -16,11 +17,29 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::compare;
 use super::files::Touched;
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, Failure, Result};
+use crate::ui::printable;
 
 /// Longest wait for the clock of change times, in its steps of at most 10 ms: a file that is from farther in the future
 /// has the time of a clock that was set back since, which no new change can have.
 const LONGEST_WAIT_SECONDS: i64 = 1;
+
+/// Deepest nesting of directories: every later walk over the tree has to get to the bottom of it, and file functions
+/// remove no deeper one.
+const MAX_DEPTH: usize = 500;
+/// Longest path in bytes. The kernel takes 4095, of which some belong to the place of the tree.
+const MAX_PATH: usize = 3500;
+/// Bytes of a path that a message quotes.
+const QUOTED: usize = 60;
+
+/// What may be in a layer, however many commands and calls fill it.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerLimits {
+    /// Files, directories and links.
+    pub files: u64,
+    /// Bytes of the files as they would be read: holes cost nothing in a layer and much in an image.
+    pub bytes: u64,
+}
 
 /// Someone who can have a part in a path.
 pub trait Party: Ord {
@@ -32,6 +51,7 @@ pub trait Party: Ord {
 #[derive(Debug)]
 pub struct Tracker<Who> {
     upper: PathBuf,
+    limits: LayerLimits,
     seen: BTreeMap<PathBuf, Stamp>,
     /// Sorted; empty where something was changed and nobody is known to have done it.
     parts: BTreeMap<PathBuf, Vec<Rc<Who>>>,
@@ -72,17 +92,19 @@ impl Stamp {
 }
 
 impl<Who: Party> Tracker<Who> {
-    pub fn new(upper: &Path) -> Self {
-        Self { upper: upper.to_owned(), seen: BTreeMap::new(), parts: BTreeMap::new() }
+    pub fn new(upper: &Path, limits: LayerLimits) -> Self {
+        Self { upper: upper.to_owned(), limits, seen: BTreeMap::new(), parts: BTreeMap::new() }
     }
 
     /// Whatever changed since the last call and was not told, `who` changed; nobody known, if there is none.
     ///
     /// # Errors
-    /// If the directory cannot be read.
+    /// [`Failure::plugin`] if the layer has grown beyond its limits, or so deep that it could not be compared; otherwise
+    /// if the directory cannot be read.
     pub fn settle(&mut self, who: Option<Who>) -> Result<()> {
-        let mut now = BTreeMap::new();
-        walk(&self.upper, Path::new(""), &mut now)?;
+        let mut walk = Walk::new(&self.upper, self.limits);
+        walk.down(Path::new(""))?;
+        let now = walk.found;
         let who = who.map(Rc::new);
         for (path, stamp) in &now {
             if self.seen.get(path) != Some(stamp) {
@@ -114,16 +136,16 @@ impl<Who: Party> Tracker<Who> {
     /// `who` changed these, and what a directory among them holds if it was told as a tree.
     ///
     /// # Errors
-    /// If the directory cannot be read.
+    /// As [`Tracker::settle`], for these paths.
     pub fn touched(&mut self, who: Who, touched: &[Touched]) -> Result<()> {
         let who = Rc::new(who);
         for Touched { path, tree } in touched {
             let inside = Path::new(path.as_str().trim_start_matches('/'));
-            let mut now = BTreeMap::new();
+            let mut walk = Walk::new(&self.upper, self.limits);
             let place = self.upper.join(inside);
             match std::fs::symlink_metadata(&place) {
-                Ok(_) if *tree => walk(&self.upper, inside, &mut now)?,
-                Ok(metadata) => drop(now.insert(inside.to_owned(), Stamp::of(&place, &metadata)?)),
+                Ok(_) if *tree => walk.down(inside)?,
+                Ok(metadata) => walk.see(inside, &place, &metadata)?,
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                     // The layer had made it itself: there is nothing left of it.
                     if self.seen.remove(inside).is_some() {
@@ -132,7 +154,7 @@ impl<Who: Party> Tracker<Who> {
                 }
                 Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.as_str())),
             }
-            for (path, stamp) in now {
+            for (path, stamp) in walk.found {
                 // A call that failed may have changed nothing.
                 if self.seen.get(&path) != Some(&stamp) {
                     add(self.parts.entry(path.clone()).or_default(), Some(&who));
@@ -166,17 +188,58 @@ fn add<Who: Party>(parts: &mut Vec<Rc<Who>>, who: Option<&Rc<Who>>) {
     }
 }
 
-fn walk(upper: &Path, inside: &Path, found: &mut BTreeMap<PathBuf, Stamp>) -> Result<()> {
-    let place = upper.join(inside);
-    let failed = || format!("cannot read `{}`", place.display());
-    let metadata = std::fs::symlink_metadata(&place).with_context(failed)?;
-    found.insert(inside.to_owned(), Stamp::of(&place, &metadata)?);
-    if metadata.is_dir() {
-        for name in compare::names(&place)? {
-            walk(upper, &inside.join(name), found)?;
-        }
+/// One look at what is in an upper directory.
+struct Walk<'a> {
+    upper: &'a Path,
+    limits: LayerLimits,
+    found: BTreeMap<PathBuf, Stamp>,
+    bytes: u64,
+}
+
+impl<'a> Walk<'a> {
+    fn new(upper: &'a Path, limits: LayerLimits) -> Self {
+        Self { upper, limits, found: BTreeMap::new(), bytes: 0 }
     }
-    Ok(())
+
+    fn down(&mut self, inside: &Path) -> Result<()> {
+        let place = self.upper.join(inside);
+        let failed = || format!("cannot read `{}`", printable(&place.to_string_lossy()));
+        let metadata = std::fs::symlink_metadata(&place).with_context(failed)?;
+        self.see(inside, &place, &metadata)?;
+        if metadata.is_dir() {
+            for name in compare::names(&place)? {
+                self.down(&inside.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn see(&mut self, inside: &Path, place: &Path, metadata: &Metadata) -> Result<()> {
+        check_place(inside)?;
+        self.found.insert(inside.to_owned(), Stamp::of(place, metadata)?);
+        if metadata.is_file() {
+            self.bytes = self.bytes.saturating_add(metadata.len());
+        }
+        let LayerLimits { files, bytes } = self.limits;
+        if self.bytes > bytes {
+            let text = format!("the files of its layer are longer than {} together", crate::ui::bytes(bytes));
+            return Err(Failure::plugin(text).hint("holes count too: they must be written to the card").into());
+        }
+        if u64::try_from(self.found.len()).is_ok_and(|count| count > files) {
+            return Err(Failure::plugin(format!("its layer has more than {files} files")).into());
+        }
+        Ok(())
+    }
+}
+
+fn check_place(inside: &Path) -> Result<()> {
+    let bytes = inside.as_os_str().as_bytes();
+    if inside.components().count() <= MAX_DEPTH && bytes.len() <= MAX_PATH {
+        return Ok(());
+    }
+    let start = String::from_utf8_lossy(&bytes[..QUOTED.min(bytes.len())]).into_owned();
+    let cause = format!("a layer has at most {MAX_DEPTH} directories in one another, and {MAX_PATH} bytes in a path");
+    Err(anyhow::anyhow!(cause).context(Failure::plugin(format!("`/{}…` in its layer is too deep", printable(&start)))))
 }
 
 #[cfg(test)]
@@ -199,11 +262,13 @@ mod tests {
         }
     }
 
+    const LIMITS: LayerLimits = LayerLimits { files: 2000, bytes: 1 << 20 };
+
     fn tracked() -> (tempfile::TempDir, Rootfs, Tracker<Who>) {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("etc")).unwrap();
         let rootfs = Rootfs::open(dir.path(), 0).unwrap().remembering();
-        let mut tracker = Tracker::new(dir.path());
+        let mut tracker = Tracker::new(dir.path(), LIMITS);
         tracker.settle(None).unwrap();
         (dir, rootfs, tracker)
     }
@@ -310,5 +375,38 @@ mod tests {
         }
         let parts: Vec<Who> = parts.iter().map(|who| Who::clone(who)).collect();
         assert_eq!(parts, [Command(2), Command(6), Call(1), Call(7)]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_known_too() {
+        let (dir, _, mut tracker) = tracked();
+        let name = Path::new(std::ffi::OsStr::from_bytes(b"\xff"));
+        fs::write(dir.path().join(name), "1").unwrap();
+        tracker.settle(Some(Command(1))).unwrap();
+        tracker.settle_before_others().unwrap();
+        // The directory itself does not change.
+        fs::write(dir.path().join(name), "2").unwrap();
+        tracker.settle(Some(Call(2))).unwrap();
+        assert_eq!(tracker.who(name).iter().map(|who| Who::clone(who)).collect::<Vec<_>>(), [Command(1), Call(2)]);
+    }
+
+    #[test]
+    fn a_layer_that_outgrows_its_limits_is_refused() {
+        let refused = |fill: fn(&Path)| {
+            let dir = tempfile::tempdir().unwrap();
+            fill(dir.path());
+            let error = Tracker::new(dir.path(), LIMITS).settle(Some(Command(1))).unwrap_err();
+            let report = crate::error::report(&error);
+            assert_eq!(report.kind, crate::error::Kind::Plugin, "{report:?}");
+            report.messages.join(": ")
+        };
+        let message = refused(|dir| fs::File::create(dir.join("hole")).unwrap().set_len(1 << 40).unwrap());
+        assert_eq!(message, "the files of its layer are longer than 1 MiB together");
+        let message = refused(|dir| (0..2001).for_each(|number| fs::write(dir.join(number.to_string()), "").unwrap()));
+        assert_eq!(message, "its layer has more than 2000 files");
+        let message = refused(|dir| fs::create_dir_all(dir.join("d/".repeat(501))).unwrap());
+        assert!(message.starts_with("`/d/d/d/") && message.contains("at most 500 directories"), "{message}");
+        let message = refused(|dir| fs::create_dir_all(dir.join(format!("{}/", "n".repeat(250)).repeat(15))).unwrap());
+        assert!(message.starts_with("`/nnn") && message.len() < 250, "{message}");
     }
 }

@@ -16,12 +16,12 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::Watch;
 pub use super::limits::{BoxLimits, Exceeded};
-use super::limits::{TICK, Watch};
 use super::private::{Inheritable, memory_file, own_command};
 pub use super::proxy::Network;
 use super::proxy::{self, Served};
@@ -40,6 +40,9 @@ const FOREIGN_CALL: i32 = 128 + nix::libc::SIGSYS;
 /// Bytes kept of each output stream; the rest is counted and dropped, so that a command cannot fill the
 /// memory of the build.
 const OUTPUT_LIMIT: usize = 8 << 20;
+
+/// Pieces of output that wait to be looked at: a command that writes faster than that has to wait itself.
+const WAITING: usize = 4;
 
 /// What every command finds in its environment, besides what its caller adds.
 const ENVIRONMENT: [(&str, &str); 7] = [
@@ -211,36 +214,31 @@ impl BoxCommand {
     }
 
     fn collect(&self, child: &mut Child, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {
-        let (sender, chunks) = mpsc::channel();
+        let (sender, chunks) = mpsc::sync_channel(WAITING);
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
         let readers =
             [spawn_reader(stdout, Stream::Stdout, sender.clone()), spawn_reader(stderr, Stream::Stderr, sender)];
-        let deadline = Instant::now() + self.timeout;
         let mut collected = [Collected::default(), Collected::default()];
-        let mut watch = Watch::new(self.limits, child.id(), &self.root)?;
-        let exceeded = loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match chunks.recv_timeout(left.min(TICK)) {
-                Ok((stream, chunk)) => collected[stream as usize].push(stream, &chunk, on_line),
-                Err(mpsc::RecvTimeoutError::Disconnected) => break None,
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
+        let watch = Watch::new(self.limits, child.id(), &self.root).inspect_err(|_| {
+            // Nobody would look at it.
+            child.kill().ok();
+            child.wait().ok();
+        })?;
+        let (running, ended) = mpsc::channel::<()>();
+        let exceeded = std::thread::scope(|scope| {
+            let watcher = scope.spawn(move || watch.keep(self.timeout, &ended));
+            // Until both streams are at their ends, which they are when everything in the box is dead.
+            for (stream, chunk) in chunks {
+                collected[stream as usize].push(stream, &chunk, on_line);
             }
-            let exceeded = if left.is_zero() { Some(Exceeded::Time(self.timeout)) } else { watch.look() };
-            if exceeded.is_some() {
-                if !watch.kill() {
-                    child.kill().context("cannot end a command that ran into a limit")?;
-                }
-                break exceeded;
-            }
-        };
-        let status = tool::exit_status(child.wait().context("cannot wait for a box")?);
+            drop(running);
+            watcher.join().expect("the watch does not panic")
+        });
         for reader in readers {
             reader.join().expect("a reader does not panic");
         }
-        while let Ok((stream, chunk)) = chunks.try_recv() {
-            collected[stream as usize].push(stream, &chunk, on_line);
-        }
+        let status = tool::exit_status(child.wait().context("cannot wait for a box")?);
         let [mut out, mut err] = collected;
         out.finish(Stream::Stdout, on_line);
         err.finish(Stream::Stderr, on_line);
@@ -254,7 +252,7 @@ pub(super) const BOX_ERROR: &str = "piimg box: ";
 fn spawn_reader(
     mut pipe: impl std::io::Read + Send + 'static,
     stream: Stream,
-    sender: mpsc::Sender<(Stream, Vec<u8>)>,
+    sender: mpsc::SyncSender<(Stream, Vec<u8>)>,
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let mut buffer = vec![0; 64 << 10];

@@ -34,12 +34,20 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 /// Highest capability number to drop from the bounding set: the width of the kernel's own set.
 const CAPABILITY_NUMBERS: u32 = 64;
 
-/// Processes beyond the limit at which the kernel refuses another one: more than start between two looks of the watch,
-/// which then says why it ends the command. A program that is refused a process says less.
-const PROCESS_HEADROOM: u64 = 8192;
+/// Processes beyond the limit at which the kernel refuses another one. There must be some, so that the watch sees that the
+/// limit was passed and says why it ends the command; with many, a fork bomb makes the machine slow before it looks.
+const PROCESS_HEADROOM: u64 = 256;
 
 /// Largest file a command may write: no file of an image is larger, a runaway one is.
 const FILE_SIZE_LIMIT: u64 = 64 << 30;
+
+/// Most open files of one process, far more than the usual 1024.
+const OPEN_FILES: u64 = 8192;
+
+/// Semaphores of System V: in a set, in all, operations at a time, sets. The kernel's defaults before it took any number.
+const SEMAPHORES: &str = "250 32000 32 128";
+/// Queues of messages of System V, each of 16 KiB.
+const MESSAGE_QUEUES: &str = "256";
 
 /// Parts of `/proc` that describe or steer the host; not writable.
 const PROC_READ_ONLY: [&str; 5] = ["sys", "bus", "irq", "fs", "sysrq-trigger"];
@@ -116,6 +124,7 @@ fn pid1(command: &BoxCommand, network: Option<UnixStream>) -> Result<i32> {
     die_with_parent()?;
     nix::unistd::sethostname("image").context("cannot name the box")?;
     bring_up_loopback()?;
+    limit_shared_memory(command.limits.memory / 8);
     let has_network = network.is_some();
     if let Some(build) = network {
         proxy::offer(&build)?;
@@ -138,6 +147,7 @@ fn pid1(command: &BoxCommand, network: Option<UnixStream>) -> Result<i32> {
             drop(to_child);
             let error = (|| -> Result<std::convert::Infallible> {
                 die_with_parent()?;
+                limit_processes(command)?;
                 nix::sched::unshare(CloneFlags::CLONE_NEWUSER).context("cannot make the box's user namespace")?;
                 at_child.write_all(b"u").context("the box's first process ended")?;
                 at_child.read_exact(&mut [0]).context("the box's first process ended")?;
@@ -146,6 +156,16 @@ fn pid1(command: &BoxCommand, network: Option<UnixStream>) -> Result<i32> {
             let Err(error) = error;
             std::process::exit(report(Err(error)))
         }
+    }
+}
+
+/// Bounds what System V keeps for the IPC namespace of the box, which belongs to no process and no file system.
+///
+/// An older kernel lets only the host's root do that. Then the watch is the bound: it looks at the machine's memory.
+fn limit_shared_memory(bytes: u64) {
+    let pages = bytes / u64::try_from(rustix::param::page_size()).unwrap_or(4096);
+    for (name, value) in [("shmall", &*pages.to_string()), ("sem", SEMAPHORES), ("msgmni", MESSAGE_QUEUES)] {
+        fs::write(Path::new("/proc/sys/kernel").join(name), value).ok();
     }
 }
 
@@ -246,7 +266,7 @@ fn become_command(command: &BoxCommand, has_network: bool) -> Result<std::conver
     set_ids(&Identity::default())?;
     drop_capabilities()?;
     nix::unistd::setsid().context("cannot start a session")?;
-    set_limits(command)?;
+    set_limits()?;
     rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
     if command.identity.uid != 0 || command.identity.gid != 0 {
         set_ids(&command.identity)?;
@@ -295,18 +315,24 @@ fn drop_capabilities() -> Result<()> {
     rustix::thread::set_capabilities(None, sets).context("cannot drop capabilities")
 }
 
-fn set_limits(command: &BoxCommand) -> Result<()> {
+/// Must come before the user namespace is made: the limit then holds for all processes in it together, whichever users
+/// they become, and not for each user.
+fn limit_processes(command: &BoxCommand) -> Result<()> {
     use nix::sys::resource::{Resource, setrlimit};
+    let limit = command.limits.processes.saturating_add(PROCESS_HEADROOM);
+    setrlimit(Resource::RLIMIT_NPROC, limit, limit).context("cannot limit the number of processes")
+}
+
+fn set_limits() -> Result<()> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
     // If the machine runs out of memory all the same, this goes first.
     fs::write("/proc/self/oom_score_adj", "1000").context("cannot set the score of the command")?;
-    for (resource, limit) in [
-        (Resource::RLIMIT_NPROC, command.limits.processes.saturating_add(PROCESS_HEADROOM)),
-        (Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT),
-        (Resource::RLIMIT_CORE, 0),
-    ] {
+    for (resource, limit) in [(Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT), (Resource::RLIMIT_CORE, 0)] {
         setrlimit(resource, limit, limit).with_context(|| format!("cannot set {resource:?}"))?;
     }
-    Ok(())
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot ask for the number of open files")?;
+    setrlimit(Resource::RLIMIT_NOFILE, soft.min(OPEN_FILES), hard.min(OPEN_FILES))
+        .context("cannot limit the number of open files")
 }
 
 #[expect(unsafe_code, reason = "close_range has no safe wrapper")]

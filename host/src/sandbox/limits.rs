@@ -1,29 +1,35 @@
 //! What a command may use of the machine, and the watch that ends it.
 //!
-//! The box is looked at several times a second from outside, which the command cannot see or stop. The kernel's own
-//! limits, on the length of a file and far above on the number of processes, are behind that.
+//! The box is looked at several times a second from outside, by a thread that does nothing else: the command cannot see
+//! it, stop it, or keep it busy with output. The kernel's own limits, on the length of a file and far above on the number
+//! of processes, are behind that.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::disk::Free;
 use crate::error::{Context as _, Result};
 
 /// How often a command is looked at: the fastest disks write some hundred megabytes in this time.
-pub(super) const TICK: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(100);
 
-/// Bytes and files that are left to the rest of the machine on the disk of the store.
-const RESERVED_BYTES: u64 = 256 << 20;
-const RESERVED_FILES: u64 = 10_000;
+/// How long the memory of a box is counted with care; whatever is left then counts with all that it shares.
+const CAREFUL: Duration = Duration::from_secs(1);
+
+/// The part of the machine's memory that is left to others, and what is enough for them.
+const RESERVED_PART: u64 = 16;
+const RESERVED_MEMORY: u64 = 512 << 20;
 
 /// What one command may use, with everything that it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoxLimits {
-    /// Bytes of memory, those of its files in memory not counted: these have limits of their own.
+    /// Bytes of memory, swapped out or not, those of its files in memory not counted: these have limits of their own.
     pub memory: u64,
     pub processes: u64,
     /// Bytes by which the image may grow.
@@ -47,6 +53,8 @@ pub enum Exceeded {
     Processes(u64),
     Disk(u64),
     Files(u64),
+    /// The memory of the whole machine, whoever used it up: what the kernel keeps for a program is nobody's.
+    Machine(u64),
 }
 
 impl fmt::Display for Exceeded {
@@ -58,15 +66,26 @@ impl fmt::Display for Exceeded {
             Self::Processes(limit) => write!(f, "started more than {limit} processes"),
             Self::Disk(limit) => write!(f, "wrote more than {} to the disk", crate::ui::bytes(*limit)),
             Self::Files(limit) => write!(f, "made more than {limit} files"),
+            Self::Machine(limit) => {
+                write!(f, "ran while the machine had less than {} of memory left", crate::ui::bytes(*limit))
+            }
         }
     }
 }
 
 /// Memory of the machine in bytes; 4 GiB if it does not say.
 fn total_memory() -> u64 {
-    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
-    total.map_or(4 << 30, |kib: u64| kib << 10)
+    meminfo("MemTotal:").unwrap_or(4 << 30)
+}
+
+fn meminfo(name: &str) -> Option<u64> {
+    kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, name)
+}
+
+/// The value of a line such as `MemTotal:  1024 kB`, in bytes.
+fn kibibytes(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_shl(10)
 }
 
 /// Looks at a running box.
@@ -75,32 +94,57 @@ pub(super) struct Watch {
     limits: BoxLimits,
     /// The parent of the box's PID 1.
     process: u32,
-    root: PathBuf,
-    /// Free bytes and files at the beginning.
-    free: (u64, u64),
-    next: Instant,
+    root: File,
+    /// What was free at the beginning.
+    free: Free,
+    /// Memory that is left to the rest of the machine.
+    reserved: u64,
 }
 
 impl Watch {
     /// # Errors
     /// If the file system of the image cannot be asked.
     pub(super) fn new(limits: BoxLimits, process: u32, root: &Path) -> Result<Self> {
-        Ok(Self { limits, process, root: root.to_owned(), free: free(root)?, next: Instant::now() + TICK })
+        let failed = || format!("cannot ask the file system of `{}`", root.display());
+        let root_file = File::open(root).with_context(failed)?;
+        let free = Free::at(&root_file).with_context(failed)?;
+        let reserved = (total_memory() / RESERVED_PART).min(RESERVED_MEMORY);
+        Ok(Self { limits, process, root: root_file, free, reserved })
     }
 
-    /// A limit that the box has run into, if it is time to look.
-    pub(super) fn look(&mut self) -> Option<Exceeded> {
-        if Instant::now() < self.next {
-            return None;
+    /// Looks at the box until `ended` is hung up. If it runs into a limit it is killed, and the limit is returned.
+    pub(super) fn keep(&self, time: Duration, ended: &Receiver<()>) -> Option<Exceeded> {
+        let deadline = Instant::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if ended.recv_timeout(left.min(TICK)) != Err(RecvTimeoutError::Timeout) {
+                return None;
+            }
+            let exceeded = if left.is_zero() { Some(Exceeded::Time(time)) } else { self.look() };
+            if exceeded.is_some() {
+                self.kill();
+                return exceeded;
+            }
         }
-        let exceeded = self.disk().or_else(|| self.processes());
-        self.next = Instant::now() + TICK;
-        exceeded
     }
 
-    /// Kills the box's PID 1, and with it everything in the box; its parent then ends by itself, having reaped it. False
-    /// if there is none yet, or none any more.
-    pub(super) fn kill(&self) -> bool {
+    fn look(&self) -> Option<Exceeded> {
+        self.disk().or_else(|| self.machine()).or_else(|| self.processes())
+    }
+
+    /// Kills the box: its PID 1, and with it everything in it, whose parent then ends by itself, having reaped it. If there
+    /// is none yet, or none any more, that parent, whose number is its own until it is waited for.
+    fn kill(&self) {
+        let process = i32::try_from(self.process).ok().and_then(rustix::process::Pid::from_raw);
+        if !self.kill_first()
+            && let Some(process) = process
+        {
+            // Fails only if it has ended.
+            rustix::process::kill_process(process, rustix::process::Signal::KILL).ok();
+        }
+    }
+
+    fn kill_first(&self) -> bool {
         let first = || processes().into_iter().find(|process| process.parent == self.process).map(|process| process.id);
         let Some(id) = first() else { return false };
         let Some(pid) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw) else { return false };
@@ -110,15 +154,19 @@ impl Watch {
     }
 
     fn disk(&self) -> Option<Exceeded> {
-        let (bytes, files) = free(&self.root).ok()?;
-        let BoxLimits { disk, files: limit, .. } = self.limits;
-        let disk = disk.min(self.free.0.saturating_sub(RESERVED_BYTES));
-        if self.free.0.saturating_sub(bytes) > disk {
+        let (free, usable) = (Free::at(&self.root).ok()?, self.free.usable());
+        let disk = self.limits.disk.min(usable.bytes);
+        if self.free.bytes.saturating_sub(free.bytes) > disk {
             return Some(Exceeded::Disk(disk));
         }
-        // A file system that makes room for files as it goes counts none.
-        let limit = limit.min(self.free.1.saturating_sub(RESERVED_FILES));
-        (self.free.1.saturating_sub(files) > limit).then_some(Exceeded::Files(limit))
+        let files = self.limits.files.min(usable.files?);
+        (self.free.files?.saturating_sub(free.files?) > files).then_some(Exceeded::Files(files))
+    }
+
+    /// Buffers of sockets and pipes, tables of open files: no process is told to have them.
+    fn machine(&self) -> Option<Exceeded> {
+        let is_short = meminfo("MemAvailable:").is_some_and(|available| available < self.reserved);
+        is_short.then_some(Exceeded::Machine(self.reserved))
     }
 
     fn processes(&self) -> Option<Exceeded> {
@@ -128,46 +176,41 @@ impl Watch {
             return Some(Exceeded::Processes(self.limits.processes));
         }
         let is_beyond = |memory: u64| memory > self.limits.memory;
-        let resident = inside.iter().map(|process| process.resident).sum();
+        let used = inside.iter().map(|process| process.memory).sum();
+        let start = Instant::now();
+        let share = |process: &Process| if start.elapsed() < CAREFUL { own_share(process) } else { process.memory };
         // What they share was counted for each, so that this is only a reason to count better, which takes longer.
-        let is_beyond = is_beyond(resident) && is_beyond(inside.iter().map(own_share).sum());
+        let is_beyond = is_beyond(used) && is_beyond(inside.iter().map(share).sum());
         is_beyond.then_some(Exceeded::Memory(self.limits.memory))
     }
 }
 
-/// Free bytes and files for those who are not root.
-fn free(root: &Path) -> Result<(u64, u64)> {
-    let stat =
-        rustix::fs::statvfs(root).with_context(|| format!("cannot ask the file system of `{}`", root.display()))?;
-    Ok((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_favail))
-}
-
-/// A process as its `stat` tells.
+/// A process as its `status` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Process {
     id: u32,
     parent: u32,
     threads: u64,
-    resident: u64,
+    /// Bytes in memory and swapped out, and those of the tables that say where they are.
+    memory: u64,
 }
 
 /// All processes of this namespace.
 fn processes() -> Vec<Process> {
-    let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     // One that has ended meanwhile counts no more.
-    ids.filter_map(|id| parse_stat(&fs::read_to_string(format!("/proc/{id}/stat")).ok()?, page)).collect()
+    ids.filter_map(|id| parse_status(id, &fs::read(format!("/proc/{id}/status")).ok()?)).collect()
 }
 
-/// `/proc/N/stat`: the name, in parentheses, may hold anything.
-fn parse_stat(text: &str, page: u64) -> Option<Process> {
-    let (start, rest) = text.rsplit_once(')')?;
-    let id = start.split(' ').next()?.parse().ok()?;
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    let resident = number(21)?.saturating_mul(page);
-    Some(Process { id, parent: fields.get(1)?.parse().ok()?, threads: number(17)?, resident })
+/// `/proc/N/status`. The name in its first line may hold anything but a line end, which is escaped there.
+fn parse_status(id: u32, text: &[u8]) -> Option<Process> {
+    let text = String::from_utf8_lossy(text);
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let number = |name: &str| value(name)?.trim().parse().ok();
+    let parent = value("PPid:")?.trim().parse().ok()?;
+    let memory = ["VmRSS:", "VmSwap:", "VmPTE:"].iter().filter_map(|name| kibibytes(&text, name)).sum();
+    Some(Process { id, parent, threads: number("Threads:")?, memory })
 }
 
 /// Those of `all` that `first` started, whoever started them since: orphans go to the first process of their box.
@@ -190,8 +233,10 @@ fn descendants(first: u32, all: &[Process]) -> Vec<Process> {
 /// Memory of a process in bytes, of what it shares its part.
 fn own_share(process: &Process) -> u64 {
     let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", process.id)).unwrap_or_default();
-    let share = text.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse().ok());
-    share.map_or(process.resident, |kib: u64| kib << 10)
+    let Some(resident) = kibibytes(&text, "Pss:") else { return process.memory };
+    let status = fs::read(format!("/proc/{}/status", process.id)).unwrap_or_default();
+    let tables = kibibytes(&String::from_utf8_lossy(&status), "VmPTE:").unwrap_or_default();
+    resident + kibibytes(&text, "SwapPss:").unwrap_or_default() + tables
 }
 
 #[cfg(test)]
@@ -200,21 +245,34 @@ mod tests {
 
     #[test]
     fn a_process_is_read_whatever_it_is_called() {
-        let stat = "17 (a) R 1 (b) S 5 17 17 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 3 0 99 8192 250 18446744073709551615 1";
-        assert_eq!(parse_stat(stat, 4096), Some(Process { id: 17, parent: 5, threads: 3, resident: 1_024_000 }));
-        assert_eq!(parse_stat("17 (a", 4096), None);
+        let status = b"Name:\tPPid:\t7\\nPPid: 7\xff\nTgid:\t17\nPPid:\t5\nVmPTE:\t      4 kB\nVmRSS:\t  250 kB\n\
+            VmSwap:\t   50 kB\nThreads:\t3\n";
+        let memory = 304 << 10;
+        assert_eq!(parse_status(17, status), Some(Process { id: 17, parent: 5, threads: 3, memory }));
+        assert_eq!(parse_status(17, b"Name:\ta\nPPid:\t0\nThreads:\t1\n").unwrap().memory, 0, "a zombie");
+        assert_eq!(parse_status(17, b"Name:\ta\n"), None);
         let own = processes().into_iter().find(|process| process.id == std::process::id()).unwrap();
         assert_eq!(own.parent, std::os::unix::process::parent_id());
-        assert!(own.resident > 1 << 20 && own_share(&own) > 1 << 18);
+        assert!(own.memory > 1 << 20 && own_share(&own) > 1 << 18);
+        assert!(meminfo("MemAvailable:").unwrap() < total_memory());
     }
 
     #[test]
     fn what_a_process_started_is_found_at_every_depth() {
-        let process = |id, parent| Process { id, parent, threads: 1, resident: 0 };
+        let process = |id, parent| Process { id, parent, threads: 1, memory: 0 };
         let all = [process(1, 0), process(2, 1), process(3, 2), process(4, 3), process(5, 1), process(6, 6)];
         let ids = |first| descendants(first, &all).iter().map(|process| process.id).collect::<Vec<_>>();
         assert_eq!(ids(2), [3, 4]);
         assert_eq!(ids(5), [0; 0]);
+    }
+
+    #[test]
+    fn a_machine_without_memory_ends_a_command() {
+        let mut watch = Watch::new(BoxLimits::default(), std::process::id(), &std::env::temp_dir()).unwrap();
+        watch.reserved = u64::MAX;
+        assert_eq!(watch.look(), Some(Exceeded::Machine(u64::MAX)));
+        watch.reserved = 0;
+        assert_eq!(watch.look(), None);
     }
 
     #[test]
@@ -225,6 +283,7 @@ mod tests {
             (Exceeded::Processes(40), "started more than 40 processes"),
             (Exceeded::Disk(1 << 30), "wrote more than 1 GiB to the disk"),
             (Exceeded::Files(1000), "made more than 1000 files"),
+            (Exceeded::Machine(512 << 20), "ran while the machine had less than 512 MiB of memory left"),
         ] {
             assert_eq!(exceeded.to_string(), words);
         }

@@ -19,6 +19,9 @@ const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// Bytes of shared memory of the host's programs that a build runs; none of them shares any.
 const SHARED_MEMORY: u64 = 64 << 20;
 
+/// Pieces of shared memory, each of which has a name.
+const SHARED_FILES: u64 = 10_000;
+
 pub(super) fn bind(source: &Path, target: &Path) -> Result<()> {
     mount(Some(source), target, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
         .with_context(|| format!("cannot bind `{}` to `{}`", source.display(), target.display()))
@@ -64,6 +67,8 @@ pub(super) fn dev(root: &Path, shared: u64) -> Result<()> {
         let target = dev.join(device);
         fs::write(&target, "").with_context(|| format!("cannot create `{}`", target.display()))?;
         bind(&Path::new("/dev").join(device), &target)?;
+        // The node is the host's: its times and mode are not to be changed; what is written to it goes through all the same.
+        remount(&target, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC)?;
     }
     for (link, target) in [
         ("fd", "/proc/self/fd"),
@@ -76,13 +81,14 @@ pub(super) fn dev(root: &Path, shared: u64) -> Result<()> {
     }
     fs::create_dir(dev.join("pts")).context("cannot create `/dev/pts`")?;
     fs::create_dir(dev.join("shm")).context("cannot create `/dev/shm`")?;
-    tmpfs(&dev.join("shm"), &format!("mode=1777,size={shared}"))?;
+    tmpfs(&dev.join("shm"), &format!("mode=1777,size={shared},nr_inodes={SHARED_FILES}"))?;
     mount(
         Some("devpts"),
         &dev.join("pts"),
         Some("devpts"),
         MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
-        Some("newinstance,ptmxmode=0666,mode=620"),
+        // Pseudo terminals are few on a machine: no more than any program needs.
+        Some("newinstance,ptmxmode=0666,mode=620,max=256"),
     )
     .context("cannot mount `/dev/pts`")
 }

@@ -368,3 +368,17 @@ fn a_plan_keeps_no_compiled_code() {
         fine(&scratch, &["plan", "--plugin", "minimal.wasm", "--grant-requested", "--store", "store"]);
     }
 }
+
+#[test]
+fn what_a_command_may_use_is_said_by_flag_and_recipe() {
+    let scratch = Scratch::new();
+    scratch.write("piimg.toml", "[limits]\nmemory-mb = 2048\nminutes = 30\n");
+    let limits = |args: &[&str]| json(&scratch, &[&["plan", "--json"], args].concat())["plan"]["limits"].clone();
+    assert_eq!(limits(&[])["memory-mb"], 2048);
+    let both = limits(&["--limit", "memory-mb=512", "--limit", "processes=100"]);
+    assert_eq!((&both["memory-mb"], &both["processes"], &both["minutes"]), (&512.into(), &100.into(), &30.into()));
+    let rule = "must be NAME=NUMBER, with one of memory-mb, processes, disk-mb, files, minutes";
+    assert_eq!(fails(&scratch, USAGE, &["plan", "--limit=cpu=1"]), format!("error: the limit `cpu=1` {rule}\n"));
+    let expected = "error: the limit processes must be from 4 to 4194304\n";
+    assert_eq!(fails(&scratch, USAGE, &["plan", "--limit=processes=0"]), expected);
+}

@@ -46,8 +46,15 @@ impl Machine {
         let granted = Granted { requested: true, ..Granted::default() };
         let grants = GrantSet::new(&info, &BTreeMap::new(), &granted).unwrap();
         let (params, assets) = (BTreeMap::new(), BTreeMap::new());
-        let run =
-            Run { plugin: &info, grants: &grants, image: image_info(), params, assets, limits: GuestLimits::EXECUTE };
+        let run = Run {
+            plugin: &info,
+            grants: &grants,
+            image: image_info(),
+            params,
+            assets,
+            secrets: BTreeMap::new(),
+            limits: GuestLimits::EXECUTE,
+        };
         let root = image();
         let mut bench = Directory::online(root.path(), self.authorities.clone(), self.limits);
         let mut sink = |_: &str, _, _: &str| {};

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
 mod boot;
+mod components;
 mod grants;
 mod net;
 mod run;
@@ -24,6 +25,7 @@ use piimg::plugin::run::{Run, RunReport, execute};
 use piimg::plugin::workbench::Command;
 use piimg::plugin::{CodeCache, CompileLimits, Engine, Limits};
 use piimg_tests::directory::{Directory, image, image_info};
+use piimg_tests::host::Canary;
 use piimg_tests::{engine, guest, piimg};
 
 /// What a run left behind.
@@ -104,6 +106,15 @@ fn run_with_assets(
         requests: bench.requests,
         root,
     }
+}
+
+/// Must be the only test that is left out when it runs the others.
+#[test]
+fn all_of_it_again_as_an_ordinary_user() {
+    let outside = tempfile::tempdir().unwrap();
+    let canary = Canary::new(outside.path(), &["canary", "canary\n\u{1b}[2J"]);
+    piimg_tests::ordinary::again_as_an_ordinary_user("again_as_an_ordinary_user", &["components::", "worker::"]);
+    canary.assert_well();
 }
 
 fn all() -> Granted {

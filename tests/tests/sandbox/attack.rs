@@ -9,6 +9,12 @@ pub(super) fn main(arguments: &[String]) {
         "calls" => calls(),
         "32-bit" => old_calls(),
         "ask" => ask(&arguments[1], &arguments[2]),
+        "abstract" => connect_abstract(&arguments[1]),
+        "chroot" => chroot(arguments.get(1).map_or("/etc", String::as_str)),
+        "deep" => deep(arguments[1].parse().unwrap()),
+        "shared" => shared_memory(),
+        "tables" => page_tables(),
+        "xattr" => set_attribute(&arguments[1], &arguments[2]),
         other => panic!("no attack {other}"),
     }
 }
@@ -24,6 +30,71 @@ fn ask(address: &str, text: &str) {
         Ok(String::from_utf8_lossy(&answer).into_owned())
     })();
     println!("{}", answer.unwrap_or_else(|error| error.to_string()));
+}
+
+/// Connects to a socket that has a name and no file.
+fn connect_abstract(name: &str) {
+    use std::os::linux::net::SocketAddrExt as _;
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+    match std::os::unix::net::UnixStream::connect_addr(&address) {
+        Ok(_) => println!("connected"),
+        Err(error) => println!("{:?}", nix::errno::Errno::from_raw(error.raw_os_error().unwrap())),
+    }
+}
+
+/// Leaves a root directory that it has a descriptor above of, and lists where it ends up.
+fn chroot(place: &str) {
+    let above = std::fs::File::open("/").unwrap();
+    nix::unistd::chroot(place).unwrap();
+    nix::unistd::fchdir(&above).unwrap();
+    for _ in 0..100 {
+        nix::unistd::chdir("..").unwrap();
+    }
+    nix::unistd::chroot(".").unwrap();
+    let names = std::fs::read_dir("/").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    println!("{}", names.collect::<Vec<_>>().join(" "));
+}
+
+/// Directories in one another, beyond the length of any path.
+fn deep(levels: u32) {
+    for _ in 0..levels {
+        std::fs::create_dir("d").unwrap();
+        nix::unistd::chdir("d").unwrap();
+    }
+}
+
+/// Sets an attribute and says if it could.
+#[expect(unsafe_code, reason = "there is no safe wrapper among the tests' crates")]
+fn set_attribute(path: &str, name: &str) {
+    let text = |text: &str| std::ffi::CString::new(text).unwrap();
+    let (path, key) = (text(path), text(name));
+    // SAFETY: all pointers are to memory that outlives the call, of the length that is said.
+    say(name, unsafe { libc::lsetxattr(path.as_ptr(), key.as_ptr(), b"y".as_ptr().cast(), 1, 0) }.into());
+}
+
+/// Takes shared memory of System V until there is no more, and says how many pieces of a MiB it got.
+#[expect(unsafe_code, reason = "there is no safe wrapper")]
+fn shared_memory() {
+    // SAFETY: the calls take no memory of this process.
+    let take = || unsafe { libc::shmget(libc::IPC_PRIVATE, 1 << 20, libc::IPC_CREAT | 0o600) };
+    let count = (0..5000).take_while(|_| take() >= 0).count();
+    println!("{count} {:?}", nix::errno::Errno::last());
+}
+
+/// Reads memory that was never written to: it takes nothing but the tables that say so.
+#[expect(unsafe_code, reason = "the memory is mapped as an attacker does it")]
+fn page_tables() {
+    const STEP: usize = 2 << 20;
+    let length = STEP << 17;
+    let (protection, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+    // SAFETY: a new mapping at a place of the kernel's choice.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), length, protection, flags, -1, 0) };
+    assert_ne!(start, libc::MAP_FAILED, "{}", std::io::Error::last_os_error());
+    for offset in (0..length).step_by(STEP) {
+        // SAFETY: within the mapping, which is readable and full of zeroes.
+        assert_eq!(unsafe { start.cast::<u8>().add(offset).read_volatile() }, 0);
+    }
+    std::thread::sleep(std::time::Duration::from_secs(99));
 }
 
 fn say(name: &str, result: c_long) {
@@ -70,6 +141,8 @@ fn calls() {
         ("settimeofday", libc::SYS_settimeofday, 0, 0, 0),
         ("sethostname", libc::SYS_sethostname, 0, 0, 0),
         ("open_by_handle_at", libc::SYS_open_by_handle_at, 0, 0, 0),
+        ("memfd_create", libc::SYS_memfd_create, 0, 0, 0),
+        ("io_setup", libc::SYS_io_setup, 1, 0, 0),
         ("memfd_secret", libc::SYS_memfd_secret, 0, 0, 0),
         ("TIOCSTI", libc::SYS_ioctl, 0, c_long::try_from(libc::TIOCSTI).unwrap(), 0),
         ("TIOCLINUX", libc::SYS_ioctl, 0, c_long::try_from(libc::TIOCLINUX).unwrap(), 0),

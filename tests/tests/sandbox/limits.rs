@@ -6,13 +6,16 @@ use piimg::sandbox::command::{BoxCommand, BoxLimits, Exceeded};
 
 use super::{Image, Test, run};
 
-pub(super) const TESTS: [Test; 6] = [
+pub(super) const TESTS: [Test; 9] = [
     ("memory_is_limited", memory),
     ("processes_are_limited", processes),
     ("disk_is_limited", disk),
     ("files_are_limited", files),
     ("files_in_memory_are_limited", files_in_memory),
     ("time_is_limited", time),
+    ("memory_that_no_process_shows_is_limited", hidden_memory),
+    ("output_is_limited_and_waits_for_nobody", output),
+    ("the_watch_is_not_kept_busy", busy),
 ];
 
 const SMALL: BoxLimits = BoxLimits { memory: 64 << 20, processes: 50, disk: 20 << 20, files: 2000 };
@@ -48,11 +51,20 @@ fn memory() {
 
 fn processes() {
     let image = Image::new("processes");
-    let bomb = "b() { b | b & }; b; sleep 99";
+    // Each of them stays until it is found.
+    let bomb = "b() { sleep 99 & b & wait; }; b";
     assert_eq!(exceed(&image, bomb), Exceeded::Processes(50));
     // A process of another user is one too.
     let users = "for i in $(seq 100); do setpriv --reuid $i --clear-groups sleep 99 & done; wait";
     assert_eq!(exceed(&image, users), Exceeded::Processes(50));
+    // One that dies of its own success may be dead before anybody looks.
+    let mut command = image.command(&["sh", "-c", "b() { b | b & }; b; sleep 1; echo over"]);
+    command.limits = SMALL;
+    let (output, text) = run(&command);
+    match output.exceeded {
+        Some(exceeded) => assert_eq!(exceeded, Exceeded::Processes(50)),
+        None => assert!(text.contains("annot fork") && text.ends_with("over"), "{text}"),
+    }
 }
 
 fn disk() {
@@ -91,4 +103,67 @@ fn time() {
     let mut command = image.command(&["sh", "-c", "trap '' TERM INT; setsid sleep 99 & while :; do :; done"]);
     command.timeout = Duration::from_secs(1);
     assert_eq!(expect_end(&command), Exceeded::Time(Duration::from_secs(1)));
+}
+
+fn hidden_memory() {
+    let image = Image::new("hidden");
+    assert_eq!(exceed(&image, "exec /attack attack tables"), Exceeded::Memory(64 << 20));
+    let mut command = image.command(&["/attack", "attack", "shared"]);
+    command.limits = SMALL;
+    let (output, text) = run(&command);
+    // An eighth of the memory; an older kernel does not bound it, and the watch looks at the whole machine.
+    assert_eq!((output.status, text.as_str()), (0, "8 ENOSPC"));
+    let said = image.script("cd /dev/shm; seq 20000 | xargs touch 2>/dev/null; ls | wc -l");
+    assert!((9000..10_000).contains(&said.parse().unwrap()), "{said}");
+}
+
+/// Most memory that this process ever had, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+fn output() {
+    let image = Image::new("output");
+    let before = peak();
+    let mut lines = 0_u64;
+    let command = image.command(&["sh", "-c", "head -c 600M /dev/zero | tr '\\0' '\\n'; printf '\\033[2J\\342\\200'"]);
+    let output = command
+        .run(None, &mut |_, line| {
+            // Whoever reads slowly must not have to keep what waits.
+            if lines == 0 {
+                std::thread::sleep(Duration::from_secs(2));
+            }
+            assert!(!line.contains('\u{1b}'));
+            lines += 1;
+        })
+        .unwrap();
+    assert_eq!((output.status, output.exceeded, output.stdout.len()), (0, None, 8 << 20));
+    assert_eq!(output.dropped, (592 << 20) + 6);
+    assert!(peak() - before < 100 << 20, "{} MiB", (peak() - before) >> 20);
+}
+
+fn busy() {
+    let image = Image::new("busy");
+    let mut command = image.command(&["sh", "-c", "echo go; exec tail /dev/zero"]);
+    command.limits = SMALL;
+    let is_running = || {
+        let name = |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm")).unwrap_or_default();
+        std::fs::read_dir("/proc").unwrap().any(|entry| name(entry.unwrap().path()) == "tail\n")
+    };
+    let mut was_killed = false;
+    let output = command
+        .run(None, &mut |_, _| {
+            // Nobody comes back from here before the command is dead.
+            std::thread::sleep(Duration::from_millis(300));
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while is_running() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            was_killed = !is_running();
+        })
+        .unwrap();
+    assert!(was_killed);
+    assert_eq!(output.exceeded, Some(Exceeded::Memory(64 << 20)));
 }

@@ -84,6 +84,7 @@ fn explain(errno: Errno) -> (FileErrorCode, Option<&'static str>) {
         Errno::XDEV => (FileErrorCode::Invalid, Some("the path leaves the image's own file system")),
         Errno::NAMETOOLONG => (FileErrorCode::Invalid, Some("the path is too long")),
         Errno::INVAL => (FileErrorCode::Invalid, None),
+        Errno::TOOBIG => (FileErrorCode::Limit, Some("the directory has more entries than are read")),
         Errno::FBIG | Errno::MLINK | Errno::DQUOT => (FileErrorCode::Limit, None),
         Errno::NOSYS => (FileErrorCode::Io, Some("the kernel has no `openat2`; Linux 5.6 or newer is needed")),
         _ => (FileErrorCode::Io, None),

@@ -149,7 +149,7 @@ fn only_regular_files_are_opened_and_nothing_blocks() {
 fn a_failed_write_leaves_nothing() {
     let f = Fixture::new();
     let fill = |_: &mut File| Err(std::io::Error::other("no space"));
-    let error = f.rootfs.replace(&path("/etc/passwd"), f.attrs(0o644), "write", fill).unwrap_err();
+    let error = f.rootfs.replace(&path("/etc/passwd"), f.attrs(0o644), 0, "write", fill).unwrap_err();
     assert_eq!(error.to_string(), "cannot write `/etc/passwd`: no space");
     assert_eq!(std::fs::read(f.host("etc/passwd")).unwrap(), b"inside");
     assert_eq!(f.rootfs.list_dir(&path("/etc")).unwrap().len(), 1);

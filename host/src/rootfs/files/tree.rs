@@ -30,7 +30,7 @@ pub(super) fn names(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>, Err
             continue;
         }
         if names.len() == MAX_ENTRIES {
-            return Err(Errno::FBIG);
+            return Err(Errno::TOOBIG);
         }
         let kind = match entry.file_type() {
             FileType::Unknown => file_type(&rustix::fs::statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?),
