@@ -3,6 +3,7 @@
 //! [`outside`] is what the user's process does: it owns the output files and waits. Everything below runs in the
 //! private namespace ([`crate::sandbox::private`]).
 
+mod archive;
 mod base;
 pub mod compare;
 mod earlier;
@@ -25,7 +26,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use emulated::Emulation;
-pub use output::OutputJob;
+use output::Part;
+pub use output::{OutputJob, result_names, unpack_inside};
 use serde::{Deserialize, Serialize};
 
 use crate::download::Authorities;
@@ -134,6 +136,7 @@ fn run(job: &Job) -> Result<()> {
     let take = |(name, number): (&String, &i32)| {
         Ok((name.clone(), Secret::from_file(name, private::adopt_fd(*number)?.into())?))
     };
+    let mut files = job.output.open()?;
     let build = Build {
         plan: &job.plan,
         store,
@@ -141,7 +144,7 @@ fn run(job: &Job) -> Result<()> {
         ceiling: job.ceiling.clone(),
         authorities: job.authorities.clone(),
         assets,
-        audit: Some(private::adopt_fd(job.output.audit)?.into()),
+        audit: files.remove(&Part::AuditLog),
         secrets: job.secrets.iter().map(take).collect::<Result<_>>()?,
         refresh: job.refresh,
         ui,
@@ -155,8 +158,12 @@ fn run(job: &Job) -> Result<()> {
     if finish::is_there_already(&build, &key, &job.output)? {
         return Ok(());
     }
-    let partitions = partitions::ensure(&build, &layers, key)?;
-    finish::run(&build, &layers, partitions, &job.output)
+    archive::write(&build, &layers, &key, &files, &job.output)?;
+    if files.contains_key(&Part::PlainImage) || files.contains_key(&Part::Image) {
+        let partitions = partitions::ensure(&build, &layers, key)?;
+        finish::run(&build, partitions, &files, &job.output)?;
+    }
+    plugins::write_audit_log(&build, &layers).map(drop)
 }
 
 impl Build<'_> {
