@@ -37,6 +37,7 @@ use crate::plugin::inspect::PluginInfo;
 use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
 use crate::report::PluginReport;
+use crate::report::conflicts::{Ran, conflicts};
 use crate::rootfs::packages::{Archive, Package};
 use crate::sandbox::private;
 use crate::secret::{Secret, Secrets};
@@ -154,6 +155,7 @@ fn run(job: &Job) -> Result<()> {
     for (index, plugin) in job.plugins.iter().enumerate() {
         layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
     }
+    warn_of_conflicts(&build, job, &layers);
     let key = partitions::key_of(&build, &layers);
     if finish::is_there_already(&build, &key, &job.output)? {
         return Ok(());
@@ -164,6 +166,13 @@ fn run(job: &Job) -> Result<()> {
         finish::run(&build, partitions, &files, &job.output)?;
     }
     plugins::write_audit_log(&build, &layers).map(drop)
+}
+
+fn warn_of_conflicts(build: &Build<'_>, job: &Job, layers: &Layers) {
+    let reports = layers.stack.iter().filter_map(|layer| layer.plugin.as_ref());
+    let ran: Vec<Ran<'_>> =
+        reports.zip(&job.plugins).map(|(report, plugin)| Ran { report, after: &plugin.info.conf.after }).collect();
+    conflicts(&ran).iter().for_each(|conflict| build.ui.warn(conflict));
 }
 
 impl Build<'_> {
