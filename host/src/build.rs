@@ -3,6 +3,7 @@
 //! [`outside`] is what the user's process does: it owns the output files and waits. Everything below runs in the
 //! private namespace ([`crate::sandbox::private`]).
 
+mod archive;
 mod base;
 pub mod compare;
 mod earlier;
@@ -25,7 +26,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use emulated::Emulation;
-pub use output::OutputJob;
+use output::Part;
+pub use output::{OutputJob, result_names, unpack_inside};
 use serde::{Deserialize, Serialize};
 
 use crate::download::Authorities;
@@ -35,6 +37,7 @@ use crate::plugin::inspect::PluginInfo;
 use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
 use crate::report::PluginReport;
+use crate::report::conflicts::{Ran, conflicts};
 use crate::rootfs::packages::{Archive, Package};
 use crate::sandbox::private;
 use crate::secret::{Secret, Secrets};
@@ -134,6 +137,7 @@ fn run(job: &Job) -> Result<()> {
     let take = |(name, number): (&String, &i32)| {
         Ok((name.clone(), Secret::from_file(name, private::adopt_fd(*number)?.into())?))
     };
+    let mut files = job.output.open()?;
     let build = Build {
         plan: &job.plan,
         store,
@@ -141,7 +145,7 @@ fn run(job: &Job) -> Result<()> {
         ceiling: job.ceiling.clone(),
         authorities: job.authorities.clone(),
         assets,
-        audit: Some(private::adopt_fd(job.output.audit)?.into()),
+        audit: files.remove(&Part::AuditLog),
         secrets: job.secrets.iter().map(take).collect::<Result<_>>()?,
         refresh: job.refresh,
         ui,
@@ -151,12 +155,24 @@ fn run(job: &Job) -> Result<()> {
     for (index, plugin) in job.plugins.iter().enumerate() {
         layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
     }
+    warn_of_conflicts(&build, job, &layers);
     let key = partitions::key_of(&build, &layers);
     if finish::is_there_already(&build, &key, &job.output)? {
         return Ok(());
     }
-    let partitions = partitions::ensure(&build, &layers, key)?;
-    finish::run(&build, &layers, partitions, &job.output)
+    archive::write(&build, &layers, &key, &files, &job.output)?;
+    if files.contains_key(&Part::PlainImage) || files.contains_key(&Part::Image) {
+        let partitions = partitions::ensure(&build, &layers, key)?;
+        finish::run(&build, partitions, &files, &job.output)?;
+    }
+    plugins::write_audit_log(&build, &layers).map(drop)
+}
+
+fn warn_of_conflicts(build: &Build<'_>, job: &Job, layers: &Layers) {
+    let reports = layers.stack.iter().filter_map(|layer| layer.plugin.as_ref());
+    let ran: Vec<Ran<'_>> =
+        reports.zip(&job.plugins).map(|(report, plugin)| Ran { report, after: &plugin.info.conf.after }).collect();
+    conflicts(&ran).iter().for_each(|conflict| build.ui.warn(conflict));
 }
 
 impl Build<'_> {

@@ -95,6 +95,7 @@ fn internal(arguments: &[String]) -> Option<i32> {
     let result: Result<i32> = match role {
         "inside" => private::inside(rest),
         "build" => crate::build::inside(rest).map(|()| 0),
+        "unpack" => crate::build::unpack_inside(rest).map(|()| 0),
         "probe" => crate::build::probe::inside(rest).map(|()| 0),
         "compare" => crate::build::compare::inside(rest).map(|()| 0),
         "box" => Ok(init::main(rest)),

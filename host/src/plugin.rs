@@ -20,6 +20,7 @@ pub mod proposal;
 pub mod protocol;
 pub mod replay;
 pub mod run;
+mod setting;
 pub mod transcript;
 pub mod workbench;
 mod worker;

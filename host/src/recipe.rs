@@ -7,6 +7,7 @@ pub mod check;
 pub mod conf;
 pub mod file;
 pub mod limits;
+pub mod output;
 pub mod overrides;
 pub mod password;
 pub mod plan;

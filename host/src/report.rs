@@ -4,6 +4,7 @@
 
 pub mod audit;
 pub mod blame;
+pub mod conflicts;
 mod listing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,6 +51,9 @@ pub struct PluginReport {
     pub granted: BTreeMap<String, String>,
     /// How often each capability was asked for, by the narrowest one that would do.
     pub uses: BTreeMap<String, Uses>,
+    /// What it settled for the whole image: the last value of each setting.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub settings: BTreeMap<String, String>,
     /// Packages that came with it.
     pub packages: Vec<String>,
     /// What it changed itself, and what deserves a look of what its packages changed.

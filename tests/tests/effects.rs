@@ -264,3 +264,17 @@ fn what_was_granted_is_kept_told_and_blamed() {
     );
     assert!(report.contains("critical: `sh` does whatever it is told"), "{report}");
 }
+
+#[test]
+fn plugins_that_disagree_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = guest("settings");
+    let other = ["--plugin", settings.to_str().unwrap(), "--param", "test/settings:of=boot"];
+    let output = build_with("meddles", dir.path(), &other);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("both `")).collect();
+    let [warning] = &warnings[..] else { panic!("{warnings:?} in:\n{said}") };
+    let expected = "both `test/meddles` and `test/settings` set [pi4] gpu_mem of config.txt: `128`, then `64`";
+    assert!(warning.ends_with(expected), "{warning}");
+}

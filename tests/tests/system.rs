@@ -307,6 +307,69 @@ fn a_compressed_image_is_the_same_image_with_the_same_map() {
 }
 
 #[test]
+fn the_same_root_is_given_in_every_form() {
+    let _alone = alone();
+    let place = Workplace::new();
+    let stem = "2025-06-15T1506Z-custom-bookworm-raspberry-pi";
+    let is_root = Ordinary::new().is_some();
+    let wanted = if is_root { "tar,partitions,directory" } else { "tar,partitions" };
+    let before = Host::now(&piimg());
+    let output = place.command(&["--release", "bookworm", "--output", wanted]).output().unwrap();
+    let (stdout, stderr) = texts(&output);
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(Host::now(&piimg()), before, "the build left something on the host");
+    let mut ends = vec!["tar", "root.img", "boot.img"];
+    ends.extend(is_root.then_some("rootfs"));
+    let results: Vec<String> = ends.iter().map(|end| format!("images/{stem}.{end}")).collect();
+    assert_eq!(stdout.lines().collect::<Vec<_>>(), results);
+    let mut names = place.images();
+    names.sort();
+    let mut expected: Vec<String> = ends.iter().map(|end| format!("{stem}.{end}")).collect();
+    expected.extend(ends[..3].iter().map(|end| format!("{stem}.{end}.sha256")));
+    expected.sort();
+    // No image was asked for.
+    assert_eq!(names, expected);
+    for end in &ends[..3] {
+        let file = format!("{stem}.{end}");
+        assert_eq!(shell(&place, &format!("sha256sum -c {file}.sha256")), (true, format!("{file}: OK\n")));
+    }
+    let (sound, said) = shell(&place, &format!("fsck.fat -n {stem}.boot.img && /sbin/e2fsck -fn {stem}.root.img"));
+    assert!(sound, "{said}");
+    let (_, listed) = shell(&place, &format!("tar --numeric-owner -tvf {stem}.tar"));
+    for (path, begins) in [
+        ("./boot/firmware/config.txt", "-rw-r--r-- 0/0 "),
+        ("./home/ubuntu/", "drwxr-xr-x 1000/1000 "),
+        ("./etc/shadow", "-rw-r----- 0/42 "),
+        ("./bin -> usr/bin", "lrwxrwxrwx 0/0 "),
+    ] {
+        let line = listed.lines().find(|line| line.ends_with(&format!(" {path}")));
+        assert!(line.is_some_and(|line| line.starts_with(begins)), "{path}: {line:?}");
+    }
+    assert!(!listed.contains("/.piimg") && !listed.contains("ssh_host_"), "{listed}");
+    if is_root {
+        let compare = format!(
+            "mkdir ../unpacked && tar --numeric-owner --xattrs --xattrs-include='*' -xpf {stem}.tar -C ../unpacked \
+             && diff -r --no-dereference ../unpacked {stem}.rootfs \
+             && for tree in ../unpacked {stem}.rootfs; do (cd $tree && find . -printf '%p %y %m %U %G %T@ %l\\n' | sort) \
+             > $tree.list; done && cmp ../unpacked.list {stem}.rootfs.list && /sbin/getcap {stem}.rootfs/usr/bin/ping"
+        );
+        let (same, said) = shell(&place, &compare);
+        assert!(same && said.contains("ping cap_net_raw=ep"), "{said}");
+    }
+
+    // Compressed it is the same archive, and the directory is replaced by another one.
+    let again = if is_root { "tar,directory" } else { "tar" };
+    let arguments = ["--release", "bookworm", "--output", again, "--compress", "zstd:1"];
+    let output = place.command(&arguments).output().unwrap();
+    assert!(output.status.success(), "{}", texts(&output).1);
+    let (same, said) = shell(&place, &format!("zstd -dc {stem}.tar.zst | cmp - {stem}.tar"));
+    assert!(same, "{said}");
+    if is_root {
+        assert!(shell(&place, &format!("test -e {stem}.rootfs/etc/os-release && ! test -e {stem}.rootfs.partial")).0);
+    }
+}
+
+#[test]
 fn a_plugin_that_fails_leaves_no_image_and_is_named() {
     let _alone = alone();
     let place = Workplace::new();
@@ -319,7 +382,7 @@ fn a_plugin_that_fails_leaves_no_image_and_is_named() {
     assert_eq!(output.status.code(), Some(5), "{stderr}");
     assert_eq!(stdout, "");
     assert!(stderr.contains("panicked in execute()") && stderr.contains("lib.rs:"), "{stderr}");
-    assert_eq!(place.images(), Vec::<String>::new());
+    assert_eq!(place.images(), ["2025-06-15T1506Z-custom-bookworm-raspberry-pi.img.failed.audit.jsonl"]);
 }
 
 #[test]

@@ -52,6 +52,10 @@ const PACKAGES: [Package; 18] = [
         only: Some(Purpose::Test),
         ..package("xz-utils", "/usr/bin/xz", "decompresses images independently of piimg")
     },
+    Package {
+        only: Some(Purpose::Test),
+        ..package("libcap2-bin", "/sbin/getcap", "reads file capabilities independently of piimg")
+    },
     Package { only: Some(Purpose::Test), ..package("curl", "/usr/bin/curl", "must find the proxy of a box") },
     Package { only: Some(Purpose::Test), ..package("wget", "/usr/bin/wget", "must find the proxy of a box") },
     Package { only: Some(Purpose::Test), ..package("git", "/usr/bin/git", "must find the proxy of a box") },

@@ -1,8 +1,9 @@
-//! Images of earlier builds that still lie untouched where they were put: the same build again has nothing to write.
+//! Results of earlier builds that still lie untouched where they were put: the same build again has nothing to write.
 //!
 //! The user's process remembers them in `images/` of the store, which belongs to the user; the build is only told their
 //! identities. As `make` and `git` do, it believes a file that has kept its inode, length and times.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
 use crate::image::compress::Compression;
+use crate::recipe::output::OutputKind;
 use crate::recipe::plan::Plan;
 use crate::store::key;
 
@@ -19,6 +21,7 @@ use crate::store::key;
 struct Inputs<'a> {
     partitions: &'a str,
     models: &'a [String],
+    outputs: &'a BTreeSet<OutputKind>,
     compression: Option<Compression>,
     /// The file name tells the time, if it was given.
     epoch: Option<u64>,
@@ -26,7 +29,13 @@ struct Inputs<'a> {
 
 /// The identity of the image that `plan` makes of those partitions, and of the files beside it.
 pub(super) fn identity(plan: &Plan, partitions: &str) -> String {
-    key(&Inputs { partitions, models: &plan.models, compression: plan.compression, epoch: plan.epoch })
+    key(&Inputs {
+        partitions,
+        models: &plan.models,
+        outputs: &plan.outputs,
+        compression: plan.compression,
+        epoch: plan.epoch,
+    })
 }
 
 /// Images that were built before, by identity.
@@ -38,12 +47,14 @@ pub(super) struct Earlier {
     directory: PathBuf,
 }
 
-/// One image and what belongs to it.
+/// One result and what belongs to it.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     directory: PathBuf,
-    /// The image comes first.
+    /// What was asked for comes first.
     files: Vec<Stamp>,
+    /// How many of them that is.
+    results: usize,
 }
 
 /// A file, and by what it is seen that nobody touched it.
@@ -109,19 +120,21 @@ impl Earlier {
         serde_json::from_slice(&fs::read(self.records.join(identity)).ok()?).ok()
     }
 
-    /// The file name of the image with that identity, if it still is as it was left.
-    pub(super) fn image(&self, identity: &str) -> Option<String> {
+    /// The file names of the result with that identity, if it still is as it was left.
+    pub(super) fn results(&self, identity: &str) -> Option<Vec<String>> {
         let record = self.record(identity).filter(Record::is_untouched)?;
-        record.files.into_iter().next().map(|file| file.name)
+        Some(record.files.into_iter().take(record.results).map(|file| file.name).collect())
     }
 
-    /// Remembers an image that was just named, and the files beside it; `names` begins with the image.
+    /// Remembers files that were just named, and others beside them.
     ///
     /// # Errors
     /// If the store cannot be written to.
-    pub(super) fn remember(&self, identity: &str, names: &[String]) -> Result<()> {
-        let files = names.iter().map(|name| Stamp::of(&self.directory, name)).collect::<Option<_>>();
-        let record = Record { directory: self.directory.clone(), files: files.context("the image is gone")? };
+    pub(super) fn remember(&self, identity: &str, results: &[String], others: &[String]) -> Result<()> {
+        let names = results.iter().chain(others);
+        let files = names.map(|name| Stamp::of(&self.directory, name)).collect::<Option<_>>();
+        let files = files.context("what was built is gone")?;
+        let record = Record { directory: self.directory.clone(), files, results: results.len() };
         let failed = "cannot remember the image in the store";
         fs::create_dir_all(&self.records).context(failed)?;
         let text = serde_json::to_vec(&record).context(failed)?;
@@ -148,9 +161,9 @@ mod tests {
             for name in &names {
                 fs::write(images.join(name), "content").unwrap();
             }
-            earlier.remember("id", &names).unwrap();
+            earlier.remember("id", &names[..1], &names[1..]).unwrap();
             assert_eq!(earlier.identities(), ["id"]);
-            assert_eq!(earlier.image("id").as_deref(), Some("a.img"));
+            assert_eq!(earlier.results("id"), Some(vec!["a.img".to_owned()]));
         };
         assert!(earlier.identities().is_empty());
         let touches: [(&str, &dyn Fn()); 4] = [
@@ -172,7 +185,7 @@ mod tests {
             fs::remove_file(images.join("a.img")).ok();
             remember();
             touch();
-            assert_eq!(earlier.image("id"), None, "after {what}");
+            assert_eq!(earlier.results("id"), None, "after {what}");
             assert!(earlier.identities().is_empty(), "after {what}");
             assert!(!dir.path().join("records/id").exists(), "after {what}");
         }
@@ -186,7 +199,7 @@ mod tests {
         fs::create_dir(&there).unwrap();
         fs::write(here.join("a.img"), "content").unwrap();
         let records = dir.path().join("records");
-        Earlier::new(records.clone(), &here).unwrap().remember("id", &["a.img".to_owned()]).unwrap();
+        Earlier::new(records.clone(), &here).unwrap().remember("id", &["a.img".to_owned()], &[]).unwrap();
         assert!(Earlier::new(records, &there).unwrap().identities().is_empty());
         assert!(dir.path().join("records/id").exists());
     }

@@ -1,23 +1,25 @@
 //! The last step inside: the image is put together, then verified and read once more, while the store keeps its parts.
+//! Partitions that are wanted for themselves are those of an image that was verified.
 //!
 //! The reading gives the checksum, the block map and, if the plan wants one, the compressed image.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use super::Build;
+use super::archive::write_checksum;
 use super::earlier;
-use super::output::OutputJob;
+use super::output::{OutputJob, Part};
 use super::partitions::Partitions;
-use super::plugins::write_audit_log;
-use super::{Build, Layers};
 use crate::error::{Context, Failure, Result};
-use crate::image::assemble::assemble;
+use crate::image::assemble::{assemble, copy_extents};
 use crate::image::layout::{Bytes, Identity};
 use crate::image::mbr;
 use crate::image::models::Model;
-use crate::image::pass::{Compressed, Digests, pass};
+use crate::image::pass::{Compressed, Digests, digest, pass};
 use crate::image::verify::{Expectations, verify};
 use crate::recipe::plan::Plan;
 use crate::sandbox::private;
@@ -37,19 +39,24 @@ pub(super) fn is_there_already(build: &Build<'_>, partitions: &str, output: &Out
     Ok(is_there)
 }
 
-pub(super) fn run(build: &Build<'_>, layers: &Layers, mut partitions: Partitions, output: &OutputJob) -> Result<()> {
-    let open = |number: i32| private::adopt_fd(number).map(File::from);
-    let image = open(output.image)?;
-    let compressed = output.compressed.map(open).transpose()?;
-    put_together(&build.ui, &partitions, &image)?;
-    let table = mbr::read(&image)?;
+pub(super) fn run(
+    build: &Build<'_>,
+    mut partitions: Partitions,
+    files: &BTreeMap<Part, File>,
+    output: &OutputJob,
+) -> Result<()> {
+    let plain = files.get(&Part::PlainImage);
+    let image = plain.or_else(|| files.get(&Part::Image)).context(Failure::bug("no file for the image"))?;
+    let compressed = plain.and(files.get(&Part::Image));
+    put_together(&build.ui, &partitions, image)?;
+    let table = mbr::read(image)?;
     // Unless it must be compressed, there is nothing to learn from the bytes of an image that is known.
     let known = partitions.digests(&table).filter(|_| compressed.is_none());
 
     let refused = AtomicBool::new(false);
     let (verified, read, kept) = thread::scope(|scope| {
         let (ui, plan, store) = (&build.ui, build.plan, &build.store);
-        let (image, refused, compressed) = (&image, &refused, compressed.as_ref());
+        let refused = &refused;
         let identity = partitions.identity.clone();
         let verifier = scope
             .spawn(move || check(ui, plan, &identity, image).inspect_err(|_| refused.store(true, Ordering::Relaxed)));
@@ -70,12 +77,36 @@ pub(super) fn run(build: &Build<'_>, layers: &Layers, mut partitions: Partitions
         partitions.keep_digests(&build.store, &table, &digests)?;
     }
 
-    write_audit_log(build, layers)?;
-    let write = |number: i32, text: String| open(number)?.write_all(text.as_bytes()).context("cannot write a checksum");
-    write(output.bmap, digests.bmap.to_xml())?;
-    let sha256 = compressed.map_or(digests.sha256, |compressed| compressed.sha256);
-    // As `sha256sum` writes it and `sha256sum -c` reads it.
-    write(output.checksum, format!("{sha256}  {}\n", output.name))
+    if let (Some(mut bmap), Some(checksum)) = (files.get(&Part::Bmap), files.get(&Part::ImageChecksum)) {
+        bmap.write_all(digests.bmap.to_xml().as_bytes()).context("cannot write a block map")?;
+        let sha256 = compressed.map_or(digests.sha256, |compressed| compressed.sha256);
+        write_checksum(checksum, &sha256, Part::Image, output)?;
+    }
+    copy_partitions(build, &partitions, files, output)
+}
+
+/// Copies the partitions that are wanted for themselves.
+fn copy_partitions(
+    build: &Build<'_>,
+    partitions: &Partitions,
+    files: &BTreeMap<Part, File>,
+    output: &OutputJob,
+) -> Result<()> {
+    let (boot, root) = partitions.open()?;
+    for (name, partition, part, checksum) in
+        [("boot", boot, Part::Boot, Part::BootChecksum), ("root", root, Part::Root, Part::RootChecksum)]
+    {
+        let (Some(out), Some(checksum)) = (files.get(&part), files.get(&checksum)) else { continue };
+        let step = build.ui.step(format!("Copy the {name} partition"));
+        let failed = || format!("cannot copy the {name} partition");
+        let length = partition.metadata().with_context(failed)?.len();
+        out.set_len(length).with_context(failed)?;
+        copy_extents(&partition, Bytes(0), Bytes(length), out, Bytes(0)).with_context(failed)?;
+        let (sha256, _) = digest(out, None, &mut |_| true)?;
+        write_checksum(checksum, &sha256, part, output)?;
+        step.done_with(&bytes(length));
+    }
+    Ok(())
 }
 
 fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {

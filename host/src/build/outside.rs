@@ -42,13 +42,13 @@ pub struct Order {
 /// How a build went that did not fail in this process.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The finished image, or its compressed form.
-    Image(PathBuf),
+    /// What was asked for, the image first.
+    Built(Vec<PathBuf>),
     /// The inner process failed and said why; its exit code.
     Failed(i32),
 }
 
-/// Builds the image.
+/// Builds what the order asks for.
 ///
 /// # Errors
 /// What goes wrong outside the private namespace.
@@ -58,7 +58,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let secrets = read_secrets(&order.secrets)?;
     let name = file_name(plan.epoch.unwrap_or(now), &plan.flavour, &plan.release.name);
     let ids = store::prepare(&plan.store)?;
-    let output = Output::create(&plan.imagedir, name, plan.compression, store::images(&plan.store))?;
+    let output = Output::create(plan, &name)?;
     if !order.plugins.is_empty() {
         let plugins = order.plugins.iter().map(|(info, _)| info);
         keep_code(&store::compiled(&plan.store), plugins).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
@@ -108,7 +108,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         }
         return Ok(Outcome::Failed(code));
     }
-    output.publish(ui).map(Outcome::Image)
+    output.publish(ui).map(Outcome::Built)
 }
 
 /// Who vouches for servers, if a plugin may download anything from one.

@@ -18,6 +18,7 @@ use crate::image::pass::Digests;
 use crate::report::{BUILD_INFO, BuildInfo};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+use crate::rootfs::layers::Mounted;
 use crate::store::{Lock, Stage, Store, key};
 
 /// What is known of the image, beside the partitions that it is made of.
@@ -170,11 +171,15 @@ fn describe(rootfs: &Rootfs, info: &BuildInfo) -> Result<()> {
     Ok(rootfs.write(&path, &text, Attrs { mode: 0o600, uid: 0, gid: 0 })?)
 }
 
-/// Makes both partitions in a stage of the store.
-fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity) -> Result<Stage> {
+/// Mounts the layers in `stage`, finalised for the image of that identity.
+pub(super) fn finalised(
+    build: &Build<'_>,
+    layers: &Layers,
+    stage: &Stage,
+    identity: &layout::Identity,
+) -> Result<(Mounted, Rootfs)> {
     let plan = build.plan;
-    let stage = build.store.stage()?;
-    let mounted = mount(&stage, &build.trees(&layers.stack))?;
+    let mounted = mount(stage, &build.trees(&layers.stack))?;
     let root = mounted.path();
     let step = build.ui.step("Finalise the root file system");
     let rootfs = Rootfs::open(root, layers.epoch)?;
@@ -188,6 +193,15 @@ fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity) -> Resu
     finalise::run(&rootfs, &names)?;
     describe(&rootfs, &build_info(build, layers))?;
     step.done();
+    Ok((mounted, rootfs))
+}
+
+/// Makes both partitions in a stage of the store.
+fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity) -> Result<Stage> {
+    let plan = build.plan;
+    let stage = build.store.stage()?;
+    let (mounted, rootfs) = finalised(build, layers, &stage, identity)?;
+    let root = mounted.path();
     let out = stage.path().join("out");
     fs::create_dir(&out).context("cannot prepare the partitions")?;
     let create = |name: &str| {

@@ -64,7 +64,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     let assets = assets(build, job)?;
     let limits = build.ceiling.limits(&planned.id, &planned.digest);
     let inputs = Inputs {
-        step: "plugin, judged by its effects and calls",
+        step: "plugin, judged by its effects and calls, with its settings",
         below: &layers.stack.last().expect("the base layer is there").key,
         plugin: &planned.digest,
         packages: &planned.packages,
@@ -144,6 +144,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         digest: planned.digest.clone(),
         granted: grants.held().map(|(capability, request)| (request.scope.clone(), capability.to_string())).collect(),
         uses: report.uses,
+        settings: report.settings,
         packages: packages.iter().map(|package| package.name.clone()).collect(),
         effects,
         unlisted,

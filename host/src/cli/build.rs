@@ -10,7 +10,7 @@ use crate::build::outside::{Outcome, build};
 use crate::error::Result;
 use crate::ui::{Timings, Ui};
 
-/// Build an image; its path is the only line on standard output.
+/// Build an image; its path is the only line on standard output. With `--output`, each result has a line.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -26,9 +26,9 @@ pub(super) fn run(arguments: Arguments, started: Instant, mut ui: Ui) -> Result<
     }
     let order = order(arguments.order, Some(&ui))?;
     match build(&order, now(), &ui)? {
-        Outcome::Image(path) => {
+        Outcome::Built(paths) => {
             ui.event("done", None, Instant::now());
-            ui.data(&path.display().to_string());
+            paths.iter().for_each(|path| ui.data(&path.display().to_string()));
             Ok(0)
         }
         Outcome::Failed(code) => Ok(code),

@@ -64,7 +64,13 @@ pub(super) struct OrderArguments {
     /// Free space in the root file system, in MiB.
     #[arg(long = "rootfs-extra-space-mb", value_name = "MIB")]
     extra_space_mb: Option<u32>,
-    /// Compress the image: none, zstd[:LEVEL] or xz[:LEVEL].
+    /// What to make: image, tar, partitions or directory, with commas between several; the image by default.
+    #[arg(long = "output", value_name = "KIND", value_delimiter = ',')]
+    outputs: Vec<String>,
+    /// Make the root file system alone, as a tar archive: the same as `--output tar`.
+    #[arg(long, conflicts_with = "outputs")]
+    rootfs_only: bool,
+    /// Compress image and archive: none, zstd[:LEVEL] or xz[:LEVEL].
     #[arg(long, value_name = "HOW")]
     compress: Option<String>,
     /// Package to install with the base; may be repeated.
@@ -186,6 +192,7 @@ fn overrides(arguments: OrderArguments) -> Overrides {
         imagedir: arguments.imagedir,
         store: arguments.store,
         extra_space_mb: arguments.extra_space_mb,
+        outputs: if arguments.rootfs_only { vec!["tar".into()] } else { arguments.outputs },
         compress: arguments.compress,
         packages: arguments.packages,
         params: arguments.params,

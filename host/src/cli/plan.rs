@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::order::{OrderArguments, order};
 use crate::build::outside::Order;
+use crate::build::result_names;
 use crate::error::{Context, Result};
-use crate::image::compress::Compression;
 use crate::plugin::grant::{Standing, State, reason, spelled};
 use crate::recipe::plan::Plan;
 use crate::ui::{Ui, printable};
@@ -80,14 +80,11 @@ fn lines(order: &Order) -> Vec<String> {
         format!("free space  {} MiB in the root file system", plan.extra_space_mb),
         format!("mirror      {}", plan.mirror.as_deref().unwrap_or("chosen by mmdebstrap")),
         format!("store       {}", plan.store.display()),
-        format!(
-            "image       {}/…-{}-{}-raspberry-pi.img{}",
-            plan.imagedir.display(),
-            plan.flavour,
-            plan.release.name,
-            plan.compression.map_or("", Compression::extension)
-        ),
     ];
+    let stem = format!("…-{}-{}-raspberry-pi", plan.flavour, plan.release.name);
+    for name in result_names(&plan.outputs, plan.compression, &stem) {
+        lines.push(format!("output      {}", plan.imagedir.join(name).display()));
+    }
     for ((info, _), grants) in order.plugins.iter().zip(&order.grants) {
         lines.push(format!(
             "plugin      {} {}  {}",

@@ -57,10 +57,35 @@ pub fn pass(
     compress: Option<(Compression, &File)>,
     watch: &mut dyn FnMut(Bytes) -> bool,
 ) -> Result<(Digests, Option<Compressed>)> {
+    let occupied = occupied::occupied(image)?;
+    let (sha256, bmap, compressed) = read(image, Some(&occupied), compress, watch)?;
+    let bmap = bmap.context(Failure::bug("the image was read without a map"))?;
+    Ok((Digests { sha256, bmap }, compressed))
+}
+
+/// Reads any `file` once: returns its SHA-256 in hexadecimal digits; the rest is as [`pass`] does it.
+///
+/// # Errors
+/// As [`pass`].
+pub fn digest(
+    file: &File,
+    compress: Option<(Compression, &File)>,
+    watch: &mut dyn FnMut(Bytes) -> bool,
+) -> Result<(String, Option<Compressed>)> {
+    let (sha256, _, compressed) = read(file, None, compress, watch)?;
+    Ok((sha256, compressed))
+}
+
+/// Makes a block map if it is told what is `occupied`.
+fn read(
+    file: &File,
+    occupied: Option<&[Range<u64>]>,
+    compress: Option<(Compression, &File)>,
+    watch: &mut dyn FnMut(Bytes) -> bool,
+) -> Result<(String, Option<Bmap>, Option<Compressed>)> {
     // Holes are found by seeking, which must not move anybody else's position.
-    let image = File::open(descriptor_path(image)).context("cannot open the image again")?;
-    let length = Bytes(image.metadata().context("cannot read the image")?.len());
-    let occupied = occupied::occupied(&image)?;
+    let file = File::open(descriptor_path(file)).context("cannot open what was written again")?;
+    let length = Bytes(file.metadata().context("cannot read what was written")?.len());
     thread::scope(|scope| {
         let mut senders = Vec::new();
         let mut queue = || {
@@ -68,23 +93,25 @@ pub fn pass(
             senders.push(sender);
             pieces
         };
-        let (pieces, mapped_pieces) = (queue(), queue());
+        let pieces = queue();
         let sha256 = scope.spawn(move || checksum(&pieces));
-        let bmap = scope.spawn(move || map(&mapped_pieces, &occupied));
+        let bmap = occupied.map(|occupied| {
+            let pieces = queue();
+            scope.spawn(move || map(&pieces, occupied))
+        });
         let compressed = compress.map(|(compression, out)| {
             let pieces = queue();
             scope.spawn(move || write_compressed(&pieces, compression, length, out))
         });
-        let end = feed(&image, length, &senders, watch).context("cannot read the image");
+        let end = feed(&file, length, &senders, watch).context("cannot read what was written");
         // Which ends the consumers.
         drop(senders);
-        let digests = Digests { sha256: join(sha256), bmap: join(bmap) };
-        let compressed = compressed.map(join);
+        let (sha256, bmap, compressed) = (join(sha256), bmap.map(join), compressed.map(join));
         match end? {
             // A compressor that was cut off has something to say too, but it is not the cause.
-            End::Stopped => Err(Failure::build("the image was not read to its end").into()),
+            End::Stopped => Err(Failure::build("what was written was not read to its end").into()),
             End::Complete | End::Deserted => {
-                Ok((digests, compressed.transpose().context("cannot write the compressed image")?))
+                Ok((sha256, bmap, compressed.transpose().context("cannot write the compressed file")?))
             }
         }
     })

@@ -62,6 +62,8 @@ pub(super) struct Record {
     pub(super) first_call: Option<Instant>,
     /// By the capability each call needed.
     pub(super) uses: BTreeMap<String, Uses>,
+    /// What it settled, see [`Call::setting`].
+    pub(super) settings: BTreeMap<String, String>,
     /// Message and place of the last panic.
     pub(super) panic: Option<(String, String)>,
     /// How the last refused call could have been allowed.
@@ -144,7 +146,11 @@ impl<'a> Session<'a> {
     fn answer(&mut self, call: Call, start: Instant) -> Reply {
         let logged = self.transcript.is_some().then(|| transcript::call(&call));
         self.bench.begin_call(self.record.calls, &call.name());
+        let setting = call.setting();
         let mut reply = self.dispatch(call).unwrap_or_else(Reply::Failed);
+        if !matches!(reply, Reply::Failed(_)) {
+            self.record.settings.extend(setting);
+        }
         if let Some(cause) = self.half_done.take() {
             reply = Reply::Stop(format!("was stopped: {cause}"));
         }

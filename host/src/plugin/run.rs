@@ -39,6 +39,8 @@ pub struct Run<'a> {
 pub struct RunReport {
     /// By capability, the narrowest one that each call needed.
     pub uses: BTreeMap<String, Uses>,
+    /// What it settled for the whole image: the last value of each setting.
+    pub settings: BTreeMap<String, String>,
     pub calls: u64,
     /// The same for the same plugin, parameters and answers.
     pub fuel: u64,
@@ -74,6 +76,7 @@ pub fn execute(
     let result = match ended.result {
         Ok(Answer::Executed(Ok(()))) => Ok(RunReport {
             uses: record.uses.clone(),
+            settings: record.settings.clone(),
             calls: record.calls,
             fuel: ended.fuel,
             time: start.elapsed(),

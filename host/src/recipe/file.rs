@@ -27,6 +27,8 @@ pub struct RecipeFile {
     #[serde(alias = "store")]
     pub rootfs: Option<PathBuf>,
     pub rootfs_extra_space_mb: Option<u32>,
+    /// Kinds of output, as text.
+    pub output: Vec<String>,
     /// Format of the image file, with or without a level.
     pub compress: Option<String>,
     /// Installed with the base layer.

@@ -14,6 +14,8 @@ pub struct Overrides {
     /// The store; the original's `rootfs`.
     pub store: Option<PathBuf>,
     pub extra_space_mb: Option<u32>,
+    /// Kinds of output, as text; none for those of `piimg.toml`.
+    pub outputs: Vec<String>,
     pub compress: Option<String>,
     /// Added to those of `piimg.toml`.
     pub packages: Vec<String>,

@@ -6,7 +6,7 @@ mod secrets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use super::check;
 use super::conf::PluginConf;
 use super::file::RecipeFile;
 use super::limits::CommandLimits;
+use super::output::OutputKind;
 use super::overrides::Overrides;
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
@@ -40,7 +41,9 @@ pub struct Plan {
     pub extra_space_mb: u32,
     pub store: PathBuf,
     pub imagedir: PathBuf,
-    /// Of the image file; none by default, for an image that is flashed where it was built.
+    /// What the build gives; never empty.
+    pub outputs: BTreeSet<OutputKind>,
+    /// Of image and tar archive; none by default, for an image that is flashed where it was built.
     pub compression: Option<Compression>,
     /// Added to the release's.
     pub packages: Vec<String>,
@@ -160,6 +163,7 @@ pub fn plan(
         |sourced| checked(&mut findings, "the flavour", sourced, check::flavour),
     );
     let extra_space_mb = extra_space(file, flags, plugins, &mut findings);
+    let outputs = outputs(file, flags, &mut findings);
     let compression = compression(file, flags, &mut findings);
     let mirror = flags.mirror.clone().or_else(|| file.mirror.clone());
     if let Some(mirror) = &mirror {
@@ -225,6 +229,7 @@ pub fn plan(
         extra_space_mb,
         store,
         imagedir,
+        outputs,
         compression,
         packages,
         models,
@@ -336,6 +341,18 @@ fn extra_space(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource], f
     let size = flags.extra_space_mb.or(file.rootfs_extra_space_mb).or(wished).unwrap_or(DEFAULT_EXTRA_SPACE_MB);
     findings.check("rootfs-extra-space-mb", &size.to_string(), check::extra_space_mb(size));
     size
+}
+
+fn outputs(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> BTreeSet<OutputKind> {
+    let wanted = if flags.outputs.is_empty() { &file.output } else { &flags.outputs };
+    let mut kinds = BTreeSet::new();
+    for text in wanted {
+        match OutputKind::parse(text) {
+            Ok(kind) => drop(kinds.insert(kind)),
+            Err(rule) => findings.check("the output", text, Err(rule)),
+        }
+    }
+    if wanted.is_empty() { [OutputKind::Image].into() } else { kinds }
 }
 
 fn compression(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> Option<Compression> {

@@ -249,6 +249,7 @@ mod tests {
             version: "1.0.0".into(),
             digest: String::new(),
             granted: [("fs:write:/home/{params.user}/x".to_owned(), "fs:write:/home/ann/x".to_owned())].into(),
+            settings: Default::default(),
             uses: uses
                 .iter()
                 .map(|(scope, allowed)| (scope.to_string(), Uses { allowed: *allowed, denied: 0 }))

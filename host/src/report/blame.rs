@@ -103,6 +103,7 @@ mod tests {
             version: "1.0.0".into(),
             digest: "sha256:1".into(),
             granted: Default::default(),
+            settings: Default::default(),
             uses: Default::default(),
             packages: Vec::new(),
             effects: vec![effect(path)],

@@ -188,3 +188,18 @@ fn the_store_is_in_the_cache_of_whoever_builds() {
         assert_eq!(store.as_deref(), expected.map(Path::new), "{root} {xdg:?} {home:?}");
     }
 }
+
+#[test]
+fn outputs_are_chosen_by_name() {
+    let outputs = |flags: &[&str], file: &[&str]| {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let file = RecipeFile { output: owned(file), ..RecipeFile::default() };
+        make(&file, &Overrides { outputs: owned(flags), ..Overrides::default() }, &[])
+    };
+    let kinds = |flags: &[&str], file: &[&str]| outputs(flags, file).unwrap().outputs.into_iter().collect::<Vec<_>>();
+    assert_eq!(kinds(&[], &[]), [OutputKind::Image]);
+    assert_eq!(kinds(&[], &["tar", "tar"]), [OutputKind::Tar]);
+    assert_eq!(kinds(&["partitions", "image"], &["tar"]), [OutputKind::Image, OutputKind::Partitions]);
+    let message = report(&outputs(&["iso"], &[]).unwrap_err()).messages[0].clone();
+    assert_eq!(message, "the output `iso` must be one of image, tar, partitions, directory");
+}

@@ -24,6 +24,7 @@ impl Plugin for Meddles {
         fs::write("/opt/meddles/note", "by hand\n").apply()?;
         User::new("ann").ensure()?;
         services::disable("ssh.service")?;
+        boot_config::set(Some("pi4"), "gpu_mem", &128)?;
         boot_config::set(None, "gpu_mem", &64)?;
         run("after")
     }

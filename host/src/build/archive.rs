@@ -1,0 +1,85 @@
+//! The root file system as a tar archive: the layers, finalised for this image, what belongs into the boot partition
+//! included.
+//!
+//! GNU tar writes it: it knows owners by number, access control lists and file capabilities, and sorts. The same tree gives
+//! the same bytes.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use super::output::{OutputJob, Part};
+use super::{Build, Layers, partitions};
+use crate::error::{Context, Failure, Result};
+use crate::image::layout::Identity;
+use crate::image::pass::digest;
+use crate::sandbox::tool::{self, Tool};
+use crate::ui::{bytes, printable};
+
+/// Writes the archive, its compressed form and its checksum, if they are wanted; `partitions` is what the partitions of
+/// these layers are kept under.
+pub(super) fn write(
+    build: &Build<'_>,
+    layers: &Layers,
+    partitions: &str,
+    files: &BTreeMap<Part, File>,
+    output: &OutputJob,
+) -> Result<()> {
+    let Some(plain) = files.get(&Part::PlainTar).or_else(|| files.get(&Part::Tar)) else { return Ok(()) };
+    let stage = build.store.stage()?;
+    let (mounted, _) = partitions::finalised(build, layers, &stage, &Identity::derive(partitions.as_bytes()))?;
+    let step = build.ui.step("Archive the root file system");
+    pack(mounted.path(), layers.epoch, plain)?;
+    let length = plain.metadata().context("cannot read the archive")?.len();
+    step.done_with(&bytes(length));
+    drop(mounted);
+    let (Some(tar), Some(checksum)) = (files.get(&Part::Tar), files.get(&Part::TarChecksum)) else { return Ok(()) };
+    let compression = build.plan.compression.map(|compression| (compression, tar));
+    let step = build.ui.step(if compression.is_some() { "Compress the archive" } else { "Checksum the archive" });
+    step.set_total(length);
+    let (sha256, compressed) = digest(plain, compression, &mut |position| {
+        step.set_position(position.0);
+        true
+    })?;
+    step.done();
+    write_checksum(checksum, compressed.as_ref().map_or(&sha256, |compressed| &compressed.sha256), Part::Tar, output)
+}
+
+/// As `sha256sum` writes it and `sha256sum -c` reads it.
+pub(super) fn write_checksum(mut file: &File, sha256: &str, of: Part, output: &OutputJob) -> Result<()> {
+    let name = output.names.get(&of).context(Failure::bug("a checksum of nothing"))?;
+    file.write_all(format!("{sha256}  {name}\n").as_bytes()).context("cannot write a checksum")
+}
+
+fn pack(root: &Path, epoch: u64, out: &File) -> Result<()> {
+    let mut command = Tool::new("tar")
+        .args(["--create", "--format=posix", "--sort=name", "--numeric-owner", "--acls", "--xattrs"])
+        // Whatever other attributes there are belong to the host.
+        .args(["--xattrs-include=security.capability", "--xattrs-include=user.*"])
+        .arg(format!("--mtime=@{epoch}"))
+        .arg("--clamp-mtime")
+        // The names of the extra headers would tell the process, and two of the times when the tree was read.
+        .arg("--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime")
+        .args(["--file=-", "--directory"])
+        .arg(root)
+        .arg(".")
+        .command()?;
+    let stdout = out.try_clone().context("cannot write the archive")?;
+    let output = command
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(std::process::Child::wait_with_output)
+        .context(Failure::host("cannot start `tar`"))?;
+    let status = tool::exit_status(output.status);
+    if status == 0 {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let cause = anyhow::anyhow!("{}", printable(said.lines().last().unwrap_or_default()));
+    Err(cause
+        .context(Failure::build(format!("cannot archive the root file system: `tar` failed with status {status}"))))
+}
