@@ -80,6 +80,11 @@ macro_rules! plugin {
     };
 }
 
+/// The plugin that the guide shows to those who come from `pi_image2` compiles, as an example of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migrating-from-pi_image2.md")]
+mod migrating {}
+
 /// What [`plugin!`] expands to; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
