@@ -134,6 +134,8 @@ pub fn run(entry: &Entry<'_>, job: &[u8]) -> Result<i32> {
             .arg("__inside")
             .arg(format!("{CONTROL_ARG}{}", inner.as_raw_fd()))
             .arg(entry.role)
+            // That of the user is not there inside.
+            .env("TMPDIR", "/tmp")
             // The working directory is the one handle on the host's tree that survives `unshare`: the store is
             // reached through it, whatever directories above it the inner ids may not search.
             .current_dir(&store)
