@@ -125,8 +125,7 @@ pub(super) enum Pass {
 
 /// Walks the tree at `fd` (an `O_PATH` descriptor of any file) and gives `attrs` to everything in it.
 ///
-/// Below the top, a directory may be searched by whoever may read it, as with `chmod`'s `X`; links get the
-/// owner only.
+/// A directory may be searched by whoever may read it, as with `chmod`'s `X`; links get the owner only.
 pub(super) fn set_attrs(
     fd: &OwnedFd,
     attrs: Attrs,
@@ -148,7 +147,7 @@ pub(super) fn set_attrs(
                 set_attrs(&child, attrs, pass, &path.join(text)?, depth + 1)?;
             }
             let search = (attrs.mode & 0o444) >> 2;
-            let attrs = if depth == 0 { attrs } else { Attrs { mode: attrs.mode | search, ..attrs } };
+            let attrs = Attrs { mode: attrs.mode | search, ..attrs };
             if pass == Pass::Apply { apply(fd.as_fd(), attrs).map_err(fail) } else { Ok(()) }
         }
         FileType::RegularFile => {
