@@ -1,9 +1,11 @@
 //! Requests over http and https, most of them downloads to a file: blocking, limited, one request at a time.
 //!
-//! A redirection is returned, not followed: whoever asks decides whether the next address is allowed. Certificates are
+//! A redirection is returned, not followed: whoever asks decides whether the next address is allowed. No name leads into
+//! a private network, though an address or `localhost` does: who owns a name decides where it leads. Certificates are
 //! checked against the host's own list of authorities.
 
 mod authorities;
+mod resolver;
 mod url;
 
 use std::fs::File;
@@ -14,11 +16,14 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use ureq::http::{HeaderValue, Request, Response, request};
 use ureq::tls::TlsConfig;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, AsSendBody, Body};
 
 use crate::error::{Context, Failure, Result};
 use crate::secret::Authorization;
 pub use authorities::Authorities;
+use resolver::PublicOnly;
 pub use url::{Origin, Url, check_path, is_host};
 
 /// What a download may take.
@@ -165,7 +170,8 @@ fn agent(origin: &Origin, authorities: &Authorities, limits: Limits) -> Agent {
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
         config = config.tls_config(tls.build());
     }
-    config.build().into()
+    let resolver = PublicOnly { host: origin.host.clone(), inner: DefaultResolver::default() };
+    Agent::with_parts(config.build(), DefaultConnector::default(), resolver)
 }
 
 #[cfg(test)]
