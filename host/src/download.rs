@@ -1,24 +1,29 @@
-//! Downloads over http and https, to a file: blocking, limited, one request at a time.
+//! Requests over http and https, most of them downloads to a file: blocking, limited, one request at a time.
 //!
-//! A redirection is returned, not followed: whoever asks decides whether the next address is allowed. Certificates are
+//! A redirection is returned, not followed: whoever asks decides whether the next address is allowed. No name leads into
+//! a private network, though an address or `localhost` does: who owns a name decides where it leads. Certificates are
 //! checked against the host's own list of authorities.
 
 mod authorities;
+mod resolver;
 mod url;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use ureq::Agent;
-use ureq::http::HeaderValue;
+use ureq::http::{HeaderValue, Request, Response, request};
 use ureq::tls::TlsConfig;
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::DefaultConnector;
+use ureq::{Agent, AsSendBody, Body};
 
 use crate::error::{Context, Failure, Result};
 use crate::secret::Authorization;
 pub use authorities::Authorities;
+use resolver::PublicOnly;
 pub use url::{Origin, Url, check_path, is_host};
 
 /// What a download may take.
@@ -59,14 +64,8 @@ pub fn get(
     limits: Limits,
 ) -> Result<Answer> {
     let failed = || format!("cannot download `{url}`");
-    let mut request = agent(&url.origin, authorities, limits).get(url.to_string());
-    if let Some(authorization) = authorization {
-        let mut value =
-            HeaderValue::from_str(authorization.expose()).context("this is no header").with_context(failed)?;
-        value.set_sensitive(true);
-        request = request.header("Authorization", value);
-    }
-    let response = request.call().map_err(authorities::explain).with_context(failed)?;
+    let request = Request::get(url.to_string());
+    let response = ask(request, (), url, authorization, authorities, limits).with_context(failed)?;
     let status = response.status().as_u16();
     if matches!(status, 301 | 302 | 303 | 307 | 308) {
         let location = response.headers().get("location").and_then(|location| location.to_str().ok());
@@ -94,6 +93,70 @@ pub fn get(
     Ok(Answer::Content(hex::encode(hash.finalize())))
 }
 
+/// What a server is asked with.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// Names and values for its head.
+    pub headers: &'a [(&'static str, &'static str)],
+    pub body: &'a [u8],
+}
+
+/// What a server said, whatever its status is.
+pub struct Answered {
+    pub status: u16,
+    /// Empty if it does not say.
+    pub content_type: String,
+    /// As long as the server likes, but no longer than the limit on time.
+    pub body: Box<dyn Read>,
+}
+
+impl std::fmt::Debug for Answered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answered").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+/// Puts a question to `url`. A redirection is an answer, too.
+///
+/// # Errors
+/// If the server cannot be reached, or is not who it should be.
+pub fn post(
+    url: &Url,
+    authorization: Option<&Authorization>,
+    question: &Question<'_>,
+    authorities: &Authorities,
+    limits: Limits,
+) -> Result<Answered> {
+    let request = Request::post(url.to_string());
+    let request = question.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let response = ask(request, question.body, url, authorization, authorities, limits)
+        .with_context(|| format!("cannot ask `{url}`"))?;
+    let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Ok(Answered {
+        status: response.status().as_u16(),
+        content_type: content_type.to_owned(),
+        body: Box::new(response.into_body().into_reader()),
+    })
+}
+
+/// Sends one request, with what proves that one may have what it asks for.
+fn ask(
+    mut request: request::Builder,
+    body: impl AsSendBody,
+    url: &Url,
+    authorization: Option<&Authorization>,
+    authorities: &Authorities,
+    limits: Limits,
+) -> Result<Response<Body>> {
+    if let Some(authorization) = authorization {
+        let mut value = HeaderValue::from_str(authorization.expose()).context("this is no header")?;
+        value.set_sensitive(true);
+        request = request.header("Authorization", value);
+    }
+    let request = request.body(body).context("this is no request")?;
+    agent(&url.origin, authorities, limits).run(request).map_err(authorities::explain)
+}
+
 fn agent(origin: &Origin, authorities: &Authorities, limits: Limits) -> Agent {
     let mut config = Agent::config_builder()
         .max_redirects(0)
@@ -107,7 +170,8 @@ fn agent(origin: &Origin, authorities: &Authorities, limits: Limits) -> Agent {
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
         config = config.tls_config(tls.build());
     }
-    config.build().into()
+    let resolver = PublicOnly { host: origin.host.clone(), inner: DefaultResolver::default() };
+    Agent::with_parts(config.build(), DefaultConnector::default(), resolver)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod cli;
 pub mod download;
 pub mod emulation;
 pub mod error;
+pub mod git;
 pub mod image;
 pub mod plugin;
 pub mod recipe;

@@ -89,10 +89,25 @@ impl Secret {
                 if parts.is_none_or(|at| at == 0) || self.value.iter().any(u8::is_ascii_control) {
                     return Err(unfit("no `user:password` of one line"));
                 }
-                let encoded = Zeroizing::new(Base64::encode_string(&self.value));
-                Ok(Authorization(Zeroizing::new(["Basic ", encoded.as_str()].concat())))
+                Ok(Authorization::basic(&self.value))
             }
         }
+    }
+
+    /// The value of an `Authorization` header in which the secret is the password of `user`.
+    ///
+    /// # Errors
+    /// As [`Secret::authorization`], and if the name cannot be written that way.
+    pub(crate) fn authorization_of(&self, user: &str) -> Result<Authorization, String> {
+        // RFC 7617, as above.
+        if user.is_empty() || user.contains(|c: char| c == ':' || c.is_control()) {
+            return Err(format!("`{user}` is no name of a user: those are not empty, and have no `:` and no line end"));
+        }
+        if self.value.iter().any(u8::is_ascii_control) {
+            return Err(format!("the secret `{}` is no password of one line", self.name));
+        }
+        let pair = Zeroizing::new([user.as_bytes(), b":", &self.value].concat());
+        Ok(Authorization::basic(&pair))
     }
 
     /// Another one for another value, and slow to make, so that few values can be tried. Nothing random is in it: equal
@@ -143,6 +158,11 @@ pub enum Scheme {
 pub struct Authorization(Zeroizing<String>);
 
 impl Authorization {
+    fn basic(pair: &[u8]) -> Self {
+        let encoded = Zeroizing::new(Base64::encode_string(pair));
+        Self(Zeroizing::new(["Basic ", encoded.as_str()].concat()))
+    }
+
     /// As for a secret: whoever takes it keeps no copy, and tells nobody.
     pub fn expose(&self) -> &str {
         &self.0
@@ -257,6 +277,24 @@ mod tests {
                     assert!(error.starts_with("the secret `token` is ") && error.contains(cause), "{error}");
                 }
                 (found, expected) => panic!("{value:?}: {found:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_password_goes_with_the_name_of_a_user() {
+        for (user, value, expected) in [
+            ("Aladdin", &b"open sesame"[..], Ok("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")),
+            ("a", b"b:c", Ok("Basic YTpiOmM=")),
+            ("", b"x", Err("`` is no name of a user")),
+            ("a:b", b"x", Err("`a:b` is no name of a user")),
+            ("a\r\nX", b"x", Err("is no name of a user")),
+            ("a", b"one\ntwo", Err("the secret `token` is no password of one line")),
+        ] {
+            match (secret(value).authorization_of(user), expected) {
+                (Ok(header), Ok(expected)) => assert_eq!(header.expose(), expected),
+                (Err(error), Err(cause)) => assert!(error.contains(cause), "{error}"),
+                (found, expected) => panic!("{user:?}: {found:?}, not {expected:?}"),
             }
         }
     }

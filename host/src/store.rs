@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context, Failure, Result};
+use crate::git::ObjectId;
 use crate::sandbox::private::{self, IdMap};
 
 /// Finished partitions that are kept: each is as long as an image, and only the last few are ever asked for again.
@@ -117,7 +118,7 @@ impl Store {
         Self::open_at(Path::new("/store/data"))
     }
 
-    fn open_at(data: &Path) -> Result<Self> {
+    pub(crate) fn open_at(data: &Path) -> Result<Self> {
         let store = Self { data: data.to_owned() };
         for dir in ["layers", "artifacts", "archives", "archives/partial", "downloads", "heads", "locks", "stage"] {
             fs::create_dir_all(data.join(dir)).with_context(|| format!("cannot create `{dir}` in the store"))?;
@@ -158,6 +159,32 @@ impl Store {
     /// If it cannot be moved.
     pub fn keep_download(&self, path: &Path, digest: &str) -> Result<()> {
         fs::rename(path, self.data.join("downloads").join(digest)).context("cannot keep a download")
+    }
+
+    /// The pack of a commit that a plugin had fetched. Whoever reads it finds out whether it is that.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn commit(&self, commit: &ObjectId) -> Result<Option<File>> {
+        let failed = "cannot read a commit of the store";
+        let file = match File::open(self.commit_path(commit)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.context(failed)?,
+        };
+        file.set_modified(SystemTime::now()).context(failed)?;
+        Ok(Some(file))
+    }
+
+    /// Keeps the pack of a commit that lies elsewhere in the store, as long as a download is kept.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    pub fn keep_commit(&self, path: &Path, commit: &ObjectId) -> Result<()> {
+        fs::rename(path, self.commit_path(commit)).context("cannot keep a commit")
+    }
+
+    fn commit_path(&self, commit: &ObjectId) -> PathBuf {
+        self.data.join("downloads").join(format!("commit-{commit}"))
     }
 
     /// A finished layer: `fs/` is its tree, `layer.json` what it was made from.
@@ -401,6 +428,19 @@ mod tests {
         assert!(store.download(digest).unwrap().is_some());
         fs::write(dir.path().join("downloads").join(digest), "hullo\n").unwrap();
         assert!(store.download(digest).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_commit_is_found_by_its_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        let commit = ObjectId::parse("ce013625030ba8dba906f756967f9e9ca394464a").unwrap();
+        assert!(store.commit(&commit).unwrap().is_none());
+        let path = dir.path().join("new");
+        fs::write(&path, "PACK").unwrap();
+        store.keep_commit(&path, &commit).unwrap();
+        assert_eq!(std::io::read_to_string(store.commit(&commit).unwrap().unwrap()).unwrap(), "PACK");
+        assert!(!path.exists());
     }
 
     #[test]

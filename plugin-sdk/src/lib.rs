@@ -31,6 +31,7 @@ mod conf;
 pub mod context;
 mod error;
 pub mod fs;
+pub mod git;
 pub mod log;
 pub mod net;
 pub mod network;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use piimg::download::{self, Answer, Authorities, Limits, Url};
+use piimg::git::{self, ObjectId, Snapshot};
 use piimg::plugin::ImageInfo;
 use piimg::plugin::workbench::{CallError, Command, ErrorCode, Fetched, InstalledPackage, Outcome, Stdin, Workbench};
 use piimg::rootfs::files::Rootfs;
@@ -100,6 +101,20 @@ impl Workbench for Directory {
                 Ok(Fetched::Content { file, digest: sha256(text) })
             }
         }
+    }
+
+    fn fetch_commit(
+        &mut self,
+        url: &Url,
+        commit: &ObjectId,
+        authorization: Option<&Authorization>,
+    ) -> anyhow::Result<Snapshot> {
+        self.requests.push(git::address(url));
+        self.authorized.extend(authorization.map(|header| (git::address(url), header.expose().to_owned())));
+        let Some((authorities, limits)) = &self.online else {
+            return Err(CallError::new(ErrorCode::Network, "there is no server of git").into());
+        };
+        Ok(git::fetch(url, commit, authorization, &mut tempfile::tempfile()?, authorities, *limits)?)
     }
 
     fn query_package(&mut self, _name: &str) -> anyhow::Result<Option<InstalledPackage>> {

@@ -13,6 +13,7 @@ mod component;
 mod conf;
 mod config;
 mod coverage;
+mod git;
 mod lock;
 mod message;
 mod naive;
@@ -50,7 +51,7 @@ impl Property {
     }
 }
 
-pub const ALL: [Property; 17] = [
+pub const ALL: [Property; 18] = [
     property("accounts", accounts::check, 10),
     property("boot", boot::check, 10).costly(),
     property("calls", calls::check, 20).costly(),
@@ -59,6 +60,7 @@ pub const ALL: [Property; 17] = [
     property("conf", conf::check, 20),
     property("config", config::check, 5),
     property("coverage", coverage::check, 50),
+    property("git", git::check, 40).costly(),
     property("lock", lock::check, 20),
     property("message", message::check, 20),
     property("path", path::check, 10).costly(),

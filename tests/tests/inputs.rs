@@ -138,6 +138,6 @@ macro_rules! tests {
 }
 
 tests! {
-    accounts boot calls cmdline component conf config coverage lock message path policy request scope template transcript
+    accounts boot calls cmdline component conf config coverage git lock message path policy request scope template transcript
     url
 }

@@ -58,7 +58,10 @@ const PACKAGES: [Package; 18] = [
     },
     Package { only: Some(Purpose::Test), ..package("curl", "/usr/bin/curl", "must find the proxy of a box") },
     Package { only: Some(Purpose::Test), ..package("wget", "/usr/bin/wget", "must find the proxy of a box") },
-    Package { only: Some(Purpose::Test), ..package("git", "/usr/bin/git", "must find the proxy of a box") },
+    Package {
+        only: Some(Purpose::Test),
+        ..package("git", "/usr/bin/git", "must find the proxy of a box, and serves commits to piimg")
+    },
     Package {
         only: Some(Purpose::Test),
         ..package("zstd", "/usr/bin/zstd", "decompresses images independently of piimg")

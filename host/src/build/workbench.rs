@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::download::{self, Answer, Authorities, Limits, Url};
 use crate::error::{Context, Result};
+use crate::git::{self, GitError, ObjectId, Snapshot};
 use crate::plugin::Capability;
 use crate::plugin::grant::GrantSet;
 use crate::plugin::workbench::{
@@ -261,9 +262,47 @@ impl Workbench for Bench<'_> {
         }
     }
 
+    fn fetch_commit(
+        &mut self,
+        url: &Url,
+        commit: &ObjectId,
+        authorization: Option<&Authorization>,
+    ) -> Result<Snapshot> {
+        kept_or_fetched(self.store, self.stage.path(), commit, |file| {
+            self.step.note(&format!("fetching {commit} of {url}"));
+            git::fetch(url, commit, authorization, file, self.authorities, git::LIMITS)
+        })
+    }
+
     fn query_package(&mut self, name: &str) -> Result<Option<InstalledPackage>> {
         let installed = packages::installed(&self.rootfs)?;
         Ok(installed.into_values().find(|package| package.name == name).map(shown))
+    }
+}
+
+/// The commit as the store has it, or as it is fetched, and kept.
+fn kept_or_fetched(
+    store: &Store,
+    scratch: &Path,
+    commit: &ObjectId,
+    fetch: impl FnOnce(&mut File) -> Result<Snapshot, GitError>,
+) -> Result<Snapshot> {
+    // What is kept is not believed either: if it is damaged, it is fetched again.
+    if let Some(Ok(kept)) = store.commit(commit)?.map(|pack| Snapshot::read(pack, commit)) {
+        return Ok(kept);
+    }
+    let path = scratch.join("download");
+    let failed = "cannot write to the store";
+    let mut file = File::options().read(true).write(true).create(true).truncate(true).open(&path).context(failed)?;
+    match fetch(&mut file) {
+        Ok(snapshot) => {
+            store.keep_commit(&path, commit)?;
+            Ok(snapshot)
+        }
+        Err(error) => {
+            std::fs::remove_file(&path).context(failed)?;
+            Err(error.into())
+        }
     }
 }
 
@@ -297,4 +336,37 @@ fn input(stdin: &Stdin<'_>) -> Result<File> {
     }
     std::io::Seek::rewind(&mut file).context("cannot read the input")?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::git::{EntryKind, Fault, sample};
+
+    #[test]
+    fn a_commit_is_fetched_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        let stage = store.stage().unwrap();
+        let (id, pack) = sample();
+        let ask = |answer: Option<&[u8]>| {
+            kept_or_fetched(&store, stage.path(), &id, |file| {
+                file.write_all(answer.expect("nobody is asked")).unwrap();
+                Snapshot::read(file.try_clone().unwrap(), &id)
+            })
+        };
+        let error = ask(Some(&pack[..pack.len() / 2])).unwrap_err();
+        assert_eq!(error.downcast_ref::<GitError>().unwrap().fault, Fault::Damaged, "{error}");
+        assert!(store.commit(&id).unwrap().is_none(), "half of it is not kept");
+        for answer in [Some(&*pack), None] {
+            let mut snapshot = ask(answer).unwrap();
+            let entry = snapshot.entries()[0].clone();
+            assert_eq!((entry.path.as_str(), &entry.kind), ("greeting", &EntryKind::File { executable: false }));
+            assert_eq!(snapshot.content(&entry).unwrap(), b"hello\n");
+        }
+        // What is damaged in the store is as if it were not there.
+        std::fs::write(dir.path().join(format!("downloads/commit-{id}")), "PACK").unwrap();
+        assert_eq!(ask(Some(&*pack)).unwrap().entries().len(), 1);
+        assert!(ask(None).is_ok());
+    }
 }

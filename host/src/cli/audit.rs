@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     /// An image that was built with it: compare with what it used and changed there.
     #[arg(long, value_name = "IMAGE")]
     image: Option<PathBuf>,
-    /// Show the grants that it did without in that image, as a change of `piimg.lock`.
+    /// Show the grants that it did without in that image and can do without, as a change of `piimg.lock`.
     #[arg(long, requires = "image")]
     tighten: bool,
     /// Exit with 1 if it reaches that far or farther: low, medium, high or critical.
@@ -135,7 +135,7 @@ fn audit_lines(audit: &Audit) -> Vec<String> {
         let kinds = audit.possible_but_not_declared.join(", ");
         paragraph(&mut lines, "odd", &format!("it has functions that need {kinds}, and does not ask for that"));
     }
-    for scope in &audit.could_be_dropped {
+    for scope in &audit.unused {
         paragraph(&mut lines, "unused", &printable(scope));
     }
     lines
@@ -163,7 +163,8 @@ fn row_lines(row: &Row, columns: &dyn Fn(&str, &str, &str, &str) -> String) -> V
         lines.push(columns("", possible, &used, &changed));
     }
     let optional = if row.optional { "can do without; " } else { "" };
-    wrap(&mut lines, "    ", "    ", &format!("{optional}its author says: {}", printable(&row.reason)));
+    let who = if row.listed { "piimg's reason" } else { "its author says" };
+    wrap(&mut lines, "    ", "    ", &format!("{optional}{who}: {}", printable(&row.reason)));
     lines
 }
 
@@ -207,12 +208,17 @@ fn difference_lines(difference: &Difference) -> Vec<String> {
     lines
 }
 
-/// The grants as they are, and as they could be.
+/// The grants as they were, and as they could be without a build being refused.
 fn tighten_lines(audit: &Audit) -> Vec<String> {
     let mut lines = vec![String::new(), format!("piimg.lock, grants of {}:", printable(&audit.id))];
-    for row in &audit.rows {
-        let sign = if audit.could_be_dropped.contains(&row.declared) { '-' } else { ' ' };
-        lines.push(format!("{sign}  {}", toml::Value::from(printable(&row.declared))));
+    for row in audit.rows.iter().filter(|row| row.granted == Some(true)) {
+        let is_in = |scopes: &[String]| scopes.contains(&row.declared);
+        let (sign, note) = match (is_in(&audit.could_be_dropped), is_in(&audit.unused)) {
+            (true, _) => ('-', ""),
+            (false, true) => (' ', "  # not used, but no build starts without: its author could make it optional"),
+            (false, false) => (' ', ""),
+        };
+        lines.push(format!("{sign}  {}{note}", toml::Value::from(printable(&row.declared))));
     }
     lines
 }
@@ -229,5 +235,47 @@ mod tests {
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH || line.contains(&long)), "{lines:?}");
         assert!(lines[0].starts_with("can     word"), "{lines:?}");
         assert_eq!(lines.last().unwrap(), "        end");
+    }
+
+    #[test]
+    fn only_what_a_build_would_start_without_is_proposed_to_be_dropped() {
+        let row = |declared: &str, optional, used, granted| Row {
+            declared: declared.into(),
+            reason: String::new(),
+            listed: false,
+            optional,
+            possible: Possible::Yes,
+            granted: Some(granted),
+            used: Some(used),
+            changed: Some(0),
+        };
+        let audit = Audit {
+            id: "a/b".into(),
+            version: "1.0.0".into(),
+            title: "B".into(),
+            digest: String::new(),
+            rows: vec![
+                row("fs:write:/used", false, 1, true),
+                row("fs:write:/needed", false, 0, true),
+                row("fs:write:/spare", true, 0, true),
+                row("fs:write:/refused", true, 0, false),
+            ],
+            possible_but_not_declared: Vec::new(),
+            can: Vec::new(),
+            cannot: Vec::new(),
+            risk: Risk::Low,
+            findings: Vec::new(),
+            unused: vec!["fs:write:/needed".into(), "fs:write:/spare".into()],
+            could_be_dropped: vec!["fs:write:/spare".into()],
+            compared_with_build: true,
+        };
+        let expected = [
+            "",
+            "piimg.lock, grants of a/b:",
+            "   \"fs:write:/used\"",
+            "   \"fs:write:/needed\"  # not used, but no build starts without: its author could make it optional",
+            "-  \"fs:write:/spare\"",
+        ];
+        assert_eq!(tighten_lines(&audit), expected);
     }
 }

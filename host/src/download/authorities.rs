@@ -10,6 +10,7 @@ use rustls_native_certs::CertificateResult;
 use serde::{Deserialize, Serialize};
 use ureq::tls::{Certificate, RootCerts};
 
+use super::resolver::NotPublic;
 use crate::error::{Context as _, Failure, Result};
 
 /// Certificates of authorities: none vouch for nobody.
@@ -72,6 +73,10 @@ impl Authorities {
 
 /// The error of a request; why a server is not believed is said in words.
 pub(super) fn explain(error: ureq::Error) -> anyhow::Error {
+    let error = match error {
+        ureq::Error::Other(cause) if cause.is::<NotPublic>() => return anyhow::Error::from_boxed(cause),
+        other => other,
+    };
     let cause = match &error {
         ureq::Error::Rustls(cause) => Some(cause),
         ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>()),

@@ -83,6 +83,8 @@ impl Call {
             Self::AuthorizeKeys { user, .. } => with("users.authorize-keys", user),
             Self::Fetch { url, .. } => with("net.fetch", url),
             Self::FetchAuthorized { url, .. } => with("net.fetch-authorized", url),
+            Self::Checkout { checkout } => with("git.checkout", &checkout.url),
+            Self::CheckoutAuthorized { checkout, .. } => with("git.checkout-authorized", &checkout.url),
         }
     }
 }

@@ -68,6 +68,8 @@ pub enum Need {
     User(UserAction, String),
     /// A download.
     Net(String),
+    /// An address and everything below it.
+    NetTree(String),
     /// The name of a secret.
     Secret(String),
 }
@@ -145,6 +147,7 @@ impl Capability {
             (Self::Service(pattern), Need::Service(action, unit)) => pattern.matches(*action, unit),
             (Self::User(pattern), Need::User(action, name)) => pattern.matches(*action, name),
             (Self::Net(glob), Need::Net(url)) => glob.matches(url),
+            (Self::Net(glob), Need::NetTree(url)) => glob.matches_tree(url),
             (Self::Secret(secret), Need::Secret(name)) => secret.matches(name),
             _ => false,
         }
@@ -226,6 +229,7 @@ impl fmt::Display for Need {
             Self::Service(action, unit) => write!(f, "svc:{action}:{unit}"),
             Self::User(action, name) => write!(f, "user:{action}:{name}"),
             Self::Net(url) => write!(f, "net:{}", net::narrowest(url)),
+            Self::NetTree(url) => write!(f, "net:{url}/**"),
             Self::Secret(name) => write!(f, "secret:{name}"),
         }
     }
@@ -288,6 +292,7 @@ mod tests {
             Need::Service(ServiceAction::Mask, "getty@tty1.service".into()),
             Need::User(UserAction::Keys, "robot-1".into()),
             Need::Net("https://example.org/a?b".into()),
+            Need::NetTree("https://example.org:8443/ann/app.git".into()),
             Need::Secret("ann-password".into()),
         ] {
             let capability = Capability::parse(&need.to_string()).unwrap();

@@ -8,6 +8,7 @@ mod boot_config;
 mod context;
 mod fs;
 mod fs_text;
+mod git;
 mod log;
 mod net;
 mod own;
@@ -236,6 +237,10 @@ impl<'a> Session<'a> {
             Call::Fetch { url, digest } => Reply::Blob(self.fetch(&url, &digest)?),
             Call::FetchAuthorized { url, digest, secret, scheme } => {
                 Reply::Blob(self.fetch_authorized(&url, &digest, &secret, scheme)?)
+            }
+            Call::Checkout { checkout } => Reply::Count(self.checkout(&checkout, None)?),
+            Call::CheckoutAuthorized { checkout, user, secret } => {
+                Reply::Count(self.checkout(&checkout, Some((&user, &secret)))?)
             }
         })
     }

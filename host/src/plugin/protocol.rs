@@ -191,6 +191,14 @@ pub enum Call {
         secret: String,
         scheme: Scheme,
     },
+    Checkout {
+        checkout: Checkout,
+    },
+    CheckoutAuthorized {
+        checkout: Checkout,
+        user: String,
+        secret: String,
+    },
 }
 
 /// What comes back; which one is fixed for each call.
@@ -268,6 +276,16 @@ pub struct Account {
     pub shell: Option<String>,
     pub groups: Vec<String>,
     pub system: bool,
+}
+
+/// A commit of a repository, and where its files go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkout {
+    pub url: String,
+    pub commit: String,
+    pub path: String,
+    /// User and group; root if none.
+    pub owner: Option<(String, String)>,
 }
 
 /// What becomes of a unit of systemd.

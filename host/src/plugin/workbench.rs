@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::download::Url;
+use crate::git::{ObjectId, Snapshot};
 use crate::rootfs::files::Rootfs;
 use crate::secret::Authorization;
 
@@ -53,6 +54,17 @@ pub trait Workbench {
     /// # Errors
     /// As [`Workbench::run`].
     fn fetch(&mut self, url: &Url, digest: &str, authorization: Option<&Authorization>) -> anyhow::Result<Fetched>;
+
+    /// Fetches a commit of the repository at `url`, unless it is at hand, and looks at all of it.
+    ///
+    /// # Errors
+    /// As [`Workbench::run`]; a [`GitError`](crate::git::GitError) reaches the plugin with a code, too.
+    fn fetch_commit(
+        &mut self,
+        url: &Url,
+        commit: &ObjectId,
+        authorization: Option<&Authorization>,
+    ) -> anyhow::Result<Snapshot>;
 
     /// # Errors
     /// As [`Workbench::run`].

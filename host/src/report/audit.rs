@@ -33,7 +33,9 @@ pub struct Audit {
     pub cannot: Vec<String>,
     pub risk: Risk,
     pub findings: Vec<Finding>,
-    /// What it asks for and could be refused: it cannot use it, or a build did not use it.
+    /// What it asks for and cannot use, or had and did not use in a build.
+    pub unused: Vec<String>,
+    /// Those of it that it can do without: all else a build would refuse to start without, whether it is used or not.
     pub could_be_dropped: Vec<String>,
     /// Its record in a build was compared.
     pub compared_with_build: bool,
@@ -44,13 +46,27 @@ pub struct Audit {
 pub struct Row {
     /// As its author writes it.
     pub declared: String,
+    /// Its author's words, unless it is `listed`.
     pub reason: String,
+    /// It stands for a package that `conf()` lists: piimg asks for it.
+    pub listed: bool,
     pub optional: bool,
     pub possible: Possible,
-    /// Calls in a build that this capability allowed; none without a record.
+    /// Whether it was granted in a build; none without a record.
+    pub granted: Option<bool>,
+    /// Calls in a build that this capability allowed; none without a record, and where commands may have used it, whose
+    /// connections a record does not have.
     pub used: Option<u64>,
     /// Paths that a build saw changed and that it covers; none without a record.
     pub changed: Option<usize>,
+}
+
+impl Row {
+    /// Whether it could not be used, or was not although it was granted.
+    fn is_unused(&self) -> bool {
+        let was_idle = self.used == Some(0) && self.changed == Some(0);
+        self.possible == Possible::Never || was_idle && self.granted == Some(true)
+    }
 }
 
 /// Whether a plugin can use what it asks for.
@@ -87,7 +103,11 @@ impl Difference {
 
 /// Audits a plugin, with its record in a build if there is one.
 pub fn audit(info: &PluginInfo, record: Option<&PluginReport>) -> Audit {
-    let rows: Vec<Row> = info.requests.iter().map(|request| row(info, request, record)).collect();
+    // The packages come first.
+    let listed = info.conf.image.apt_get_packages.len();
+    let row = |(at, request)| Row { listed: at < listed, ..row(info, request, record) };
+    let rows: Vec<Row> = info.requests.iter().enumerate().map(row).collect();
+    let scopes = |chosen: &dyn Fn(&&Row) -> bool| rows.iter().filter(chosen).map(|row| row.declared.clone()).collect();
     let functions = functions(info);
     let kinds: BTreeSet<&str> = info.requests.iter().filter_map(|it| kind_of(&it.scope)).map(|it| it.name).collect();
     let possible: Vec<&Kind> = KINDS.iter().filter(|kind| kind.is_possible(&functions)).collect();
@@ -103,11 +123,8 @@ pub fn audit(info: &PluginInfo, record: Option<&PluginReport>) -> Audit {
         cannot: cannot(&rows, &possible),
         risk,
         findings,
-        could_be_dropped: rows
-            .iter()
-            .filter(|row| row.possible == Possible::Never || row.used == Some(0) && row.changed == Some(0))
-            .map(|row| row.declared.clone())
-            .collect(),
+        unused: scopes(&|row| row.is_unused()),
+        could_be_dropped: scopes(&|row| row.optional && row.is_unused()),
         compared_with_build: record.is_some(),
         rows,
     }
@@ -140,13 +157,17 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
     Row {
         declared: request.scope.clone(),
         reason: request.reason.clone(),
+        listed: false,
         optional: request.optional,
         possible,
-        used: record.map(|record| {
+        granted: record.map(|record| record.granted.contains_key(&request.scope)),
+        used: record.and_then(|record| {
             let calls =
                 record.uses.iter().filter(|(scope, _)| covers(scope)).map(|(_, uses)| uses.allowed).sum::<u64>();
             // Packages that it lists are installed without a call.
-            calls + u64::from(is_package())
+            let calls = calls + u64::from(is_package());
+            let by_connection = kind.is_some_and(|kind| kind.name == "net") && functions.contains(RUN);
+            (calls > 0 || !by_connection).then_some(calls)
         }),
         changed: record.map(|record| {
             record.effects.iter().filter(|effect| covers(&format!("fs:write:{}", effect.change.path))).count()
@@ -243,12 +264,13 @@ mod tests {
         info
     }
 
-    fn record(uses: &[(&str, u64)]) -> PluginReport {
+    /// Of a build for `ann` with these grants.
+    fn record(granted: &[&str], uses: &[(&str, u64)]) -> PluginReport {
         PluginReport {
             id: "a/b".into(),
             version: "1.0.0".into(),
             digest: String::new(),
-            granted: [("fs:write:/home/{params.user}/x".to_owned(), "fs:write:/home/ann/x".to_owned())].into(),
+            granted: granted.iter().map(|it| (it.to_string(), it.replace("{params.user}", "ann"))).collect(),
             settings: Default::default(),
             uses: uses
                 .iter()
@@ -289,27 +311,44 @@ mod tests {
     fn listed_packages_need_no_import() {
         let mut info = info(&[], &["pkg:install:htop"]);
         info.conf.image.apt_get_packages = vec!["htop=1".into()];
-        let audit = audit(&info, Some(&record(&[])));
+        info.requests.push(Request { scope: "pkg:install:jq".into(), reason: "for me".into(), optional: true });
+        let audit = audit(&info, Some(&record(&["pkg:install:htop"], &[])));
         assert!(audit.rows[0].possible == Possible::Yes && audit.rows[0].used == Some(1), "{audit:?}");
+        assert_eq!((audit.rows[0].listed, audit.rows[1].listed), (true, false));
         assert!(!audit.cannot.contains(&"install packages".to_owned()), "{audit:?}");
-        assert!(audit.could_be_dropped.is_empty(), "{audit:?}");
+        assert_eq!(audit.unused, ["pkg:install:jq"]);
     }
 
     #[test]
-    fn what_is_not_used_could_be_dropped() {
-        let info = info(&[("fs", &["write"])], &["fs:write:/etc/x", "fs:write:/etc/y", "exec:true"]);
-        let found = audit(&info, Some(&record(&[("fs:write:/etc/x", 2)])));
+    fn what_is_not_used_could_be_dropped_if_it_can_do_without() {
+        let scopes = ["fs:write:/etc/x", "fs:write:/etc/y", "fs:write:/etc/z", "exec:true", "exec:false"];
+        let mut info = info(&[("fs", &["write"])], &scopes);
+        for at in [2, 4] {
+            info.requests[at].optional = true;
+        }
+        let found = audit(&info, Some(&record(&scopes, &[("fs:write:/etc/x", 2)])));
         assert_eq!(found.rows[0].used, Some(2));
-        assert_eq!(found.could_be_dropped, ["fs:write:/etc/y", "exec:true"]);
-        assert_eq!(audit(&info, None).could_be_dropped, ["exec:true"]);
+        assert_eq!(found.unused, ["fs:write:/etc/y", "fs:write:/etc/z", "exec:true", "exec:false"]);
+        assert_eq!(found.could_be_dropped, ["fs:write:/etc/z", "exec:false"]);
+        // What commands connect to is not in the record.
+        let runner = self::info(&[("process", &["run"])], &["exec:true", "net:https://example.org/**"]);
+        let granted = ["exec:true", "net:https://example.org/**"];
+        let found = audit(&runner, Some(&record(&granted, &[("exec:true", 1)])));
+        assert_eq!((found.rows[1].used, found.unused.len()), (None, 0));
+        // What it did not have it could not use.
+        let found = audit(&info, Some(&record(&scopes[..2], &[("fs:write:/etc/x", 2), ("fs:write:/etc/y", 1)])));
+        assert_eq!((found.rows[1].granted, found.rows[2].granted), (Some(true), Some(false)));
+        assert_eq!(found.unused, ["exec:true", "exec:false"]);
+        assert_eq!(audit(&info, None).unused, ["exec:true", "exec:false"]);
         let runner = audit(&self::info(&[("process", &["run"])], &["exec:true", "fs:write:/etc/x"]), None);
-        assert_eq!((runner.rows[1].possible, runner.could_be_dropped.len()), (Possible::ByCommand, 0));
+        assert_eq!((runner.rows[1].possible, runner.unused.len()), (Possible::ByCommand, 0));
     }
 
     #[test]
     fn scopes_with_parameters_are_compared_with_their_values() {
         let info = info(&[("fs", &["write"])], &["fs:write:/home/{params.user}/x"]);
-        let found = audit(&info, Some(&record(&[("fs:write:/home/ann/x", 2), ("fs:write:/home/bob/x", 1)])));
+        let uses = [("fs:write:/home/ann/x", 2), ("fs:write:/home/bob/x", 1)];
+        let found = audit(&info, Some(&record(&["fs:write:/home/{params.user}/x"], &uses)));
         assert_eq!(found.rows[0].used, Some(2));
         assert!(!difference(&info, &info).widens());
     }

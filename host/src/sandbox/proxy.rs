@@ -23,7 +23,7 @@ use rustix::net::{
 };
 
 use crate::error::{Context as _, Result};
-use address::is_public;
+pub(crate) use address::is_public;
 use request::{Kind, MAX_HEAD, Refusal, Request};
 
 /// The port of many a proxy.

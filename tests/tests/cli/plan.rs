@@ -63,6 +63,18 @@ error: 3 things are wrong with this build:
 }
 
 #[test]
+fn a_plan_does_not_tell_the_hash_of_a_password() {
+    let scratch = Scratch::new();
+    for user in ["password = \"hunter22\"", "password-hash = \"$6$salt$hash\"", ""] {
+        scratch.write("piimg.toml", format!("[user]\nname = \"ann\"\n{user}\n"));
+        let text = fine(&scratch, &["plan", "--json"]);
+        let plan: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(plan["plan"]["user"]["password_hash"], "set", "{user}");
+        assert!(!text.contains("$6$") && !text.contains("hunter22"), "{text}");
+    }
+}
+
+#[test]
 fn a_compression_that_is_none_is_refused() {
     let scratch = Scratch::new();
     let format = "must be `none`, `zstd`, `zstd:LEVEL`, `xz` or `xz:LEVEL`";

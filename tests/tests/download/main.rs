@@ -1,11 +1,14 @@
-//! Downloads from a server of https, from the plugin's call to the message that it gets. The server is real, on this
+//! Downloads and checkouts from a server of https, from the plugin's call to the message that it gets. The server is real, on this
 //! machine's loopback, and its authority is the test's own; so are its faults.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
+mod repository;
 mod server;
 
 use std::collections::BTreeMap;
+use std::io::Seek as _;
+use std::path::Path;
 use std::time::Duration;
 
 use piimg::download::{Authorities, Limits};
@@ -13,8 +16,10 @@ use piimg::plugin::grant::{GrantSet, Granted};
 use piimg::plugin::inspect::{PluginInfo, Request};
 use piimg::plugin::protocol::{Call, Reply};
 use piimg::plugin::run::Run;
+use piimg::plugin::transcript::Transcript;
 use piimg::plugin::workbench::{CallError, ErrorCode};
 use piimg::plugin::{Limits as GuestLimits, Session};
+use piimg::secret::Secret;
 use piimg_tests::directory::{Directory, image, image_info};
 use server::{Authority, CONTENT, DIGEST, Server};
 
@@ -28,6 +33,12 @@ struct Machine {
     granted: Vec<String>,
 }
 
+/// The answer to a plugin's calls, and the audit log of them.
+struct Asked {
+    reply: Reply,
+    audit: String,
+}
+
 impl Machine {
     /// Where the authority is trusted, and all of the server is granted.
     fn of(authority: &Authority, server: &Server) -> Self {
@@ -39,6 +50,22 @@ impl Machine {
 
     /// What the plugin downloads: its content.
     fn fetch(&self, url: &str, digest: &str) -> Result<String, CallError> {
+        let root = image();
+        let asked = self.ask(root.path(), &[], |session| {
+            match session.serve(Call::Fetch { url: url.into(), digest: digest.into() }) {
+                Reply::Blob(blob) => session.serve(Call::BlobRead { blob, offset: 0, length: 4096 }),
+                other => other,
+            }
+        });
+        match asked.reply {
+            Reply::Bytes(bytes) => Ok(String::from_utf8(bytes).unwrap()),
+            Reply::Failed(error) => Err(error),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What comes of the plugin's calls, in an image at `root`.
+    fn ask(&self, root: &Path, secrets: &[Secret], calls: impl FnOnce(&mut Session<'_>) -> Reply) -> Asked {
         let mut info = PluginInfo::default();
         info.conf.id = "test/net".into();
         let request = |scope: &String| Request { scope: scope.clone(), reason: String::new(), optional: false };
@@ -52,21 +79,16 @@ impl Machine {
             image: image_info(),
             params,
             assets,
-            secrets: BTreeMap::new(),
+            secrets: secrets.iter().map(|secret| (secret.name(), secret)).collect(),
             limits: GuestLimits::EXECUTE,
         };
-        let root = image();
-        let mut bench = Directory::online(root.path(), self.authorities.clone(), self.limits);
+        let mut bench = Directory::online(root, self.authorities.clone(), self.limits);
         let mut sink = |_: &str, _, _: &str| {};
-        let mut session = Session::new(&run, &mut bench, &mut sink, None);
-        match session.serve(Call::Fetch { url: url.into(), digest: digest.into() }) {
-            Reply::Blob(blob) => match session.serve(Call::BlobRead { blob, offset: 0, length: 4096 }) {
-                Reply::Bytes(bytes) => Ok(String::from_utf8(bytes).unwrap()),
-                other => panic!("{other:?}"),
-            },
-            Reply::Failed(error) => Err(error),
-            other => panic!("{other:?}"),
-        }
+        let mut log = tempfile::tempfile().unwrap();
+        let mut transcript = Transcript::new(vec![log.try_clone().unwrap()]);
+        let reply = calls(&mut Session::new(&run, &mut bench, &mut sink, Some(&mut transcript)));
+        log.rewind().unwrap();
+        Asked { reply, audit: std::io::read_to_string(log).unwrap() }
     }
 
     /// Asks for a path, which must be refused for that reason.

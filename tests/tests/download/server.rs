@@ -65,6 +65,45 @@ pub(crate) struct Server {
     asked: Arc<Mutex<Vec<String>>>,
 }
 
+/// What a client asks for.
+pub(crate) struct Request {
+    pub(crate) path: String,
+    /// Names in lowercase, and values.
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// None if the client goes away before it has said it all.
+    fn read(stream: &mut impl Read) -> Option<Self> {
+        let mut reader = BufReader::new(stream);
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
+            match line.trim_end() {
+                "" => break,
+                line => lines.push(line.to_owned()),
+            }
+        }
+        let (first, rest) = lines.split_first()?;
+        let header = |line: &String| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        let headers: Vec<_> = rest.iter().filter_map(header).collect();
+        let mut request = Self { path: first.split(' ').nth(1)?.to_owned(), headers, body: Vec::new() };
+        let length = request.header("content-length").and_then(|length| length.parse().ok()).unwrap_or_default();
+        request.body = vec![0; length];
+        reader.read_exact(&mut request.body).ok()?;
+        Some(request)
+    }
+}
+
+/// What a server does with a request; its own port is known to it.
+type Handler = dyn Fn(&mut dyn Write, &Request, u16) -> std::io::Result<()> + Send + Sync;
+
 impl Server {
     /// One that the authority vouches for.
     pub(crate) fn usual() -> (Authority, Self) {
@@ -74,6 +113,15 @@ impl Server {
     }
 
     pub(crate) fn start(identity: Identity) -> Self {
+        Self::with(identity, |stream, request, port| answer(stream, &request.path, port))
+    }
+
+    /// One that answers as `handler` does.
+    pub(crate) fn with(
+        identity: Identity,
+        handler: impl Fn(&mut dyn Write, &Request, u16) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let handler: Arc<Handler> = Arc::new(handler);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -87,8 +135,8 @@ impl Server {
         let record = Arc::clone(&asked);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (config, record) = (Arc::clone(&config), Arc::clone(&record));
-                std::thread::spawn(move || serve(stream.unwrap(), config, port, &record));
+                let (config, record, handler) = (Arc::clone(&config), Arc::clone(&record), Arc::clone(&handler));
+                std::thread::spawn(move || serve(stream.unwrap(), config, port, &record, &*handler));
             }
         });
         Self { port, asked }
@@ -109,25 +157,19 @@ impl Server {
 }
 
 /// A client may go away at any time: what cannot be sent to it does not matter.
-fn serve(stream: TcpStream, config: Arc<ServerConfig>, port: u16, record: &Mutex<Vec<String>>) {
+fn serve(stream: TcpStream, config: Arc<ServerConfig>, port: u16, record: &Mutex<Vec<String>>, handler: &Handler) {
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
-    let Some(path) = asked(&mut stream) else { return };
+    let Some(request) = Request::read(&mut stream) else { return };
+    let path = request.path.clone();
     record.lock().unwrap().push(path.clone());
-    answer(&mut stream, &path, port).ok();
+    handler(&mut stream, &request, port).ok();
     if path != "/cut" && path != "/short" {
         stream.conn.send_close_notify();
         stream.flush().ok();
     }
 }
 
-fn asked(stream: &mut impl Read) -> Option<String> {
-    let mut lines = BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
-    let first = lines.next()?;
-    lines.for_each(drop);
-    first.split(' ').nth(1).map(str::to_owned)
-}
-
-fn answer(stream: &mut impl Write, path: &str, port: u16) -> std::io::Result<()> {
+fn answer(stream: &mut dyn Write, path: &str, port: u16) -> std::io::Result<()> {
     let length = CONTENT.len();
     let mut say = |text: &str| stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
     let status = |status: &str| format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");

@@ -63,6 +63,21 @@ fn a_link_at_the_place_of_a_boot_file_is_no_way_out() {
 }
 
 #[test]
+fn a_boot_setting_is_in_both_files_or_ends_the_run() {
+    let root = image_with_boot_files();
+    let script = root.path().join("etc/kernel/postinst.d/z50-raspi-firmware");
+    std::fs::create_dir_all(script.parent().unwrap()).unwrap();
+    std::fs::write(script, "").unwrap();
+    // There is no `/etc/default` to write the second file in.
+    let ran = run_plugin(root, &look("settings").unwrap(), &all(), &[("of", "boot")], Limits::EXECUTE);
+    let report = ran.failure(Kind::Plugin);
+    let cause = "was stopped: not all boot files could be written: cannot write `/etc/default/raspi-firmware-custom`";
+    assert!(report.messages.iter().any(|message| message.contains(cause)), "{report:?}");
+    // The plugin was told nothing, and the layer is dropped with what is in it.
+    assert_eq!(ran.log, Vec::<String>::new());
+}
+
+#[test]
 fn boot_settings_outlive_the_script_that_makes_the_files() {
     let root = image_with_boot_files();
     for (path, content) in

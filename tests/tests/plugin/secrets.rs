@@ -88,6 +88,12 @@ fn secrets_are_used_where_both_they_and_the_use_are_granted() {
         "echo: cannot download `https://example.org/pub/echo`: it leads to an address with the secret in it",
         "changed: `https://example.org/pub/changed` has another digest, not sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03",
         "unencrypted: cannot download `http://example.org/pub/hello`: a secret is sent over https only",
+        "checkout: there is no server of git",
+        "checkout of everybody's: there is no server of git",
+        "elsewhere: needs fs:write:/etc/app/**",
+        "by another: needs secret:database",
+        "unencrypted: `http://example.org/pub/app.git` is no repository: its address must begin with `https://`",
+        "a branch: `main` is no commit: name it by all of its 40 or 64 hexadecimal digits, in lowercase",
     ];
     assert_eq!(ran.told, expected);
     let shadow = std::fs::read_to_string(ran.root.path().join("etc/shadow")).unwrap();
@@ -119,8 +125,13 @@ fn the_first_host_gets_a_secret_and_no_other() {
         ("echo", "Bearer t0ken-of-ann"),
         ("changed", "Bearer t0ken-of-ann"),
     ];
-    let expected = expected.map(|(path, header)| (format!("https://example.org/pub/{path}"), header.to_owned()));
+    let mut expected =
+        Vec::from(expected.map(|(path, header)| (format!("https://example.org/pub/{path}"), header.to_owned())));
+    let checkout = "https://example.org/pub/app.git/git-upload-pack".to_owned();
+    expected.push((checkout.clone(), "Basic YW5uOnQwa2VuLW9mLWFubg==".into()));
     assert_eq!(ran.authorized, expected);
+    // Asked for once with the secret and once without.
+    assert_eq!(ran.requests.iter().filter(|url| **url == checkout).count(), 2);
     // It came back to the first host without it.
     let back = ran.requests.iter().position(|url| url.ends_with("/back")).unwrap();
     assert_eq!(ran.requests[back + 1], "https://example.org/pub/hello");
@@ -137,7 +148,7 @@ fn nothing_of_a_secret_is_told_or_logged() {
         ran.audit
     );
     assert!(ran.audit.contains("FetchAuthorized"), "{}", ran.audit);
-    for value in [TOKEN, "s3cr3t-word", "one\\ntwo", "YW5uOnMzY3IzdC13b3Jk"] {
+    for value in [TOKEN, "s3cr3t-word", "one\\ntwo", "YW5uOnMzY3IzdC13b3Jk", "YW5uOnQwa2VuLW9mLWFubg"] {
         assert!(!ran.audit.contains(value), "{value} is in {}", ran.audit);
         assert!(!ran.told.iter().any(|line| line.contains(value)), "{value} was told: {:?}", ran.told);
     }

@@ -51,6 +51,11 @@ impl UrlGlob {
             && glob::matches_all(&self.segments, &segments, &|pattern, item| glob::matches(pattern, item))
     }
 
+    /// Whether the address, which ends in no `/`, and everything that could be below it is covered.
+    pub(super) fn matches_tree(&self, url: &str) -> bool {
+        self.segments.last().is_some_and(|last| last == "**") && self.matches(url)
+    }
+
     /// Whether everything at that host and port is covered. A command's connections are encrypted, so that of what it asks
     /// for no more can be seen.
     pub(super) fn matches_all_of(&self, host: &str, port: u16) -> bool {
@@ -124,6 +129,23 @@ mod tests {
             ("https://example.org/a/**", "https://user@example.org/a/b", false),
         ] {
             assert_eq!(parse(pattern).matches(url), expected, "{pattern} {url}");
+        }
+    }
+
+    #[test]
+    fn a_tree_is_covered_by_a_glob_without_an_end_only() {
+        for (pattern, url, expected) in [
+            ("https://example.org/a.git/**", "https://example.org/a.git", true),
+            ("https://example.org/**", "https://example.org/a.git", true),
+            ("https://*.example.org/ann/**", "https://git.example.org/ann/a.git", true),
+            ("https://example.org/a.git", "https://example.org/a.git", false),
+            ("https://example.org/a.git/*", "https://example.org/a.git", false),
+            ("https://example.org/*", "https://example.org/a.git", false),
+            ("https://example.org/a.git/**", "https://example.org/a.git2", false),
+            ("https://example.org/a.git/b/**", "https://example.org/a.git", false),
+            ("http://example.org/**", "https://example.org/a.git", false),
+        ] {
+            assert_eq!(parse(pattern).matches_tree(url), expected, "{pattern} {url}");
         }
     }
 

@@ -5,9 +5,9 @@ use wasmtime::component::Resource;
 use super::State;
 use super::bindings::BlobHandle;
 use super::bindings::piimg::plugin::{
-    assets, blobs, boot_config, context, fs, log, net, packages, process, services, types, users,
+    assets, blobs, boot_config, context, fs, git, log, net, packages, process, services, types, users,
 };
-use crate::plugin::protocol::{Call, Reply};
+use crate::plugin::protocol::{Call, Checkout, Reply};
 
 type Blob = Resource<BlobHandle>;
 type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
@@ -261,4 +261,28 @@ impl net::Host for State {
     fn fetch(&mut self, url: String, digest: String) -> Answer<Blob> {
         ask!(self, Call::Fetch { url, digest }, Reply::Blob(blob) => Resource::new_own(blob))
     }
+}
+
+impl git::Host for State {
+    fn checkout(&mut self, url: String, commit: String, path: String, owner: Option<git::Owner>) -> Answer<u32> {
+        let call = Call::Checkout { checkout: checkout(url, commit, path, owner) };
+        ask!(self, call, Reply::Count(count) => u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    fn checkout_authorized(
+        &mut self,
+        url: String,
+        commit: String,
+        path: String,
+        owner: Option<git::Owner>,
+        user: String,
+        secret: String,
+    ) -> Answer<u32> {
+        let call = Call::CheckoutAuthorized { checkout: checkout(url, commit, path, owner), user, secret };
+        ask!(self, call, Reply::Count(count) => u32::try_from(count).unwrap_or(u32::MAX))
+    }
+}
+
+fn checkout(url: String, commit: String, path: String, owner: Option<git::Owner>) -> Checkout {
+    Checkout { url, commit, path, owner: owner.map(|owner| (owner.user, owner.group)) }
 }

@@ -9,7 +9,7 @@ use crate::plugin::guest::OFFERED;
 use crate::ui::printable;
 
 /// The contract's files, the one that names the package first.
-const CONTRACT: [(&str, &str); 14] = [
+const CONTRACT: [(&str, &str); 15] = [
     ("world.wit", include_str!("../../../../wit/world.wit")),
     ("types.wit", include_str!("../../../../wit/types.wit")),
     ("manifest.wit", include_str!("../../../../wit/manifest.wit")),
@@ -24,6 +24,7 @@ const CONTRACT: [(&str, &str); 14] = [
     ("services.wit", include_str!("../../../../wit/services.wit")),
     ("users.wit", include_str!("../../../../wit/users.wit")),
     ("net.wit", include_str!("../../../../wit/net.wit")),
+    ("git.wit", include_str!("../../../../wit/git.wit")),
 ];
 const CUSTOMIZATION: &str = include_str!("../../../../wit/customization.wit");
 

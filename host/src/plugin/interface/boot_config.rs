@@ -118,11 +118,19 @@ impl Session<'_> {
             let (new, _) = change(&old).map_err(invalid)?;
             writes.push((source, old, new));
         }
-        for (path, old, new) in writes {
-            if old != new {
-                let attrs = self.attrs_for(&path, None)?;
-                self.bench.rootfs().write(&path, new.as_bytes(), attrs)?;
+        let mut is_written = false;
+        for (path, _, new) in writes.iter().filter(|(_, old, new)| old != new) {
+            let written = self
+                .attrs_for(path, None)
+                .and_then(|attrs| Ok(self.bench.rootfs().write(path, new.as_bytes(), attrs)?));
+            if let Err(error) = written {
+                // The two belong together: with one alone, what the next kernel makes of it would be something else.
+                if is_written {
+                    self.half_done = Some(format!("not all boot files could be written: {error}"));
+                }
+                return Err(error);
             }
+            is_written = true;
         }
         Ok(answer)
     }

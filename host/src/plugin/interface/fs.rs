@@ -190,7 +190,8 @@ impl Session<'_> {
         Ok(old.map_or(NEW_FILE, |attrs| Attrs { mode: attrs.mode & 0o1777, ..attrs }))
     }
 
-    fn numbers(&self, attrs: &FileAttrs) -> Answer<Attrs> {
+    /// As the image has users and groups.
+    pub(super) fn numbers(&self, attrs: &FileAttrs) -> Answer<Attrs> {
         if attrs.mode & !0o1777 != 0 {
             let message =
                 format!("the mode {:o} is refused: only permissions and sticky (at most 1777) can be set", attrs.mode);

@@ -39,6 +39,8 @@ pub(super) fn is_own(call: &Call) -> bool {
             | Call::RemovePackages { .. }
             | Call::Fetch { .. }
             | Call::FetchAuthorized { .. }
+            | Call::Checkout { .. }
+            | Call::CheckoutAuthorized { .. }
     )
 }
 

@@ -31,7 +31,10 @@ const fn kind(
 pub(super) const RUN: &str = "process.run";
 
 /// The functions that use secrets in the plugin's place.
-const SECRET: [&str; 2] = ["users.set-password-from", "net.fetch-authorized"];
+const SECRET: [&str; 3] = ["users.set-password-from", "net.fetch-authorized", "git.checkout-authorized"];
+
+/// The functions that have piimg ask a server.
+const NET: [&str; 4] = ["net.fetch", "net.fetch-authorized", "git.checkout", "git.checkout-authorized"];
 
 /// All kinds, in the order in which they are told.
 pub(super) const KINDS: [Kind; 18] = [
@@ -48,6 +51,8 @@ pub(super) const KINDS: [Kind; 18] = [
             "fs.remove",
             "fs.ensure-line",
             "fs.replace",
+            "git.checkout",
+            "git.checkout-authorized",
         ],
         "write",
         "write files of the image",
@@ -91,7 +96,7 @@ pub(super) const KINDS: [Kind; 18] = [
     kind("pkg:install", &["packages.install"], "install the packages", "install packages", false),
     kind("pkg:remove", &["packages.remove"], "remove the packages", "remove packages", false),
     // A command reaches the network only through the same capability.
-    kind("net", &["net.fetch", "net.fetch-authorized"], "download", "reach the network", false),
+    kind("net", &NET, "download", "reach the network", false),
     kind("secret", &SECRET, "have piimg use, without reading them, the secrets", "use secrets", false),
     kind("asset", &["assets.open"], "use the assets", "read files of the host that are handed over", false),
 ];

@@ -247,8 +247,10 @@ mod tests {
         let row = |scope: &&str| Row {
             declared: scope.to_string(),
             reason: String::new(),
+            listed: false,
             optional: false,
             possible: Possible::Yes,
+            granted: None,
             used: None,
             changed: None,
         };

@@ -4,11 +4,12 @@
 use std::fmt::Debug;
 
 use piimg_plugin_sdk::net::Authorization::{Basic, Bearer};
-use piimg_plugin_sdk::{Error, Plugin, PluginConf, Result, fs, log, net, users};
+use piimg_plugin_sdk::{Error, Plugin, PluginConf, Result, fs, git, log, net, users};
 
 struct Secrets;
 
-const SCOPES: [&str; 8] = [
+const SCOPES: [&str; 9] = [
+    "fs:write:/opt/app/**",
     "user:password:ann",
     "user:password:bob",
     "user:password:daemon",
@@ -31,6 +32,7 @@ impl Plugin for Secrets {
     fn execute() -> Result {
         passwords();
         downloads();
+        checkouts();
         Ok(())
     }
 }
@@ -79,6 +81,17 @@ fn downloads() {
     tell("changed", fetch("changed", "token", Bearer));
     let unencrypted = net::fetch_authorized("http://example.org/pub/hello", HELLO, "token", Bearer);
     tell("unencrypted", unencrypted.map(|blob| blob.size()));
+}
+
+fn checkouts() {
+    let commit = "ce013625030ba8dba906f756967f9e9ca394464a";
+    let checkout = |path: &str| git::checkout("https://example.org/pub/app.git", commit, path);
+    tell("checkout", checkout("/opt/app").authorized("ann", "token"));
+    tell("checkout of everybody's", checkout("/opt/app").owner("ann", "root").run());
+    tell("elsewhere", checkout("/etc/app").authorized("ann", "token"));
+    tell("by another", checkout("/opt/app").authorized("ann", "database"));
+    tell("unencrypted", git::checkout("http://example.org/pub/app.git", commit, "/opt/app").authorized("ann", "token"));
+    tell("a branch", git::checkout("https://example.org/pub/app.git", "main", "/opt/app").run());
 }
 
 piimg_plugin_sdk::plugin!(Secrets);
