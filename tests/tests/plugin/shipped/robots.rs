@@ -91,3 +91,110 @@ fn ros_heeds_its_parameters() {
     assert_eq!(message, "`robot` is no address of a master, such as `http://robot.local:11311`");
     assert!(ran.packages.is_empty(), "{:?} were installed for nothing", ran.packages);
 }
+
+const BREADCRUMB: [(&str, &str); 7] = [
+    ("usr/local/bin/ros-env", ""),
+    ("opt/README", ""),
+    ("home/ann/catkin_ws/src/README", ""),
+    ("etc/ros/setup.d/README", ""),
+    ("etc/sudoers.d/README", ""),
+    ("etc/NetworkManager/system-connections/README", ""),
+    ("usr/lib/systemd/system/roscore.service", "[Service]\n[Install]\nWantedBy=multi-user.target\n"),
+];
+
+#[test]
+fn breadcrumb_makes_a_robot_of_a_ros() {
+    let params = [("user", "ann"), ("screen", "robot_screen touch.launch")];
+    let ran = run_shipped(image_of_ann(&BREADCRUMB), "breadcrumb", &params, &[]);
+    ran.result.as_ref().unwrap();
+    let read = |path: &str| ran.read(path).unwrap();
+    let metadata = |path: &str| std::fs::metadata(ran.root.path().join(path)).unwrap();
+    let attributes = |path: &str| (metadata(path).mode() & 0o7777, metadata(path).uid());
+
+    let package = "home/ann/catkin_ws/src/breadcrumb_bringup";
+    assert!(read(&format!("{package}/package.xml")).contains("<name>breadcrumb_bringup</name>"));
+    assert_eq!(attributes(&format!("{package}/launch")), (0o755, 1001));
+    assert_eq!(attributes(&format!("{package}/src/heartbeat.cpp")), (0o644, 1001));
+    let commands: Vec<_> = ran.commands.iter().map(|it| format!("{} {}", it.program, it.args.join(" "))).collect();
+    assert_eq!(commands, ["/usr/local/bin/ros-env catkin_make", "/usr/sbin/visudo -c -f /etc/sudoers.d/piimg-ann"]);
+    let compile = &ran.commands[0];
+    assert_eq!((compile.user.as_deref(), compile.cwd.as_deref()), (Some("ann"), Some("/home/ann/catkin_ws")));
+
+    assert!(read("etc/sudoers.d/piimg-ann").starts_with("ann ALL=(root) NOPASSWD: /usr/bin/systemctl poweroff, "));
+    assert_eq!(attributes("etc/sudoers.d/piimg-ann"), (0o440, 0));
+    let connection = read("etc/NetworkManager/system-connections/breadcrumb.nmconnection");
+    assert!(connection.contains("\ninterface-name=eth*;\n"), "{connection}");
+    assert!(connection.contains("\nmethod=manual\naddress1=192.168.42.125/24\n"), "{connection}");
+
+    let unit = read("etc/systemd/system/breadcrumb.service");
+    assert!(
+        unit.contains("\nUser=ann\nExecStart=/usr/local/bin/ros-env roslaunch --wait breadcrumb_bringup base.launch\n")
+    );
+    let drop_in = read("etc/systemd/system/roscore.service.d/breadcrumb.conf");
+    assert_eq!(drop_in, "[Service]\nRuntimeDirectory=roscore\nEnvironment=ROS_LOG_DIR=/run/roscore\n");
+    let name = read("etc/systemd/system/breadcrumb-name.service");
+    assert!(name.contains("\nExecStart=/opt/breadcrumb/name-machine /sys/class/net/wlan0/address box\n"), "{name}");
+    for unit in ["breadcrumb.service", "breadcrumb-name.service"] {
+        let link = ran.root.path().join("etc/systemd/system/multi-user.target.wants").join(unit);
+        assert!(link.is_symlink(), "{unit} does not start");
+    }
+    assert_eq!(attributes("opt/breadcrumb/name-machine"), (0o755, 0));
+    let autostart = "home/ann/.config/autostart";
+    assert!(read(&format!("{autostart}/breadcrumb.desktop")).contains("/show-screen robot_screen touch.launch\n"));
+    assert_eq!(attributes(autostart), (0o755, 1001));
+    assert!(ran.requests.is_empty(), "{:?} was asked for", ran.requests);
+}
+
+/// An id of a commit.
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+#[test]
+fn breadcrumb_asks_for_its_sources_where_it_was_told() {
+    let params = [
+        ("user", "ann"),
+        ("commit", COMMIT),
+        ("git-host", "git.example.com"),
+        ("git-owner", "field"),
+        ("git-repository", "cart.git"),
+    ];
+    let ran = run_shipped(image_of_ann(&BREADCRUMB), "breadcrumb", &params, &[]);
+    assert_eq!(ran.requests, ["https://git.example.com/field/cart.git/git-upload-pack"]);
+    // There is no server behind this image.
+    assert_eq!(ran.failure(Kind::Plugin).messages[1], "there is no server of git");
+    assert!(ran.commands.is_empty(), "{:?} ran without the sources", ran.commands);
+}
+
+#[test]
+fn breadcrumb_sends_a_secret_only_with_its_grant() {
+    let plugin = look("breadcrumb").unwrap();
+    let own = plugin.conf.params.iter().filter_map(|param| Some((param.name.as_str(), param.default.as_deref()?)));
+    let params: Vec<(&str, &str)> = own.chain([("user", "ann"), ("commit", COMMIT), ("private", "true")]).collect();
+    let required = plugin.conf.capabilities.iter().filter(|it| !it.optional).map(|it| it.scope.clone());
+    let repository = "net:https://{params.git-host}/{params.git-owner}/{params.git-repository}/**".to_owned();
+    let without_secret: Vec<String> = required.clone().chain([repository]).collect();
+    for (scopes, needed) in [
+        (without_secret, "secret:git-token"),
+        (required.collect(), "net:https://git.example.org/example/breadcrumb/**"),
+    ] {
+        let granted = Granted { scopes, ..Granted::default() };
+        let ran = run_plugin(image_of_ann(&BREADCRUMB), &plugin, &granted, &params, Limits::EXECUTE);
+        let report = ran.failure(Kind::Grant);
+        assert!(report.hints.iter().any(|hint| hint.contains(needed)), "{needed}: {report:?}");
+        assert!(ran.requests.is_empty(), "{:?} was asked for", ran.requests);
+    }
+}
+
+#[test]
+fn breadcrumb_refuses_what_would_not_work() {
+    let launch =
+        "`base.launch` is nothing to launch: it is a package and a file, such as `breadcrumb_bringup base.launch`";
+    let address = "`10.0.0.1` is no address with its network, such as `192.168.42.125/24`";
+    for (param, expected) in [(("launch", "base.launch"), launch), (("address", "10.0.0.1"), address)] {
+        let ran = run_shipped(image_of_ann(&BREADCRUMB), "breadcrumb", &[("user", "ann"), param], &[]);
+        assert_eq!(ran.failure(Kind::Plugin).messages[1], expected);
+        assert!(ran.commands.is_empty());
+    }
+    let ran = run_shipped(image_of_ann(&BREADCRUMB[1..]), "breadcrumb", &[("user", "ann")], &[]);
+    let message = &ran.failure(Kind::Plugin).messages[1];
+    assert_eq!(message, "the image has no ROS: let the plugin `piimg/ros` run before this one");
+}
