@@ -14,11 +14,13 @@ use piimg::ui::printable;
 /// Time of whatever is written.
 const EPOCH: u64 = 1_700_000_000;
 
-/// Commands are only written down; packages there are none.
+/// Commands are only written down, and so are packages where some may be asked for; there are none.
 #[derive(Debug)]
 pub struct Directory {
     rootfs: Rootfs,
     pub commands: Vec<Command>,
+    /// What was to be installed; without it nothing may be.
+    pub packages: Option<Vec<String>>,
     /// What was asked for on the web.
     pub requests: Vec<String>,
     /// What came with a header that proves to have a secret, and that header.
@@ -32,7 +34,14 @@ impl Directory {
     /// If the directory cannot be opened.
     pub fn open(root: &Path) -> Self {
         let rootfs = Rootfs::open(root, EPOCH).expect("the directory can be opened");
-        Self { rootfs, commands: Vec::new(), requests: Vec::new(), authorized: Vec::new(), online: None }
+        Self {
+            rootfs,
+            commands: Vec::new(),
+            packages: None,
+            requests: Vec::new(),
+            authorized: Vec::new(),
+            online: None,
+        }
     }
 
     /// One that asks real servers.
@@ -70,7 +79,9 @@ impl Workbench for Directory {
     }
 
     fn install_packages(&mut self, specs: &[String], _recommends: bool) -> anyhow::Result<Vec<InstalledPackage>> {
-        panic!("nothing may be installed, but {specs:?} was")
+        let Some(packages) = &mut self.packages else { panic!("nothing may be installed, but {specs:?} was") };
+        packages.extend(specs.iter().cloned());
+        Ok(Vec::new())
     }
 
     fn remove_packages(&mut self, names: &[String], _purge: bool) -> anyhow::Result<()> {

@@ -126,9 +126,10 @@ fn remove_logs(rootfs: &Rootfs, directory: &ImagePath) -> Result<()> {
     Ok(())
 }
 
-/// `/etc/hosts` with the names of this machine, and whatever else was in it.
+/// `/etc/hosts` with the names of this machine, and whatever else was in it. The second one is what others know it by: it
+/// shall find itself by that, too, with no network to ask.
 fn hosts_with(old: &str, hostname: &str) -> String {
-    let mut lines = vec![format!("127.0.1.1\t{hostname}")];
+    let mut lines = vec![format!("127.0.1.1\t{hostname} {hostname}.local")];
     lines.extend(old.lines().filter(|line| !line.starts_with("127.0.1.1")).map(str::to_owned));
     if !old.lines().any(|line| line.starts_with("127.0.0.1")) {
         lines.insert(0, "127.0.0.1\tlocalhost".into());
@@ -202,8 +203,8 @@ mod tests {
     #[test]
     fn hosts_keep_what_was_there_and_name_the_machine_once() {
         let old = "127.0.0.1\tlocalhost\n127.0.1.1\told\n10.0.0.1\tserver\n";
-        assert_eq!(hosts_with(old, "pi"), "127.0.1.1\tpi\n127.0.0.1\tlocalhost\n10.0.0.1\tserver\n");
-        assert!(hosts_with("", "pi").starts_with("127.0.0.1\tlocalhost\n127.0.1.1\tpi\n::1\tlocalhost"));
+        assert_eq!(hosts_with(old, "pi"), "127.0.1.1\tpi pi.local\n127.0.0.1\tlocalhost\n10.0.0.1\tserver\n");
+        assert!(hosts_with("", "pi").starts_with("127.0.0.1\tlocalhost\n127.0.1.1\tpi pi.local\n::1\tlocalhost"));
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn the_json_form_has_what_its_schema_says() {
 
 #[test]
 fn the_readme_of_each_plugin_shows_its_audit() {
-    let names = ["access-point", "base", "cloud-init", "hardening"];
+    let names = ["access-point", "base", "breadcrumb", "cloud-init", "desktop", "hardening", "ros"];
     let scratch = with_guests(&names);
     // Without the digest: another compiler makes other code.
     let without_digest =

@@ -33,6 +33,7 @@ struct Ran {
     result: Result<RunReport, Report>,
     log: Vec<String>,
     commands: Vec<Command>,
+    packages: Vec<String>,
     requests: Vec<String>,
     root: tempfile::TempDir,
 }
@@ -96,6 +97,7 @@ fn run_with_assets(
     let grants = GrantSet::new(plugin, &params, granted).unwrap();
     let run = Run { plugin, grants: &grants, image: image_info(), params, assets, secrets: BTreeMap::new(), limits };
     let mut bench = Directory::open(root.path());
+    bench.packages = Some(Vec::new());
     let mut log = Vec::new();
     let mut sink = |id: &str, _level, line: &str| log.push(format!("{id}: {line}"));
     let result = execute(engine, &run, &mut bench, &mut sink, None);
@@ -103,6 +105,7 @@ fn run_with_assets(
         result: result.map_err(|error| report(&error)),
         log,
         commands: bench.commands,
+        packages: bench.packages.unwrap_or_default(),
         requests: bench.requests,
         root,
     }

@@ -1,6 +1,8 @@
 //! The plugins of this repository: what they write into an image that has what their packages bring. They are granted
 //! what they ask for and nothing else, so that each run shows that this is enough.
 
+mod robots;
+
 use std::io::{Seek as _, Write as _};
 use std::os::unix::fs::symlink;
 
