@@ -10,6 +10,7 @@ mod effects;
 mod emulated;
 pub mod finalise;
 mod finish;
+mod keyring;
 mod native_tools;
 mod output;
 pub mod outside;
@@ -25,6 +26,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use emulated::Emulation;
+use keyring::Keyring;
+use native_tools::Request;
 pub use output::OutputJob;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +38,7 @@ use crate::plugin::inspect::PluginInfo;
 use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
 use crate::report::PluginReport;
+use crate::rootfs::bootstrap::Source;
 use crate::rootfs::packages::{Archive, Package};
 use crate::sandbox::private;
 use crate::secret::{Secret, Secrets};
@@ -54,6 +58,8 @@ pub struct Job {
     pub assets: BTreeMap<String, i32>,
     /// Secrets by name, each in a file in memory: what they are is no part of the job.
     pub secrets: BTreeMap<String, i32>,
+    /// The key ring that the mirror is signed with, if the recipe names one.
+    pub keyring: Option<i32>,
     /// The unnamed files that become the image and what belongs to it.
     pub output: OutputJob,
     pub emulation: emulation::Mode,
@@ -79,6 +85,7 @@ pub struct PluginJob {
 /// What the steps share.
 struct Build<'a> {
     plan: &'a Plan,
+    keyring: Option<Keyring>,
     store: Store,
     emulation: Emulation,
     /// What the site allows plugins.
@@ -136,6 +143,7 @@ fn run(job: &Job) -> Result<()> {
     };
     let build = Build {
         plan: &job.plan,
+        keyring: job.keyring.map(|number| Keyring::offer(private::adopt_fd(number)?.into())).transpose()?,
         store,
         emulation,
         ceiling: job.ceiling.clone(),
@@ -167,7 +175,13 @@ impl Build<'_> {
 
     /// What lies below the image's layers while commands run in it.
     fn below(&self, step: &crate::ui::Step) -> Result<Vec<PathBuf>> {
-        self.emulation.prepare(&self.store, &self.plan.release, self.plan.mirror.as_deref(), step)
+        let (release, architecture) = (&self.plan.release, self.plan.architecture.as_str());
+        self.emulation.prepare(&self.store, &Request { release, architecture, source: self.source() }, step)
+    }
+
+    /// What the base layer's packages are taken from.
+    fn source(&self) -> Source<'_> {
+        Source { mirror: self.plan.mirror.as_deref(), keyring: self.keyring.as_ref().map(Keyring::path) }
     }
 
     /// A finished layer of that key, if the store has one.

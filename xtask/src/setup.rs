@@ -25,7 +25,7 @@ const fn package(name: &'static str, file: &'static str, reason: &'static str) -
     Package { name, file, reason, only: None }
 }
 
-const PACKAGES: [Package; 18] = [
+const PACKAGES: [Package; 19] = [
     package("gcc", "/usr/bin/cc", "links Rust programs and compiles the assembly in wasmtime"),
     package("libc6-dev", "/usr/include/stdio.h", "links Rust programs"),
     package("mmdebstrap", "/usr/bin/mmdebstrap", "bootstraps the root file system"),
@@ -52,6 +52,7 @@ const PACKAGES: [Package; 18] = [
         only: Some(Purpose::Test),
         ..package("xz-utils", "/usr/bin/xz", "decompresses images independently of piimg")
     },
+    Package { only: Some(Purpose::Test), ..package("gnupg", "/usr/bin/gpg", "signs made-up archives") },
     Package { only: Some(Purpose::Test), ..package("curl", "/usr/bin/curl", "must find the proxy of a box") },
     Package { only: Some(Purpose::Test), ..package("wget", "/usr/bin/wget", "must find the proxy of a box") },
     Package { only: Some(Purpose::Test), ..package("git", "/usr/bin/git", "must find the proxy of a box") },

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Build, Layer, Layers, native_tools};
 use crate::error::{Context, Failure, Result};
-use crate::rootfs::bootstrap::{self, Bootstrap};
+use crate::rootfs::bootstrap::{self, Bootstrap, Source};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Apt, Archive};
@@ -35,7 +35,7 @@ struct Inputs<'a> {
     step: &'static str,
     release: &'a crate::recipe::release::Release,
     architecture: &'a str,
-    mirror: Option<&'a str>,
+    source: Source<'a>,
     packages: &'a [String],
     epoch: Option<u64>,
     files: Vec<(&'a str, String)>,
@@ -48,7 +48,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         step: "base, its initramfs without the time of the clock",
         release: &plan.release,
         architecture: &plan.architecture,
-        mirror: plan.mirror.as_deref(),
+        source: build.source(),
         packages: &plan.packages,
         epoch: plan.epoch,
         files: plan.release.files.iter().map(|file| (file.path.as_str(), file.digest())).collect(),
@@ -182,7 +182,7 @@ pub(super) fn install(
         architecture: &plan.architecture,
         components: &plan.release.components,
         packages,
-        mirror: plan.mirror.as_deref(),
+        source: build.source(),
         keyring: plan.release.keyring.as_deref().map(Path::new),
         epoch: plan.epoch,
         emulated: build.emulation.is_foreign(),

@@ -145,6 +145,7 @@ fn run(job: &Job) -> Result<()> {
 fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> Result<(Stage, Took)> {
     let build = Build {
         plan: &job.plan,
+        keyring: None,
         store: store.clone(),
         emulation: Emulation::new(&job.plan.architecture, mode, false),
         ceiling: Default::default(),

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::emulation::{self, host_architecture};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::release::Release;
-use crate::rootfs::bootstrap::{self, Bootstrap};
+use crate::rootfs::bootstrap::{self, Bootstrap, Source};
 use crate::store::{Store, key};
 use crate::ui::Step;
 
@@ -106,7 +106,7 @@ pub(super) fn multiarch() -> Option<&'static str> {
 /// What a tools layer is made for.
 pub(super) struct Request<'a> {
     pub(super) release: &'a Release,
-    pub(super) mirror: Option<&'a str>,
+    pub(super) source: Source<'a>,
     /// The image's architecture.
     pub(super) architecture: &'a str,
 }
@@ -120,7 +120,7 @@ pub(super) fn ensure(store: &Store, request: &Request<'_>, step: &Step) -> Resul
     let qemu = emulation::emulator_path(request.architecture)?;
     let emulator = fs::metadata(&qemu).context("cannot read the emulator")?.len();
     let release = request.release;
-    let inputs = ("tools", &release.suite, &release.components, request.mirror, request.architecture, &list, emulator);
+    let inputs = ("tools", &release.suite, &release.components, request.source, request.architecture, &list, emulator);
     let key = key(&inputs);
     let _lock = store.lock(&key)?;
     let layer = store.layer(&key);
@@ -145,7 +145,7 @@ fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &S
         architecture: host_architecture(),
         components: &request.release.components,
         packages: &names,
-        mirror: request.mirror,
+        source: request.source,
         keyring: request.release.keyring.as_deref().map(Path::new),
         epoch: None,
         emulated: false,

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::output::Output;
-use super::{Job, PluginJob};
+use super::{Job, PluginJob, keyring};
 use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Failure, Kind, Result};
@@ -63,6 +63,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         let plugins = order.plugins.iter().map(|(info, _)| info);
         keep_code(&store::compiled(&plan.store), plugins).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
     }
+    let keyring = plan.keyring.as_deref().map(keyring::read).transpose()?;
     let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
     let assets: BTreeMap<&str, File> =
         plan.assets.iter().map(|(name, path)| Ok((name.as_str(), open_asset(path)?))).collect::<Result<_>>()?;
@@ -84,6 +85,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         authorities: authorities(order)?,
         assets: assets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
+        keyring: keyring.as_ref().map(|file| file.as_raw_fd()),
         output: output.job(),
         emulation: order.emulation,
         registered_on_host: emulation::is_registered_on_host(&plan.architecture),
@@ -93,6 +95,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     };
     let mut files: Vec<BorrowedFd<'_>> =
         codes.iter().copied().chain(assets.values()).chain(secrets.values()).map(|file| file.as_fd()).collect();
+    files.extend(keyring.iter().map(|file| file.as_fd()));
     files.extend(output.files());
     files.extend(ui.timings().map(|timings| timings.as_fd()));
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;

@@ -49,6 +49,9 @@ pub(super) struct OrderArguments {
     /// Archive to take packages from.
     #[arg(long, value_name = "URL")]
     mirror: Option<String>,
+    /// Key ring that the mirror is signed with, if not as the release is.
+    #[arg(long, value_name = "FILE")]
+    keyring: Option<PathBuf>,
     /// Name of the machine.
     #[arg(long)]
     hostname: Option<String>,
@@ -181,6 +184,7 @@ fn overrides(arguments: OrderArguments) -> Overrides {
         release: arguments.release,
         architecture: arguments.arch,
         mirror: arguments.mirror,
+        keyring: arguments.keyring,
         hostname: arguments.hostname,
         flavour: arguments.flavour,
         imagedir: arguments.imagedir,
@@ -315,7 +319,8 @@ fn check_host(plan: &Plan) -> Result<()> {
     if !rustix::process::getuid().is_root() {
         programs.extend(["newuidmap", "newgidmap"]);
     }
-    if let Some(keyring) = plan.release.keyring.as_deref().filter(|keyring| !Path::new(keyring).exists()) {
+    let keyring = plan.release.keyring.as_deref().filter(|_| plan.keyring.is_none());
+    if let Some(keyring) = keyring.filter(|keyring| !Path::new(keyring).exists()) {
         return Err(Failure::host(format!(
             "the key ring `{keyring}` is missing, with which {} is signed",
             plan.release.title

@@ -20,6 +20,8 @@ pub struct RecipeFile {
     #[serde(alias = "arch")]
     pub architecture: Option<String>,
     pub mirror: Option<String>,
+    /// Of the mirror, where that is not signed as the release is.
+    pub keyring: Option<PathBuf>,
     pub hostname: Option<String>,
     pub flavour: Option<String>,
     pub imagedir: Option<PathBuf>,
@@ -89,9 +91,8 @@ impl RecipeFile {
     }
 
     fn resolve(&mut self, directory: &Path) {
-        let paths =
-            self.plugins.iter_mut().chain(self.assets.values_mut()).chain(&mut self.imagedir).chain(&mut self.rootfs);
-        for path in paths {
+        let paths = self.plugins.iter_mut().chain(self.assets.values_mut());
+        for path in paths.chain(&mut self.imagedir).chain(&mut self.rootfs).chain(&mut self.keyring) {
             *path = directory.join(&*path);
         }
         self.directory = directory.to_owned();

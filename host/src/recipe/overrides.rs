@@ -8,6 +8,7 @@ pub struct Overrides {
     pub release: Option<String>,
     pub architecture: Option<String>,
     pub mirror: Option<String>,
+    pub keyring: Option<PathBuf>,
     pub hostname: Option<String>,
     pub flavour: Option<String>,
     pub imagedir: Option<PathBuf>,

@@ -34,6 +34,8 @@ pub struct Plan {
     pub release: Release,
     pub architecture: String,
     pub mirror: Option<String>,
+    /// What the mirror is signed with; none if it is as the release is.
+    pub keyring: Option<PathBuf>,
     pub hostname: String,
     pub flavour: String,
     /// Free space in the root file system beyond its content.
@@ -165,6 +167,11 @@ pub fn plan(
     if let Some(mirror) = &mirror {
         findings.check("the mirror", mirror, check::mirror(mirror));
     }
+    let keyring = flags.keyring.clone().or_else(|| file.keyring.clone());
+    if let (Some(keyring), None) = (&keyring, &mirror) {
+        let shown = printable(&keyring.display().to_string());
+        findings.add(format!("the key ring `{shown}` is for a mirror, and none is given: name it with --mirror"));
+    }
     let store = directory(
         &mut findings,
         "rootfs",
@@ -220,6 +227,7 @@ pub fn plan(
         release,
         architecture,
         mirror,
+        keyring,
         hostname,
         flavour,
         extra_space_mb,

@@ -3,16 +3,23 @@
 //! The packages are trusted by the archive's signature; their maintainer scripts run in mmdebstrap's chroot inside
 //! the build's private namespace, with apt outside of it as always in mmdebstrap.
 
+mod refusal;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use refusal::{better, explain, is_only_a_warning};
+use serde::Serialize;
 
 use crate::error::{Context, Failure, Result};
 use crate::sandbox::tool::{self, Tool};
-use crate::ui::Step;
+use crate::ui::{Step, shell_quoted};
 
 /// What to bootstrap.
 #[derive(Debug)]
@@ -22,9 +29,8 @@ pub struct Bootstrap<'a> {
     pub architecture: &'a str,
     pub components: &'a [String],
     pub packages: &'a [String],
-    /// Archive to use; none lets mmdebstrap choose, with updates and security.
-    pub mirror: Option<&'a str>,
-    /// Key ring the archive is signed with, where mmdebstrap's own choice does not do.
+    pub source: Source<'a>,
+    /// Key ring the release's archive is signed with, where mmdebstrap's own choice does not do.
     pub keyring: Option<&'a Path>,
     /// Times in files follow this, where a tool asks for it. Seconds since 1970.
     pub epoch: Option<u64>,
@@ -33,6 +39,15 @@ pub struct Bootstrap<'a> {
     /// Whether the hooks of a new kernel make no initramfs: it would be made again for each package that belongs into
     /// it. Then it must be made afterwards.
     pub without_initramfs: bool,
+}
+
+/// What packages are taken from.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Source<'a> {
+    /// Archive to use; none lets mmdebstrap choose, with updates and security.
+    pub mirror: Option<&'a str>,
+    /// Key ring of the mirror, where that is not signed as the release is. Its name follows from its content.
+    pub keyring: Option<&'a Path>,
 }
 
 /// Lines of mmdebstrap's output an error quotes.
@@ -67,10 +82,33 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     if let Some(keyring) = bootstrap.keyring {
         arguments.push(format!("--keyring={}", keyring.display()));
     }
+    arguments.push(format!("--setup-hook={}", fetch(bootstrap)));
     arguments.push(bootstrap.suite.to_owned());
     arguments.push(target.display().to_string());
-    arguments.extend(bootstrap.mirror.map(str::to_owned));
+    arguments.extend(bootstrap.source.mirror.map(|mirror| match bootstrap.source.keyring {
+        // As a line of its own: mmdebstrap would add the key ring that it knows for the suite.
+        Some(keyring) => format!(
+            "deb [signed-by=\"{}\"] {mirror} {} {}",
+            keyring.display(),
+            bootstrap.suite,
+            bootstrap.components.join(" ")
+        ),
+        None => mirror.to_owned(),
+    }));
     arguments
+}
+
+/// Has apt fetch lists and all packages before anything is installed: what is wrong with an archive or a name is known
+/// after seconds, and no package's script has run. mmdebstrap finds it done.
+fn fetch(bootstrap: &Bootstrap<'_>) -> String {
+    let base = [format!("?and(?essential,?architecture({}))", bootstrap.architecture), "apt".to_owned()];
+    let packages: Vec<String> = base.iter().chain(bootstrap.packages).map(|name| shell_quoted(name)).collect();
+    // Without any list mmdebstrap itself stops, and says why.
+    format!(
+        "export APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" && apt-get update --error-on=any && \
+         if [ -n \"$(apt-get indextargets)\" ]; then apt-get install --yes --download-only {}; fi",
+        packages.join(" ")
+    )
 }
 
 /// Installs the release into `target`, with the package cache `archives`.
@@ -111,9 +149,11 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<(
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
+        .process_group(0)
         .spawn()
         .context(Failure::host("cannot start `mmdebstrap`"))?;
     let mut last = std::collections::VecDeque::new();
+    let mut refusal = None;
     for line in BufReader::new(child.stderr.take().expect("stderr is piped")).split(b'\n') {
         let line =
             crate::ui::printable(&String::from_utf8_lossy(&line.context("cannot read the output of mmdebstrap")?));
@@ -121,6 +161,11 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<(
             Some(note) => step.note(note.trim_end_matches("...")),
             None => step.detail(&format!("mmdebstrap | {line}")),
         }
+        if refusal.is_none() && is_only_a_warning(&line) {
+            // apt would go on without.
+            killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).context("cannot end mmdebstrap")?;
+        }
+        refusal = better(refusal, explain(&line));
         if last.len() == QUOTED_LINES {
             last.pop_front();
         }
@@ -130,12 +175,13 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<(
     if status == 0 {
         return Ok(());
     }
+    let failed = format!("cannot bootstrap `{}` for {}", bootstrap.suite, bootstrap.architecture);
+    if let Some(refusal) = refusal {
+        return Err(anyhow::Error::from(refusal.failure).context(failed));
+    }
     let cause = anyhow::anyhow!("{}", last.make_contiguous().join("\n"));
-    let failure = Failure::build(format!(
-        "cannot bootstrap `{}` for {}: mmdebstrap failed with status {status}",
-        bootstrap.suite, bootstrap.architecture
-    ))
-    .hint("check the network, the mirror (--mirror) and the package names");
+    let failure = Failure::build(format!("{failed}: mmdebstrap failed with status {status}"))
+        .hint("check the network, the mirror (--mirror) and the package names");
     Err(cause.context(failure))
 }
 
@@ -152,7 +198,7 @@ mod tests {
             architecture: "arm64",
             components: &components,
             packages: &packages,
-            mirror: None,
+            source: Source::default(),
             keyring: None,
             epoch: None,
             emulated: true,
@@ -162,8 +208,12 @@ mod tests {
         assert_eq!(plain[plain.len() - 2..], ["trixie", "/t"]);
         assert!(plain.contains(&"--include=ssh,sudo".to_owned()), "{plain:?}");
         assert!(plain.contains(&"--components=main,non-free-firmware".to_owned()), "{plain:?}");
-        bootstrap.mirror = Some("file:///srv/repository");
+        bootstrap.source.mirror = Some("file:///srv/repository");
         let given = arguments(&bootstrap, Path::new("/t"));
         assert_eq!(given.last().unwrap(), "file:///srv/repository");
+        bootstrap.source.keyring = Some(Path::new("/run/ring.gpg"));
+        let signed = arguments(&bootstrap, Path::new("/t"));
+        let line = "deb [signed-by=\"/run/ring.gpg\"] file:///srv/repository trixie main non-free-firmware";
+        assert_eq!(signed.last().unwrap(), line);
     }
 }
