@@ -11,6 +11,7 @@ mod emulated;
 pub mod finalise;
 mod finish;
 mod keyring;
+mod locked;
 mod native_tools;
 mod output;
 pub mod outside;
@@ -28,12 +29,13 @@ use std::time::Duration;
 use emulated::Emulation;
 use keyring::Keyring;
 use native_tools::Request;
+use nix::sched::CloneFlags;
 pub use output::OutputJob;
 use serde::{Deserialize, Serialize};
 
 use crate::download::Authorities;
 use crate::emulation;
-use crate::error::{Context, Result};
+use crate::error::{Context, Failure, Result};
 use crate::plugin::inspect::PluginInfo;
 use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
@@ -60,6 +62,8 @@ pub struct Job {
     pub secrets: BTreeMap<String, i32>,
     /// The key ring that the mirror is signed with, if the recipe names one.
     pub keyring: Option<i32>,
+    /// Takes what goes into `piimg.lock`, if that is to be written.
+    pub packages: Option<i32>,
     /// The unnamed files that become the image and what belongs to it.
     pub output: OutputJob,
     pub emulation: emulation::Mode,
@@ -86,6 +90,8 @@ pub struct PluginJob {
 struct Build<'a> {
     plan: &'a Plan,
     keyring: Option<Keyring>,
+    /// apt's preferences, where versions are locked.
+    preferences: Option<PathBuf>,
     store: Store,
     emulation: Emulation,
     /// What the site allows plugins.
@@ -144,6 +150,7 @@ fn run(job: &Job) -> Result<()> {
     let build = Build {
         plan: &job.plan,
         keyring: job.keyring.map(|number| Keyring::offer(private::adopt_fd(number)?.into())).transpose()?,
+        preferences: locked::prefer(job.plan.locked.as_ref())?,
         store,
         emulation,
         ceiling: job.ceiling.clone(),
@@ -154,11 +161,17 @@ fn run(job: &Job) -> Result<()> {
         refresh: job.refresh,
         ui,
     };
+    if job.plan.fetching.offline {
+        // Whatever would ask a server finds none.
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET).context(Failure::host("cannot leave the network"))?;
+    }
     let mut layers = base::ensure(&build)?;
     layers.stack.push(users::ensure(&build, &layers)?);
     for (index, plugin) in job.plugins.iter().enumerate() {
         layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
     }
+    let packages = job.packages.map(private::adopt_fd).transpose()?.map(File::from);
+    locked::settle(&build, &layers, packages)?;
     let key = partitions::key_of(&build, &layers);
     if finish::is_there_already(&build, &key, &job.output)? {
         return Ok(());
@@ -176,12 +189,20 @@ impl Build<'_> {
     /// What lies below the image's layers while commands run in it.
     fn below(&self, step: &crate::ui::Step) -> Result<Vec<PathBuf>> {
         let (release, architecture) = (&self.plan.release, self.plan.architecture.as_str());
-        self.emulation.prepare(&self.store, &Request { release, architecture, source: self.source() }, step)
+        self.emulation.prepare(
+            &self.store,
+            &Request { release, architecture, source: self.source(), fetching: &self.plan.fetching },
+            step,
+        )
     }
 
     /// What the base layer's packages are taken from.
     fn source(&self) -> Source<'_> {
-        Source { mirror: self.plan.mirror.as_deref(), keyring: self.keyring.as_ref().map(Keyring::path) }
+        Source {
+            mirror: self.plan.mirror.as_deref(),
+            keyring: self.keyring.as_ref().map(Keyring::path),
+            is_old: self.plan.snapshot.is_some(),
+        }
     }
 
     /// A finished layer of that key, if the store has one.

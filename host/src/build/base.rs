@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Build, Layer, Layers, native_tools};
 use crate::error::{Context, Failure, Result};
+use crate::recipe::locked::Packages;
 use crate::rootfs::bootstrap::{self, Bootstrap, Source};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
@@ -36,6 +37,9 @@ struct Inputs<'a> {
     release: &'a crate::recipe::release::Release,
     architecture: &'a str,
     source: Source<'a>,
+    /// Versions that apt prefers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked: Option<&'a Packages>,
     packages: &'a [String],
     epoch: Option<u64>,
     files: Vec<(&'a str, String)>,
@@ -49,6 +53,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         release: &plan.release,
         architecture: &plan.architecture,
         source: build.source(),
+        locked: plan.locked.as_ref(),
         packages: &plan.packages,
         epoch: plan.epoch,
         files: plan.release.files.iter().map(|file| (file.path.as_str(), file.digest())).collect(),
@@ -61,7 +66,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     {
         let step = build.ui.step(title(build));
         let days = now().saturating_sub(head.made) / 86_400;
-        if days > STALE_DAYS {
+        if days > STALE_DAYS && !plan.fetching.offline {
             step.warn(&format!("the base layer is {days} days old; `--refresh` makes it anew with today's packages"));
         }
         step.done_with("unchanged, from the store");
@@ -77,9 +82,26 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         write_description(&stage, &layer)?;
         stage.commit(&build.store.layer(&layer.key))?;
     }
+    build.store.set_head(&lists_key(build), &layer.key)?;
     build.store.set_head(&head_key, &Head { key: layer.key.clone(), made: now(), epoch: made.epoch })?;
     step.done_with(&format!("{count} packages"));
     Ok(layers(build, layer, made.epoch))
+}
+
+/// Which of the base layers has the newest lists of an archive: what else they hold does not matter.
+fn lists_key(build: &Build<'_>) -> String {
+    let release = &build.plan.release;
+    key(&("lists", &release.suite, &release.components, &build.plan.architecture, build.source()))
+}
+
+/// apt's lists as they were when the archive was last asked.
+fn last_lists(build: &Build<'_>) -> Result<PathBuf> {
+    let layer = build.store.head::<String>(&lists_key(build)).filter(|layer| build.finished(layer).is_some());
+    let layer = layer.with_context(|| {
+        Failure::build("the build is offline, and the store has no lists of this archive")
+            .hint("build once without --offline, with the same release, architecture and mirror")
+    })?;
+    Ok(build.store.layer(&layer).join("lists"))
 }
 
 fn title(build: &Build<'_>) -> String {
@@ -93,13 +115,18 @@ fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
         index: directory.join("index"),
         cache: build.store.archives(),
         apt: apt(build),
+        fetching: build.plan.fetching.clone(),
         epoch,
     };
     Layers { stack: vec![layer], archive, epoch }
 }
 
 fn apt(build: &Build<'_>) -> Apt {
-    Apt { native: native_tools::APT, architecture: build.plan.architecture.clone() }
+    Apt {
+        native: native_tools::APT,
+        architecture: build.plan.architecture.clone(),
+        has_preferences: build.preferences.is_some(),
+    }
 }
 
 /// Writes what the layer is, beside its tree.
@@ -145,7 +172,7 @@ fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
         BoxCommand::new(root, ["systemctl", "enable", unit]).check(&mut |_, line| step.detail(line))?;
     }
     let packages = packages::installed(&Rootfs::open(root, 0)?)?.into_values().collect();
-    packages::index(&apt(build), root, &stage.path().join("index"))?;
+    packages::index(&apt(build), build.preferences.as_deref(), root, &stage.path().join("index"))?;
     unmount(stage, mounted)?;
     let tree = stage.path().join("fs");
     build.emulation.check_layer(&tree)?;
@@ -177,12 +204,16 @@ pub(super) fn install(
 ) -> Result<()> {
     let plan = build.plan;
     write_files(build, root, true)?;
+    let lists = if plan.fetching.offline { Some(last_lists(build)?) } else { None };
     let bootstrap = Bootstrap {
         suite: &plan.release.suite,
         architecture: &plan.architecture,
         components: &plan.release.components,
         packages,
         source: build.source(),
+        fetching: &plan.fetching,
+        lists: lists.as_deref(),
+        preferences: build.preferences.as_deref(),
         keyring: plan.release.keyring.as_deref().map(Path::new),
         epoch: plan.epoch,
         emulated: build.emulation.is_foreign(),

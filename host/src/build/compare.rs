@@ -146,6 +146,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
     let build = Build {
         plan: &job.plan,
         keyring: None,
+        preferences: None,
         store: store.clone(),
         emulation: Emulation::new(&job.plan.architecture, mode, false),
         ceiling: Default::default(),

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::emulation::{self, host_architecture};
 use crate::error::{Context, Failure, Result};
+use crate::recipe::fetching::Fetching;
 use crate::recipe::release::Release;
 use crate::rootfs::bootstrap::{self, Bootstrap, Source};
 use crate::store::{Store, key};
@@ -107,6 +108,7 @@ pub(super) fn multiarch() -> Option<&'static str> {
 pub(super) struct Request<'a> {
     pub(super) release: &'a Release,
     pub(super) source: Source<'a>,
+    pub(super) fetching: &'a Fetching,
     /// The image's architecture.
     pub(super) architecture: &'a str,
 }
@@ -125,6 +127,9 @@ pub(super) fn ensure(store: &Store, request: &Request<'_>, step: &Step) -> Resul
     let _lock = store.lock(&key)?;
     let layer = store.layer(&key);
     if !layer.exists() {
+        if request.fetching.offline {
+            return Err(Failure::build("the build is offline, and the store has no native tools for it").into());
+        }
         step.note("preparing native tools");
         let stage = store.stage()?;
         let tree = stage.path().join("fs");
@@ -146,6 +151,10 @@ fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &S
         components: &request.release.components,
         packages: &names,
         source: request.source,
+        fetching: request.fetching,
+        // Those of the tools are not kept.
+        lists: None,
+        preferences: None,
         keyring: request.release.keyring.as_deref().map(Path::new),
         epoch: None,
         emulated: false,

@@ -52,6 +52,15 @@ pub(super) struct OrderArguments {
     /// Key ring that the mirror is signed with, if not as the release is.
     #[arg(long, value_name = "FILE")]
     keyring: Option<PathBuf>,
+    /// State of the archive of that time, from a mirror that keeps old ones: 2025-06-01 or 20250601T120000Z.
+    #[arg(long, value_name = "TIME")]
+    snapshot: Option<String>,
+    /// Proxy for apt, in place of the environment's.
+    #[arg(long, value_name = "URL")]
+    apt_proxy: Option<String>,
+    /// Fetch nothing: build from what the store holds.
+    #[arg(long, conflicts_with = "refresh")]
+    offline: bool,
     /// Name of the machine.
     #[arg(long)]
     hostname: Option<String>,
@@ -91,7 +100,7 @@ pub(super) struct OrderArguments {
     /// Allow whatever the plugins ask for: only for plugins one trusts.
     #[arg(long)]
     grant_requested: bool,
-    /// Nothing but what `piimg.lock` grants, by digest; never ask.
+    /// Nothing but what `piimg.lock` grants, by digest, and its packages, if it has any; never ask.
     #[arg(long, conflicts_with_all = ["grants", "grant_requested"])]
     locked: bool,
     /// Policy that bounds what may be granted, beside the site's own.
@@ -154,19 +163,22 @@ pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Ord
         EmulationArgument::Plain => Mode::Plain,
     };
     granted.check()?;
-    let refresh = arguments.refresh;
+    let (refresh, keeps_to_lock) = (arguments.refresh, arguments.locked);
     let flags = arguments.secrets.clone();
     let sources: Vec<PluginSource> = infos
         .iter()
         .map(|info| PluginSource { path: info.path.clone(), digest: info.digest.clone(), conf: info.conf.clone() })
         .collect();
-    let plan = plan(&file, &overrides(arguments), &sources, &Releases::builtin()?, &environment)?;
+    let mut plan = plan(&file, &overrides(arguments), &sources, &Releases::builtin()?, &environment)?;
+    if keeps_to_lock {
+        plan.locked = granted.lock.as_ref().and_then(|lock| lock.packages.clone());
+    }
     check_assets(&plan)?;
     check_host(&plan)?;
     let ceiling = granted.ceiling.clone();
     let (plugins, grants) = grant_all(&plan, infos, granted, &lock, asker)?;
     let secrets = secrets::needed(&plan, &flags, &plugins, &grants)?;
-    Ok(Order { plan, plugins, grants, secrets, ceiling, emulation, refresh })
+    Ok(Order { plan, plugins, grants, secrets, ceiling, emulation, refresh, lock, updates_lock: false })
 }
 
 /// Looks at plugins, with what the store knows of them.
@@ -185,6 +197,9 @@ fn overrides(arguments: OrderArguments) -> Overrides {
         architecture: arguments.arch,
         mirror: arguments.mirror,
         keyring: arguments.keyring,
+        snapshot: arguments.snapshot,
+        apt_proxy: arguments.apt_proxy,
+        offline: arguments.offline,
         hostname: arguments.hostname,
         flavour: arguments.flavour,
         imagedir: arguments.imagedir,

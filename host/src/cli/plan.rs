@@ -78,7 +78,11 @@ fn lines(order: &Order) -> Vec<String> {
             if plan.user.expire_password { ", must change the password at the first login" } else { "" }
         ),
         format!("free space  {} MiB in the root file system", plan.extra_space_mb),
-        format!("mirror      {}", plan.mirror.as_deref().unwrap_or("chosen by mmdebstrap")),
+        format!(
+            "mirror      {}{}",
+            plan.mirror.as_deref().unwrap_or("chosen by mmdebstrap"),
+            if plan.fetching.offline { ", not asked: only what the store holds" } else { "" }
+        ),
         format!("store       {}", plan.store.display()),
         format!(
             "image       {}/…-{}-{}-raspberry-pi.img{}",

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::fetching::Fetching;
 use super::limits::CommandLimits;
 use crate::error::{Context, Failure, Result};
 
@@ -22,6 +23,10 @@ pub struct RecipeFile {
     pub mirror: Option<String>,
     /// Of the mirror, where that is not signed as the release is.
     pub keyring: Option<PathBuf>,
+    /// The state of the archive that is meant, by its time.
+    pub snapshot: Option<String>,
+    /// Where states of the archive are kept, with `{timestamp}` for the time.
+    pub snapshot_mirror: Option<String>,
     pub hostname: Option<String>,
     pub flavour: Option<String>,
     pub imagedir: Option<PathBuf>,
@@ -41,6 +46,8 @@ pub struct RecipeFile {
     pub user: UserFile,
     /// Of each command of a plugin.
     pub limits: CommandLimits,
+    /// How files are fetched.
+    pub downloads: Fetching,
     /// Plugin id → parameter → value.
     pub params: BTreeMap<String, BTreeMap<String, toml::Value>>,
     /// Name → file.

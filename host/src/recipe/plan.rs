@@ -1,6 +1,7 @@
 //! Merges and validates: flags over `piimg.toml` over the plugins (in their order) over defaults. Pure; nothing is
 //! written, and everything that can be refused is reported at once.
 
+mod archive;
 mod params;
 mod secrets;
 #[cfg(test)]
@@ -13,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::check;
 use super::conf::PluginConf;
+use super::fetching::Fetching;
 use super::file::RecipeFile;
 use super::limits::CommandLimits;
+use super::locked::Packages;
 use super::overrides::Overrides;
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
@@ -36,6 +39,11 @@ pub struct Plan {
     pub mirror: Option<String>,
     /// What the mirror is signed with; none if it is as the release is.
     pub keyring: Option<PathBuf>,
+    /// The time of the archive's state, where the mirror keeps old ones: `20250601T000000Z`.
+    pub snapshot: Option<String>,
+    pub fetching: Fetching,
+    /// What the image must have and nothing else, where the build keeps to `piimg.lock`.
+    pub locked: Option<Packages>,
     pub hostname: String,
     pub flavour: String,
     /// Free space in the root file system beyond its content.
@@ -163,15 +171,7 @@ pub fn plan(
     );
     let extra_space_mb = extra_space(file, flags, plugins, &mut findings);
     let compression = compression(file, flags, &mut findings);
-    let mirror = flags.mirror.clone().or_else(|| file.mirror.clone());
-    if let Some(mirror) = &mirror {
-        findings.check("the mirror", mirror, check::mirror(mirror));
-    }
-    let keyring = flags.keyring.clone().or_else(|| file.keyring.clone());
-    if let (Some(keyring), None) = (&keyring, &mirror) {
-        let shown = printable(&keyring.display().to_string());
-        findings.add(format!("the key ring `{shown}` is for a mirror, and none is given: name it with --mirror"));
-    }
+    let archive = archive::choose(file, flags, &mut findings);
     let store = directory(
         &mut findings,
         "rootfs",
@@ -226,8 +226,12 @@ pub fn plan(
     Ok(Plan {
         release,
         architecture,
-        mirror,
-        keyring,
+        mirror: archive.mirror,
+        keyring: archive.keyring,
+        snapshot: archive.snapshot,
+        fetching: archive.fetching,
+        // Not a matter of the recipe.
+        locked: None,
         hostname,
         flavour,
         extra_space_mb,

@@ -14,12 +14,14 @@ use std::process::Stdio;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+pub(super) use refusal::not_in_the_store;
 use refusal::{better, explain, is_only_a_warning};
 use serde::Serialize;
 
 use crate::error::{Context, Failure, Result};
+use crate::recipe::fetching::Fetching;
 use crate::sandbox::tool::{self, Tool};
-use crate::ui::{Step, shell_quoted};
+use crate::ui::Step;
 
 /// What to bootstrap.
 #[derive(Debug)]
@@ -30,6 +32,11 @@ pub struct Bootstrap<'a> {
     pub components: &'a [String],
     pub packages: &'a [String],
     pub source: Source<'a>,
+    pub fetching: &'a Fetching,
+    /// apt's lists of an earlier bootstrap, which stand for those of the archive if it must not be asked.
+    pub lists: Option<&'a Path>,
+    /// apt's preferences for the bootstrap.
+    pub preferences: Option<&'a Path>,
     /// Key ring the release's archive is signed with, where mmdebstrap's own choice does not do.
     pub keyring: Option<&'a Path>,
     /// Times in files follow this, where a tool asks for it. Seconds since 1970.
@@ -48,6 +55,8 @@ pub struct Source<'a> {
     pub mirror: Option<&'a str>,
     /// Key ring of the mirror, where that is not signed as the release is. Its name follows from its content.
     pub keyring: Option<&'a Path>,
+    /// It is an old state, which may have expired.
+    pub is_old: bool,
 }
 
 /// Lines of mmdebstrap's output an error quotes.
@@ -70,6 +79,16 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     ]
     .map(str::to_owned)
     .to_vec();
+    let options = bootstrap.fetching.apt_options();
+    arguments.extend(options.iter().map(|(name, value)| format!("--aptopt={name} \"{value}\"")));
+    arguments
+        .extend(bootstrap.preferences.map(|file| format!("--aptopt=Dir::Etc::Preferences \"{}\"", file.display())));
+    if bootstrap.source.is_old {
+        arguments.push("--aptopt=Acquire::Check-Valid-Until \"false\"".into());
+    }
+    if bootstrap.fetching.offline {
+        arguments.push("--skip=update".into());
+    }
     if bootstrap.emulated {
         // It looks for qemu outside of the target, where piimg's registration has no effect.
         arguments.push("--skip=check/qemu".into());
@@ -82,7 +101,7 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     if let Some(keyring) = bootstrap.keyring {
         arguments.push(format!("--keyring={}", keyring.display()));
     }
-    arguments.push(format!("--setup-hook={}", fetch(bootstrap)));
+    arguments.push(format!("--setup-hook={FETCH}"));
     arguments.push(bootstrap.suite.to_owned());
     arguments.push(target.display().to_string());
     arguments.extend(bootstrap.source.mirror.map(|mirror| match bootstrap.source.keyring {
@@ -98,17 +117,19 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     arguments
 }
 
-/// Has apt fetch lists and all packages before anything is installed: what is wrong with an archive or a name is known
-/// after seconds, and no package's script has run. mmdebstrap finds it done.
-fn fetch(bootstrap: &Bootstrap<'_>) -> String {
+/// What mmdebstrap runs at the end of its set-up; its head says what it does.
+const FETCH: &str = include_str!("bootstrap/fetch.sh");
+
+/// What [`FETCH`] looks at.
+fn variables(bootstrap: &Bootstrap<'_>) -> [(&'static str, String); 3] {
     let base = [format!("?and(?essential,?architecture({}))", bootstrap.architecture), "apt".to_owned()];
-    let packages: Vec<String> = base.iter().chain(bootstrap.packages).map(|name| shell_quoted(name)).collect();
-    // Without any list mmdebstrap itself stops, and says why.
-    format!(
-        "export APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\" && apt-get update --error-on=any && \
-         if [ -n \"$(apt-get indextargets)\" ]; then apt-get install --yes --download-only {}; fi",
-        packages.join(" ")
-    )
+    let packages: Vec<&str> = base.iter().chain(bootstrap.packages).map(String::as_str).collect();
+    let pauses: Vec<String> = bootstrap.fetching.pauses().map(|pause| pause.as_secs().to_string()).collect();
+    [
+        ("PIIMG_PACKAGES", packages.join(" ")),
+        ("PIIMG_PAUSES", pauses.join(" ")),
+        ("PIIMG_OFFLINE", u8::from(bootstrap.fetching.offline).to_string()),
+    ]
 }
 
 /// Installs the release into `target`, with the package cache `archives`.
@@ -121,6 +142,9 @@ fn fetch(bootstrap: &Bootstrap<'_>) -> String {
 pub fn run(bootstrap: &Bootstrap<'_>, target: &Path, archives: &Path, step: &Step) -> Result<()> {
     let cache = target.join("var/cache/apt/archives");
     fs::create_dir_all(&cache).context("cannot prepare the package cache")?;
+    if let Some(lists) = bootstrap.lists {
+        copy_lists(lists, &target.join("var/lib/apt/lists")).context("cannot use the package lists of the store")?;
+    }
     mount(Some(archives), &cache, None::<&str>, MsFlags::MS_BIND, None::<&str>)
         .context("cannot bind the package cache")?;
     let result = mmdebstrap(bootstrap, target, step);
@@ -133,8 +157,23 @@ pub fn run(bootstrap: &Bootstrap<'_>, target: &Path, archives: &Path, step: &Ste
     Ok(())
 }
 
+/// Copies apt's lists, which are plain files.
+fn copy_lists(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to.join("partial"))?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
 fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<()> {
     let mut tool = Tool::new("mmdebstrap").args(arguments(bootstrap, target));
+    for (name, value) in variables(bootstrap) {
+        tool = tool.env(name, value);
+    }
     if let Some(epoch) = bootstrap.epoch {
         tool = tool.env("SOURCE_DATE_EPOCH", epoch.to_string());
     }
@@ -199,6 +238,9 @@ mod tests {
             components: &components,
             packages: &packages,
             source: Source::default(),
+            fetching: &Fetching::default(),
+            lists: None,
+            preferences: None,
             keyring: None,
             epoch: None,
             emulated: true,
@@ -215,5 +257,28 @@ mod tests {
         let signed = arguments(&bootstrap, Path::new("/t"));
         let line = "deb [signed-by=\"/run/ring.gpg\"] file:///srv/repository trixie main non-free-firmware";
         assert_eq!(signed.last().unwrap(), line);
+    }
+
+    #[test]
+    fn all_packages_are_fetched_first() {
+        let (components, packages) = (["main".to_owned()], ["ssh".to_owned(), "sudo=1.9".to_owned()]);
+        let fetching = Fetching { retries: 3, offline: true, ..Fetching::default() };
+        let bootstrap = Bootstrap {
+            suite: "trixie",
+            architecture: "arm64",
+            components: &components,
+            packages: &packages,
+            source: Source::default(),
+            fetching: &fetching,
+            lists: None,
+            preferences: None,
+            keyring: None,
+            epoch: None,
+            emulated: true,
+            without_initramfs: true,
+        };
+        let values = variables(&bootstrap).map(|(_, value)| value);
+        assert_eq!(values, ["?and(?essential,?architecture(arm64)) apt ssh sudo=1.9", "1 2 4", "1"]);
+        assert!(arguments(&bootstrap, Path::new("/t")).contains(&"--skip=update".to_owned()));
     }
 }

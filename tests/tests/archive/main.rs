@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
+mod fetched;
 mod refused;
 
 use std::path::PathBuf;
@@ -35,6 +36,13 @@ fn suite() -> Suite {
     release.components.iter().fold(main, |suite, component| suite.component(component, Vec::new()))
 }
 
+#[track_caller]
+fn contains(said: &str, expected: &[&str]) {
+    for part in expected {
+        assert!(said.contains(part), "{part:?} is missing from:\n{said}");
+    }
+}
+
 /// An archive, its server and a place to build in.
 struct Place {
     key: Key,
@@ -58,6 +66,11 @@ impl Place {
         }
         let server = Server::new(repository.path());
         Self { key, repository, server, dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// Writes the recipe of the builds.
+    fn recipe(&self, text: &str) {
+        std::fs::write(self.dir.path().join("piimg.toml"), text).unwrap();
     }
 
     /// The right key ring, in a file.

@@ -4,16 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use piimg_tests::repository::{Answer, Package};
 
-use super::{Place, Signer, suite};
+use super::{Place, Signer, contains, suite};
 
 const DAY: Duration = Duration::from_secs(86_400);
-
-#[track_caller]
-fn contains(said: &str, expected: &[&str]) {
-    for part in expected {
-        assert!(said.contains(part), "{part:?} is missing from:\n{said}");
-    }
-}
 
 #[test]
 fn one_that_is_signed_with_another_key() {

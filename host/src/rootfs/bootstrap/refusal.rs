@@ -6,6 +6,9 @@
 use crate::error::Failure;
 use crate::ui::shell_quoted;
 
+/// How a line of `fetch.sh` begins that names packages which an offline build lacks.
+const NOT_IN_THE_STORE: &str = "not in the store:";
+
 /// How a kind of refusal ranks: of several lines, the one with the higher rank is the cause of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
@@ -54,6 +57,13 @@ pub(super) fn explain(line: &str) -> Option<Refusal> {
         return refusal(Rank::Package, failure);
     }
     fetch(text).and_then(|failure| refusal(Rank::Fetch, failure))
+}
+
+/// That an offline build lacks these files.
+pub(in crate::rootfs) fn not_in_the_store<'a>(files: impl Iterator<Item = &'a str>) -> Failure {
+    let files: Vec<&str> = files.collect();
+    Failure::build(format!("the build is offline, and the store lacks: {}", files.join(", ")))
+        .hint("build once without --offline: what is fetched is kept")
 }
 
 fn archive(text: &str) -> Option<Failure> {
@@ -130,6 +140,9 @@ fn unsigned(text: &str) -> Option<Failure> {
 }
 
 fn package(text: &str) -> Option<Failure> {
+    if let Some(files) = text.strip_prefix(NOT_IN_THE_STORE) {
+        return Some(not_in_the_store(files.split_whitespace()));
+    }
     if let Some(name) = text.strip_prefix("Unable to locate package ") {
         return Some(
             Failure::build(format!("the archive has no package `{name}`"))
