@@ -3,14 +3,15 @@
 //! [`outside`] is what the user's process does: it owns the output files and waits. Everything below runs in the
 //! private namespace ([`crate::sandbox::private`]).
 
+mod archives;
 mod base;
+mod boot_files;
 pub mod compare;
 mod earlier;
 mod effects;
 mod emulated;
 pub mod finalise;
 mod finish;
-mod keyring;
 mod locked;
 mod native_tools;
 mod output;
@@ -26,9 +27,8 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use archives::Archives;
 use emulated::Emulation;
-use keyring::Keyring;
-use native_tools::Request;
 use nix::sched::CloneFlags;
 pub use output::OutputJob;
 use serde::{Deserialize, Serialize};
@@ -36,11 +36,11 @@ use serde::{Deserialize, Serialize};
 use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Failure, Result};
+use crate::keyring::Rings;
 use crate::plugin::inspect::PluginInfo;
 use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
 use crate::report::PluginReport;
-use crate::rootfs::bootstrap::Source;
 use crate::rootfs::packages::{Archive, Package};
 use crate::sandbox::private;
 use crate::secret::{Secret, Secrets};
@@ -52,6 +52,8 @@ use crate::ui::{Timings, Ui, Verbosity};
 pub struct Job {
     pub plan: Plan,
     pub plugins: Vec<PluginJob>,
+    /// With which packages are signed.
+    pub rings: Rings,
     /// What the site allows.
     pub ceiling: Ceiling,
     /// Who vouches for servers that plugins may download from; none if no plugin may.
@@ -60,8 +62,6 @@ pub struct Job {
     pub assets: BTreeMap<String, i32>,
     /// Secrets by name, each in a file in memory: what they are is no part of the job.
     pub secrets: BTreeMap<String, i32>,
-    /// The key ring that the mirror is signed with, if the recipe names one.
-    pub keyring: Option<i32>,
     /// Takes what goes into `piimg.lock`, if that is to be written.
     pub packages: Option<i32>,
     /// The unnamed files that become the image and what belongs to it.
@@ -89,7 +89,7 @@ pub struct PluginJob {
 /// What the steps share.
 struct Build<'a> {
     plan: &'a Plan,
-    keyring: Option<Keyring>,
+    rings: &'a Rings,
     /// apt's preferences, where versions are locked.
     preferences: Option<PathBuf>,
     store: Store,
@@ -149,7 +149,7 @@ fn run(job: &Job) -> Result<()> {
     };
     let build = Build {
         plan: &job.plan,
-        keyring: job.keyring.map(|number| Keyring::offer(private::adopt_fd(number)?.into())).transpose()?,
+        rings: &job.rings,
         preferences: locked::prefer(job.plan.locked.as_ref())?,
         store,
         emulation,
@@ -188,20 +188,16 @@ impl Build<'_> {
 
     /// What lies below the image's layers while commands run in it.
     fn below(&self, step: &crate::ui::Step) -> Result<Vec<PathBuf>> {
-        let (release, architecture) = (&self.plan.release, self.plan.architecture.as_str());
-        self.emulation.prepare(
-            &self.store,
-            &Request { release, architecture, source: self.source(), fetching: &self.plan.fetching },
-            step,
-        )
+        self.emulation.prepare(&self.store, self.archives(), step)
     }
 
-    /// What the base layer's packages are taken from.
-    fn source(&self) -> Source<'_> {
-        Source {
-            mirror: self.plan.mirror.as_deref(),
-            keyring: self.keyring.as_ref().map(Keyring::path),
-            is_old: self.plan.snapshot.is_some(),
+    fn archives(&self) -> Archives<'_> {
+        Archives {
+            release: &self.plan.release,
+            mirrors: &self.plan.mirrors,
+            rings: self.rings,
+            fetching: &self.plan.fetching,
+            are_old: self.plan.snapshot.is_some(),
         }
     }
 

@@ -34,6 +34,7 @@ const PACKAGES: [Package; 19] = [
         "/usr/share/keyrings/debian-archive-keyring.gpg",
         "checks the signature of Debian's archive",
     ),
+    package("gpg", "/usr/bin/gpg", "reads the key rings of archives"),
     package("uidmap", "/usr/bin/newuidmap", "lets an ordinary user build"),
     package("qemu-user-static", "/usr/bin/qemu-aarch64-static", "runs arm64 programs during the build"),
     package("e2fsprogs", "/usr/sbin/mke2fs", "writes and checks the root partition"),

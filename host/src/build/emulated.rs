@@ -4,7 +4,8 @@ use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::native_tools::{self, Request};
+use super::archives::Archives;
+use super::native_tools;
 use crate::emulation::{self, Mode};
 use crate::error::{Failure, Result};
 use crate::store::Store;
@@ -51,9 +52,9 @@ impl Emulation {
     /// # Errors
     /// [`Failure::host`] if the emulator is missing, or if the kernel has no private `binfmt_misc` and the host
     /// has no emulator registered either.
-    pub(super) fn prepare(&self, store: &Store, request: &Request<'_>, step: &Step) -> Result<Vec<PathBuf>> {
+    pub(super) fn prepare(&self, store: &Store, archives: Archives<'_>, step: &Step) -> Result<Vec<PathBuf>> {
         if self.method.get().is_none() {
-            let method = self.set_up(store, request, step)?;
+            let method = self.set_up(store, archives, step)?;
             self.method.set(method).expect("nobody else sets it");
         }
         Ok(match self.method.get() {
@@ -62,7 +63,7 @@ impl Emulation {
         })
     }
 
-    fn set_up(&self, store: &Store, request: &Request<'_>, step: &Step) -> Result<Method> {
+    fn set_up(&self, store: &Store, archives: Archives<'_>, step: &Step) -> Result<Method> {
         if !self.is_foreign() {
             return Ok(Method::Native);
         }
@@ -91,7 +92,7 @@ impl Emulation {
                 .into());
         }
         if self.mode != Mode::Plain && possible {
-            match native_tools::ensure(store, request, step) {
+            match native_tools::ensure(store, &native_tools::Request { archives, architecture }, step) {
                 Ok(tree) => return emulation::register_handler(architecture).map(|()| Method::Tools(tree)),
                 Err(error) if self.mode == Mode::NativeTools => return Err(error),
                 // A mirror may have packages of the image's architecture only.

@@ -9,11 +9,12 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::output::Output;
-use super::{Job, PluginJob, keyring};
+use super::{Job, PluginJob};
 use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Failure, Kind, Result};
 use crate::image::name::file_name;
+use crate::keyring::Rings;
 use crate::plugin::grant::GrantSet;
 use crate::plugin::inspect::{PluginInfo, keep_code};
 use crate::plugin::lock;
@@ -39,6 +40,8 @@ pub struct Order {
     pub secrets: BTreeMap<String, Source>,
     /// What bounds it.
     pub ceiling: Ceiling,
+    /// With which packages are signed.
+    pub rings: Rings,
     pub emulation: emulation::Mode,
     pub refresh: bool,
     /// `piimg.lock`.
@@ -71,7 +74,6 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         let plugins = order.plugins.iter().map(|(info, _)| info);
         keep_code(&store::compiled(&plan.store), plugins).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
     }
-    let keyring = plan.keyring.as_deref().map(keyring::read).transpose()?;
     let mut packages = order.updates_lock.then(|| sealed::empty_file("packages")).transpose()?;
     let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
     let assets: BTreeMap<&str, File> =
@@ -90,11 +92,11 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
                 granted: granted.clone(),
             })
             .collect(),
+        rings: order.rings.clone(),
         ceiling: order.ceiling.clone(),
         authorities: authorities(order)?,
         assets: assets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
-        keyring: keyring.as_ref().map(|file| file.as_raw_fd()),
         packages: packages.as_ref().map(|file| file.as_raw_fd()),
         output: output.job(),
         emulation: order.emulation,
@@ -105,7 +107,6 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     };
     let mut files: Vec<BorrowedFd<'_>> =
         codes.iter().copied().chain(assets.values()).chain(secrets.values()).map(|file| file.as_fd()).collect();
-    files.extend(keyring.iter().map(|file| file.as_fd()));
     files.extend(packages.iter().map(|file| file.as_fd()));
     files.extend(output.files());
     files.extend(ui.timings().map(|timings| timings.as_fd()));

@@ -13,6 +13,7 @@ use super::consent::{self, Answers};
 use crate::build::outside::Order;
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Kind, Result, report};
+use crate::keyring::{self, Rings};
 use crate::plugin::grant::{GrantSet, Granted};
 use crate::plugin::inspect::{PluginInfo, inspect};
 use crate::plugin::lock::Lock;
@@ -46,12 +47,15 @@ pub(super) struct OrderArguments {
     /// Architecture of the image, as Debian calls it.
     #[arg(long, visible_alias = "architecture")]
     arch: Option<String>,
-    /// Archive to take packages from.
-    #[arg(long, value_name = "URL")]
-    mirror: Option<String>,
-    /// Key ring that the mirror is signed with, if not as the release is.
-    #[arg(long, value_name = "FILE")]
-    keyring: Option<PathBuf>,
+    /// Mirror to take packages from, of the release's own repository or of the one named; may be repeated.
+    #[arg(long = "mirror", value_name = "[NAME=]URL")]
+    mirrors: Vec<String>,
+    /// Key ring of a repository, with a fingerprint if another key is meant than the release names; may be repeated.
+    #[arg(long = "keyring", value_name = "NAME=FILE[#KEY]")]
+    keyrings: Vec<String>,
+    /// Repository of the release that is used only if asked for; may be repeated.
+    #[arg(long = "repository", value_name = "NAME")]
+    repositories: Vec<String>,
     /// State of the archive of that time, from a mirror that keeps old ones: 2025-06-01 or 20250601T120000Z.
     #[arg(long, value_name = "TIME")]
     snapshot: Option<String>,
@@ -176,9 +180,10 @@ pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Ord
     check_assets(&plan)?;
     check_host(&plan)?;
     let ceiling = granted.ceiling.clone();
+    let rings = key_rings(&plan)?;
     let (plugins, grants) = grant_all(&plan, infos, granted, &lock, asker)?;
     let secrets = secrets::needed(&plan, &flags, &plugins, &grants)?;
-    Ok(Order { plan, plugins, grants, secrets, ceiling, emulation, refresh, lock, updates_lock: false })
+    Ok(Order { plan, plugins, grants, secrets, ceiling, rings, emulation, refresh, lock, updates_lock: false })
 }
 
 /// Looks at plugins, with what the store knows of them.
@@ -195,8 +200,9 @@ fn overrides(arguments: OrderArguments) -> Overrides {
     Overrides {
         release: arguments.release,
         architecture: arguments.arch,
-        mirror: arguments.mirror,
-        keyring: arguments.keyring,
+        mirrors: arguments.mirrors,
+        keyrings: arguments.keyrings,
+        repositories: arguments.repositories,
         snapshot: arguments.snapshot,
         apt_proxy: arguments.apt_proxy,
         offline: arguments.offline,
@@ -327,21 +333,18 @@ fn check_assets(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// The keys that packages of the image must be signed with, and those of the build's own tools.
+pub(super) fn key_rings(plan: &Plan) -> Result<Rings> {
+    let native = emulation::host_architecture();
+    keyring::read_all(&plan.release, &plan.keyrings, &[&plan.architecture, native])
+}
+
 /// Names every program that the build will need and this machine lacks, before anything is started.
 fn check_host(plan: &Plan) -> Result<()> {
-    let mut programs = vec!["mmdebstrap", "mke2fs", "e2fsck", "debugfs", "dumpe2fs", "fsck.fat", "sfdisk"];
+    let mut programs = vec!["mmdebstrap", "gpg", "mke2fs", "e2fsck", "debugfs", "dumpe2fs", "fsck.fat", "sfdisk"];
     programs.extend(emulation::emulator(&plan.architecture)?);
     if !rustix::process::getuid().is_root() {
         programs.extend(["newuidmap", "newgidmap"]);
-    }
-    let keyring = plan.release.keyring.as_deref().filter(|_| plan.keyring.is_none());
-    if let Some(keyring) = keyring.filter(|keyring| !Path::new(keyring).exists()) {
-        return Err(Failure::host(format!(
-            "the key ring `{keyring}` is missing, with which {} is signed",
-            plan.release.title
-        ))
-        .hint("install it: sudo apt-get install debian-archive-keyring")
-        .into());
     }
     missing_programs(&programs).map_or(Ok(()), |failure| Err(failure.into()))
 }

@@ -9,6 +9,7 @@ use crate::error::{Context, Result};
 use crate::image::compress::Compression;
 use crate::plugin::grant::{Standing, State, reason, spelled};
 use crate::recipe::plan::Plan;
+use crate::recipe::release::repository::Repository;
 use crate::ui::{Ui, printable};
 
 /// Say what `build` would do, without privilege and without writing anything.
@@ -60,6 +61,17 @@ pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
     Ok(0)
 }
 
+/// Where packages come from.
+fn repositories(plan: &Plan) -> String {
+    let place = |repository: &Repository| match (plan.mirrors.get(&repository.name), repository.uris.first()) {
+        (Some(mirror), _) => format!("{}, from {mirror}", repository.name),
+        (None, Some(uri)) => format!("{}, from {uri}", repository.name),
+        (None, None) => format!("{}, where mmdebstrap finds it", repository.name),
+    };
+    let places: Vec<String> = plan.release.repositories_for(&plan.architecture).map(place).collect();
+    places.join("; ")
+}
+
 fn lines(order: &Order) -> Vec<String> {
     let plan = &order.plan;
     let mut lines = vec![
@@ -79,9 +91,9 @@ fn lines(order: &Order) -> Vec<String> {
         ),
         format!("free space  {} MiB in the root file system", plan.extra_space_mb),
         format!(
-            "mirror      {}{}",
-            plan.mirror.as_deref().unwrap_or("chosen by mmdebstrap"),
-            if plan.fetching.offline { ", not asked: only what the store holds" } else { "" }
+            "packages    {}{}",
+            repositories(plan),
+            if plan.fetching.offline { "; not asked: only what the store holds" } else { "" }
         ),
         format!("store       {}", plan.store.display()),
         format!(

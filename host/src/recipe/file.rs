@@ -20,13 +20,18 @@ pub struct RecipeFile {
     pub release: Option<String>,
     #[serde(alias = "arch")]
     pub architecture: Option<String>,
+    /// Of the release's own repository.
     pub mirror: Option<String>,
-    /// Of the mirror, where that is not signed as the release is.
-    pub keyring: Option<PathBuf>,
+    /// Repository → mirror.
+    pub mirrors: BTreeMap<String, String>,
     /// The state of the archive that is meant, by its time.
     pub snapshot: Option<String>,
-    /// Where states of the archive are kept, with `{timestamp}` for the time.
+    /// Where states of the release's own repository are kept, with `{timestamp}` for the time.
     pub snapshot_mirror: Option<String>,
+    /// Key ring → file, with `#` and fingerprints behind it if other keys are meant than those of the release.
+    pub keyrings: BTreeMap<String, String>,
+    /// Those of the release that are used only if somebody asks for them.
+    pub repositories: Vec<String>,
     pub hostname: Option<String>,
     pub flavour: Option<String>,
     pub imagedir: Option<PathBuf>,
@@ -99,7 +104,7 @@ impl RecipeFile {
 
     fn resolve(&mut self, directory: &Path) {
         let paths = self.plugins.iter_mut().chain(self.assets.values_mut());
-        for path in paths.chain(&mut self.imagedir).chain(&mut self.rootfs).chain(&mut self.keyring) {
+        for path in paths.chain(&mut self.imagedir).chain(&mut self.rootfs) {
             *path = directory.join(&*path);
         }
         self.directory = directory.to_owned();

@@ -1,7 +1,8 @@
 //! Merges and validates: flags over `piimg.toml` over the plugins (in their order) over defaults. Pure; nothing is
 //! written, and everything that can be refused is reported at once.
 
-mod archive;
+mod archives;
+mod downloads;
 mod params;
 mod secrets;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use super::overrides::Overrides;
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
 use crate::image::compress::Compression;
+use crate::keyring::Chosen;
 use crate::secret::source::Source;
 use crate::ui::{printable, shell_quoted};
 
@@ -36,9 +38,10 @@ const DEFAULT_EXTRA_SPACE_MB: u32 = 500;
 pub struct Plan {
     pub release: Release,
     pub architecture: String,
-    pub mirror: Option<String>,
-    /// What the mirror is signed with; none if it is as the release is.
-    pub keyring: Option<PathBuf>,
+    /// By the names of the release's repositories, in place of which they are used.
+    pub mirrors: BTreeMap<String, String>,
+    /// Key rings that somebody chose in place of the host's, by name.
+    pub keyrings: BTreeMap<String, Chosen>,
     /// The time of the archive's state, where the mirror keeps old ones: `20250601T000000Z`.
     pub snapshot: Option<String>,
     pub fetching: Fetching,
@@ -171,7 +174,8 @@ pub fn plan(
     );
     let extra_space_mb = extra_space(file, flags, plugins, &mut findings);
     let compression = compression(file, flags, &mut findings);
-    let archive = archive::choose(file, flags, &mut findings);
+    let fetching = downloads::fetching(file, flags, &mut findings);
+    let snapshot = downloads::snapshot(file, flags, &mut findings);
     let store = directory(
         &mut findings,
         "rootfs",
@@ -205,7 +209,7 @@ pub fn plan(
     let secrets = secrets::sources(file, flags, &mut findings);
     let limits = limits(file, flags, &mut findings);
     let architecture = flags.architecture.as_ref().or(file.architecture.as_ref());
-    let resolved = release.as_ref().map(|release| {
+    let resolved = release.map(|release| {
         let architecture = architecture.cloned().unwrap_or_else(|| release.architectures[0].clone());
         if !release.architectures.contains(&architecture) {
             findings.add(format!(
@@ -218,18 +222,25 @@ pub fn plan(
         for plugin in plugins {
             check_made_for(&plugin.conf, &release.name, &architecture, &mut findings);
         }
-        (architecture, models(file, release, &mut findings), user(file, release, (&hostname, &flavour), &mut findings))
+        let mut release = release.resolved(&architecture);
+        let mirrors = archives::mirrors(&release, &architecture, file, flags, snapshot.as_deref(), &mut findings);
+        let keyrings = archives::keyrings(&release, file, flags, &mut findings);
+        archives::choose_repositories(&mut release, &architecture, file, flags, &mut findings);
+        let models = models(file, &release, &mut findings);
+        let user = user(file, &release, (&hostname, &flavour), &mut findings);
+        (release, architecture, mirrors, keyrings, models, user)
     });
-    let (Some(release), Some((architecture, models, user)), true) = (release, resolved, findings.0.is_empty()) else {
+    let (Some((release, architecture, mirrors, keyrings, models, user)), true) = (resolved, findings.0.is_empty())
+    else {
         return Err(refuse(&findings).into());
     };
     Ok(Plan {
         release,
         architecture,
-        mirror: archive.mirror,
-        keyring: archive.keyring,
-        snapshot: archive.snapshot,
-        fetching: archive.fetching,
+        mirrors,
+        keyrings,
+        snapshot,
+        fetching,
         // Not a matter of the recipe.
         locked: None,
         hostname,

@@ -5,8 +5,10 @@
 
 mod refusal;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Stdio;
@@ -16,8 +18,8 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 pub(super) use refusal::not_in_the_store;
 use refusal::{better, explain, is_only_a_warning};
-use serde::Serialize;
 
+use super::sources::Sources;
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
 use crate::sandbox::tool::{self, Tool};
@@ -28,17 +30,23 @@ use crate::ui::Step;
 pub struct Bootstrap<'a> {
     /// Name of the release in the archive.
     pub suite: &'a str,
-    pub architecture: &'a str,
+    /// The tree's own, and further ones whose packages it may have.
+    pub architectures: &'a [String],
     pub components: &'a [String],
     pub packages: &'a [String],
-    pub source: Source<'a>,
+    /// Archives to use.
+    pub sources: &'a Sources,
+    /// They are old states, which may have expired.
+    pub are_old: bool,
     pub fetching: &'a Fetching,
     /// apt's lists of an earlier bootstrap, which stand for those of the archive if it must not be asked.
     pub lists: Option<&'a Path>,
     /// apt's preferences for the bootstrap.
     pub preferences: Option<&'a Path>,
-    /// Key ring the release's archive is signed with, where mmdebstrap's own choice does not do.
-    pub keyring: Option<&'a Path>,
+    /// Whether `/bin`, `/sbin` and `/lib` must be made links into `/usr` in advance.
+    pub merge_usr: bool,
+    /// What maintainer scripts are told.
+    pub environment: &'a BTreeMap<String, String>,
     /// Times in files follow this, where a tool asks for it. Seconds since 1970.
     pub epoch: Option<u64>,
     /// Programs of the architecture do not run by themselves; piimg has seen to that.
@@ -46,17 +54,6 @@ pub struct Bootstrap<'a> {
     /// Whether the hooks of a new kernel make no initramfs: it would be made again for each package that belongs into
     /// it. Then it must be made afterwards.
     pub without_initramfs: bool,
-}
-
-/// What packages are taken from.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Source<'a> {
-    /// Archive to use; none lets mmdebstrap choose, with updates and security.
-    pub mirror: Option<&'a str>,
-    /// Key ring of the mirror, where that is not signed as the release is. Its name follows from its content.
-    pub keyring: Option<&'a Path>,
-    /// It is an old state, which may have expired.
-    pub is_old: bool,
 }
 
 /// Lines of mmdebstrap's output an error quotes.
@@ -83,7 +80,7 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     arguments.extend(options.iter().map(|(name, value)| format!("--aptopt={name} \"{value}\"")));
     arguments
         .extend(bootstrap.preferences.map(|file| format!("--aptopt=Dir::Etc::Preferences \"{}\"", file.display())));
-    if bootstrap.source.is_old {
+    if bootstrap.are_old {
         arguments.push("--aptopt=Acquire::Check-Valid-Until \"false\"".into());
     }
     if bootstrap.fetching.offline {
@@ -93,27 +90,17 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
         // It looks for qemu outside of the target, where piimg's registration has no effect.
         arguments.push("--skip=check/qemu".into());
     }
-    arguments.push(format!("--architectures={}", bootstrap.architecture));
+    arguments.push(format!("--architectures={}", bootstrap.architectures.join(",")));
     arguments.push(format!("--components={}", bootstrap.components.join(",")));
     if !bootstrap.packages.is_empty() {
         arguments.push(format!("--include={}", bootstrap.packages.join(",")));
     }
-    if let Some(keyring) = bootstrap.keyring {
-        arguments.push(format!("--keyring={}", keyring.display()));
-    }
+    arguments.extend(bootstrap.sources.options());
+    // Behind the hooks that lay the sources.
     arguments.push(format!("--setup-hook={FETCH}"));
     arguments.push(bootstrap.suite.to_owned());
     arguments.push(target.display().to_string());
-    arguments.extend(bootstrap.source.mirror.map(|mirror| match bootstrap.source.keyring {
-        // As a line of its own: mmdebstrap would add the key ring that it knows for the suite.
-        Some(keyring) => format!(
-            "deb [signed-by=\"{}\"] {mirror} {} {}",
-            keyring.display(),
-            bootstrap.suite,
-            bootstrap.components.join(" ")
-        ),
-        None => mirror.to_owned(),
-    }));
+    arguments.extend(bootstrap.sources.arguments());
     arguments
 }
 
@@ -122,7 +109,7 @@ const FETCH: &str = include_str!("bootstrap/fetch.sh");
 
 /// What [`FETCH`] looks at.
 fn variables(bootstrap: &Bootstrap<'_>) -> [(&'static str, String); 3] {
-    let base = [format!("?and(?essential,?architecture({}))", bootstrap.architecture), "apt".to_owned()];
+    let base = [format!("?and(?essential,?architecture({}))", bootstrap.architectures[0]), "apt".to_owned()];
     let packages: Vec<&str> = base.iter().chain(bootstrap.packages).map(String::as_str).collect();
     let pauses: Vec<String> = bootstrap.fetching.pauses().map(|pause| pause.as_secs().to_string()).collect();
     [
@@ -140,6 +127,9 @@ fn variables(bootstrap: &Bootstrap<'_>) -> [(&'static str, String); 3] {
 /// # Errors
 /// [`Failure::host`] without mmdebstrap, [`Failure::build`] if it fails, with the end of its output.
 pub fn run(bootstrap: &Bootstrap<'_>, target: &Path, archives: &Path, step: &Step) -> Result<()> {
+    if bootstrap.merge_usr {
+        merge_usr(target, &bootstrap.architectures[0]).context("cannot make the links of a merged `/usr`")?;
+    }
     let cache = target.join("var/cache/apt/archives");
     fs::create_dir_all(&cache).context("cannot prepare the package cache")?;
     if let Some(lists) = bootstrap.lists {
@@ -169,8 +159,23 @@ fn copy_lists(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Makes `/bin`, `/sbin` and `/lib` links into `/usr`, as Ubuntu's and Debian's installers have done since 2019.
+fn merge_usr(target: &Path, architecture: &str) -> std::io::Result<()> {
+    // The loader's directories, by the ABI: other architectures of piimg have theirs in `/lib`.
+    let loaders: &[&str] = if architecture == "amd64" { &["lib32", "lib64", "libx32"] } else { &[] };
+    for name in ["bin", "sbin", "lib"].iter().chain(loaders) {
+        let inside = Path::new("usr").join(name);
+        fs::create_dir_all(target.join(&inside))?;
+        symlink(inside, target.join(name))?;
+    }
+    Ok(())
+}
+
 fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<()> {
     let mut tool = Tool::new("mmdebstrap").args(arguments(bootstrap, target));
+    for (name, value) in bootstrap.environment {
+        tool = tool.env(name, value);
+    }
     for (name, value) in variables(bootstrap) {
         tool = tool.env(name, value);
     }
@@ -214,7 +219,7 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<(
     if status == 0 {
         return Ok(());
     }
-    let failed = format!("cannot bootstrap `{}` for {}", bootstrap.suite, bootstrap.architecture);
+    let failed = format!("cannot bootstrap `{}` for {}", bootstrap.suite, bootstrap.architectures[0]);
     if let Some(refusal) = refusal {
         return Err(anyhow::Error::from(refusal.failure).context(failed));
     }
@@ -226,22 +231,38 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<(
 
 #[cfg(test)]
 mod tests {
+    use super::super::sources::DefaultSource;
     use super::*;
 
     #[test]
-    fn the_mirror_comes_last_and_only_if_given() {
+    fn usr_is_merged_for_the_architecture() {
+        for (architecture, expected) in [("arm64", false), ("amd64", true)] {
+            let dir = tempfile::tempdir().unwrap();
+            merge_usr(dir.path(), architecture).unwrap();
+            assert_eq!(fs::read_link(dir.path().join("sbin")).unwrap(), Path::new("usr/sbin"));
+            assert!(dir.path().join("lib").is_dir());
+            assert_eq!(dir.path().join("lib64").exists(), expected, "{architecture}");
+        }
+    }
+
+    #[test]
+    fn sources_come_last_and_only_if_given() {
         let components = ["main".to_owned(), "non-free-firmware".to_owned()];
         let packages = ["ssh".to_owned(), "sudo".to_owned()];
+        let mut sources = Sources { default: DefaultSource::Used, files: Vec::new(), keyring: Some("/k.gpg".into()) };
+        let architectures = ["armhf".to_owned(), "arm64".to_owned()];
         let mut bootstrap = Bootstrap {
             suite: "trixie",
-            architecture: "arm64",
+            architectures: &architectures,
             components: &components,
             packages: &packages,
-            source: Source::default(),
+            sources: &sources.clone(),
+            are_old: false,
             fetching: &Fetching::default(),
             lists: None,
             preferences: None,
-            keyring: None,
+            merge_usr: false,
+            environment: &BTreeMap::new(),
             epoch: None,
             emulated: true,
             without_initramfs: true,
@@ -250,13 +271,18 @@ mod tests {
         assert_eq!(plain[plain.len() - 2..], ["trixie", "/t"]);
         assert!(plain.contains(&"--include=ssh,sudo".to_owned()), "{plain:?}");
         assert!(plain.contains(&"--components=main,non-free-firmware".to_owned()), "{plain:?}");
-        bootstrap.source.mirror = Some("file:///srv/repository");
+        assert!(plain.contains(&"--architectures=armhf,arm64".to_owned()), "{plain:?}");
+        assert!(plain.contains(&"--keyring=/k.gpg".to_owned()), "{plain:?}");
+        let hooks: Vec<&String> = plain.iter().filter(|argument| argument.contains("-hook=")).collect();
+        assert_eq!(hooks, [&format!("--setup-hook={FETCH}")]);
+        sources = Sources { default: DefaultSource::None, files: vec!["/s/ubuntu.sources".into()], keyring: None };
+        bootstrap.sources = &sources;
         let given = arguments(&bootstrap, Path::new("/t"));
-        assert_eq!(given.last().unwrap(), "file:///srv/repository");
-        bootstrap.source.keyring = Some(Path::new("/run/ring.gpg"));
-        let signed = arguments(&bootstrap, Path::new("/t"));
-        let line = "deb [signed-by=\"/run/ring.gpg\"] file:///srv/repository trixie main non-free-firmware";
-        assert_eq!(signed.last().unwrap(), line);
+        assert_eq!(given[given.len() - 3..], ["trixie", "/t", "/s/ubuntu.sources"]);
+        sources = Sources { default: DefaultSource::Kept, ..sources };
+        bootstrap.sources = &sources;
+        let hooks = arguments(&bootstrap, Path::new("/t")).into_iter().filter(|argument| argument.contains("-hook="));
+        assert_eq!(hooks.last().unwrap(), format!("--setup-hook={FETCH}"), "the sources are there by then");
     }
 
     #[test]
@@ -265,20 +291,30 @@ mod tests {
         let fetching = Fetching { retries: 3, offline: true, ..Fetching::default() };
         let bootstrap = Bootstrap {
             suite: "trixie",
-            architecture: "arm64",
+            architectures: &["arm64".to_owned()],
             components: &components,
             packages: &packages,
-            source: Source::default(),
+            sources: &Sources { default: DefaultSource::Used, files: Vec::new(), keyring: None },
+            are_old: true,
             fetching: &fetching,
             lists: None,
-            preferences: None,
-            keyring: None,
+            preferences: Some(Path::new("/run/preferences")),
+            merge_usr: false,
+            environment: &BTreeMap::new(),
             epoch: None,
             emulated: true,
             without_initramfs: true,
         };
         let values = variables(&bootstrap).map(|(_, value)| value);
         assert_eq!(values, ["?and(?essential,?architecture(arm64)) apt ssh sudo=1.9", "1 2 4", "1"]);
-        assert!(arguments(&bootstrap, Path::new("/t")).contains(&"--skip=update".to_owned()));
+        let arguments = arguments(&bootstrap, Path::new("/t"));
+        for expected in [
+            "--skip=update",
+            "--aptopt=Acquire::Retries \"3\"",
+            "--aptopt=Acquire::Check-Valid-Until \"false\"",
+            "--aptopt=Dir::Etc::Preferences \"/run/preferences\"",
+        ] {
+            assert!(arguments.iter().any(|argument| argument == expected), "{expected} is missing from {arguments:?}");
+        }
     }
 }

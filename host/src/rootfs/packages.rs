@@ -72,6 +72,10 @@ pub struct Apt {
     pub architecture: String,
     /// Whether it prefers what was laid beside its index.
     pub has_preferences: bool,
+    /// Sources that the lists are from, where they are not the image's own.
+    pub sources: Option<PathBuf>,
+    /// What maintainer scripts are told.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Apt {
@@ -80,8 +84,17 @@ impl Apt {
         let is_there = fs::symlink_metadata(root.join(self.native.trim_start_matches('/'))).is_ok();
         let program = if is_there { self.native } else { "apt-get" };
         let preferences = if self.has_preferences { PREFER } else { &[] };
-        let options = [program, &architecture];
-        BoxCommand::new(root, options.iter().chain(&APT).chain(preferences).chain(arguments).copied())
+        // The one file is none then, which `/dev/null` is.
+        let list: &[&str] = if self.sources.is_some() { &["-oDir::Etc::SourceList=/dev/null"] } else { &[] };
+        let options = [program, &architecture].into_iter().chain(APT).chain(list.iter().chain(preferences).copied());
+        let mut command = BoxCommand::new(root, options.chain(arguments.iter().copied()));
+        command.env.extend(self.environment.clone());
+        command.binds.extend(self.sources.iter().map(|sources| Bind {
+            source: sources.clone(),
+            target: "/etc/apt/sources.list.d".into(),
+            writable: false,
+        }));
+        command
     }
 }
 

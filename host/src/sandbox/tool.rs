@@ -15,6 +15,7 @@ use crate::error::{Context, Failure, Result};
 pub const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("apt-get", "apt"),
+    ("gpg", "gpg"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),

@@ -49,6 +49,16 @@ impl Key {
         self.output(self.gpg().args(["--armor", "--export"]), &[])
     }
 
+    /// The whole fingerprint.
+    ///
+    /// # Panics
+    /// If `gpg` fails.
+    pub fn fingerprint(&self) -> String {
+        let listing = run(self.gpg().args(["--with-colons", "--list-keys"]));
+        let line = listing.lines().find_map(|line| line.strip_prefix("fpr:")).expect("there is a key");
+        line.trim_matches(':').to_owned()
+    }
+
     pub(super) fn clearsign(&self, text: &str) -> Vec<u8> {
         self.output(self.gpg().args(["--digest-algo", "SHA512", "--clearsign"]), text.as_bytes())
     }

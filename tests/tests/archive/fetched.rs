@@ -47,7 +47,7 @@ fn a_server_that_stays_busy_is_given_up() {
 fn a_proxy_is_asked_for_what_only_it_can_reach() {
     let place = Place::new(&suite());
     let keyring = place.keyring();
-    let archive = ["--mirror", "http://archive.invalid/made-up", "--keyring", keyring.to_str().unwrap()];
+    let archive = ["--mirror", "http://archive.invalid/made-up", "--keyring", &keyring];
     // Below this path the proxy's server has the archive.
     std::os::unix::fs::symlink(".", place.repository.path().join("made-up")).unwrap();
     contains(&place.fails(&archive, &["--apt-proxy", &place.server.url()]), &[INSTALLS]);
@@ -65,7 +65,7 @@ fn an_old_state_of_the_archive_may_have_expired() {
     std::os::unix::fs::symlink(".", place.repository.path().join("20250601T000000Z")).unwrap();
     place.recipe(&format!("snapshot-mirror = \"{}/{{timestamp}}\"\n", place.server.url()));
     let keyring = place.keyring();
-    let archive = ["--snapshot", "2025-06-01", "--keyring", keyring.to_str().unwrap()];
+    let archive = ["--snapshot", "2025-06-01", "--keyring", &keyring];
     contains(&place.fails(&archive, &[]), &[INSTALLS]);
     let asked = place.server.asked();
     assert!(asked.iter().all(|path| path.starts_with("/20250601T000000Z/")), "{asked:?}");

@@ -8,8 +8,6 @@
 mod fetched;
 mod refused;
 
-use std::path::PathBuf;
-
 use piimg::recipe::release::Releases;
 use piimg_tests::repository::{Key, Package, Repository, Server, Suite};
 
@@ -28,12 +26,13 @@ enum Signer {
 /// The suite of the release, with all that a bootstrap asks for.
 fn suite() -> Suite {
     let releases = Releases::builtin().unwrap();
-    let release = releases.get(RELEASE).unwrap();
+    let release = releases.get(RELEASE).unwrap().clone().resolved("arm64");
     let package = |name: &str| Package::new(name, "1.0", "arm64");
     let mut packages = vec![package("base-files").essential().file("/etc/made-up", "made up\n"), package("apt")];
     packages.extend(release.packages.iter().map(|name| package(name)));
-    let main = Suite::new(&release.suite, &["arm64"]).component("main", packages);
-    release.components.iter().fold(main, |suite, component| suite.component(component, Vec::new()))
+    let own = release.own_repository("arm64").unwrap();
+    let main = Suite::new(&own.suites[0], &["arm64"]).component("main", packages);
+    own.components.iter().fold(main, |suite, component| suite.component(component, Vec::new()))
 }
 
 #[track_caller]
@@ -73,17 +72,16 @@ impl Place {
         std::fs::write(self.dir.path().join("piimg.toml"), text).unwrap();
     }
 
-    /// The right key ring, in a file.
-    fn keyring(&self) -> PathBuf {
-        let file = self.dir.path().join("archive.gpg");
-        std::fs::write(&file, self.key.ring()).unwrap();
-        file
+    /// The right key ring, as a flag's value.
+    fn keyring(&self) -> String {
+        std::fs::write(self.dir.path().join("archive.gpg"), self.key.ring()).unwrap();
+        format!("debian=archive.gpg#{}", self.key.fingerprint())
     }
 
     /// Builds from the archive, which must fail, and returns what was said.
     fn refused(&self, arguments: &[&str]) -> String {
         let keyring = self.keyring();
-        self.fails(&["--mirror", &self.server.url(), "--keyring", keyring.to_str().unwrap()], arguments)
+        self.fails(&["--mirror", &self.server.url(), "--keyring", &keyring], arguments)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the tests run what the user runs")]

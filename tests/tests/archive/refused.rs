@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use piimg_tests::repository::{Answer, Package};
+use piimg_tests::repository::{Answer, Key, Package};
 
 use super::{Place, Signer, contains, suite};
 
@@ -123,11 +123,14 @@ fn one_that_is_not_there() {
 }
 
 #[test]
-fn a_key_ring_that_is_none_or_has_no_mirror() {
+fn a_key_ring_without_the_right_key() {
     let place = Place::new(&suite());
-    std::fs::write(place.dir.path().join("text"), "hello").unwrap();
-    let said = place.fails(&["--mirror", &place.server.url(), "--keyring", "text"], &[]);
-    contains(&said, &["error: `text` is not a key ring of OpenPGP that apt reads", "gpg --export"]);
-    let said = place.fails(&["--keyring", "text"], &[]);
-    contains(&said, &["the key ring `text` is for a mirror, and none is given"]);
+    std::fs::write(place.dir.path().join("stranger.gpg"), Key::new().ring()).unwrap();
+    let ring = format!("debian=stranger.gpg#{}", place.key.fingerprint());
+    let said = place.fails(&["--mirror", &place.server.url(), "--keyring", &ring], &[]);
+    contains(
+        &said,
+        &["cannot use the key ring `debian` of Debian 12", "it must hold the key ", &place.key.fingerprint()],
+    );
+    assert_eq!(place.server.asked(), [""; 0]);
 }

@@ -71,7 +71,7 @@ fn archive(text: &str) -> Option<Failure> {
         let key = key.1.split(' ').next().unwrap_or_default();
         return Some(
             Failure::build(format!("`{archive}` is signed with the key {key}, which is not in the key ring"))
-                .hint("if you trust that key, name a key ring that has it: --keyring FILE, with --mirror"),
+                .hint("if you trust that key, give a key ring that has it: --keyring NAME=FILE#FINGERPRINT"),
         );
     }
     if let Some((archive, rest)) = between(text, "GPG error: ", ": ").zip(text.split_once("signatures were invalid: "))
@@ -130,7 +130,7 @@ fn unsigned(text: &str) -> Option<Failure> {
     if text.contains("signed.") {
         return Some(
             Failure::build(format!("`{archive}` is not signed"))
-                .hint("sign it, for example with `gpg --clearsign --output InRelease Release`, and give its key ring with --keyring"),
+                .hint("sign it, for example with `gpg --clearsign --output InRelease Release`, and give its key ring: --keyring NAME=FILE#FINGERPRINT"),
         );
     }
     text.contains("a Release file").then(|| {
