@@ -196,6 +196,8 @@ impl Build<'_> {
             release: &self.plan.release,
             mirrors: &self.plan.mirrors,
             rings: self.rings,
+            chosen: &self.plan.keyrings,
+            are_kept: self.plan.keep_mirror,
             fetching: &self.plan.fetching,
             are_old: self.plan.snapshot.is_some(),
         }

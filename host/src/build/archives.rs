@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Failure, Result};
-use crate::keyring::{Ring, Rings};
+use crate::keyring::{Chosen, Ring, Rings};
 use crate::recipe::fetching::Fetching;
 use crate::recipe::release::Release;
 use crate::recipe::release::repository::Repository;
@@ -21,6 +21,10 @@ pub(super) struct Archives<'a> {
     /// By the names of the repositories that they stand in for.
     pub(super) mirrors: &'a BTreeMap<String, String>,
     pub(super) rings: &'a Rings,
+    /// Which of them somebody gave in place of the release's own.
+    pub(super) chosen: &'a BTreeMap<String, Chosen>,
+    /// Whether the image gets the mirrors, and not what they stand in for.
+    pub(super) are_kept: bool,
     pub(super) fetching: &'a Fetching,
     /// The mirrors are old states of the archives, which may have expired.
     pub(super) are_old: bool,
@@ -97,8 +101,10 @@ impl Archives<'_> {
     /// # Errors
     /// If one cannot be written.
     pub(super) fn add_key_rings(&self, rootfs: &Rootfs, architecture: &str) -> Result<()> {
-        for repository in self.release.repositories_for(architecture).filter(|repository| !repository.uris.is_empty()) {
-            let path = ImagePath::parse(self.image_ring(repository)?)?;
+        let named =
+            self.release.repositories_for(architecture).filter(|repository| !self.image_uris(repository).is_empty());
+        for repository in named {
+            let path = ImagePath::parse(&self.image_ring(repository)?)?;
             if rootfs.metadata(&path)?.is_some() {
                 continue;
             }
@@ -110,25 +116,35 @@ impl Archives<'_> {
         Ok(())
     }
 
-    /// The image's own sources by their names, beside what mmdebstrap chooses: never a mirror.
+    /// The image's own sources by their names, beside what mmdebstrap chooses: never a mirror, unless they are kept.
     ///
     /// # Errors
     /// [`Failure::bug`] if a key ring is not described, which the tests rule out.
     pub(super) fn image_files(&self, architecture: &str) -> Result<Vec<(String, String)>> {
         self.release
             .repositories_for(architecture)
-            .filter(|repository| !repository.uris.is_empty())
+            .filter(|repository| !self.image_uris(repository).is_empty())
             .map(|repository| {
-                let text = repository.sources(&repository.uris, self.image_ring(repository)?);
+                let described = if self.are_kept { mirrored(repository) } else { repository.clone() };
+                let text = described.sources(&self.image_uris(repository), &self.image_ring(repository)?);
                 Ok((format!("{}.sources", repository.name), text))
             })
             .collect()
     }
 
-    fn image_ring(&self, repository: &Repository) -> Result<&str> {
+    /// None for what mmdebstrap chooses.
+    fn image_uris(&self, repository: &Repository) -> Vec<String> {
+        if self.are_kept { self.uris(repository) } else { repository.uris.clone() }
+    }
+
+    fn image_ring(&self, repository: &Repository) -> Result<String> {
         let name = &repository.signed_by;
+        if self.are_kept && self.chosen.contains_key(name) {
+            // The ring of the release's own packages has other keys.
+            return Ok(format!("/etc/apt/keyrings/{name}.gpg"));
+        }
         let ring = self.release.keyrings.get(name);
-        ring.map(|ring| ring.image.as_str()).with_context(|| Failure::bug(format!("there is no key ring `{name}`")))
+        ring.map(|ring| ring.image.clone()).with_context(|| Failure::bug(format!("there is no key ring `{name}`")))
     }
 }
 
@@ -165,8 +181,15 @@ mod tests {
         ] {
             let mut release = releases.get(name).unwrap().clone().resolved("arm64");
             release.repositories.retain(|repository| !repository.optional);
-            let archives =
-                Archives { release: &release, mirrors, rings: &rings, fetching: &Fetching::default(), are_old: false };
+            let archives = Archives {
+                release: &release,
+                mirrors,
+                rings: &rings,
+                chosen: &BTreeMap::new(),
+                are_kept: false,
+                fetching: &Fetching::default(),
+                are_old: false,
+            };
             let place = tempfile::tempdir().unwrap();
             let repositories: Vec<&Repository> = release.repositories_for("arm64").collect();
             let sources = archives.write(place.path(), &repositories).unwrap();
@@ -187,6 +210,37 @@ mod tests {
     }
 
     #[test]
+    fn a_mirror_that_is_kept_is_in_the_image_with_its_own_keys() {
+        let releases = Releases::builtin().unwrap();
+        let release = releases.get("trixie").unwrap().clone().resolved("arm64");
+        let rings: Rings = [("debian".to_owned(), ring())].into();
+        let mirrors: BTreeMap<String, String> = [("debian".to_owned(), "http://mirror/x".to_owned())].into();
+        let given = Chosen { path: "k.gpg".into(), fingerprints: Vec::new() };
+        for (chosen, path) in [
+            (BTreeMap::new(), "/usr/share/keyrings/debian-archive-keyring.gpg"),
+            (BTreeMap::from([("debian".to_owned(), given)]), "/etc/apt/keyrings/debian.gpg"),
+        ] {
+            let archives = Archives {
+                release: &release,
+                mirrors: &mirrors,
+                rings: &rings,
+                chosen: &chosen,
+                are_kept: true,
+                fetching: &Fetching::default(),
+                are_old: false,
+            };
+            let files = archives.image_files("arm64").unwrap();
+            let (name, text) = &files[0];
+            assert_eq!((files.len(), name.as_str()), (1, "debian.sources"));
+            assert!(text.contains("URIs: http://mirror/x\nSuites: trixie\n"), "{text}");
+            assert!(text.contains(&format!("Signed-By: {path}\n")), "{text}");
+            let dir = tempfile::tempdir().unwrap();
+            archives.add_key_rings(&Rootfs::open(dir.path(), 0).unwrap(), "arm64").unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join(&path[1..])).unwrap(), "keys");
+        }
+    }
+
+    #[test]
     fn a_ring_that_no_package_brings_is_written() {
         let releases = Releases::builtin().unwrap();
         let release = releases.get("jammy").unwrap();
@@ -195,8 +249,15 @@ mod tests {
         let own = dir.path().join("usr/share/keyrings/ubuntu-archive-keyring.gpg");
         fs::create_dir_all(own.parent().unwrap()).unwrap();
         fs::write(&own, "the package's").unwrap();
-        let archives =
-            Archives { release, mirrors: &mirrors, rings: &rings, fetching: &Fetching::default(), are_old: false };
+        let archives = Archives {
+            release,
+            mirrors: &mirrors,
+            rings: &rings,
+            chosen: &BTreeMap::new(),
+            are_kept: false,
+            fetching: &Fetching::default(),
+            are_old: false,
+        };
         archives.add_key_rings(&Rootfs::open(dir.path(), 0).unwrap(), "arm64").unwrap();
         assert_eq!(fs::read_to_string(&own).unwrap(), "the package's");
         assert_eq!(fs::read_to_string(own.with_file_name("ros-archive-keyring.gpg")).unwrap(), "keys");

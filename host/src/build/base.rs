@@ -44,6 +44,7 @@ struct Inputs<'a> {
     release: &'a crate::recipe::release::Release,
     architecture: &'a str,
     mirrors: &'a BTreeMap<String, String>,
+    keep_mirror: bool,
     /// Name and digest of those that may be written into the image.
     rings: Vec<(&'a str, String)>,
     /// Versions that apt prefers.
@@ -62,6 +63,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         release: &plan.release,
         architecture: &plan.architecture,
         mirrors: &plan.mirrors,
+        keep_mirror: plan.keep_mirror,
         rings: rings(build),
         locked: plan.locked.as_ref(),
         packages: &plan.packages,
@@ -119,7 +121,11 @@ fn last_lists(build: &Build<'_>) -> Result<PathBuf> {
 fn rings<'a>(build: &'a Build<'_>) -> Vec<(&'a str, String)> {
     let release = &build.plan.release;
     let written = |name: &String| {
-        release.repositories.iter().any(|repository| repository.signed_by == *name && !repository.uris.is_empty())
+        build.plan.keep_mirror
+            || release
+                .repositories
+                .iter()
+                .any(|repository| repository.signed_by == *name && !repository.uris.is_empty())
     };
     let rings = build.rings.iter().filter(|(name, _)| written(name));
     rings.map(|(name, ring)| (name.as_str(), hex::encode(Sha256::digest(&ring.keys)))).collect()
@@ -217,7 +223,7 @@ fn settle_sources(build: &Build<'_>, root: &Path, used: &Sources, kept: &Path) -
     if !plan.mirrors.is_empty() {
         sources::keep(root, kept)?;
     }
-    sources::replace(root, &rootfs, used, &archives.image_files(&plan.architecture)?)?;
+    sources::replace(root, &rootfs, used, &archives.image_files(&plan.architecture)?, plan.keep_mirror)?;
     archives.add_key_rings(&rootfs, &plan.architecture)
 }
 

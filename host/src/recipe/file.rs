@@ -24,6 +24,8 @@ pub struct RecipeFile {
     pub mirror: Option<String>,
     /// Repository → mirror.
     pub mirrors: BTreeMap<String, String>,
+    /// Whether the image has the mirrors too.
+    pub keep_mirror: bool,
     /// The state of the archive that is meant, by its time.
     pub snapshot: Option<String>,
     /// Where states of the release's own repository are kept, with `{timestamp}` for the time.

@@ -42,6 +42,8 @@ pub struct Plan {
     pub mirrors: BTreeMap<String, String>,
     /// Key rings that somebody chose in place of the host's, by name.
     pub keyrings: BTreeMap<String, Chosen>,
+    /// Whether the image has them too, in place of the release's own archives.
+    pub keep_mirror: bool,
     /// The time of the archive's state, where the mirror keeps old ones: `20250601T000000Z`.
     pub snapshot: Option<String>,
     pub fetching: Fetching,
@@ -238,6 +240,7 @@ pub fn plan(
         release,
         architecture,
         mirrors,
+        keep_mirror: file.keep_mirror,
         keyrings,
         snapshot,
         fetching,

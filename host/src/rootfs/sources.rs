@@ -84,10 +84,17 @@ pub fn keep(root: &Path, kept: &Path) -> Result<()> {
 }
 
 /// Gives the tree at `root`, which `rootfs` is, the image's sources, `files` by name, in place of those of the bootstrap.
+/// They are all, `without_default`, or come beside what mmdebstrap chose.
 ///
 /// # Errors
 /// If a file cannot be written or removed.
-pub fn replace(root: &Path, rootfs: &Rootfs, sources: &Sources, files: &[(String, String)]) -> Result<()> {
+pub fn replace(
+    root: &Path,
+    rootfs: &Rootfs,
+    sources: &Sources,
+    files: &[(String, String)],
+    without_default: bool,
+) -> Result<()> {
     let failed = "cannot write apt's sources";
     let parts = root.join(PARTS);
     for entry in fs::read_dir(&parts).context(failed)? {
@@ -97,7 +104,8 @@ pub fn replace(root: &Path, rootfs: &Rootfs, sources: &Sources, files: &[(String
         }
     }
     if sources.default == DefaultSource::Kept {
-        fs::rename(root.join(KEPT), root.join(LIST)).context(failed)?;
+        let kept = root.join(KEPT);
+        if without_default { fs::remove_file(kept) } else { fs::rename(kept, root.join(LIST)) }.context(failed)?;
     }
     for (name, text) in files {
         rootfs.write(&ImagePath::parse(&format!("/{PARTS}/{name}"))?, text.as_bytes(), PLAIN).context(failed)?;
@@ -148,7 +156,8 @@ mod tests {
         }
         keep(&root, &kept).unwrap();
         let mirrored = sources(DefaultSource::Kept, &["/t/ros.sources"]);
-        replace(&root, &Rootfs::open(&root, 0).unwrap(), &mirrored, &[("ros.sources".into(), "own".into())]).unwrap();
+        replace(&root, &Rootfs::open(&root, 0).unwrap(), &mirrored, &[("ros.sources".into(), "own".into())], false)
+            .unwrap();
         let names = |directory: &Path| {
             let mut names: Vec<_> = fs::read_dir(directory)
                 .unwrap()

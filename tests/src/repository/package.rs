@@ -83,6 +83,15 @@ impl Package {
         self.with(path.trim_start_matches('/'), content.into(), 0o644)
     }
 
+    /// Adds a program, at an absolute path of the image.
+    ///
+    /// # Panics
+    /// If the package is not made up.
+    #[must_use]
+    pub fn program(self, path: &str, content: &str) -> Self {
+        self.with(path.trim_start_matches('/'), content.into(), 0o755)
+    }
+
     /// Adds a script that dpkg runs, such as `postinst`.
     ///
     /// # Panics
