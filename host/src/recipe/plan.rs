@@ -20,10 +20,10 @@ use super::file::RecipeFile;
 use super::limits::CommandLimits;
 use super::locked::Packages;
 use super::overrides::Overrides;
+use super::release::repository::Chosen;
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
 use crate::image::compress::Compression;
-use crate::keyring::Chosen;
 use crate::secret::source::Source;
 use crate::ui::{printable, shell_quoted};
 

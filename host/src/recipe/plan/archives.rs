@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::Findings;
-use crate::keyring::Chosen;
 use crate::recipe::check;
 use crate::recipe::file::RecipeFile;
 use crate::recipe::overrides::Overrides;
 use crate::recipe::release::Release;
+use crate::recipe::release::repository::Chosen;
 use crate::ui::printable;
 
 /// In the address of a mirror that keeps old states.
@@ -24,7 +24,7 @@ pub(super) fn choose_repositories(
     let asked: Vec<&String> = file.repositories.iter().chain(&flags.repositories).collect();
     for name in &asked {
         match release.repositories.iter().find(|repository| repository.name == **name) {
-            None => unknown(findings, release, "repository", name, names(release)),
+            None => unknown(findings, release, "repository", name, &names(release)),
             Some(repository) if !repository.has(architecture) => {
                 findings.add(format!("the repository `{name}` of {} has nothing for {architecture}", release.title));
             }
@@ -70,7 +70,7 @@ pub(super) fn mirrors(
     for (name, mirror) in &mirrors {
         findings.check("the mirror", mirror, check::mirror(mirror));
         if !release.repositories.iter().any(|repository| repository.name == *name) {
-            unknown(findings, release, "repository", name, names(release));
+            unknown(findings, release, "repository", name, &names(release));
         }
     }
     mirrors
@@ -97,8 +97,8 @@ pub(super) fn keyrings(
         }
     }
     for name in chosen.keys().filter(|name| !release.keyrings.contains_key(*name)) {
-        let known = release.keyrings.keys().map(String::as_str).collect();
-        unknown(findings, release, "key ring", name, known);
+        let known: Vec<&str> = release.keyrings.keys().map(String::as_str).collect();
+        unknown(findings, release, "key ring", name, &known);
     }
     chosen
 }
@@ -107,7 +107,7 @@ fn names(release: &Release) -> Vec<&str> {
     release.repositories.iter().map(|repository| repository.name.as_str()).collect()
 }
 
-fn unknown(findings: &mut Findings, release: &Release, what: &str, name: &str, known: Vec<&str>) {
+fn unknown(findings: &mut Findings, release: &Release, what: &str, name: &str, known: &[&str]) {
     findings.add(format!("{} has no {what} `{}`; it has: {}", release.title, printable(name), known.join(", ")));
 }
 

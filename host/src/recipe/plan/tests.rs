@@ -75,7 +75,7 @@ fn everything_wrong_is_said_at_once() {
     let message = refusal(&RecipeFile::default(), &Overrides::default(), &[plugin("a/b", image)]);
     for expected in [
         "6 things are wrong",
-        "no release `potato` (from `a/b`); piimg knows: bookworm, focal, jammy, noble, trixie",
+        "no release `potato` (from `a/b`); piimg knows: bookworm, focal, jammy, noble, raspios-bookworm, raspios-trixie, trixie",
         "the hostname `a/b` (from `a/b`)",
         "at most 1048576 MiB",
         "wants to use the host directory `/somewhere` as imagedir: agree with --imagedir '/somewhere'",

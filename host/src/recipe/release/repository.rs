@@ -1,5 +1,7 @@
 //! Archives of packages, and the keys that sign them. Pure.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// A signed archive of packages.
@@ -66,9 +68,55 @@ pub struct KeyRing {
     pub fingerprints: Vec<String>,
 }
 
+/// A key ring that somebody chose in place of the host's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    pub path: PathBuf,
+    /// The keys that may sign, if they are others than the release names.
+    pub fingerprints: Vec<String>,
+}
+
+impl Chosen {
+    /// Parses `FILE` or `FILE#FINGERPRINT[,FINGERPRINT…]`.
+    pub fn parse(text: &str) -> Self {
+        let fingerprints = |list: &str| list.split(',').map(|one| one.to_ascii_uppercase()).collect::<Vec<_>>();
+        match text.rsplit_once('#') {
+            Some((path, list)) if list.split(',').all(is_fingerprint) => {
+                Self { path: path.into(), fingerprints: fingerprints(list) }
+            }
+            _ => Self { path: text.into(), fingerprints: Vec::new() },
+        }
+    }
+}
+
+/// Whether `text` is the whole fingerprint of a key, of version 4 (40 digits) or 6 (64 digits).
+pub fn is_fingerprint(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const B: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
+
+    #[test]
+    fn a_chosen_ring_may_have_keys_of_its_own() {
+        for (text, path, fingerprints) in [
+            ("k.gpg", "k.gpg", vec![]),
+            ("a#b.gpg", "a#b.gpg", vec![]),
+            (&format!("k.gpg#{}", A.to_lowercase()), "k.gpg", vec![A]),
+            (&format!("k#1.gpg#{A},{B}"), "k#1.gpg", vec![A, B]),
+        ] {
+            let chosen = Chosen::parse(text);
+            assert_eq!(
+                (chosen.path, chosen.fingerprints),
+                (path.into(), fingerprints.iter().map(|s| (*s).to_owned()).collect()),
+                "{text}"
+            );
+        }
+    }
 
     fn repository(text: &str) -> Repository {
         toml::from_str(&format!(

@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
+use super::repository::is_fingerprint;
 use super::*;
 use crate::image::models::Model;
-use crate::keyring::is_fingerprint;
 use crate::rootfs::boot_config::ConfigTxt;
 use crate::rootfs::files::ImagePath;
 
@@ -28,6 +28,10 @@ fn piimg_carries_the_releases_it_says() {
         ("focal", "armhf"),
         ("jammy", "arm64"),
         ("noble", "arm64"),
+        ("raspios-bookworm", "arm64"),
+        ("raspios-bookworm", "armhf"),
+        ("raspios-trixie", "arm64"),
+        ("raspios-trixie", "armhf"),
         ("trixie", "arm64"),
     ];
     assert_eq!(found, expected.map(|(name, architecture)| (name.to_owned(), architecture.to_owned())));
@@ -80,7 +84,7 @@ fn every_repository_is_signed_with_known_keys() {
 
 #[test]
 fn models_are_those_that_kernel_and_firmware_know() {
-    let newer = ["noble"];
+    let newer = ["noble", "raspios-bookworm", "raspios-trixie"];
     for (architecture, release) in all() {
         let name = format!("{} for {architecture}", release.name);
         assert!(!release.models.is_empty(), "{name}");
