@@ -4,13 +4,16 @@
 //! private namespace ([`crate::sandbox::private`]).
 
 mod archive;
+mod archives;
 mod base;
+mod boot_files;
 pub mod compare;
 mod earlier;
 mod effects;
 mod emulated;
 pub mod finalise;
 mod finish;
+mod locked;
 mod native_tools;
 mod output;
 pub mod outside;
@@ -25,14 +28,17 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use archives::Archives;
 use emulated::Emulation;
+use nix::sched::CloneFlags;
 use output::Part;
 pub use output::{OutputJob, result_names, unpack_inside};
 use serde::{Deserialize, Serialize};
 
 use crate::download::Authorities;
 use crate::emulation;
-use crate::error::{Context, Result};
+use crate::error::{Context, Failure, Result};
+use crate::keyring::Rings;
 use crate::plugin::inspect::PluginInfo;
 use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
@@ -49,6 +55,8 @@ use crate::ui::{Timings, Ui, Verbosity};
 pub struct Job {
     pub plan: Plan,
     pub plugins: Vec<PluginJob>,
+    /// With which packages are signed.
+    pub rings: Rings,
     /// What the site allows.
     pub ceiling: Ceiling,
     /// Who vouches for servers that plugins may download from; none if no plugin may.
@@ -57,6 +65,8 @@ pub struct Job {
     pub assets: BTreeMap<String, i32>,
     /// Secrets by name, each in a file in memory: what they are is no part of the job.
     pub secrets: BTreeMap<String, i32>,
+    /// Takes what goes into `piimg.lock`, if that is to be written.
+    pub packages: Option<i32>,
     /// The unnamed files that become the image and what belongs to it.
     pub output: OutputJob,
     pub emulation: emulation::Mode,
@@ -82,6 +92,9 @@ pub struct PluginJob {
 /// What the steps share.
 struct Build<'a> {
     plan: &'a Plan,
+    rings: &'a Rings,
+    /// apt's preferences, where versions are locked.
+    preferences: Option<PathBuf>,
     store: Store,
     emulation: Emulation,
     /// What the site allows plugins.
@@ -140,6 +153,8 @@ fn run(job: &Job) -> Result<()> {
     let mut files = job.output.open()?;
     let build = Build {
         plan: &job.plan,
+        rings: &job.rings,
+        preferences: locked::prefer(job.plan.locked.as_ref())?,
         store,
         emulation,
         ceiling: job.ceiling.clone(),
@@ -150,12 +165,18 @@ fn run(job: &Job) -> Result<()> {
         refresh: job.refresh,
         ui,
     };
+    if job.plan.fetching.offline {
+        // Whatever would ask a server finds none.
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET).context(Failure::host("cannot leave the network"))?;
+    }
     let mut layers = base::ensure(&build)?;
     layers.stack.push(users::ensure(&build, &layers)?);
     for (index, plugin) in job.plugins.iter().enumerate() {
         layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
     }
     warn_of_conflicts(&build, job, &layers);
+    let packages = job.packages.map(private::adopt_fd).transpose()?.map(File::from);
+    locked::settle(&build, &layers, packages)?;
     let key = partitions::key_of(&build, &layers);
     if finish::is_there_already(&build, &key, &job.output)? {
         return Ok(());
@@ -183,7 +204,19 @@ impl Build<'_> {
 
     /// What lies below the image's layers while commands run in it.
     fn below(&self, step: &crate::ui::Step) -> Result<Vec<PathBuf>> {
-        self.emulation.prepare(&self.store, &self.plan.release, self.plan.mirror.as_deref(), step)
+        self.emulation.prepare(&self.store, self.archives(), step)
+    }
+
+    fn archives(&self) -> Archives<'_> {
+        Archives {
+            release: &self.plan.release,
+            mirrors: &self.plan.mirrors,
+            rings: self.rings,
+            chosen: &self.plan.keyrings,
+            are_kept: self.plan.keep_mirror,
+            fetching: &self.plan.fetching,
+            are_old: self.plan.snapshot.is_some(),
+        }
     }
 
     /// A finished layer of that key, if the store has one.

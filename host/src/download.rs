@@ -6,6 +6,7 @@
 
 mod authorities;
 mod resolver;
+mod retry;
 mod url;
 
 use std::fs::File;
@@ -24,6 +25,7 @@ use crate::error::{Context, Failure, Result};
 use crate::secret::Authorization;
 pub use authorities::Authorities;
 use resolver::PublicOnly;
+pub use retry::get_patiently;
 pub use url::{Origin, Url, check_path, is_host};
 
 /// What a download may take.
@@ -73,7 +75,7 @@ pub fn get(
         return location.map(|to| Answer::Redirect(to.to_owned())).with_context(nowhere).with_context(failed);
     }
     if status != 200 {
-        return Err(Failure::build(format!("the server answered with status {status}"))).with_context(failed);
+        return Err(BadStatus(status)).context(Failure::build(failed()));
     }
     let mut body = response.into_body().into_reader().take(limits.size.saturating_add(1));
     let (mut hash, mut buffer, mut size) = (Sha256::new(), vec![0; 128 << 10], 0);
@@ -156,6 +158,17 @@ fn ask(
     let request = request.body(body).context("this is no request")?;
     agent(&url.origin, authorities, limits).run(request).map_err(authorities::explain)
 }
+/// An answer that is neither content nor a redirection.
+#[derive(Debug)]
+struct BadStatus(u16);
+
+impl std::fmt::Display for BadStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the server answered with status {}", self.0)
+    }
+}
+
+impl std::error::Error for BadStatus {}
 
 fn agent(origin: &Origin, authorities: &Authorities, limits: Limits) -> Agent {
     let mut config = Agent::config_builder()

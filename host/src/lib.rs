@@ -4,7 +4,7 @@
 //!
 //! - What is wanted: [`recipe`] (files, flags and plugins → a validated plan).
 //! - How it is built: [`build`], [`rootfs`] (the tree), [`image`] (the disk), [`plugin`] (customizations).
-//! - Below them: [`sandbox`] (processes and namespaces), [`download`], [`emulation`] (foreign architectures), [`store`] (what is kept).
+//! - Below them: [`sandbox`] (processes and namespaces), [`keyring`], [`download`], [`emulation`] (foreign architectures), [`store`] (what is kept).
 //! - Afterwards: [`report`] (what each plugin did, and who put a file there).
 //! - Around them: [`cli`], [`ui`] (the only printer), [`error`].
 
@@ -15,6 +15,7 @@ pub mod emulation;
 pub mod error;
 pub mod git;
 pub mod image;
+pub mod keyring;
 pub mod plugin;
 pub mod recipe;
 pub mod report;

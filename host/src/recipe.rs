@@ -5,8 +5,10 @@
 
 pub mod check;
 pub mod conf;
+pub mod fetching;
 pub mod file;
 pub mod limits;
+pub mod locked;
 pub mod output;
 pub mod overrides;
 pub mod password;

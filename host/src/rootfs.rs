@@ -12,5 +12,6 @@ pub mod files;
 pub mod initramfs;
 pub mod layers;
 pub mod packages;
+pub mod sources;
 pub mod tracker;
 pub mod units;

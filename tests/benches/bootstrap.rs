@@ -174,17 +174,17 @@ pub(crate) fn mmdebstrap(
     for path in [&archives.join("partial"), &cache] {
         fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
     }
+    let own = release.own_repository(architecture)?;
     let mut command = command("unshare");
     command.args(["--mount", "sh", "-c", WITH_CACHE, "sh"]).arg(&archives).arg(&cache).arg("mmdebstrap").args(OPTIONS);
-    command
-        .arg(format!("--architectures={architecture}"))
-        .arg(format!("--components={}", release.components.join(",")));
+    command.arg(format!("--architectures={architecture}")).arg(format!("--components={}", own.components.join(",")));
     command.arg(format!("--include={}", packages.join(",")));
     if packages.iter().any(|package| package.starts_with("linux-image")) {
         command.arg(format!("--customize-hook={INITRAMFS}"));
     }
-    command.args(release.keyring.iter().map(|keyring| format!("--keyring={keyring}")));
-    command.arg(&release.suite).arg(target);
+    let keyring = &release.keyrings[&own.signed_by];
+    command.args(keyring.host.iter().take(1).map(|keyring| format!("--keyring={keyring}")));
+    command.arg(&own.suites[0]).arg(target);
     Ok(command)
 }
 

@@ -5,6 +5,7 @@ pub mod directory;
 pub mod host;
 pub mod ordinary;
 pub mod properties;
+pub mod repository;
 mod scratch;
 
 use std::path::PathBuf;

@@ -69,7 +69,11 @@ fn a_change_that_was_not_granted_drops_the_layer() {
         ("ln -sfn /dev/null /etc/os-release", "/etc/os-release", "changed (content"),
         ("rm -r /etc/skel && mkdir /etc/skel", "/etc/skel/.bashrc", "removed"),
         // The same file under a name that was granted.
-        ("mkdir -p /opt/runs && ln /etc/issue /opt/runs/x && echo y >> /opt/runs/x", "/etc/issue", "changed (links, size"),
+        (
+            "mkdir -p /opt/runs && ln /etc/issue /opt/runs/x && echo y >> /opt/runs/x",
+            "/etc/issue",
+            "changed (links, size",
+        ),
         ("mkdir -p /opt/runs && ln -s /etc /opt/runs/e && echo y > /opt/runs/e/via-link", "/etc/via-link", "added"),
         ("mkfifo /etc/pipe", "/etc/pipe", "added"),
         ("chmod u+s /bin/true", "/usr/bin/true", "changed (mode)"),

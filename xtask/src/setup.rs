@@ -25,7 +25,7 @@ const fn package(name: &'static str, file: &'static str, reason: &'static str) -
     Package { name, file, reason, only: None }
 }
 
-const PACKAGES: [Package; 18] = [
+const PACKAGES: [Package; 19] = [
     package("gcc", "/usr/bin/cc", "links Rust programs and compiles the assembly in wasmtime"),
     package("libc6-dev", "/usr/include/stdio.h", "links Rust programs"),
     package("mmdebstrap", "/usr/bin/mmdebstrap", "bootstraps the root file system"),
@@ -34,6 +34,7 @@ const PACKAGES: [Package; 18] = [
         "/usr/share/keyrings/debian-archive-keyring.gpg",
         "checks the signature of Debian's archive",
     ),
+    package("gpg", "/usr/bin/gpg", "reads the key rings of archives"),
     package("uidmap", "/usr/bin/newuidmap", "lets an ordinary user build"),
     package("qemu-user-static", "/usr/bin/qemu-aarch64-static", "runs arm64 programs during the build"),
     package("e2fsprogs", "/usr/sbin/mke2fs", "writes and checks the root partition"),
@@ -56,6 +57,7 @@ const PACKAGES: [Package; 18] = [
         only: Some(Purpose::Test),
         ..package("libcap2-bin", "/sbin/getcap", "reads file capabilities independently of piimg")
     },
+    Package { only: Some(Purpose::Test), ..package("gnupg", "/usr/bin/gpg", "signs made-up archives") },
     Package { only: Some(Purpose::Test), ..package("curl", "/usr/bin/curl", "must find the proxy of a box") },
     Package { only: Some(Purpose::Test), ..package("wget", "/usr/bin/wget", "must find the proxy of a box") },
     Package {

@@ -1,16 +1,20 @@
 //! The base layer: the release's packages and files, before any plugin.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{Build, Layer, Layers, native_tools};
 use crate::error::{Context, Failure, Result};
+use crate::recipe::locked::Packages;
 use crate::rootfs::bootstrap::{self, Bootstrap};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Apt, Archive};
+use crate::rootfs::sources::{self, Sources};
 use crate::sandbox::command::BoxCommand;
 use crate::store::{Stage, key};
 use crate::ui::Step;
@@ -18,7 +22,11 @@ use crate::ui::Step;
 /// After this time a base layer is reused only with a warning: the archive has had security updates since.
 const STALE_DAYS: u64 = 7;
 
+/// Beside the tree of the base layer: the sources that its lists are from, where the image has others.
+const SOURCES: &str = "sources";
+
 const ROOT_DIRECTORY: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
+const ROOT_FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
 
 /// The newest base layer for a set of inputs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,7 +43,13 @@ struct Inputs<'a> {
     step: &'static str,
     release: &'a crate::recipe::release::Release,
     architecture: &'a str,
-    mirror: Option<&'a str>,
+    mirrors: &'a BTreeMap<String, String>,
+    keep_mirror: bool,
+    /// Name and digest of those that may be written into the image.
+    rings: Vec<(&'a str, String)>,
+    /// Versions that apt prefers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locked: Option<&'a Packages>,
     packages: &'a [String],
     epoch: Option<u64>,
     files: Vec<(&'a str, String)>,
@@ -48,7 +62,10 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         step: "base, its initramfs without the time of the clock",
         release: &plan.release,
         architecture: &plan.architecture,
-        mirror: plan.mirror.as_deref(),
+        mirrors: &plan.mirrors,
+        keep_mirror: plan.keep_mirror,
+        rings: rings(build),
+        locked: plan.locked.as_ref(),
         packages: &plan.packages,
         epoch: plan.epoch,
         files: plan.release.files.iter().map(|file| (file.path.as_str(), file.digest())).collect(),
@@ -61,7 +78,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     {
         let step = build.ui.step(title(build));
         let days = now().saturating_sub(head.made) / 86_400;
-        if days > STALE_DAYS {
+        if days > STALE_DAYS && !plan.fetching.offline {
             step.warn(&format!("the base layer is {days} days old; `--refresh` makes it anew with today's packages"));
         }
         step.done_with("unchanged, from the store");
@@ -77,9 +94,41 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         write_description(&stage, &layer)?;
         stage.commit(&build.store.layer(&layer.key))?;
     }
+    build.store.set_head(&lists_key(build), &layer.key)?;
     build.store.set_head(&head_key, &Head { key: layer.key.clone(), made: now(), epoch: made.epoch })?;
     step.done_with(&format!("{count} packages"));
     Ok(layers(build, layer, made.epoch))
+}
+
+/// Which of the base layers has the newest lists of an archive: what else they hold does not matter.
+fn lists_key(build: &Build<'_>) -> String {
+    let plan = build.plan;
+    let repositories: Vec<_> = plan.release.repositories_for(&plan.architecture).collect();
+    key(&("lists", repositories, &plan.release.foreign_architectures, &plan.architecture, &plan.mirrors))
+}
+
+/// apt's lists as they were when the archive was last asked.
+fn last_lists(build: &Build<'_>) -> Result<PathBuf> {
+    let layer = build.store.head::<String>(&lists_key(build)).filter(|layer| build.finished(layer).is_some());
+    let layer = layer.with_context(|| {
+        Failure::build("the build is offline, and the store has no lists of this archive")
+            .hint("build once without --offline, with the same release, architecture and mirrors")
+    })?;
+    Ok(build.store.layer(&layer).join("lists"))
+}
+
+/// A key ring of Debian's own packages is no input: the image has the package's.
+fn rings<'a>(build: &'a Build<'_>) -> Vec<(&'a str, String)> {
+    let release = &build.plan.release;
+    let written = |name: &String| {
+        build.plan.keep_mirror
+            || release
+                .repositories
+                .iter()
+                .any(|repository| repository.signed_by == *name && !repository.uris.is_empty())
+    };
+    let rings = build.rings.iter().filter(|(name, _)| written(name));
+    rings.map(|(name, ring)| (name.as_str(), hex::encode(Sha256::digest(&ring.keys)))).collect()
 }
 
 fn title(build: &Build<'_>) -> String {
@@ -92,14 +141,22 @@ fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
         lists: directory.join("lists"),
         index: directory.join("index"),
         cache: build.store.archives(),
-        apt: apt(build),
+        apt: apt(build, &directory),
+        fetching: build.plan.fetching.clone(),
         epoch,
     };
     Layers { stack: vec![layer], archive, epoch }
 }
 
-fn apt(build: &Build<'_>) -> Apt {
-    Apt { native: native_tools::APT, architecture: build.plan.architecture.clone() }
+/// apt for the layer in `directory` and those above it.
+fn apt(build: &Build<'_>, directory: &Path) -> Apt {
+    Apt {
+        native: native_tools::APT,
+        architecture: build.plan.architecture.clone(),
+        sources: Some(directory.join(SOURCES)).filter(|sources| sources.exists()),
+        has_preferences: build.preferences.is_some(),
+        environment: build.plan.release.environment.clone(),
+    }
 }
 
 /// Writes what the layer is, beside its tree.
@@ -139,13 +196,11 @@ fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
     let root = mounted.path();
     let mut names = plan.release.packages.clone();
     names.extend(plan.packages.iter().cloned());
-    install(build, root, &names, Initramfs::Once, step)?;
-    write_files(build, root, false)?;
-    for unit in &plan.release.enable {
-        BoxCommand::new(root, ["systemctl", "enable", unit]).check(&mut |_, line| step.detail(line))?;
-    }
+    let sources = install(build, root, &names, Initramfs::Once, step)?;
+    settle_sources(build, root, &sources, &stage.path().join(SOURCES))?;
+    settle(build, root, step)?;
     let packages = packages::installed(&Rootfs::open(root, 0)?)?.into_values().collect();
-    packages::index(&apt(build), root, &stage.path().join("index"))?;
+    packages::index(&apt(build, stage.path()), build.preferences.as_deref(), root, &stage.path().join("index"))?;
     unmount(stage, mounted)?;
     let tree = stage.path().join("fs");
     build.emulation.check_layer(&tree)?;
@@ -158,6 +213,43 @@ fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
     Ok(Made { packages, archive_state: packages::archive_state(&lists)?, epoch })
 }
 
+/// Gives the image the sources that its release says; those of the bootstrap are kept in `kept` if they are others.
+fn settle_sources(build: &Build<'_>, root: &Path, used: &Sources, kept: &Path) -> Result<()> {
+    if used.are_the_images() {
+        return Ok(());
+    }
+    let (plan, archives) = (build.plan, build.archives());
+    let rootfs = Rootfs::open(root, plan.epoch.unwrap_or_default())?;
+    if !plan.mirrors.is_empty() {
+        sources::keep(root, kept)?;
+    }
+    sources::replace(root, &rootfs, used, &archives.image_files(&plan.architecture)?, plan.keep_mirror)?;
+    archives.add_key_rings(&rootfs, &plan.architecture)
+}
+
+/// What the release adds to its packages: groups, files, locales, states of units.
+fn settle(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
+    let release = &build.plan.release;
+    let run = |argv: &[&str]| BoxCommand::new(root, argv.iter().copied()).check(&mut |_, line| step.detail(line));
+    for group in &release.groups {
+        run(&["groupadd", "--force", "--system", group])?;
+    }
+    write_files(build, root, false)?;
+    if !release.locales.is_empty() {
+        let list: String = release.locales.iter().map(|locale| format!("{locale} UTF-8\n")).collect();
+        let rootfs = Rootfs::open(root, build.plan.epoch.unwrap_or_default())?;
+        rootfs.write(&ImagePath::parse("/etc/locale.gen")?, list.as_bytes(), ROOT_FILE)?;
+        step.note("generating locales");
+        run(&["locale-gen"])?;
+    }
+    for (verb, units) in [("enable", &release.enable), ("disable", &release.disable), ("mask", &release.mask)] {
+        for unit in units {
+            run(&["systemctl", verb, unit])?;
+        }
+    }
+    Ok(())
+}
+
 /// When the initramfs is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Initramfs {
@@ -167,23 +259,34 @@ pub(super) enum Initramfs {
     AsPackagesAsk,
 }
 
-/// Bootstraps the release into the empty rootfs at `root`, with `packages` and the files that they look at.
+/// Bootstraps the release into the empty rootfs at `root`, with `packages` and the files that they look at. Returns where
+/// they came from.
 pub(super) fn install(
     build: &Build<'_>,
     root: &Path,
     packages: &[String],
     initramfs: Initramfs,
     step: &Step,
-) -> Result<()> {
+) -> Result<Sources> {
     let plan = build.plan;
     write_files(build, root, true)?;
+    let lists = if plan.fetching.offline { Some(last_lists(build)?) } else { None };
+    let own = plan.release.own_repository(&plan.architecture)?;
+    let sources = build.archives().of_image(&plan.architecture)?;
+    let mut architectures = vec![plan.architecture.clone()];
+    architectures.extend(plan.release.foreign_architectures.iter().cloned());
     let bootstrap = Bootstrap {
-        suite: &plan.release.suite,
-        architecture: &plan.architecture,
-        components: &plan.release.components,
+        suite: &own.suites[0],
+        architectures: &architectures,
+        components: &own.components,
         packages,
-        mirror: plan.mirror.as_deref(),
-        keyring: plan.release.keyring.as_deref().map(Path::new),
+        sources: &sources,
+        are_old: plan.snapshot.is_some(),
+        fetching: &plan.fetching,
+        lists: lists.as_deref(),
+        preferences: build.preferences.as_deref(),
+        merge_usr: plan.release.merge_usr,
+        environment: &plan.release.environment,
         epoch: plan.epoch,
         emulated: build.emulation.is_foreign(),
         without_initramfs: initramfs == Initramfs::Once,
@@ -195,7 +298,10 @@ pub(super) fn install(
     }
     check_architecture(build, root)?;
     packages::check(&Rootfs::open(root, 0)?, packages)?;
-    if initramfs == Initramfs::Once { kernel_hooks(build, root, step) } else { Ok(()) }
+    if initramfs == Initramfs::Once {
+        kernel_hooks(build, root, step)?;
+    }
+    Ok(sources)
 }
 
 /// Runs the hooks that were held back, for each kernel that has no initramfs.
@@ -225,6 +331,7 @@ fn kernel_hooks(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
         let (version, image) = (format!("--arg={version}"), format!("--arg={image}"));
         let mut hooks = BoxCommand::new(root, ["run-parts", "--report", "--exit-on-error", &version, &image, HOOKS]);
         // As the kernel's package calls them when it is configured.
+        hooks.env.extend(build.plan.release.environment.clone());
         hooks.env.push(("DEB_MAINT_PARAMS".into(), "configure".into()));
         hooks.env.push(("SOURCE_DATE_EPOCH".into(), epoch.to_string()));
         hooks.check(&mut |_, line| step.detail(&format!("kernel | {line}")))?;

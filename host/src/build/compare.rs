@@ -15,6 +15,7 @@ use super::base::{Initramfs, install, mount, unmount};
 use super::{Build, Emulation};
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Result};
+use crate::keyring::Rings;
 use crate::plugin::capability::glob::matches_path;
 use crate::recipe::plan::Plan;
 use crate::rootfs::compare::{Aspect, Comparison, Difference, compare};
@@ -30,6 +31,7 @@ const LIST: &str = include_str!("../../../files/emulation/differences.toml");
 pub struct Job {
     /// For its release, architecture, mirror and store.
     pub plan: Plan,
+    pub rings: Rings,
     /// To install; instead of the release's own.
     pub packages: Option<Vec<String>>,
     pub json: bool,
@@ -145,6 +147,8 @@ fn run(job: &Job) -> Result<()> {
 fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> Result<(Stage, Took)> {
     let build = Build {
         plan: &job.plan,
+        rings: &job.rings,
+        preferences: None,
         store: store.clone(),
         emulation: Emulation::new(&job.plan.architecture, mode, false),
         ceiling: Default::default(),

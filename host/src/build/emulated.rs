@@ -4,10 +4,10 @@ use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::archives::Archives;
 use super::native_tools;
 use crate::emulation::{self, Mode};
 use crate::error::{Failure, Result};
-use crate::recipe::release::Release;
 use crate::store::Store;
 use crate::ui::Step;
 
@@ -52,15 +52,9 @@ impl Emulation {
     /// # Errors
     /// [`Failure::host`] if the emulator is missing, or if the kernel has no private `binfmt_misc` and the host
     /// has no emulator registered either.
-    pub(super) fn prepare(
-        &self,
-        store: &Store,
-        release: &Release,
-        mirror: Option<&str>,
-        step: &Step,
-    ) -> Result<Vec<PathBuf>> {
+    pub(super) fn prepare(&self, store: &Store, archives: Archives<'_>, step: &Step) -> Result<Vec<PathBuf>> {
         if self.method.get().is_none() {
-            let method = self.set_up(store, release, mirror, step)?;
+            let method = self.set_up(store, archives, step)?;
             self.method.set(method).expect("nobody else sets it");
         }
         Ok(match self.method.get() {
@@ -69,7 +63,7 @@ impl Emulation {
         })
     }
 
-    fn set_up(&self, store: &Store, release: &Release, mirror: Option<&str>, step: &Step) -> Result<Method> {
+    fn set_up(&self, store: &Store, archives: Archives<'_>, step: &Step) -> Result<Method> {
         if !self.is_foreign() {
             return Ok(Method::Native);
         }
@@ -98,7 +92,7 @@ impl Emulation {
                 .into());
         }
         if self.mode != Mode::Plain && possible {
-            match native_tools::ensure(store, &native_tools::Request { release, mirror, architecture }, step) {
+            match native_tools::ensure(store, &native_tools::Request { archives, architecture }, step) {
                 Ok(tree) => return emulation::register_handler(architecture).map(|()| Method::Tools(tree)),
                 Err(error) if self.mode == Mode::NativeTools => return Err(error),
                 // A mirror may have packages of the image's architecture only.

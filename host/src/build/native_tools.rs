@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::archives::Archives;
 use crate::emulation::{self, host_architecture};
 use crate::error::{Context, Failure, Result};
-use crate::recipe::release::Release;
 use crate::rootfs::bootstrap::{self, Bootstrap};
 use crate::store::{Store, key};
 use crate::ui::Step;
@@ -105,8 +105,7 @@ pub(super) fn multiarch() -> Option<&'static str> {
 
 /// What a tools layer is made for.
 pub(super) struct Request<'a> {
-    pub(super) release: &'a Release,
-    pub(super) mirror: Option<&'a str>,
+    pub(super) archives: Archives<'a>,
     /// The image's architecture.
     pub(super) architecture: &'a str,
 }
@@ -119,12 +118,16 @@ pub(super) fn ensure(store: &Store, request: &Request<'_>, step: &Step) -> Resul
     let list = list()?;
     let qemu = emulation::emulator_path(request.architecture)?;
     let emulator = fs::metadata(&qemu).context("cannot read the emulator")?.len();
-    let release = request.release;
-    let inputs = ("tools", &release.suite, &release.components, request.mirror, request.architecture, &list, emulator);
+    let own = request.archives.release.own_repository(host_architecture())?;
+    let mirror = request.archives.mirrors.get(&own.name);
+    let inputs = ("tools", own, mirror, request.architecture, &list, emulator);
     let key = key(&inputs);
     let _lock = store.lock(&key)?;
     let layer = store.layer(&key);
     if !layer.exists() {
+        if request.archives.fetching.offline {
+            return Err(Failure::build("the build is offline, and the store has no native tools for it").into());
+        }
         step.note("preparing native tools");
         let stage = store.stage()?;
         let tree = stage.path().join("fs");
@@ -140,13 +143,21 @@ fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &S
     let tools = tree.join(PRIVATE).join("tools");
     fs::create_dir_all(&tools).context(failed)?;
     let names: Vec<String> = list.packages.iter().map(|package| package.name.clone()).collect();
+    let release = request.archives.release;
+    let own = release.own_repository(host_architecture())?;
     let bootstrap = Bootstrap {
-        suite: &request.release.suite,
-        architecture: host_architecture(),
-        components: &request.release.components,
+        suite: &own.suites[0],
+        architectures: &[host_architecture().to_owned()],
+        components: &own.components,
         packages: &names,
-        mirror: request.mirror,
-        keyring: request.release.keyring.as_deref().map(Path::new),
+        sources: &request.archives.of_tools(host_architecture())?,
+        are_old: request.archives.are_old,
+        fetching: request.archives.fetching,
+        // Those of the tools are not kept.
+        lists: None,
+        preferences: None,
+        merge_usr: release.merge_usr,
+        environment: &release.environment,
         epoch: None,
         emulated: false,
         without_initramfs: true,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Seek as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -13,11 +14,15 @@ use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Failure, Kind, Result};
 use crate::image::name::file_name;
+use crate::keyring::Rings;
 use crate::plugin::grant::GrantSet;
 use crate::plugin::inspect::{PluginInfo, keep_code};
+use crate::plugin::lock;
 use crate::plugin::policy::Ceiling;
+use crate::recipe::locked::Packages;
 use crate::recipe::plan::Plan;
 use crate::sandbox::private::{self, Entry};
+use crate::sealed;
 use crate::secret::Secrets;
 use crate::secret::source::Source;
 use crate::store;
@@ -35,8 +40,14 @@ pub struct Order {
     pub secrets: BTreeMap<String, Source>,
     /// What bounds it.
     pub ceiling: Ceiling,
+    /// With which packages are signed.
+    pub rings: Rings,
     pub emulation: emulation::Mode,
     pub refresh: bool,
+    /// `piimg.lock`.
+    pub lock: PathBuf,
+    /// Whether the packages of the image are written to it.
+    pub updates_lock: bool,
 }
 
 /// How a build went that did not fail in this process.
@@ -63,6 +74,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         let plugins = order.plugins.iter().map(|(info, _)| info);
         keep_code(&store::compiled(&plan.store), plugins).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
     }
+    let mut packages = order.updates_lock.then(|| sealed::empty_file("packages")).transpose()?;
     let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
     let assets: BTreeMap<&str, File> =
         plan.assets.iter().map(|(name, path)| Ok((name.as_str(), open_asset(path)?))).collect::<Result<_>>()?;
@@ -80,10 +92,12 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
                 granted: granted.clone(),
             })
             .collect(),
+        rings: order.rings.clone(),
         ceiling: order.ceiling.clone(),
         authorities: authorities(order)?,
         assets: assets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
+        packages: packages.as_ref().map(|file| file.as_raw_fd()),
         output: output.job(),
         emulation: order.emulation,
         registered_on_host: emulation::is_registered_on_host(&plan.architecture),
@@ -93,6 +107,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     };
     let mut files: Vec<BorrowedFd<'_>> =
         codes.iter().copied().chain(assets.values()).chain(secrets.values()).map(|file| file.as_fd()).collect();
+    files.extend(packages.iter().map(|file| file.as_fd()));
     files.extend(output.files());
     files.extend(ui.timings().map(|timings| timings.as_fd()));
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;
@@ -108,7 +123,18 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         }
         return Ok(Outcome::Failed(code));
     }
-    output.publish(ui).map(Outcome::Built)
+    let results = output.publish(ui)?;
+    if let Some(file) = &mut packages {
+        update_lock(&order.lock, file)?;
+    }
+    Ok(Outcome::Built(results))
+}
+
+/// Writes the packages that the build handed on to the lock file.
+fn update_lock(lock: &Path, file: &mut File) -> Result<()> {
+    file.rewind().context("cannot read the packages of the build")?;
+    let packages: Packages = serde_json::from_reader(file).context("cannot read the packages of the build")?;
+    lock::update(lock, |text| lock::set_packages(text, &packages).map(Some))
 }
 
 /// Who vouches for servers, if a plugin may download anything from one.

@@ -7,6 +7,7 @@ use nix::mount::{MsFlags, mount as mount_fs};
 use serde::{Deserialize, Serialize};
 
 use super::base::mount;
+use super::boot_files;
 use super::finalise::{self, Identity};
 use super::{Build, Layers};
 use crate::error::{Context, Result};
@@ -144,9 +145,10 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, key: String) -> Result<
 }
 
 /// What the image will tell about itself.
-fn build_info(build: &Build<'_>, layers: &Layers) -> BuildInfo {
+fn build_info(build: &Build<'_>, layers: &Layers, boot: Vec<String>) -> BuildInfo {
     let plan = build.plan;
     let release = plan.release.files.iter().map(|file| (file.path.clone(), format!("a file of {}", plan.release.name)));
+    let boot = boot.into_iter().map(|path| (path, "copied from a package for the boot partition".to_owned()));
     let finalised =
         finalise::written(&plan.release.root_references).map(|path| (path, "made for this image".to_owned()));
     BuildInfo {
@@ -157,7 +159,7 @@ fn build_info(build: &Build<'_>, layers: &Layers) -> BuildInfo {
         flavour: plan.flavour.clone(),
         epoch: layers.epoch,
         plugins: layers.stack.iter().filter_map(|layer| layer.plugin.clone()).collect(),
-        steps: release.chain(finalised).collect(),
+        steps: release.chain(boot).chain(finalised).collect(),
     }
 }
 
@@ -190,8 +192,9 @@ pub(super) fn finalised(
         fstab: &plan.release.fstab,
         root_references: &plan.release.root_references,
     };
+    let boot = boot_files::copy(&rootfs, &plan.release.boot_files)?;
     finalise::run(&rootfs, &names)?;
-    describe(&rootfs, &build_info(build, layers))?;
+    describe(&rootfs, &build_info(build, layers, boot))?;
     step.done();
     Ok((mounted, rootfs))
 }

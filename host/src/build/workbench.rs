@@ -237,12 +237,22 @@ impl Workbench for Bench<'_> {
         if let Some(file) = self.store.download(digest)? {
             return Ok(Fetched::Content { file, digest: digest.to_owned() });
         }
+        if self.archive.fetching.offline {
+            let message = format!("cannot download `{url}`: the build is offline, and the store has no such content");
+            return Err(CallError::new(ErrorCode::Network, message).into());
+        }
         self.step.note(&format!("downloading {url}"));
         let path = self.stage.path().join("download");
         let failed = "cannot write to the store";
         let mut file =
             File::options().read(true).write(true).create(true).truncate(true).open(&path).context(failed)?;
-        let answer = download::get(url, authorization, &mut file, self.authorities, Limits::USUAL);
+        let pauses = self.archive.fetching.pauses();
+        let mut pause = |wait: Duration| {
+            self.step.note(&format!("waiting for {url}"));
+            std::thread::sleep(wait);
+        };
+        let answer =
+            download::get_patiently(url, authorization, &mut file, self.authorities, Limits::USUAL, pauses, &mut pause);
         if !matches!(answer, Ok(Answer::Content(_))) {
             // A part of a file is nobody's.
             std::fs::remove_file(&path).context(failed)?;

@@ -18,13 +18,17 @@ pub(super) struct Arguments {
     /// Write when each step ended to this file, as JSON lines.
     #[arg(long, value_name = "FILE")]
     timings: Option<PathBuf>,
+    /// Write the packages of the image, with versions and digests, to `piimg.lock`.
+    #[arg(long, conflicts_with = "locked")]
+    update_lock: bool,
 }
 
 pub(super) fn run(arguments: Arguments, started: Instant, mut ui: Ui) -> Result<i32> {
     if let Some(path) = &arguments.timings {
         ui = ui.with_timings(Timings::create(path, started)?);
     }
-    let order = order(arguments.order, Some(&ui))?;
+    let mut order = order(arguments.order, Some(&ui))?;
+    order.updates_lock = arguments.update_lock;
     match build(&order, now(), &ui)? {
         Outcome::Built(paths) => {
             ui.event("done", None, Instant::now());

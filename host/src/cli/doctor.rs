@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::order::{environment, missing_programs};
+use super::order::{environment, key_rings, missing_programs};
 use crate::build::{compare, probe};
 use crate::emulation;
 use crate::error::{Failure, Result};
@@ -30,9 +30,12 @@ pub(super) struct Arguments {
     /// Compare this package instead of the release's own; may be repeated.
     #[arg(long = "package", value_name = "NAME", requires = "compare_emulation")]
     packages: Vec<String>,
-    /// Archive to take packages from.
-    #[arg(long, value_name = "URL", requires = "compare_emulation")]
-    mirror: Option<String>,
+    /// Mirror to take packages from, of the release's own repository or of the one named; may be repeated.
+    #[arg(long = "mirror", value_name = "[NAME=]URL", requires = "compare_emulation")]
+    mirrors: Vec<String>,
+    /// Key ring of a repository; may be repeated.
+    #[arg(long = "keyring", value_name = "NAME=FILE[#KEY]", requires = "compare_emulation")]
+    keyrings: Vec<String>,
     /// Directory of layers and packages.
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -49,11 +52,12 @@ pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
     let plan = compared(arguments)?;
     let emulator = emulation::emulator(&plan.architecture)?
         .ok_or_else(|| Failure::usage(format!("this machine runs {} programs by itself", plan.architecture)))?;
-    if let Some(failure) = missing_programs(&["mmdebstrap", emulator]) {
+    if let Some(failure) = missing_programs(&["mmdebstrap", "gpg", emulator]) {
         return Err(failure.into());
     }
     let packages = (!packages.is_empty()).then_some(packages);
-    compare::outside(&compare::Job { plan, packages, json, verbosity: ui.verbosity() })
+    let rings = key_rings(&plan)?;
+    compare::outside(&compare::Job { plan, rings, packages, json, verbosity: ui.verbosity() })
 }
 
 /// The plan of an image with nothing added.
@@ -65,7 +69,8 @@ fn compared(arguments: Arguments) -> Result<Plan> {
         release: arguments.release,
         // A suite has more architectures than the release has images.
         architecture: architecture.clone().filter(|_| own_packages),
-        mirror: arguments.mirror,
+        mirrors: arguments.mirrors,
+        keyrings: arguments.keyrings,
         store: arguments.store,
         packages: arguments.packages,
         ..Overrides::default()

@@ -13,6 +13,7 @@ use super::consent::{self, Answers};
 use crate::build::outside::Order;
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Kind, Result, report};
+use crate::keyring::{self, Rings};
 use crate::plugin::grant::{GrantSet, Granted};
 use crate::plugin::inspect::{PluginInfo, inspect};
 use crate::plugin::lock::Lock;
@@ -46,9 +47,24 @@ pub(super) struct OrderArguments {
     /// Architecture of the image, as Debian calls it.
     #[arg(long, visible_alias = "architecture")]
     arch: Option<String>,
-    /// Archive to take packages from.
+    /// Mirror to take packages from, of the release's own repository or of the one named; may be repeated.
+    #[arg(long = "mirror", value_name = "[NAME=]URL")]
+    mirrors: Vec<String>,
+    /// Key ring of a repository, with a fingerprint if another key is meant than the release names; may be repeated.
+    #[arg(long = "keyring", value_name = "NAME=FILE[#KEY]")]
+    keyrings: Vec<String>,
+    /// Repository of the release that is used only if asked for; may be repeated.
+    #[arg(long = "repository", value_name = "NAME")]
+    repositories: Vec<String>,
+    /// State of the archive of that time, from a mirror that keeps old ones: 2025-06-01 or 20250601T120000Z.
+    #[arg(long, value_name = "TIME")]
+    snapshot: Option<String>,
+    /// Proxy for apt, in place of the environment's.
     #[arg(long, value_name = "URL")]
-    mirror: Option<String>,
+    apt_proxy: Option<String>,
+    /// Fetch nothing: build from what the store holds.
+    #[arg(long, conflicts_with = "refresh")]
+    offline: bool,
     /// Name of the machine.
     #[arg(long)]
     hostname: Option<String>,
@@ -94,7 +110,7 @@ pub(super) struct OrderArguments {
     /// Allow whatever the plugins ask for: only for plugins one trusts.
     #[arg(long)]
     grant_requested: bool,
-    /// Nothing but what `piimg.lock` grants, by digest; never ask.
+    /// Nothing but what `piimg.lock` grants, by digest, and its packages, if it has any; never ask.
     #[arg(long, conflicts_with_all = ["grants", "grant_requested"])]
     locked: bool,
     /// Policy that bounds what may be granted, beside the site's own.
@@ -157,19 +173,23 @@ pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Ord
         EmulationArgument::Plain => Mode::Plain,
     };
     granted.check()?;
-    let refresh = arguments.refresh;
+    let (refresh, keeps_to_lock) = (arguments.refresh, arguments.locked);
     let flags = arguments.secrets.clone();
     let sources: Vec<PluginSource> = infos
         .iter()
         .map(|info| PluginSource { path: info.path.clone(), digest: info.digest.clone(), conf: info.conf.clone() })
         .collect();
-    let plan = plan(&file, &overrides(arguments), &sources, &Releases::builtin()?, &environment)?;
+    let mut plan = plan(&file, &overrides(arguments), &sources, &Releases::builtin()?, &environment)?;
+    if keeps_to_lock {
+        plan.locked = granted.lock.as_ref().and_then(|lock| lock.packages.clone());
+    }
     check_assets(&plan)?;
     check_host(&plan)?;
     let ceiling = granted.ceiling.clone();
+    let rings = key_rings(&plan)?;
     let (plugins, grants) = grant_all(&plan, infos, granted, &lock, asker)?;
     let secrets = secrets::needed(&plan, &flags, &plugins, &grants)?;
-    Ok(Order { plan, plugins, grants, secrets, ceiling, emulation, refresh })
+    Ok(Order { plan, plugins, grants, secrets, ceiling, rings, emulation, refresh, lock, updates_lock: false })
 }
 
 /// Looks at plugins, with what the store knows of them.
@@ -186,7 +206,12 @@ fn overrides(arguments: OrderArguments) -> Overrides {
     Overrides {
         release: arguments.release,
         architecture: arguments.arch,
-        mirror: arguments.mirror,
+        mirrors: arguments.mirrors,
+        keyrings: arguments.keyrings,
+        repositories: arguments.repositories,
+        snapshot: arguments.snapshot,
+        apt_proxy: arguments.apt_proxy,
+        offline: arguments.offline,
         hostname: arguments.hostname,
         flavour: arguments.flavour,
         imagedir: arguments.imagedir,
@@ -315,20 +340,18 @@ fn check_assets(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// The keys that packages of the image must be signed with, and those of the build's own tools.
+pub(super) fn key_rings(plan: &Plan) -> Result<Rings> {
+    let native = emulation::host_architecture();
+    keyring::read_all(&plan.release, &plan.keyrings, &[&plan.architecture, native])
+}
+
 /// Names every program that the build will need and this machine lacks, before anything is started.
 fn check_host(plan: &Plan) -> Result<()> {
-    let mut programs = vec!["mmdebstrap", "mke2fs", "e2fsck", "debugfs", "dumpe2fs", "fsck.fat", "sfdisk"];
+    let mut programs = vec!["mmdebstrap", "gpg", "mke2fs", "e2fsck", "debugfs", "dumpe2fs", "fsck.fat", "sfdisk"];
     programs.extend(emulation::emulator(&plan.architecture)?);
     if !rustix::process::getuid().is_root() {
         programs.extend(["newuidmap", "newgidmap"]);
-    }
-    if let Some(keyring) = plan.release.keyring.as_deref().filter(|keyring| !Path::new(keyring).exists()) {
-        return Err(Failure::host(format!(
-            "the key ring `{keyring}` is missing, with which {} is signed",
-            plan.release.title
-        ))
-        .hint("install it: sudo apt-get install debian-archive-keyring")
-        .into());
     }
     missing_programs(&programs).map_or(Ok(()), |failure| Err(failure.into()))
 }

@@ -9,6 +9,7 @@ use crate::build::result_names;
 use crate::error::{Context, Result};
 use crate::plugin::grant::{Standing, State, reason, spelled};
 use crate::recipe::plan::Plan;
+use crate::recipe::release::repository::Repository;
 use crate::ui::{Ui, printable};
 
 /// Say what `build` would do, without privilege and without writing anything.
@@ -63,6 +64,17 @@ pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
     Ok(0)
 }
 
+/// Where packages come from.
+fn repositories(plan: &Plan) -> String {
+    let place = |repository: &Repository| match (plan.mirrors.get(&repository.name), repository.uris.first()) {
+        (Some(mirror), _) => format!("{}, from {mirror}", repository.name),
+        (None, Some(uri)) => format!("{}, from {uri}", repository.name),
+        (None, None) => format!("{}, where mmdebstrap finds it", repository.name),
+    };
+    let places: Vec<String> = plan.release.repositories_for(&plan.architecture).map(place).collect();
+    places.join("; ")
+}
+
 fn lines(order: &Order) -> Vec<String> {
     let plan = &order.plan;
     let mut lines = vec![
@@ -81,7 +93,11 @@ fn lines(order: &Order) -> Vec<String> {
             if plan.user.expire_password { ", must change the password at the first login" } else { "" }
         ),
         format!("free space  {} MiB in the root file system", plan.extra_space_mb),
-        format!("mirror      {}", plan.mirror.as_deref().unwrap_or("chosen by mmdebstrap")),
+        format!(
+            "packages    {}{}",
+            repositories(plan),
+            if plan.fetching.offline { "; not asked: only what the store holds" } else { "" }
+        ),
         format!("store       {}", plan.store.display()),
     ];
     let stem = format!("…-{}-{}-raspberry-pi", plan.flavour, plan.release.name);

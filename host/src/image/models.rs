@@ -15,6 +15,10 @@ use config::Config;
 /// A family of boards that boots from the same files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Model {
+    #[serde(rename = "zerow")]
+    ZeroW,
+    #[serde(rename = "pi2")]
+    Pi2,
     #[serde(rename = "pi3")]
     Pi3,
     #[serde(rename = "pi3+")]
@@ -45,6 +49,8 @@ struct Facts {
     kernels_64: &'static [&'static str],
     kernels_32: &'static [&'static str],
     kernels_any: &'static [&'static str],
+    /// Whether it runs a kernel of 64 bits.
+    runs_64: bool,
 }
 
 /// Where the stage before the kernel comes from.
@@ -59,7 +65,8 @@ enum Firmware {
 }
 
 impl Model {
-    pub const ALL: [Self; 7] = [Self::Pi3, Self::Pi3Plus, Self::Zero2W, Self::Pi4, Self::Pi400, Self::Cm4, Self::Pi5];
+    pub const ALL: [Self; 9] =
+        [Self::ZeroW, Self::Pi2, Self::Pi3, Self::Pi3Plus, Self::Zero2W, Self::Pi4, Self::Pi400, Self::Cm4, Self::Pi5];
 
     /// The name used in recipes and reports.
     pub fn name(self) -> &'static str {
@@ -81,6 +88,7 @@ impl Model {
             kernels_64: &["kernel8.img"],
             kernels_32: &["kernel7.img", "kernel.img"],
             kernels_any: &["kernel7.img", "kernel.img"],
+            runs_64: true,
         };
         const NEW: Facts = Facts {
             firmware: Firmware::Disk4,
@@ -90,6 +98,25 @@ impl Model {
         };
         const NEWEST: &[&str] = &["kernel_2712.img", "kernel8.img"];
         match self {
+            Self::ZeroW => Facts {
+                name: "zerow",
+                sections: &["pi0", "pi0w"],
+                downstream: "bcm2708-rpi-zero-w.dtb",
+                mainline: "bcm2835-rpi-zero-w.dtb",
+                kernels_32: &["kernel.img"],
+                kernels_any: &["kernel.img"],
+                runs_64: false,
+                ..OLD
+            },
+            // The first one; later ones have the processor of a Pi 3.
+            Self::Pi2 => Facts {
+                name: "pi2",
+                sections: &["pi2"],
+                downstream: "bcm2709-rpi-2-b.dtb",
+                mainline: "bcm2836-rpi-2-b.dtb",
+                runs_64: false,
+                ..OLD
+            },
             Self::Pi3 => Facts {
                 name: "pi3",
                 sections: &["pi3"],
@@ -141,6 +168,7 @@ impl Model {
                 kernels_64: NEWEST,
                 kernels_32: NEWEST,
                 kernels_any: NEWEST,
+                runs_64: true,
             },
         }
     }
@@ -246,6 +274,12 @@ pub fn boot_plan(files: &BootFiles, model: Model) -> Result<BootPlan, Vec<Missin
         (None, None) => facts.kernels_any.iter().map(|name| prefixed(name)).collect(),
     };
     let kernel = search.any(&kernels, "the kernel");
+    if !facts.runs_64 && config.get("arm_64bit").is_some_and(|bits| bits != "0") {
+        search.missing.push(Missing {
+            names: facts.kernels_32.iter().map(|name| prefixed(name)).collect(),
+            purpose: "a kernel of 32 bits; `arm_64bit=1` announces one of 64, which this board cannot run".to_owned(),
+        });
+    }
     if model == Model::Pi5 && config.upstream_kernel() {
         search.missing.push(Missing {
             names: vec!["kernel_2712.img".to_owned()],

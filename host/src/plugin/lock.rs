@@ -1,6 +1,7 @@
-//! `piimg.lock`: which plugin, by digest, was granted what.
+//! `piimg.lock`: which plugin, by digest, was granted what, and which packages the image has.
 
 mod edit;
+mod packages;
 mod write;
 
 use std::fmt::Write as _;
@@ -12,8 +13,10 @@ use serde::Deserialize;
 use super::capability::Template;
 use super::inspect::Request;
 use crate::error::{Context as _, Failure, Result};
+use crate::recipe::locked::Packages;
 
 pub use edit::{revoke, set};
+pub use packages::set_packages;
 pub use write::update;
 
 /// Longest file that is read, in bytes.
@@ -26,6 +29,9 @@ pub struct Lock {
     version: u32,
     #[serde(default, rename = "plugin")]
     plugins: Vec<Entry>,
+    /// None if they are not locked.
+    #[serde(default)]
+    pub packages: Option<Packages>,
 }
 
 /// One plugin's grants.
@@ -85,6 +91,7 @@ impl Lock {
                 Template::parse(scope).with_context(|| format!("in the grants of `{}`", entry.id))?;
             }
         }
+        lock.packages.as_ref().map_or(Ok(()), packages::check)?;
         Ok(lock)
     }
 

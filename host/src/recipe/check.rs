@@ -145,6 +145,51 @@ pub fn mirror(mirror: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A proxy as apt takes it.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn proxy(proxy: &str) -> Result<(), String> {
+    let rest = ["http://", "https://", "socks5h://"].iter().find_map(|scheme| proxy.strip_prefix(scheme));
+    let Some(rest) =
+        rest.filter(|rest| !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control()))
+    else {
+        return Err("must be a http, https or socks5h URL without spaces".into());
+    };
+    // In apt's configuration it ends a value.
+    if rest.contains(['"', ';', '\\']) {
+        return Err("may not hold quotes, backslashes or semicolons".into());
+    }
+    if rest.contains('@') {
+        return Err(
+            "must not hold a password, which every process could see: set `http_proxy` in the environment".into()
+        );
+    }
+    Ok(())
+}
+
+/// The time of a state of an archive: the form that snapshot services use, `YYYYMMDDTHHMMSSZ`.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn snapshot(text: &str) -> Result<String, String> {
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    let number =
+        |from: usize, to: usize| digits.get(from..to).and_then(|part| part.parse::<u32>().ok()).unwrap_or(u32::MAX);
+    let shape: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    let has_time = match shape.as_str() {
+        "0000-00-00" | "00000000" => false,
+        "00000000T000000Z" | "0000-00-00T00:00:00Z" => true,
+        _ => return Err("must be a date or a time in UTC, as `2025-06-01` or `20250601T120000Z`".into()),
+    };
+    let is_date = (1..=12).contains(&number(4, 6)) && (1..=31).contains(&number(6, 8));
+    let is_time = !has_time || (number(8, 10) < 24 && number(10, 12) < 60 && number(12, 14) < 60);
+    if !is_date || !is_time {
+        return Err("is a time that there was not".into());
+    }
+    Ok(format!("{}T{}Z", &digits[..8], if has_time { &digits[8..14] } else { "000000" }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,12 +234,36 @@ mod tests {
             (mirror, "ftp://host/debian", Some("http, https")),
             (mirror, "http://user:pw@host/debian", Some("password")),
             (mirror, "http://h/ x", Some("spaces")),
+            (proxy, "http://cache:3142", None),
+            (proxy, "socks5h://cache:1080/", None),
+            (proxy, "cache:3142", Some("must be a http")),
+            (proxy, "http://", Some("must be a http")),
+            (proxy, "http://h\"; x", Some("without spaces")),
+            (proxy, "http://h\";x", Some("quotes")),
+            (proxy, "http://user:pw@cache", Some("password")),
         ];
         for (check, value, expected) in cases {
             match (check(value), expected) {
                 (Ok(()), None) => {}
                 (Err(message), Some(expected)) if message.contains(expected) => {}
                 (result, expected) => panic!("{value:?}: {result:?}, expected {expected:?}"),
+            }
+        }
+        for (text, time) in [
+            ("2025-06-01", Ok("20250601T000000Z")),
+            ("20250601", Ok("20250601T000000Z")),
+            ("20250601T235959Z", Ok("20250601T235959Z")),
+            ("2025-06-01T12:30:00Z", Ok("20250601T123000Z")),
+            ("2025-06", Err("must be a date")),
+            ("../20250601", Err("must be a date")),
+            ("2025-13-01", Err("that there was not")),
+            ("20250601T240000Z", Err("that there was not")),
+            ("２０２５0601", Err("must be a date")),
+        ] {
+            match (snapshot(text), time) {
+                (Ok(found), Ok(time)) if found == time => {}
+                (Err(message), Err(expected)) if message.contains(expected) => {}
+                (found, _) => panic!("{text}: {found:?}"),
             }
         }
         assert!(extra_space_mb(MOST_EXTRA_SPACE_MB).is_ok());

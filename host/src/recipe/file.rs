@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::fetching::Fetching;
 use super::limits::CommandLimits;
 use crate::error::{Context, Failure, Result};
 
@@ -19,7 +20,20 @@ pub struct RecipeFile {
     pub release: Option<String>,
     #[serde(alias = "arch")]
     pub architecture: Option<String>,
+    /// Of the release's own repository.
     pub mirror: Option<String>,
+    /// Repository → mirror.
+    pub mirrors: BTreeMap<String, String>,
+    /// Whether the image has the mirrors too.
+    pub keep_mirror: bool,
+    /// The state of the archive that is meant, by its time.
+    pub snapshot: Option<String>,
+    /// Where states of the release's own repository are kept, with `{timestamp}` for the time.
+    pub snapshot_mirror: Option<String>,
+    /// Key ring → file, with `#` and fingerprints behind it if other keys are meant than those of the release.
+    pub keyrings: BTreeMap<String, String>,
+    /// Those of the release that are used only if somebody asks for them.
+    pub repositories: Vec<String>,
     pub hostname: Option<String>,
     pub flavour: Option<String>,
     pub imagedir: Option<PathBuf>,
@@ -41,6 +55,8 @@ pub struct RecipeFile {
     pub user: UserFile,
     /// Of each command of a plugin.
     pub limits: CommandLimits,
+    /// How files are fetched.
+    pub downloads: Fetching,
     /// Plugin id → parameter → value.
     pub params: BTreeMap<String, BTreeMap<String, toml::Value>>,
     /// Name → file.
@@ -91,9 +107,8 @@ impl RecipeFile {
     }
 
     fn resolve(&mut self, directory: &Path) {
-        let paths =
-            self.plugins.iter_mut().chain(self.assets.values_mut()).chain(&mut self.imagedir).chain(&mut self.rootfs);
-        for path in paths {
+        let paths = self.plugins.iter_mut().chain(self.assets.values_mut());
+        for path in paths.chain(&mut self.imagedir).chain(&mut self.rootfs) {
             *path = directory.join(&*path);
         }
         self.directory = directory.to_owned();

@@ -7,7 +7,15 @@ use std::path::PathBuf;
 pub struct Overrides {
     pub release: Option<String>,
     pub architecture: Option<String>,
-    pub mirror: Option<String>,
+    /// `url`, of the release's own repository, or `name=url`.
+    pub mirrors: Vec<String>,
+    /// `name=file`, or `name=file#fingerprint`.
+    pub keyrings: Vec<String>,
+    /// Added to those of `piimg.toml`.
+    pub repositories: Vec<String>,
+    pub snapshot: Option<String>,
+    pub apt_proxy: Option<String>,
+    pub offline: bool,
     pub hostname: Option<String>,
     pub flavour: Option<String>,
     pub imagedir: Option<PathBuf>,

@@ -1,6 +1,8 @@
 //! Merges and validates: flags over `piimg.toml` over the plugins (in their order) over defaults. Pure; nothing is
 //! written, and everything that can be refused is reported at once.
 
+mod archives;
+mod downloads;
 mod params;
 mod secrets;
 #[cfg(test)]
@@ -13,10 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use super::check;
 use super::conf::PluginConf;
+use super::fetching::Fetching;
 use super::file::RecipeFile;
 use super::limits::CommandLimits;
+use super::locked::Packages;
 use super::output::OutputKind;
 use super::overrides::Overrides;
+use super::release::repository::Chosen;
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
 use crate::image::compress::Compression;
@@ -34,7 +39,17 @@ const DEFAULT_EXTRA_SPACE_MB: u32 = 500;
 pub struct Plan {
     pub release: Release,
     pub architecture: String,
-    pub mirror: Option<String>,
+    /// By the names of the release's repositories, in place of which they are used.
+    pub mirrors: BTreeMap<String, String>,
+    /// Key rings that somebody chose in place of the host's, by name.
+    pub keyrings: BTreeMap<String, Chosen>,
+    /// Whether the image has them too, in place of the release's own archives.
+    pub keep_mirror: bool,
+    /// The time of the archive's state, where the mirror keeps old ones: `20250601T000000Z`.
+    pub snapshot: Option<String>,
+    pub fetching: Fetching,
+    /// What the image must have and nothing else, where the build keeps to `piimg.lock`.
+    pub locked: Option<Packages>,
     pub hostname: String,
     pub flavour: String,
     /// Free space in the root file system beyond its content.
@@ -165,10 +180,8 @@ pub fn plan(
     let extra_space_mb = extra_space(file, flags, plugins, &mut findings);
     let outputs = outputs(file, flags, &mut findings);
     let compression = compression(file, flags, &mut findings);
-    let mirror = flags.mirror.clone().or_else(|| file.mirror.clone());
-    if let Some(mirror) = &mirror {
-        findings.check("the mirror", mirror, check::mirror(mirror));
-    }
+    let fetching = downloads::fetching(file, flags, &mut findings);
+    let snapshot = downloads::snapshot(file, flags, &mut findings);
     let store = directory(
         &mut findings,
         "rootfs",
@@ -202,7 +215,7 @@ pub fn plan(
     let secrets = secrets::sources(file, flags, &mut findings);
     let limits = limits(file, flags, &mut findings);
     let architecture = flags.architecture.as_ref().or(file.architecture.as_ref());
-    let resolved = release.as_ref().map(|release| {
+    let resolved = release.map(|release| {
         let architecture = architecture.cloned().unwrap_or_else(|| release.architectures[0].clone());
         if !release.architectures.contains(&architecture) {
             findings.add(format!(
@@ -215,15 +228,28 @@ pub fn plan(
         for plugin in plugins {
             check_made_for(&plugin.conf, &release.name, &architecture, &mut findings);
         }
-        (architecture, models(file, release, &mut findings), user(file, release, (&hostname, &flavour), &mut findings))
+        let mut release = release.resolved(&architecture);
+        let mirrors = archives::mirrors(&release, &architecture, file, flags, snapshot.as_deref(), &mut findings);
+        let keyrings = archives::keyrings(&release, file, flags, &mut findings);
+        archives::choose_repositories(&mut release, &architecture, file, flags, &mut findings);
+        let models = models(file, &release, &mut findings);
+        let user = user(file, &release, (&hostname, &flavour), &mut findings);
+        (release, architecture, mirrors, keyrings, models, user)
     });
-    let (Some(release), Some((architecture, models, user)), true) = (release, resolved, findings.0.is_empty()) else {
+    let (Some((release, architecture, mirrors, keyrings, models, user)), true) = (resolved, findings.0.is_empty())
+    else {
         return Err(refuse(&findings).into());
     };
     Ok(Plan {
         release,
         architecture,
-        mirror,
+        mirrors,
+        keep_mirror: file.keep_mirror,
+        keyrings,
+        snapshot,
+        fetching,
+        // Not a matter of the recipe.
+        locked: None,
         hostname,
         flavour,
         extra_space_mb,

@@ -1,12 +1,18 @@
 //! Release descriptions: everything piimg knows of a distribution's release is data under `files/`.
 
+mod include;
+pub mod repository;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use include_dir::{Dir, include_dir};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context, Failure, Result};
+use repository::{KeyRing, Repository};
 
 /// `files/` of the repository, inside the program.
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../files");
@@ -20,31 +26,88 @@ pub struct Release {
     pub distribution: String,
     /// For people, e.g. `Debian 12`.
     pub title: String,
-    /// Its directory in the archive.
-    pub suite: String,
-    pub components: Vec<String>,
-    /// Key ring on the host that the archive is signed with.
-    pub keyring: Option<String>,
+    /// Where packages come from. For each architecture the first one that has it is the release's own.
+    #[serde(rename = "repository")]
+    pub repositories: Vec<Repository>,
+    /// Key rings by the names that repositories call them.
+    #[serde(rename = "keyring")]
+    pub keyrings: BTreeMap<String, KeyRing>,
     /// The first one is the default.
     pub architectures: Vec<String>,
+    /// What only images of one architecture have; [`Release::resolved`] adds it to the rest.
+    #[serde(default, rename = "architecture")]
+    pub parts: BTreeMap<String, ArchitecturePart>,
     /// Pi models its kernel and firmware boot.
+    #[serde(default)]
     pub models: Vec<String>,
+    #[serde(default)]
     pub packages: Vec<String>,
+    /// Other architectures whose packages the image takes too.
+    #[serde(default)]
+    pub foreign_architectures: Vec<String>,
+    /// Whether `/bin`, `/sbin` and `/lib` must be made links into `/usr` in advance, because no package does.
+    #[serde(default)]
+    pub merge_usr: bool,
+    /// What maintainer scripts are told by their environment.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
     /// Directories that must exist before packages are installed.
     #[serde(default)]
     pub directories: Vec<String>,
-    /// Units to enable.
+    /// Groups of the system that no package makes.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// To generate, as in `/etc/locale.gen` without the character set, which is UTF-8.
+    #[serde(default)]
+    pub locales: Vec<String>,
+    /// Units to enable, to disable, and to make impossible to start.
     #[serde(default)]
     pub enable: Vec<String>,
+    #[serde(default)]
+    pub disable: Vec<String>,
+    #[serde(default)]
+    pub mask: Vec<String>,
     /// With placeholders for the two `PARTUUID`s.
     pub fstab: String,
     /// Files of the image that name the root file system, with the same placeholders.
     #[serde(default)]
     pub root_references: Vec<String>,
+    /// Files of packages that the boot partition gets copies of.
+    #[serde(default, rename = "boot-file")]
+    pub boot_files: Vec<BootFile>,
     pub user: DefaultUser,
     /// Files copied into the image.
     #[serde(default, rename = "file")]
     pub files: Vec<ReleaseFile>,
+}
+
+/// What only images of one architecture have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ArchitecturePart {
+    pub models: Vec<String>,
+    pub packages: Vec<String>,
+    pub foreign_architectures: Vec<String>,
+    #[serde(rename = "boot-file")]
+    pub boot_files: Vec<BootFile>,
+    #[serde(rename = "file")]
+    pub files: Vec<ReleaseFile>,
+}
+
+/// Files of packages that are copied to the boot partition when an image is finalised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootFile {
+    /// Absolute, with `*` within a segment, `**` for any number of segments, and `{kernel}` for the newest kernel's version.
+    pub from: String,
+    /// In the boot partition: a directory if it ends in `/` or is empty, a name otherwise.
+    pub to: String,
+    /// Unpack what is compressed with gzip, for firmware that cannot.
+    #[serde(default)]
+    pub gunzip: bool,
+    /// It is no failure if there is none.
+    #[serde(default)]
+    pub optional: bool,
 }
 
 /// The first user, where the recipe says nothing else.
@@ -63,8 +126,9 @@ pub struct DefaultUser {
 pub struct ReleaseFile {
     /// In the image.
     pub path: String,
-    /// Below `files/`.
-    pub source: String,
+    /// Below `files/`; of several, one behind the other.
+    #[serde(deserialize_with = "one_or_more")]
+    pub source: Vec<String>,
     #[serde(default = "plain_mode")]
     pub mode: u32,
     /// Written before packages are installed, because one of them reads it when it is configured.
@@ -79,9 +143,50 @@ const fn plain_mode() -> u32 {
     0o644
 }
 
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a file or a list of files")]
+    enum Names {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Names::deserialize(deserializer)? {
+        Names::One(name) => vec![name],
+        Names::More(names) => names,
+    })
+}
+
 impl ReleaseFile {
     pub fn digest(&self) -> String {
         hex::encode(Sha256::digest(&self.content))
+    }
+}
+
+impl Release {
+    /// The release as images of `architecture` have it: what only they have is added to the rest.
+    #[must_use]
+    pub fn resolved(mut self, architecture: &str) -> Self {
+        let part = std::mem::take(&mut self.parts).remove(architecture).unwrap_or_default();
+        self.models.extend(part.models);
+        self.packages.extend(part.packages);
+        self.foreign_architectures.extend(part.foreign_architectures);
+        self.boot_files.extend(part.boot_files);
+        self.files.extend(part.files);
+        self
+    }
+
+    /// The repositories that have packages of `architecture`, the release's own first.
+    pub fn repositories_for<'a>(&'a self, architecture: &'a str) -> impl Iterator<Item = &'a Repository> {
+        self.repositories.iter().filter(move |repository| repository.has(architecture))
+    }
+
+    /// The release's own repository for `architecture`.
+    ///
+    /// # Errors
+    /// [`Failure::usage`] if no repository has packages of it.
+    pub fn own_repository(&self, architecture: &str) -> Result<&Repository> {
+        let own = self.repositories.iter().find(|repository| repository.has(architecture));
+        own.with_context(|| Failure::usage(format!("{} has no packages for {architecture}", self.title)))
     }
 }
 
@@ -99,8 +204,7 @@ impl Releases {
         for file in FILES.get_dir("releases").into_iter().flat_map(Dir::files) {
             let name = file.path().display();
             let text = file.contents_utf8().with_context(|| Failure::bug(format!("`{name}` is not text")))?;
-            let release = parse(text, |source| FILES.get_file(source).and_then(|file| file.contents_utf8()))
-                .with_context(|| Failure::bug(format!("cannot use `{name}`")))?;
+            let release = parse(text, text_of).with_context(|| Failure::bug(format!("cannot use `{name}`")))?;
             releases.insert(release.name.clone(), release);
         }
         Ok(Self(releases))
@@ -115,41 +219,28 @@ impl Releases {
     }
 }
 
-/// Parses a description; `source` finds the files it names.
-fn parse<'a>(text: &str, source: impl Fn(&str) -> Option<&'a str>) -> Result<Release> {
-    let mut release: Release = toml::from_str(text)?;
-    anyhow::ensure!(!release.architectures.is_empty(), "it names no architecture");
-    for file in &mut release.files {
-        file.content = source(&file.source).with_context(|| format!("there is no file `{}`", file.source))?.to_owned();
-    }
-    Ok(release)
+/// A text file below `files/`.
+fn text_of(source: &str) -> Option<&'static str> {
+    FILES.get_file(source).and_then(|file| file.contents_utf8())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_release_that_piimg_carries_is_well_formed() {
-        let releases = Releases::builtin().unwrap();
-        assert_eq!(releases.names().collect::<Vec<_>>(), ["bookworm", "trixie"]);
-        for name in releases.names() {
-            let release = releases.get(name).unwrap();
-            assert_eq!(release.name, name);
-            assert!(release.fstab.contains("{root_partuuid}") && release.fstab.contains("{boot_partuuid}"), "{name}");
-            assert!(!release.models.contains(&"pi5".to_owned()), "Debian's kernel does not boot a Pi 5");
-            for unit in &release.enable {
-                assert!(release.files.iter().any(|file| file.path.ends_with(&format!("/{unit}"))), "{unit}");
-            }
+/// Parses a description; `source` finds the files it names.
+fn parse<'a>(text: &str, source: impl Fn(&str) -> Option<&'a str>) -> Result<Release> {
+    let mut release: Release = include::read(text, &source)?.try_into()?;
+    anyhow::ensure!(!release.architectures.is_empty(), "it names no architecture");
+    let parts = release.parts.values_mut().flat_map(|part| &mut part.files);
+    for file in release.files.iter_mut().chain(parts) {
+        for name in &file.source {
+            file.content += source(name).with_context(|| format!("there is no file `{name}`"))?;
         }
     }
-
-    #[test]
-    fn unknown_keys_and_missing_files_are_named() {
-        let text = include_str!("../../../files/releases/trixie.toml");
-        let error = parse(&format!("nmae = 1\n{text}"), |_| Some("")).unwrap_err();
-        assert!(error.to_string().contains("unknown field `nmae`"), "{error}");
-        let error = parse(text, |_| None).unwrap_err();
-        assert_eq!(error.to_string(), "there is no file `raspi-firmware/default`");
+    for repository in &release.repositories {
+        let (name, ring) = (&repository.name, &repository.signed_by);
+        anyhow::ensure!(!repository.suites.is_empty(), "the repository `{name}` names no suite");
+        anyhow::ensure!(
+            release.keyrings.contains_key(ring),
+            "there is no key ring `{ring}` for the repository `{name}`"
+        );
     }
+    Ok(release)
 }

@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context, Failure, Result};
+use crate::recipe::fetching::Fetching;
+use crate::rootfs::bootstrap::not_in_the_store;
 use crate::rootfs::files::{ImagePath, Rootfs};
 use crate::sandbox::command::{Bind, BoxCommand, Stream};
 use crate::sandbox::tool::Tool;
@@ -55,6 +58,7 @@ pub struct Archive {
     /// The shared cache of downloaded packages.
     pub cache: PathBuf,
     pub apt: Apt,
+    pub fetching: Fetching,
     /// Seconds since 1970 that what packages make, such as an initramfs, has for the time.
     pub epoch: u64,
 }
@@ -66,6 +70,12 @@ pub struct Apt {
     pub native: &'static str,
     /// The image's, which a native apt-get must be told.
     pub architecture: String,
+    /// Whether it prefers what was laid beside its index.
+    pub has_preferences: bool,
+    /// Sources that the lists are from, where they are not the image's own.
+    pub sources: Option<PathBuf>,
+    /// What maintainer scripts are told.
+    pub environment: BTreeMap<String, String>,
 }
 
 impl Apt {
@@ -73,21 +83,38 @@ impl Apt {
         let architecture = format!("-oAPT::Architecture={}", self.architecture);
         let is_there = fs::symlink_metadata(root.join(self.native.trim_start_matches('/'))).is_ok();
         let program = if is_there { self.native } else { "apt-get" };
-        BoxCommand::new(root, [program, &architecture].iter().chain(&APT).chain(arguments).copied())
+        let preferences = if self.has_preferences { PREFER } else { &[] };
+        // The one file is none then, which `/dev/null` is.
+        let list: &[&str] = if self.sources.is_some() { &["-oDir::Etc::SourceList=/dev/null"] } else { &[] };
+        let options = [program, &architecture].into_iter().chain(APT).chain(list.iter().chain(preferences).copied());
+        let mut command = BoxCommand::new(root, options.chain(arguments.iter().copied()));
+        command.env.extend(self.environment.clone());
+        command.binds.extend(self.sources.iter().map(|sources| Bind {
+            source: sources.clone(),
+            target: "/etc/apt/sources.list.d".into(),
+            writable: false,
+        }));
+        command
     }
 }
+
+/// Where it finds preferences: [`index`] puts them there.
+const PREFER: &[&str] = &["-oDir::Etc::Preferences=/var/cache/apt/preferences"];
 
 /// Where apt keeps its index and the packages that it installs.
 const CACHE: &str = "/var/cache/apt";
 
 /// Has apt read the lists of the rootfs at `root` and keep what it understood in the new directory `index`: reading them
-/// takes longer than installing a package.
+/// takes longer than installing a package. Preferences are kept there too.
 ///
 /// # Errors
 /// [`Failure::build`] if the image's apt cannot.
-pub fn index(apt: &Apt, root: &Path, index: &Path) -> Result<()> {
+pub fn index(apt: &Apt, preferences: Option<&Path>, root: &Path, index: &Path) -> Result<()> {
     // The directory lies over the image's own while apt runs, archives included.
     fs::create_dir_all(index.join("archives/partial")).context("cannot keep apt's index")?;
+    if let Some(preferences) = preferences {
+        fs::copy(preferences, index.join("preferences")).context("cannot keep apt's preferences")?;
+    }
     let mut command = apt.command(root, &["check"]);
     command.binds.push(Bind { source: index.to_owned(), target: CACHE.into(), writable: true });
     command.check(&mut |_, _| {}).map(drop)
@@ -171,6 +198,9 @@ impl Archive {
         if missing.is_empty() {
             return Ok(());
         }
+        if self.fetching.offline {
+            return Err(not_in_the_store(missing.iter().map(|download| download.file.as_str())).into());
+        }
         let digests = self.digests(&missing)?;
         step.note(&format!("downloading {} packages", missing.len()));
         let partial = self.cache.join("partial");
@@ -179,16 +209,16 @@ impl Archive {
                 .get(&download.file)
                 .with_context(|| Failure::build(format!("the package lists hold no digest of `{}`", download.file)))?;
             let target = partial.join(&download.file);
-            // apt's own downloader knows the host's proxies, credentials and retries; it checks the digest.
-            Tool::new("/usr/lib/apt/apt-helper")
+            // apt's own downloader knows the host's proxies and credentials; it checks the digest.
+            let helper = Tool::new("/usr/lib/apt/apt-helper")
+                .args(self.fetching.apt_options().iter().map(|(name, value)| format!("-o{name}={value}")))
                 .args(["-oAPT::Sandbox::User=root", "download-file", &download.uri])
                 .arg(&target)
-                .arg(format!("SHA256:{digest}"))
-                .run()
-                .with_context(|| {
-                    Failure::build(format!("cannot download `{}`", download.file))
-                        .hint("if the archive has dropped this version, renew the base layer: piimg build --refresh")
-                })?;
+                .arg(format!("SHA256:{digest}"));
+            run_patiently(&helper, self.fetching.pauses()).with_context(|| {
+                Failure::build(format!("cannot download `{}`", download.file))
+                    .hint("if the archive has dropped this version, renew the base layer: piimg build --refresh")
+            })?;
             fs::rename(&target, self.cache.join(&download.file))
                 .with_context(|| format!("cannot keep `{}`", download.file))?;
         }
@@ -203,13 +233,8 @@ impl Archive {
     fn digests(&self, downloads: &[&Download]) -> Result<BTreeMap<String, String>> {
         let wanted: BTreeSet<&str> = downloads.iter().map(|download| download.file.as_str()).collect();
         let mut digests = BTreeMap::new();
-        for entry in fs::read_dir(&self.lists).context("cannot read the package lists")? {
-            let path = entry.context("cannot read the package lists")?.path();
-            if !path.to_string_lossy().ends_with("_Packages") {
-                continue;
-            }
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-            for stanza in text.split("\n\n") {
+        for text in package_lists(&self.lists)? {
+            for stanza in text?.split("\n\n") {
                 let Some(file) = archive_name(stanza) else { continue };
                 let (true, Some(digest)) = (wanted.contains(file.as_str()), field(stanza, "SHA256")) else { continue };
                 digests.insert(file, digest.to_owned());
@@ -232,6 +257,27 @@ impl Archive {
         }
         Ok(archives)
     }
+}
+
+/// Runs apt's downloader, once more after each pause if the server says that it is busy: that is no reason to apt.
+fn run_patiently(helper: &Tool, pauses: impl Iterator<Item = Duration>) -> Result<()> {
+    for pause in pauses {
+        let output = helper.output()?;
+        if output.status == 0 {
+            return Ok(());
+        }
+        if !is_busy(&output.tail()) {
+            break;
+        }
+        std::thread::sleep(pause);
+    }
+    helper.run().map(drop)
+}
+
+/// Whether apt was answered with a status that says to come back later.
+fn is_busy(said: &str) -> bool {
+    let statuses = ["429", "500", "502", "503", "504"];
+    statuses.iter().any(|status| said.contains(&format!("  {status}  ")))
 }
 
 /// Shows what dpkg is doing.
@@ -334,6 +380,39 @@ fn parse_status(text: &str) -> BTreeMap<String, Package> {
         .collect()
 }
 
+/// The SHA-256 of the files of `wanted`, in hexadecimal, as far as the lists of the archive hold them.
+///
+/// # Errors
+/// If a list cannot be read.
+pub fn digests<'a>(lists: &Path, wanted: impl Iterator<Item = &'a Package>) -> Result<BTreeMap<Package, String>> {
+    let wanted: BTreeSet<&Package> = wanted.collect();
+    let mut digests = BTreeMap::new();
+    for text in package_lists(lists)? {
+        for stanza in text?.split("\n\n") {
+            let value = |name| field(stanza, name).map(str::to_owned);
+            let (Some(name), Some(version), Some(architecture), Some(digest)) =
+                (value("Package"), value("Version"), value("Architecture"), value("SHA256"))
+            else {
+                continue;
+            };
+            let package = Package { name, version, architecture };
+            if wanted.contains(&package) {
+                digests.insert(package, digest);
+            }
+        }
+    }
+    Ok(digests)
+}
+
+/// The texts of the `Packages` lists.
+fn package_lists(lists: &Path) -> Result<impl Iterator<Item = Result<String>>> {
+    let failed = "cannot read the package lists";
+    let entries: Vec<PathBuf> =
+        fs::read_dir(lists).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect()).context(failed)?;
+    let lists = entries.into_iter().filter(|path| path.to_string_lossy().ends_with("_Packages"));
+    Ok(lists.map(|path| fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))))
+}
+
 /// One digest for the state of the archive: that of the signed files in `lists`.
 ///
 /// # Errors
@@ -408,6 +487,14 @@ mod tests {
     fn packages_are_named_as_apt_names_them() {
         let stanza = "Package: vim\nVersion: 2:9.0-1+b1\nArchitecture: arm64\nSHA256: aa";
         assert_eq!(archive_name(stanza).unwrap(), "vim_2%3a9.0-1+b1_arm64.deb");
+    }
+
+    #[test]
+    fn a_server_that_is_busy_is_known_by_its_status() {
+        assert!(is_busy("E: Failed to fetch http://h/x.deb  503  Service Unavailable [IP: 127.0.0.1 80]"));
+        for other in ["E: Failed to fetch http://h/503/x.deb  404  Not Found", "E: 500 files", ""] {
+            assert!(!is_busy(other), "{other}");
+        }
     }
 
     #[test]

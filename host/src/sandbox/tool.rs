@@ -16,6 +16,7 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("apt-get", "apt"),
     ("tar", "tar"),
+    ("gpg", "gpg"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),

@@ -46,7 +46,7 @@ fn an_unknown_model_is_refused() {
     for command in ["verify", "boot"] {
         assert_eq!(
             fails(&scratch, USAGE, &[command, "--model", "pi9", files[0]]),
-            "error: there is no model `pi9`; piimg knows: pi3, pi3+, zero2w, pi4, pi400, cm4, pi5\n"
+            "error: there is no model `pi9`; piimg knows: zerow, pi2, pi3, pi3+, zero2w, pi4, pi400, cm4, pi5\n"
         );
     }
 }

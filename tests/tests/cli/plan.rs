@@ -43,7 +43,7 @@ fn everything_wrong_with_a_recipe_is_said_at_once() {
         fails(&scratch, USAGE, &["plan"]),
         "\
 error: 3 things are wrong with this build:
-  - there is no release `potato` (from the recipe); piimg knows: bookworm, trixie
+  - there is no release `potato` (from the recipe); piimg knows: bookworm, focal, jammy, noble, raspios-bookworm, raspios-trixie, trixie
   - the hostname `a b` (from the recipe) may hold only ASCII letters, digits and `-` (RFC 1123)
   - rootfs-extra-space-mb `2000000` must be at most 1048576 MiB (1 TiB)
 "

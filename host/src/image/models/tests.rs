@@ -51,6 +51,26 @@ fn raspios() -> BootFiles {
     files
 }
 
+/// The boot partition of Raspberry Pi OS for 32 bits: later boards start a kernel of 64 bits.
+fn raspios_32() -> BootFiles {
+    let mut files = raspios();
+    files.names.remove("kernel_2712.img");
+    files
+        .names
+        .extend(["kernel.img", "kernel7.img", "bcm2708-rpi-zero-w.dtb", "bcm2709-rpi-2-b.dtb"].map(str::to_owned));
+    with_config(files, "auto_initramfs=1\n")
+}
+
+/// The boot partition of Ubuntu for 64 bits.
+fn ubuntu() -> BootFiles {
+    let mut files = raspios();
+    for name in ["kernel8.img", "kernel_2712.img", "initramfs8"] {
+        files.names.remove(name);
+    }
+    files.names.extend(["vmlinuz", "initrd.img"].map(str::to_owned));
+    with_config(files, "kernel=vmlinuz\ninitramfs initrd.img followkernel\ncmdline=cmdline.txt\narm_64bit=1\n")
+}
+
 fn without(mut files: BootFiles, name: &str) -> BootFiles {
     assert!(files.names.remove(name), "{name}");
     files
@@ -63,8 +83,10 @@ fn with_config(mut files: BootFiles, text: &str) -> BootFiles {
 
 #[test]
 fn known_partitions_boot_the_boards_they_are_for() {
-    assert_eq!(bootable(&raspios()), Model::ALL);
-    assert_eq!(bootable(&debian()), Model::ALL[..6]);
+    assert_eq!(bootable(&raspios()), Model::ALL[2..]);
+    assert_eq!(bootable(&debian()), Model::ALL[2..8]);
+    assert_eq!(bootable(&raspios_32()), Model::ALL);
+    assert_eq!(bootable(&ubuntu()), Model::ALL[2..]);
 }
 
 #[test]
@@ -101,6 +123,60 @@ fn each_missing_file_is_named() {
         check(&without(without(raspios(), "kernel8.img"), "kernel_2712.img"), Model::Pi5)[0].names,
         ["kernel_2712.img", "kernel8.img"]
     );
+}
+
+#[test]
+fn each_class_of_boards_lacks_files_of_its_own() {
+    let partitions =
+        [("debian", debian()), ("raspios", raspios()), ("raspios, 32 bits", raspios_32()), ("ubuntu", ubuntu())];
+    for (name, files) in partitions {
+        for (gone, lost) in [
+            ("bootcode.bin", &["zerow", "pi2", "pi3", "pi3+", "zero2w"][..]),
+            ("start.elf", &["zerow", "pi2", "pi3", "pi3+", "zero2w"]),
+            ("fixup.dat", &["zerow", "pi2", "pi3", "pi3+", "zero2w"]),
+            ("start4.elf", &["pi4", "pi400", "cm4"]),
+            ("fixup4.dat", &["pi4", "pi400", "cm4"]),
+            ("bcm2711-rpi-4-b.dtb", &["pi4"]),
+            ("bcm2712-rpi-5-b.dtb", &["pi5"]),
+            ("bcm2710-rpi-3-b.dtb", &["pi3"]),
+            ("cmdline.txt", &["zerow", "pi2", "pi3", "pi3+", "zero2w", "pi4", "pi400", "cm4", "pi5"]),
+        ] {
+            // Debian's device trees have other names, and it boots no Pi 5.
+            if !files.contains(gone) {
+                continue;
+            }
+            let before = bootable(&files);
+            let after = bootable(&without(files.clone(), gone));
+            let missing: Vec<&str> =
+                before.iter().filter(|model| !after.contains(model)).map(|model| model.name()).collect();
+            let expected: Vec<&str> =
+                before.iter().map(|model| model.name()).filter(|model| lost.contains(model)).collect();
+            assert_eq!(missing, expected, "{name} without {gone}");
+        }
+    }
+}
+
+#[test]
+fn boards_of_32_bits_are_not_claimed_for_a_kernel_of_64() {
+    let files = with_config(raspios_32(), "arm_64bit=1\nkernel=kernel8.img\n");
+    assert_eq!(bootable(&files), Model::ALL[2..]);
+    let missing = check(&files, Model::Pi2);
+    let expected = "`kernel7.img` or `kernel.img` (a kernel of 32 bits; `arm_64bit=1` announces one of 64, which this board cannot run)";
+    assert_eq!(missing.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+}
+
+#[test]
+fn each_kernel_of_32_bits_is_for_its_boards() {
+    for (gone, lost) in [("kernel.img", &["zerow"][..]), ("kernel8.img", &["pi5"])] {
+        let after = bootable(&without(raspios_32(), gone));
+        let missing: Vec<&str> =
+            Model::ALL.iter().filter(|model| !after.contains(model)).map(|model| model.name()).collect();
+        assert_eq!(missing, lost, "{gone}");
+    }
+    let all_32 = with_config(raspios_32(), "arm_64bit=0\n");
+    let without_7 = without(without(all_32, "kernel7.img"), "kernel.img");
+    assert_eq!(bootable(&without_7), [Model::Pi5]);
+    assert_eq!(check(&without_7, Model::Pi4)[0].names, ["kernel7l.img", "kernel7.img", "kernel.img"]);
 }
 
 #[test]

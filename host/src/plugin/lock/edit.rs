@@ -5,7 +5,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value, value};
 use super::{Entry, Lock};
 use crate::error::{Context as _, Result};
 
-const NEW: &str =
+pub(super) const NEW: &str =
     "# What plugins may do, by the digest of each. `piimg grant` writes it; it may be edited.\nversion = 1\n";
 
 /// Puts an entry into the file's text, or into a new file. It takes the place of all entries of the same component and

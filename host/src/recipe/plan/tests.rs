@@ -75,7 +75,7 @@ fn everything_wrong_is_said_at_once() {
     let message = refusal(&RecipeFile::default(), &Overrides::default(), &[plugin("a/b", image)]);
     for expected in [
         "6 things are wrong",
-        "no release `potato` (from `a/b`); piimg knows: bookworm, trixie",
+        "no release `potato` (from `a/b`); piimg knows: bookworm, focal, jammy, noble, raspios-bookworm, raspios-trixie, trixie",
         "the hostname `a/b` (from `a/b`)",
         "at most 1048576 MiB",
         "wants to use the host directory `/somewhere` as imagedir: agree with --imagedir '/somewhere'",
@@ -202,4 +202,50 @@ fn outputs_are_chosen_by_name() {
     assert_eq!(kinds(&["partitions", "image"], &["tar"]), [OutputKind::Image, OutputKind::Partitions]);
     let message = report(&outputs(&["iso"], &[]).unwrap_err()).messages[0].clone();
     assert_eq!(message, "the output `iso` must be one of image, tar, partitions, directory");
+}
+
+#[test]
+fn a_repository_is_used_only_if_somebody_asks() {
+    let mut flags = Overrides { release: Some("noble".into()), ..Overrides::default() };
+    let used = |flags: &Overrides| {
+        let plan = make(&RecipeFile::default(), flags, &[]).unwrap();
+        let names: Vec<String> = plan.release.repositories_for("arm64").map(|found| found.name.clone()).collect();
+        (names.join(" "), plan.release.packages.contains(&"ros-jazzy-ros-base".to_owned()))
+    };
+    assert_eq!(used(&flags), ("ubuntu".to_owned(), false));
+    flags.repositories = vec!["ros".into()];
+    assert_eq!(used(&flags), ("ubuntu ros".to_owned(), true));
+    flags.repositories = vec!["rso".into()];
+    let message = refusal(&RecipeFile::default(), &flags, &[]);
+    assert_eq!(message, "Ubuntu 24.04 has no repository `rso`; it has: ubuntu, ubuntu-amd64, ros");
+    flags.repositories = vec!["ubuntu-amd64".into()];
+    let message = refusal(&RecipeFile::default(), &flags, &[]);
+    assert_eq!(message, "the repository `ubuntu-amd64` of Ubuntu 24.04 has nothing for arm64");
+}
+
+#[test]
+fn mirrors_and_key_rings_are_named_for_what_they_stand_in_for() {
+    let mut file = RecipeFile { release: Some("jammy".into()), directory: "/recipe".into(), ..RecipeFile::default() };
+    file.mirror = Some("http://near/ports".into());
+    file.mirrors.insert("ros".into(), "http://near/ros".into());
+    file.keyrings.insert("ros".into(), "ros.gpg".into());
+    let mut flags = Overrides { mirrors: vec!["http://flag/ports?a=b".into()], ..Overrides::default() };
+    flags.keyrings = vec![format!("ubuntu=k.gpg#{}", "a".repeat(40))];
+    let made = make(&file, &flags, &[]).unwrap();
+    let mirrors = [("ros", "http://near/ros"), ("ubuntu", "http://flag/ports?a=b")];
+    assert_eq!(made.mirrors, mirrors.map(|(name, url)| (name.to_owned(), url.to_owned())).into());
+    assert_eq!(made.keyrings["ros"], Chosen { path: "/recipe/ros.gpg".into(), fingerprints: Vec::new() });
+    assert_eq!(made.keyrings["ubuntu"], Chosen { path: "k.gpg".into(), fingerprints: vec!["A".repeat(40)] });
+
+    flags.mirrors = vec!["rso=http://x/".into(), "ftp://x/".into()];
+    flags.keyrings = vec!["k.gpg".into(), "debian=k.gpg".into()];
+    let message = refusal(&file, &flags, &[]);
+    for expected in [
+        "Ubuntu 22.04 has no repository `rso`; it has: ubuntu, ubuntu-amd64, ros",
+        "the mirror `ftp://x/` must be a http, https, file or copy URL",
+        "--keyring `k.gpg` must be NAME=FILE or NAME=FILE#FINGERPRINT",
+        "Ubuntu 22.04 has no key ring `debian`; it has: ros, ubuntu",
+    ] {
+        assert!(message.contains(expected), "{expected:?} is missing from:\n{message}");
+    }
 }

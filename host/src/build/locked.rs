@@ -1,0 +1,109 @@
+//! The packages of the image and those of `piimg.lock`.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use super::{Build, Layers};
+use crate::error::{Context, Failure, Result};
+use crate::recipe::locked::{LockedPackage, Packages, differences, preferences};
+use crate::rootfs::packages::{self, Package};
+
+/// Differences that an error names; the others are counted.
+const NAMED: usize = 20;
+
+/// Where apt finds the versions that are locked, in the private namespace.
+const PREFERENCES: &str = "/run/piimg-preferences";
+
+/// Writes what tells apt the versions that are locked, if there are any.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn prefer(locked: Option<&Packages>) -> Result<Option<PathBuf>> {
+    let Some(locked) = locked else { return Ok(None) };
+    fs::write(PREFERENCES, preferences(locked)).context("cannot tell apt the locked versions")?;
+    Ok(Some(PREFERENCES.into()))
+}
+
+/// Compares what the layers installed with the lock, if the build has to keep to it, and writes it to `wanted`, for whoever
+/// keeps the lock.
+///
+/// # Errors
+/// [`Failure::build`] that names what differs.
+pub(super) fn settle(build: &Build<'_>, layers: &Layers, wanted: Option<File>) -> Result<()> {
+    let locked = build.plan.locked.as_ref();
+    if locked.is_none() && wanted.is_none() {
+        return Ok(());
+    }
+    // A layer may have another version of what one below it installed.
+    let installed: BTreeMap<(&str, &str), &Package> = layers
+        .stack
+        .iter()
+        .flat_map(|layer| &layer.packages)
+        .map(|package| ((package.name.as_str(), package.architecture.as_str()), package))
+        .collect();
+    let digests = packages::digests(&layers.archive.lists, installed.values().copied())?;
+    let found = of_archive(installed.into_values(), &digests);
+    if let Some(locked) = locked {
+        check(locked, &found)?;
+    }
+    let Some(mut file) = wanted else { return Ok(()) };
+    let text = serde_json::to_vec(&found).context("cannot describe the packages")?;
+    file.write_all(&text).context("cannot hand on the packages")
+}
+
+/// Those that came from the archive, with the digests that its lists hold: by name, version and architecture.
+fn of_archive<'a>(installed: impl IntoIterator<Item = &'a Package>, digests: &BTreeMap<Package, String>) -> Packages {
+    let known = |package: &'a Package| digests.get(package).map(|digest| (package, digest));
+    installed
+        .into_iter()
+        .filter_map(known)
+        .map(|(package, digest)| {
+            let locked = LockedPackage { version: package.version.clone(), digest: format!("sha256:{digest}") };
+            (format!("{}:{}", package.name, package.architecture), locked)
+        })
+        .collect()
+}
+
+fn check(locked: &Packages, found: &Packages) -> Result<()> {
+    let mut differing = differences(locked, found);
+    let Some(more) = differing.len().checked_sub(1) else { return Ok(()) };
+    let title = format!("{} packages are not as they are locked:", more + 1);
+    if differing.len() > NAMED {
+        let rest = differing.len() - NAMED;
+        differing.truncate(NAMED);
+        differing.push(format!("and {rest} more"));
+    }
+    Err(Failure::build(format!("{title}\n  - {}", differing.join("\n  - ")))
+        .hint("take the archive's present packages into the lock: piimg build --update-lock")
+        .hint("or build from the state of the archive that was locked: --snapshot")
+        .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_come_from_the_archive_is_not_locked() {
+        let package = |name: &str| Package { name: name.into(), version: "1".into(), architecture: "all".into() };
+        let digests = BTreeMap::from([(package("aa"), "a".repeat(64))]);
+        let found = of_archive(&[package("aa"), package("own")], &digests);
+        let locked = LockedPackage { version: "1".into(), digest: format!("sha256:{}", "a".repeat(64)) };
+        assert_eq!(found, Packages::from([("aa:all".to_owned(), locked)]));
+    }
+
+    #[test]
+    fn many_differences_are_counted() {
+        let packages = |count: usize| -> Packages {
+            let package = LockedPackage { version: "1".into(), digest: format!("sha256:{}", "a".repeat(64)) };
+            (0..count).map(|number| (format!("p{number:03}:all"), package.clone())).collect()
+        };
+        check(&packages(3), &packages(3)).unwrap();
+        let error = check(&packages(3), &packages(2)).unwrap_err().to_string();
+        assert_eq!(error, "1 packages are not as they are locked:\n  - p002:all 1 is locked, and was not installed");
+        let error = check(&packages(0), &packages(30)).unwrap_err().to_string();
+        assert!(error.contains("\n  - p019:all 1 is not in the lock\n  - and 10 more"), "{error}");
+    }
+}

@@ -1,0 +1,219 @@
+//! Key rings: the OpenPGP keys by which apt knows a repository. `gpg` reads them, in a directory of its own that holds
+//! no other key.
+//!
+//! A release says by full fingerprint which keys may sign its archives. What else a file holds is not handed on to apt,
+//! except where mmdebstrap writes the sources by itself and compares whole files.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Failure, Result};
+use crate::recipe::release::Release;
+use crate::recipe::release::repository::{Chosen, KeyRing};
+use crate::sandbox::tool::Tool;
+
+/// Most bytes of a key ring; Debian's has 55 KB.
+const LIMIT: u64 = 4 << 20;
+
+/// A key ring that was checked; as hexadecimal digits, to be passed on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ring {
+    /// The file as it is.
+    #[serde(with = "hex")]
+    pub whole: Vec<u8>,
+    /// Only the keys that may sign.
+    #[serde(with = "hex")]
+    pub keys: Vec<u8>,
+}
+
+/// Checked key rings by name.
+pub type Rings = BTreeMap<String, Ring>;
+
+/// Reads and checks the key rings that the packages of `architectures` are signed with.
+///
+/// # Errors
+/// [`Failure::host`] if one is missing, [`Failure::usage`] if a chosen one cannot be read or lacks the right keys.
+pub fn read_all(release: &Release, chosen: &BTreeMap<String, Chosen>, architectures: &[&str]) -> Result<Rings> {
+    let mut rings = Rings::new();
+    for repository in architectures.iter().flat_map(|architecture| release.repositories_for(architecture)) {
+        let name = &repository.signed_by;
+        if rings.contains_key(name) {
+            continue;
+        }
+        let ring =
+            release.keyrings.get(name).with_context(|| Failure::bug(format!("there is no key ring `{name}`")))?;
+        let (path, keys) = match chosen.get(name) {
+            Some(chosen) if chosen.fingerprints.is_empty() => (chosen.path.clone(), &ring.fingerprints),
+            Some(chosen) => (chosen.path.clone(), &chosen.fingerprints),
+            None => (find(name, ring, &release.title)?, &ring.fingerprints),
+        };
+        let ring = read(&path, keys);
+        let hint = format!("give the right file: --keyring {name}=FILE, or FILE#FINGERPRINT if another key is meant");
+        let refused = || Failure::usage(format!("cannot use the key ring `{name}` of {}", release.title)).hint(hint);
+        rings.insert(name.clone(), ring.with_context(refused)?);
+    }
+    Ok(rings)
+}
+
+/// The host's file.
+fn find(name: &str, ring: &KeyRing, title: &str) -> Result<PathBuf> {
+    if let Some(path) = ring.host.iter().map(PathBuf::from).find(|path| path.exists()) {
+        return Ok(path);
+    }
+    let place = ring.host.first().map_or_else(String::new, |path| format!("`{path}` "));
+    let failure = Failure::host(format!("the key ring {place}is missing, with which packages of {title} are signed"));
+    let given =
+        format!("give the file: --keyring {name}=FILE; it must hold the key {}", ring.fingerprints.join(" or "));
+    Err(match &ring.package {
+        Some(package) => failure.hint(format!("install it: sudo apt-get install {package}")).hint(given),
+        None => failure.hint(given),
+    }
+    .into())
+}
+
+fn read(path: &Path, fingerprints: &[String]) -> Result<Ring> {
+    let named = || format!("cannot read `{}`", path.display());
+    let length = fs::metadata(path).with_context(named)?.len();
+    anyhow::ensure!(length <= LIMIT, "`{}` is bigger than 4 MiB: it is no key ring", path.display());
+    let whole = fs::read(path).with_context(named)?;
+    let keys = select(&whole, fingerprints).with_context(|| format!("`{}` does not do", path.display()))?;
+    Ok(Ring { whole, keys })
+}
+
+/// The keys of `ring` with these fingerprints, without signatures by others.
+fn select(ring: &[u8], fingerprints: &[String]) -> Result<Vec<u8>> {
+    let home = tempfile::Builder::new()
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir()
+        .context("cannot make a directory for gpg")?;
+    let gpg = |arguments: &[&str], input: &[u8]| {
+        Tool::new("gpg")
+            .arg("--homedir")
+            .arg(home.path())
+            .args(["--batch", "--quiet", "--no-autostart", "--no-options", "--trust-model=always"])
+            .args(arguments)
+            .stdin(input)
+            .run()
+    };
+    gpg(&["--import"], ring).context("it is no key ring that gpg can read")?;
+    let there = primary_keys(&gpg(&["--with-colons", "--list-keys"], b"")?.stdout_text());
+    let wanted = choose(&there, fingerprints)?;
+    let mut export = vec!["--export-options=export-minimal", "--export"];
+    export.extend(wanted);
+    Ok(gpg(&export, b"")?.stdout)
+}
+
+/// Those of `fingerprints` that are there.
+fn choose<'a>(there: &[String], fingerprints: &'a [String]) -> Result<Vec<&'a str>> {
+    let chosen: Vec<&str> =
+        fingerprints.iter().map(String::as_str).filter(|wanted| there.iter().any(|key| key == wanted)).collect();
+    if chosen.is_empty() {
+        let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+        anyhow::bail!("it must hold the key {}; its keys are: {there}", fingerprints.join(" or "));
+    }
+    Ok(chosen)
+}
+
+/// Fingerprints of primary keys, from what gpg prints with `--with-colons` (its `doc/DETAILS`).
+fn primary_keys(listing: &str) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut is_primary = false;
+    for line in listing.lines() {
+        let mut fields = line.split(':');
+        match fields.next() {
+            Some("pub") => is_primary = true,
+            Some("fpr") if is_primary => {
+                keys.extend(fields.nth(8).map(str::to_owned));
+                is_primary = false;
+            }
+            _ => {}
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::report;
+
+    const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const B: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
+
+    #[test]
+    fn only_primary_keys_count() {
+        let listing = format!(
+            "tru:::\npub:-:255:22:X:1:::-:::scSC:\nfpr:::::::::{A}:\nuid:-::::\nsub:-:255:\nfpr:::::::::{B}:\n"
+        );
+        assert_eq!(primary_keys(&listing), [A]);
+    }
+
+    #[test]
+    fn one_of_the_named_keys_must_be_there() {
+        let (a, b) = ([A.to_owned()], [A.to_owned(), B.to_owned()]);
+        assert_eq!(choose(&a, &b).unwrap(), [A]);
+        let error = choose(&a, &[B.to_owned()]).unwrap_err().to_string();
+        assert_eq!(error, format!("it must hold the key {B}; its keys are: {A}"));
+        let error = choose(&[], &b).unwrap_err().to_string();
+        assert_eq!(error, format!("it must hold the key {A} or {B}; its keys are: none"));
+    }
+
+    #[test]
+    fn a_ring_keeps_the_named_keys_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        fs::create_dir(&home).unwrap();
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+        let gpg = |arguments: &[&str]| {
+            let options = ["--batch", "--quiet", "--no-options", "--pinentry-mode=loopback", "--passphrase="];
+            Tool::new("gpg").arg("--homedir").arg(&home).args(options).args(arguments).run().unwrap().stdout
+        };
+        for name in ["one", "two"] {
+            gpg(&["--quick-generate-key", name, "ed25519", "sign", "never"]);
+        }
+        let ring = gpg(&["--armor", "--export"]);
+        Tool::new("gpgconf").arg("--homedir").arg(&home).args(["--kill", "all"]).run().unwrap();
+        let there = |data: &[u8]| {
+            let listing = gpg_show(data);
+            primary_keys(&listing)
+        };
+        let both = there(&ring);
+        assert_eq!(both.len(), 2);
+        assert_eq!(there(&select(&ring, &both[1..]).unwrap()), both[1..]);
+
+        let path = dir.path().join("ring.asc");
+        fs::write(&path, &ring).unwrap();
+        let error = format!("{:#}", read(&path, &[A.to_owned()]).unwrap_err());
+        assert!(error.contains(&format!("it must hold the key {A}; its keys are: ")), "{error}");
+        fs::write(&path, "no key").unwrap();
+        let error = format!("{:#}", read(&path, &both).unwrap_err());
+        assert!(error.contains("it is no key ring that gpg can read"), "{error}");
+    }
+
+    fn gpg_show(data: &[u8]) -> String {
+        let home = tempfile::tempdir().unwrap();
+        let options = ["--batch", "--no-autostart", "--with-colons", "--show-keys"];
+        Tool::new("gpg").arg("--homedir").arg(home.path()).args(options).stdin(data).run().unwrap().stdout_text()
+    }
+
+    #[test]
+    fn a_missing_ring_is_named_with_what_brings_it() {
+        let ring = KeyRing {
+            image: "/k.gpg".into(),
+            host: vec!["/gone/k.gpg".into()],
+            package: Some("k-keyring".into()),
+            fingerprints: vec![A.into()],
+        };
+        let report = report(&find("k", &ring, "Ubuntu 20.04").unwrap_err());
+        assert_eq!(
+            report.messages,
+            ["the key ring `/gone/k.gpg` is missing, with which packages of Ubuntu 20.04 are signed"]
+        );
+        let given = format!("give the file: --keyring k=FILE; it must hold the key {A}");
+        assert_eq!(report.hints, ["install it: sudo apt-get install k-keyring", &given]);
+    }
+}

@@ -1,0 +1,143 @@
+//! Where packages come from: which of the release's repositories, by which mirrors, signed with which keys.
+
+use std::collections::BTreeMap;
+
+use super::Findings;
+use crate::recipe::check;
+use crate::recipe::file::RecipeFile;
+use crate::recipe::overrides::Overrides;
+use crate::recipe::release::Release;
+use crate::recipe::release::repository::Chosen;
+use crate::ui::printable;
+
+/// In the address of a mirror that keeps old states.
+const TIMESTAMP: &str = "{timestamp}";
+
+/// Leaves the repositories that are used, and adds what they bring.
+pub(super) fn choose_repositories(
+    release: &mut Release,
+    architecture: &str,
+    file: &RecipeFile,
+    flags: &Overrides,
+    findings: &mut Findings,
+) {
+    let asked: Vec<&String> = file.repositories.iter().chain(&flags.repositories).collect();
+    for name in &asked {
+        match release.repositories.iter().find(|repository| repository.name == **name) {
+            None => unknown(findings, release, "repository", name, &names(release)),
+            Some(repository) if !repository.has(architecture) => {
+                findings.add(format!("the repository `{name}` of {} has nothing for {architecture}", release.title));
+            }
+            Some(_) => {}
+        }
+    }
+    release.repositories.retain(|repository| !repository.optional || asked.contains(&&repository.name));
+    let more: Vec<String> =
+        release.repositories_for(architecture).flat_map(|repository| repository.packages.clone()).collect();
+    release.packages.extend(more);
+}
+
+/// Mirrors by the names of the repositories that they stand in for.
+pub(super) fn mirrors(
+    release: &Release,
+    architecture: &str,
+    file: &RecipeFile,
+    flags: &Overrides,
+    snapshot: Option<&str>,
+    findings: &mut Findings,
+) -> BTreeMap<String, String> {
+    let own = release.repositories_for(architecture).next().map(|repository| repository.name.clone());
+    let own = own.unwrap_or_default();
+    let named = file.mirrors.iter().map(|(name, mirror)| (name.clone(), mirror.clone()));
+    let plain = snapshot
+        .and(file.snapshot_mirror.as_ref())
+        .or(file.mirror.as_ref())
+        .into_iter()
+        .map(|mirror| (own.clone(), mirror.clone()));
+    let flags = flags.mirrors.iter().map(|flag| match flag.split_once('=') {
+        Some((name, mirror)) if check::flavour(name).is_ok() => (name.to_owned(), mirror.to_owned()),
+        _ => (own.clone(), flag.clone()),
+    });
+    let mut mirrors: BTreeMap<String, String> = plain.chain(named).chain(flags).collect();
+    if let Some(time) = snapshot {
+        if !mirrors.values().any(|mirror| mirror.contains(TIMESTAMP)) {
+            findings.add(format!(
+                "a snapshot needs a mirror that keeps old states of the archive: `snapshot-mirror` in the recipe, or --mirror, an address with `{TIMESTAMP}` for the time"
+            ));
+        }
+        mirrors.values_mut().for_each(|mirror| *mirror = mirror.replace(TIMESTAMP, time));
+    }
+    for (name, mirror) in &mirrors {
+        findings.check("the mirror", mirror, check::mirror(mirror));
+        if !release.repositories.iter().any(|repository| repository.name == *name) {
+            unknown(findings, release, "repository", name, &names(release));
+        }
+    }
+    mirrors
+}
+
+/// Key rings that somebody chose, by name.
+pub(super) fn keyrings(
+    release: &Release,
+    file: &RecipeFile,
+    flags: &Overrides,
+    findings: &mut Findings,
+) -> BTreeMap<String, Chosen> {
+    let mut chosen = BTreeMap::new();
+    for (name, text) in &file.keyrings {
+        let ring = Chosen::parse(text);
+        chosen.insert(name.clone(), Chosen { path: file.directory.join(&ring.path), ..ring });
+    }
+    for flag in &flags.keyrings {
+        match flag.split_once('=') {
+            Some((name, text)) if !name.is_empty() && !text.is_empty() => {
+                chosen.insert(name.to_owned(), Chosen::parse(text));
+            }
+            _ => findings.add(format!("--keyring `{}` must be NAME=FILE or NAME=FILE#FINGERPRINT", printable(flag))),
+        }
+    }
+    for name in chosen.keys().filter(|name| !release.keyrings.contains_key(*name)) {
+        let known: Vec<&str> = release.keyrings.keys().map(String::as_str).collect();
+        unknown(findings, release, "key ring", name, &known);
+    }
+    chosen
+}
+
+fn names(release: &Release) -> Vec<&str> {
+    release.repositories.iter().map(|repository| repository.name.as_str()).collect()
+}
+
+fn unknown(findings: &mut Findings, release: &Release, what: &str, name: &str, known: &[&str]) {
+    findings.add(format!("{} has no {what} `{}`; it has: {}", release.title, printable(name), known.join(", ")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::release::Releases;
+
+    fn chosen(recipe: &str, flags: &[&str], snapshot: Option<&str>) -> (Option<String>, Vec<String>) {
+        let release = Releases::builtin().unwrap().get("bookworm").unwrap().clone().resolved("arm64");
+        let flags = Overrides { mirrors: flags.iter().map(ToString::to_string).collect(), ..Overrides::default() };
+        let (file, mut findings) = (toml::from_str(recipe).unwrap(), Findings::default());
+        let mut mirrors = mirrors(&release, "arm64", &file, &flags, snapshot, &mut findings);
+        (mirrors.remove("debian"), findings.0)
+    }
+
+    #[test]
+    fn a_snapshot_is_a_mirror_with_a_time() {
+        let recipe = "mirror = \"http://h/now\"\nsnapshot-mirror = \"http://h/{timestamp}/d\"\n";
+        let time = Some("20250601T000000Z");
+        for (flags, snapshot, expected) in [
+            (&[][..], None, "http://h/now"),
+            (&[], time, "http://h/20250601T000000Z/d"),
+            (&["http://m/{timestamp}"], time, "http://m/20250601T000000Z"),
+        ] {
+            assert_eq!(chosen(recipe, flags, snapshot), (Some(expected.to_owned()), Vec::new()), "{flags:?}");
+        }
+        for recipe in ["", "mirror = \"http://h/now\"\n"] {
+            let (_, findings) = chosen(recipe, &[], time);
+            assert!(findings.len() == 1 && findings[0].starts_with("a snapshot needs a mirror"), "{findings:?}");
+        }
+    }
+}

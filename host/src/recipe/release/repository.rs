@@ -1,0 +1,145 @@
+//! Archives of packages, and the keys that sign them. Pure.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A signed archive of packages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Repository {
+    /// By which recipe and flags mean it, and the name of its file in `/etc/apt/sources.list.d` of the image.
+    pub name: String,
+    /// None for an archive that mmdebstrap knows by itself, with the pockets for updates and security.
+    #[serde(default)]
+    pub uris: Vec<String>,
+    /// The first one is what is bootstrapped, the others are pockets.
+    pub suites: Vec<String>,
+    pub components: Vec<String>,
+    /// Those that it has packages of; all if there are none.
+    #[serde(default)]
+    pub architectures: Vec<String>,
+    /// Name of its key ring.
+    pub signed_by: String,
+    /// Used only if the recipe or a flag asks for it.
+    #[serde(default)]
+    pub optional: bool,
+    /// Installed if the repository is used.
+    #[serde(default)]
+    pub packages: Vec<String>,
+}
+
+impl Repository {
+    /// Whether it has packages of `architecture`.
+    pub fn has(&self, architecture: &str) -> bool {
+        self.architectures.is_empty() || self.architectures.iter().any(|name| name == architecture)
+    }
+
+    /// What apt reads in `/etc/apt/sources.list.d/NAME.sources`: packages from `uris`, signed by a key of the file
+    /// `key_ring`.
+    pub fn sources(&self, uris: &[String], key_ring: &str) -> String {
+        let mut lines = vec![
+            "Types: deb".to_owned(),
+            format!("URIs: {}", uris.join(" ")),
+            format!("Suites: {}", self.suites.join(" ")),
+            format!("Components: {}", self.components.join(" ")),
+        ];
+        if !self.architectures.is_empty() {
+            // Of another architecture of the image it has no lists, and apt would say so at each update.
+            lines.push(format!("Architectures: {}", self.architectures.join(" ")));
+        }
+        lines.push(format!("Signed-By: {key_ring}"));
+        lines.join("\n") + "\n"
+    }
+}
+
+/// The keys that sign a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRing {
+    /// Where it is in the image. If no package brings it, piimg writes it, with the keys of these fingerprints alone.
+    pub image: String,
+    /// Where a package of the host puts it; the first one that exists is taken.
+    #[serde(default)]
+    pub host: Vec<String>,
+    /// That package.
+    pub package: Option<String>,
+    /// Full fingerprints of the primary keys that may sign.
+    pub fingerprints: Vec<String>,
+}
+
+/// A key ring that somebody chose in place of the host's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chosen {
+    pub path: PathBuf,
+    /// The keys that may sign, if they are others than the release names.
+    pub fingerprints: Vec<String>,
+}
+
+impl Chosen {
+    /// Parses `FILE` or `FILE#FINGERPRINT[,FINGERPRINT…]`.
+    pub fn parse(text: &str) -> Self {
+        let fingerprints = |list: &str| list.split(',').map(|one| one.to_ascii_uppercase()).collect::<Vec<_>>();
+        match text.rsplit_once('#') {
+            Some((path, list)) if list.split(',').all(is_fingerprint) => {
+                Self { path: path.into(), fingerprints: fingerprints(list) }
+            }
+            _ => Self { path: text.into(), fingerprints: Vec::new() },
+        }
+    }
+}
+
+/// Whether `text` is the whole fingerprint of a key, of version 4 (40 digits) or 6 (64 digits).
+pub fn is_fingerprint(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    const B: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";
+
+    #[test]
+    fn a_chosen_ring_may_have_keys_of_its_own() {
+        for (text, path, fingerprints) in [
+            ("k.gpg", "k.gpg", vec![]),
+            ("a#b.gpg", "a#b.gpg", vec![]),
+            (&format!("k.gpg#{}", A.to_lowercase()), "k.gpg", vec![A]),
+            (&format!("k#1.gpg#{A},{B}"), "k#1.gpg", vec![A, B]),
+        ] {
+            let chosen = Chosen::parse(text);
+            assert_eq!(
+                (chosen.path, chosen.fingerprints),
+                (path.into(), fingerprints.iter().map(|s| (*s).to_owned()).collect()),
+                "{text}"
+            );
+        }
+    }
+
+    fn repository(text: &str) -> Repository {
+        toml::from_str(&format!(
+            "name = 'n'\nsuites = ['s', 's-updates']\ncomponents = ['main', 'extra']\nsigned-by = 'k'\n{text}"
+        ))
+        .unwrap()
+    }
+
+    #[test]
+    fn sources_are_written_as_apt_reads_them() {
+        let uris = ["http://a/x".to_owned(), "http://b/x".to_owned()];
+        assert_eq!(
+            repository("").sources(&uris, "/k.gpg"),
+            "Types: deb\nURIs: http://a/x http://b/x\nSuites: s s-updates\nComponents: main extra\nSigned-By: /k.gpg\n"
+        );
+        let narrow = repository("architectures = ['armhf', 'arm64']").sources(&uris[..1], "/k.gpg");
+        assert!(narrow.contains("\nArchitectures: armhf arm64\nSigned-By"), "{narrow}");
+    }
+
+    #[test]
+    fn a_repository_without_architectures_has_all() {
+        assert!(repository("").has("riscv64"));
+        let narrow = repository("architectures = ['armhf']");
+        assert!(narrow.has("armhf") && !narrow.has("arm64"));
+    }
+}

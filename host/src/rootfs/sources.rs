@@ -1,0 +1,184 @@
+//! What apt reads of a tree to know where packages come from: during a build, where a mirror may stand in for an archive,
+//! and in the image, which has what its release says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Result};
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+
+/// The one file, and the directory of others, that apt reads.
+const LIST: &str = "etc/apt/sources.list";
+const PARTS: &str = "etc/apt/sources.list.d";
+
+/// Where [`DefaultSource::Kept`] keeps mmdebstrap's own; apt does not read it.
+const KEPT: &str = "etc/apt/sources.list.image";
+
+const PLAIN: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+
+/// Where a bootstrap takes packages from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// What becomes of the source that mmdebstrap chooses for the suite.
+    pub default: DefaultSource,
+    /// Files as apt reads them, each named `NAME.sources`.
+    pub files: Vec<PathBuf>,
+    /// Key ring for what mmdebstrap chooses.
+    pub keyring: Option<PathBuf>,
+}
+
+/// What becomes of the source that mmdebstrap chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultSource {
+    /// It is used, and stays in the image.
+    Used,
+    /// It is for the image only; the files stand in for it during the build.
+    Kept,
+    /// There is none: the files are all.
+    None,
+}
+
+impl Sources {
+    /// Arguments of mmdebstrap that come before the suite.
+    pub(super) fn options(&self) -> Vec<String> {
+        let mut options: Vec<String> =
+            self.keyring.iter().map(|keyring| format!("--keyring={}", keyring.display())).collect();
+        if self.default == DefaultSource::Kept {
+            options.push(format!("--setup-hook=mv \"$1/{LIST}\" \"$1/{KEPT}\""));
+        }
+        if self.default != DefaultSource::None {
+            // Sources that are given as arguments would take the place of mmdebstrap's own.
+            options.extend(self.files.iter().map(|file| format!("--setup-hook=cp {} \"$1/{PARTS}/\"", file.display())));
+        }
+        options
+    }
+
+    /// Arguments of mmdebstrap that come after the target.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let files = self.files.iter().filter(|_| self.default == DefaultSource::None);
+        files.map(|file| file.display().to_string()).collect()
+    }
+
+    /// Whether a bootstrap leaves the image's own sources behind, so that nothing is to be replaced.
+    pub fn are_the_images(&self) -> bool {
+        self.default == DefaultSource::Used && self.files.is_empty()
+    }
+}
+
+/// Copies what apt reads of the tree at `root` to the new directory `kept`, for later runs of apt in layers above.
+///
+/// # Errors
+/// If a file cannot be read or written.
+pub fn keep(root: &Path, kept: &Path) -> Result<()> {
+    let failed = "cannot keep apt's sources";
+    fs::create_dir(kept).context(failed)?;
+    let list = root.join(LIST);
+    if list.exists() {
+        fs::copy(list, kept.join("0000main.list")).context(failed)?;
+    }
+    for entry in fs::read_dir(root.join(PARTS)).context(failed)? {
+        let entry = entry.context(failed)?;
+        fs::copy(entry.path(), kept.join(entry.file_name())).context(failed)?;
+    }
+    Ok(())
+}
+
+/// Gives the tree at `root`, which `rootfs` is, the image's sources, `files` by name, in place of those of the bootstrap.
+/// They are all, `without_default`, or come beside what mmdebstrap chose.
+///
+/// # Errors
+/// If a file cannot be written or removed.
+pub fn replace(
+    root: &Path,
+    rootfs: &Rootfs,
+    sources: &Sources,
+    files: &[(String, String)],
+    without_default: bool,
+) -> Result<()> {
+    let failed = "cannot write apt's sources";
+    let parts = root.join(PARTS);
+    for entry in fs::read_dir(&parts).context(failed)? {
+        let name = entry.context(failed)?.file_name().to_string_lossy().into_owned();
+        if sources.files.iter().any(|file| is_of(&name, file)) {
+            fs::remove_file(parts.join(&name)).context(failed)?;
+        }
+    }
+    if sources.default == DefaultSource::Kept {
+        let kept = root.join(KEPT);
+        if without_default { fs::remove_file(kept) } else { fs::rename(kept, root.join(LIST)) }.context(failed)?;
+    }
+    for (name, text) in files {
+        rootfs.write(&ImagePath::parse(&format!("/{PARTS}/{name}"))?, text.as_bytes(), PLAIN).context(failed)?;
+    }
+    Ok(())
+}
+
+/// Whether `name` is what mmdebstrap calls the source `file`, which it may have numbered.
+fn is_of(name: &str, file: &Path) -> bool {
+    let Some(file) = file.file_name().map(|file| file.to_string_lossy()) else { return false };
+    let number = |digits: &str| digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    name == file || name.strip_suffix(&*file).is_some_and(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(default: DefaultSource, files: &[&str]) -> Sources {
+        Sources { default, files: files.iter().map(PathBuf::from).collect(), keyring: Some("/k.gpg".into()) }
+    }
+
+    #[test]
+    fn mmdebstraps_choice_stays_beside_what_is_added() {
+        let own = sources(DefaultSource::Used, &["/t/more.sources"]);
+        assert_eq!(
+            own.options(),
+            ["--keyring=/k.gpg", "--setup-hook=cp /t/more.sources \"$1/etc/apt/sources.list.d/\""]
+        );
+        assert!(own.arguments().is_empty() && !own.are_the_images());
+        assert!(sources(DefaultSource::Used, &[]).are_the_images());
+        let none = sources(DefaultSource::None, &["/t/a.sources", "/t/b.sources"]);
+        assert_eq!(none.options(), ["--keyring=/k.gpg"]);
+        assert_eq!(none.arguments(), ["/t/a.sources", "/t/b.sources"]);
+    }
+
+    #[test]
+    fn the_image_gets_its_own_sources_and_the_build_keeps_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, kept) = (dir.path().join("root"), dir.path().join("kept"));
+        let parts = root.join(PARTS);
+        fs::create_dir_all(&parts).unwrap();
+        for (name, text) in [(LIST, "mirrored"), (KEPT, "own")] {
+            fs::write(root.join(name), text).unwrap();
+        }
+        for (name, text) in [("0001ros.sources", "mirror"), ("ros.sources", "mirror"), ("other.sources", "package's")] {
+            fs::write(parts.join(name), text).unwrap();
+        }
+        keep(&root, &kept).unwrap();
+        let mirrored = sources(DefaultSource::Kept, &["/t/ros.sources"]);
+        replace(&root, &Rootfs::open(&root, 0).unwrap(), &mirrored, &[("ros.sources".into(), "own".into())], false)
+            .unwrap();
+        let names = |directory: &Path| {
+            let mut names: Vec<_> = fs::read_dir(directory)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&parts), ["other.sources", "ros.sources"]);
+        assert_eq!(fs::read_to_string(parts.join("ros.sources")).unwrap(), "own");
+        assert_eq!(fs::read_to_string(root.join(LIST)).unwrap(), "own");
+        assert!(!root.join(KEPT).exists());
+        assert_eq!(names(&kept), ["0000main.list", "0001ros.sources", "other.sources", "ros.sources"]);
+    }
+
+    #[test]
+    fn only_mmdebstraps_numbers_are_overlooked() {
+        for (name, expected) in
+            [("a.sources", true), ("0000a.sources", true), ("x0000a.sources", false), ("my-a.sources", false)]
+        {
+            assert_eq!(is_of(name, Path::new("/t/a.sources")), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! How packages are fetched: through a proxy, again after a failure, from an old state of the archive, or not at all.
+//!
+//! The packages are empty, so that each of these builds fails once they are fetched: there is no shell to configure them.
+
+use std::time::{Duration, SystemTime};
+
+use piimg_tests::repository::Answer;
+
+use super::{Place, contains, suite};
+
+const FETCHED: &str = "base-files_1.0_arm64.deb";
+
+/// What is said where all packages were fetched and the first was to be installed.
+const INSTALLS: &str = "I: installing essential packages...";
+
+fn fetched(place: &Place, file: &str) -> usize {
+    place.server.asked().iter().filter(|path| path.ends_with(file)).count()
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_given_up() {
+    let place = Place::new(&suite());
+    place.recipe("[downloads]\nretries = 0\ntimeout-seconds = 1\n");
+    place.server.answer(FETCHED, Answer::Silence);
+    contains(&place.refused(&[]), &[FETCHED, "`: the server does not answer", "curl --head"]);
+    assert!(fetched(&place, FETCHED) > 0);
+}
+
+#[test]
+fn a_server_that_is_busy_is_asked_again() {
+    let place = Place::new(&suite());
+    place.server.answer(FETCHED, Answer::BusyFor(2));
+    contains(&place.refused(&[]), &[INSTALLS]);
+    assert_eq!(fetched(&place, FETCHED), 3);
+}
+
+#[test]
+fn a_server_that_stays_busy_is_given_up() {
+    let place = Place::new(&suite());
+    place.recipe("[downloads]\nretries = 1\n");
+    place.server.answer(FETCHED, Answer::BusyFor(100));
+    contains(&place.refused(&[]), &[&format!("{FETCHED}`: 503")]);
+    assert_eq!(fetched(&place, FETCHED), 2);
+}
+
+#[test]
+fn a_proxy_is_asked_for_what_only_it_can_reach() {
+    let place = Place::new(&suite());
+    let keyring = place.keyring();
+    let archive = ["--mirror", "http://archive.invalid/made-up", "--keyring", &keyring];
+    // Below this path the proxy's server has the archive.
+    std::os::unix::fs::symlink(".", place.repository.path().join("made-up")).unwrap();
+    contains(&place.fails(&archive, &["--apt-proxy", &place.server.url()]), &[INSTALLS]);
+    let asked = place.server.asked();
+    assert!(asked.iter().all(|path| path.starts_with("http://archive.invalid/made-up/")), "{asked:?}");
+    assert!(asked.iter().any(|path| path.ends_with(FETCHED)), "{asked:?}");
+}
+
+#[test]
+fn an_old_state_of_the_archive_may_have_expired() {
+    let mut suite = suite();
+    suite.date = SystemTime::now() - Duration::from_secs(90 * 86_400);
+    suite.valid_until = Some(SystemTime::now() - Duration::from_secs(80 * 86_400));
+    let place = Place::new(&suite);
+    std::os::unix::fs::symlink(".", place.repository.path().join("20250601T000000Z")).unwrap();
+    place.recipe(&format!("snapshot-mirror = \"{}/{{timestamp}}\"\n", place.server.url()));
+    let keyring = place.keyring();
+    let archive = ["--snapshot", "2025-06-01", "--keyring", &keyring];
+    contains(&place.fails(&archive, &[]), &[INSTALLS]);
+    let asked = place.server.asked();
+    assert!(asked.iter().all(|path| path.starts_with("/20250601T000000Z/")), "{asked:?}");
+}
+
+#[test]
+fn an_offline_build_asks_nobody() {
+    let place = Place::new(&suite());
+    contains(
+        &place.refused(&["--offline"]),
+        &["error: the build is offline, and the store has no lists of this archive", "build once without --offline"],
+    );
+    assert_eq!(place.server.asked(), [""; 0]);
+}

@@ -1,0 +1,205 @@
+//! Ubuntu's releases: what starts the Pi comes out of packages.
+
+use piimg_tests::repository::Package;
+
+use super::alone;
+use super::archive::Archives;
+
+/// A kernel in the packages of Ubuntu, with device trees of these boards.
+fn kernel(version: &str, firmware: &str, boards: &[&str]) -> Vec<Package> {
+    let of = |name: &str| Package::new(name, "1.0", "arm64");
+    let named = |kind: &str| format!("linux-{kind}-{version}-raspi");
+    let trees = format!("/lib/firmware/{version}-raspi/device-tree");
+    let mut modules = of(&named("modules"))
+        .file(&format!("/lib/modules/{version}-raspi/modules.order"), "")
+        .file(&format!("/lib/modules/{version}-raspi/modules.builtin"), "")
+        .file(&format!("{trees}/overlays/overlay_map.dtb"), "map")
+        .file(&format!("{trees}/overlays/vc4-kms-v3d.dtbo"), "overlay");
+    for board in boards {
+        modules = modules.file(&format!("{trees}/broadcom/{board}.dtb"), *board);
+    }
+    // As Ubuntu's calls what others have laid down for a new kernel.
+    let hooks = format!(
+        "#!/bin/sh -e\n[ \"$1\" = configure ] || exit 0\n\
+         run-parts --report --exit-on-error --arg={version}-raspi --arg=/boot/vmlinuz-{version}-raspi /etc/kernel/postinst.d\n"
+    );
+    // It may be compressed, and of one release must be.
+    let mut packed = Vec::new();
+    std::io::Read::read_to_end(
+        &mut flate2::read::GzEncoder::new(&b"a kernel"[..], flate2::Compression::fast()),
+        &mut packed,
+    )
+    .unwrap();
+    let image = of(&named("image"))
+        .depends(&format!("kmod, linux-base, {}", named("modules")))
+        .field("Recommends", "initramfs-tools")
+        .file(&format!("/boot/vmlinuz-{version}-raspi"), packed)
+        .script("postinst", &hooks);
+    let mut files = of(firmware);
+    for name in ["bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat"] {
+        files = files.file(&format!("/usr/lib/{firmware}/{name}"), name);
+    }
+    let meta = of("linux-image-raspi").depends(&format!("{}, {firmware}", named("image")));
+    vec![meta, image, modules, files]
+}
+
+/// What every release of Ubuntu has beside its kernel.
+fn common() -> Vec<Package> {
+    vec![
+        // Compiling a real locale takes longer than all the rest of the build.
+        Package::new("locales", "1.0", "all")
+            .program("/usr/sbin/locale-gen", "#!/bin/sh -e\ncp /etc/locale.gen /usr/lib/locale/made\n")
+            .file("/usr/lib/locale/about", "made up\n"),
+        Package::new("ubuntu-keyring", "1.0", "all").file("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "a ring\n"),
+        Package::new("ubuntu-minimal", "1.0", "arm64")
+            .depends("apt, ubuntu-keyring, sudo, udev, netplan.io, kmod, passwd"),
+        Package::new("sudo", "1.0", "arm64"),
+    ]
+}
+
+fn archives(name: &str, version: &str, firmware: &str, boards: &[&str], ros: &[&str]) -> Archives {
+    let mut packages = kernel(version, firmware, boards);
+    packages.extend(common());
+    let ros = ros.iter().map(|name| Package::new(name, "1.0", "all").file(&format!("/opt/ros/{name}"), "ros\n"));
+    Archives::new(name, "arm64", packages, &[("ros", ros.collect())])
+}
+
+/// What holds for each of them.
+#[track_caller]
+fn check_common(archives: &Archives, image: &super::image::Image) {
+    let release = archives.release();
+    // Where the Pi will get its packages: never the mirror of the build.
+    for name in ["ubuntu", "ros"] {
+        let repository = release.repositories.iter().find(|repository| repository.name == name).unwrap();
+        let ring = &release.keyrings[&repository.signed_by].image;
+        let sources = image.root(&format!("/etc/apt/sources.list.d/{name}.sources"));
+        for line in [
+            format!("URIs: {}", repository.uris.join(" ")),
+            format!("Suites: {}", repository.suites.join(" ")),
+            format!("Components: {}", repository.components.join(" ")),
+            format!("Signed-By: {ring}"),
+        ] {
+            assert!(sources.lines().any(|found| found == line), "{line:?} is missing from:\n{sources}");
+        }
+        assert!(image.stat(ring).contains("Mode:  0644"), "{ring}");
+    }
+    let mut parts = image.names("/etc/apt/sources.list.d");
+    parts.retain(|name| !name.starts_with('.'));
+    parts.sort();
+    assert_eq!(parts, ["ros.sources", "ubuntu.sources"]);
+    assert!(!image.names("/etc/apt").contains(&"sources.list".to_owned()), "{:?}", image.names("/etc/apt"));
+    for name in image.names("/etc/apt/apt.conf.d") {
+        assert!(!name.contains("mmdebstrap"), "{name}");
+    }
+    let whole = std::fs::read(&image.0).unwrap();
+    for address in archives.addresses() {
+        let found = memchr::memmem::find(&whole, address.as_bytes());
+        assert_eq!(found, None, "the build's {address} is in the image");
+    }
+    // The boot partition, the same to the kernel and the root file system.
+    let cmdline = image.boot("cmdline.txt");
+    let root = cmdline.split(' ').find_map(|word| word.strip_prefix("root=")).unwrap();
+    let fstab = image.root("/etc/fstab");
+    assert!(root.starts_with("PARTUUID=") && root.ends_with("-02"), "{cmdline}");
+    assert!(fstab.lines().any(|line| line.starts_with(&format!("{root} / ext4 "))), "{fstab}");
+    let boot = root.replace("-02", "-01");
+    assert!(fstab.lines().any(|line| line.starts_with(&format!("{boot} /boot/firmware vfat "))), "{fstab}");
+    let files = image.boot_files();
+    for name in ["config.txt", "cmdline.txt", "initrd.img", "bootcode.bin", "start4.elf", "overlays/vc4-kms-v3d.dtbo"] {
+        assert!(files.iter().any(|file| file == name), "{name} is missing from {files:?}");
+    }
+    // The first user, in the groups that exist, and the groups that the release makes.
+    let passwd = image.root("/etc/passwd");
+    assert!(passwd.lines().any(|line| line.starts_with("ubuntu:x:1000:1000:")), "{passwd}");
+    let group = image.root("/etc/group");
+    for name in ["sudo", "adm", "dialout", "video", "gpio", "i2c", "spi"] {
+        let line = group.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap_or_default();
+        assert!(line.ends_with(":ubuntu"), "{name}: {line:?}");
+    }
+    let shadow = image.root("/etc/shadow");
+    let line = shadow.lines().find(|line| line.starts_with("ubuntu:$6$")).unwrap();
+    assert_eq!(line.split(':').nth(2), Some("0"), "the first login must change the password");
+    // What runs at the first boot, and what every release brings.
+    let wanted = image.names("/etc/systemd/system/multi-user.target.wants");
+    for unit in ["piimg-grow-root.service", "piimg-ssh-host-keys.service"] {
+        assert!(image.stat(&format!("/etc/systemd/system/{unit}")).contains("Type: regular"), "{unit}");
+    }
+    assert!(wanted.iter().any(|name| name.starts_with("piimg-")), "{wanted:?}");
+    assert!(image.root("/etc/netplan/50-piimg.yaml").contains("dhcp4: true"));
+    assert!(image.stat("/etc/netplan/50-piimg.yaml").contains("Mode:  0600"));
+    assert_eq!(image.root("/usr/lib/locale/made"), "en_US.UTF-8 UTF-8\n");
+    assert!(image.stat("/etc/udev/rules.d/60-pi-buses.rules").contains("Type: regular"));
+    assert_eq!(image.root("/etc/machine-id"), "");
+    assert_eq!(image.root("/etc/hostname"), "raspberrypi\n");
+}
+
+#[test]
+fn jammy_is_as_it_says() {
+    let _alone = alone();
+    let boards = ["bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2710-rpi-zero-2-w", "bcm2711-rpi-4-b"];
+    let more = ["bcm2711-rpi-400", "bcm2711-rpi-cm4"];
+    let boards = [&boards[..], &more].concat();
+    let ros = ["ros-humble-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
+    let archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &boards, &ros);
+    let image = archives.build(&["--repository", "ros", "--update-lock"]);
+    check_common(&archives, &image);
+    assert!(image.boot("config.txt").contains("\nkernel=vmlinuz\n") || image.boot("config.txt").starts_with("kernel="));
+    assert!(image.boot_files().contains(&"vmlinuz".to_owned()));
+    assert!(image.stat("/opt/ros/ros-humble-ros-base").contains("Type: regular"));
+
+    // The packages are in the lock, and a build that keeps to it finds them so.
+    let lock = std::fs::read_to_string(archives.path("piimg.lock")).unwrap();
+    for name in ["\"linux-image-raspi:arm64\"", "\"libc6:arm64\"", "\"ros-humble-ros-base:all\""] {
+        assert!(lock.contains(&format!("\n{name} = {{ version = \"")), "{name} is missing from:\n{lock}");
+    }
+    let again = archives.build(&["--repository", "ros", "--locked", "--offline"]);
+    assert_eq!(again.0, image.0, "nothing of it has changed");
+    let other = lock.replacen(
+        "\"linux-image-raspi:arm64\" = { version = \"1.0\"",
+        "\"linux-image-raspi:arm64\" = { version = \"0.9\"",
+        1,
+    );
+    assert_ne!(other, lock);
+    std::fs::write(archives.path("piimg.lock"), other).unwrap();
+    let said = archives.fails(&["--repository", "ros", "--locked", "--offline"]);
+    assert!(
+        said.contains("1 packages are not as they are locked:\n  - linux-image-raspi:arm64 is 1.0, locked is 0.9"),
+        "{said}"
+    );
+    // One that was never fetched.
+    let said = archives.fails(&["--repository", "ros", "--offline", "--package", "ros-humble-desktop"]);
+    assert!(said.contains("the archive has no package `ros-humble-desktop`"), "{said}");
+}
+
+#[test]
+fn focal_starts_an_unpacked_kernel() {
+    let _alone = alone();
+    let boards = ["bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2711-rpi-4-b"];
+    let ros = ["ros-noetic-ros-base", "python3-rosdep"];
+    let archives = archives("focal", "5.4.0-1100", "linux-firmware-raspi2", &boards, &ros);
+    let image = archives.build(&["--repository", "ros"]);
+    check_common(&archives, &image);
+    assert_eq!(image.boot("vmlinux"), "a kernel");
+    assert!(image.boot("config.txt").contains("kernel=vmlinux\n"));
+    assert!(image.stat("/etc/kernel/postinst.d/zzz-unpack-kernel").contains("Mode:  0755"));
+}
+
+#[test]
+fn noble_starts_a_pi_5() {
+    let _alone = alone();
+    let boards = [
+        "bcm2710-rpi-3-b",
+        "bcm2710-rpi-3-b-plus",
+        "bcm2710-rpi-zero-2-w",
+        "bcm2711-rpi-4-b",
+        "bcm2711-rpi-400",
+        "bcm2711-rpi-cm4",
+        "bcm2712-rpi-5-b",
+    ];
+    let ros = ["ros-jazzy-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
+    let archives = archives("noble", "6.8.0-1018", "linux-firmware-raspi", &boards, &ros);
+    let image = archives.build(&["--repository", "ros"]);
+    check_common(&archives, &image);
+    assert!(image.boot_files().contains(&"bcm2712-rpi-5-b.dtb".to_owned()));
+    assert!(image.boot("config.txt").contains("dtoverlay=vc4-kms-v3d\n"));
+}
