@@ -25,7 +25,7 @@ const fn package(name: &'static str, file: &'static str, reason: &'static str) -
     Package { name, file, reason, only: None }
 }
 
-const PACKAGES: [Package; 19] = [
+const PACKAGES: [Package; 21] = [
     package("gcc", "/usr/bin/cc", "links Rust programs and compiles the assembly in wasmtime"),
     package("libc6-dev", "/usr/include/stdio.h", "links Rust programs"),
     package("mmdebstrap", "/usr/bin/mmdebstrap", "bootstraps the root file system"),
