@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
+mod checkout;
 mod repository;
 mod server;
 
