@@ -51,7 +51,9 @@ impl Archives {
         let release = Releases::builtin().unwrap().get(name).unwrap().clone().resolved(architecture);
         let mut packages = debian::packages(SUITE, architecture, &REAL);
         packages.extend(more);
-        let mut packages = debian::with_empty(packages, &release.packages, architecture);
+        let elsewhere = |name: &str| others.iter().any(|(_, packages)| packages.iter().any(|other| other.name == name));
+        let empty = release.packages.iter().filter(|name| !elsewhere(name));
+        let mut packages = debian::with_empty(packages, empty, architecture);
         let list = concat!(env!("CARGO_MANIFEST_DIR"), "/../files/emulation/native.toml");
         let tools: NativeTools = toml::from_str(&std::fs::read_to_string(list).unwrap()).unwrap();
         let names: Vec<&str> = tools.packages.iter().map(|package| package.name.as_str()).collect();
@@ -65,10 +67,10 @@ impl Archives {
         let own = release.own_repository(architecture).unwrap();
         let native = release.own_repository(host_architecture()).map(|native| native.name.clone());
         let names = [Some(own.name.clone()), native.ok().filter(|native| *native != own.name)];
-        let mut served = vec![Served::new(own, names.into_iter().flatten().collect(), packages)];
+        let mut served = vec![Served::new(own, names.into_iter().flatten().collect(), &packages)];
         for (name, packages) in others {
             let repository = release.repositories.iter().find(|repository| repository.name == *name).unwrap();
-            served.push(Served::new(repository, vec![(*name).to_owned()], packages.clone()));
+            served.push(Served::new(repository, vec![(*name).to_owned()], packages));
         }
         // Beside the target directory's files: a store needs a file system that overlays can be on.
         let dir = tempfile::tempdir_in(piimg_tests::target()).unwrap();
@@ -125,7 +127,7 @@ impl Archives {
 
 impl Served {
     /// The packages are in the first suite and component; the pockets are there, and empty.
-    fn new(described: &Described, names: Vec<String>, packages: Vec<Package>) -> Self {
+    fn new(described: &Described, names: Vec<String>, packages: &[Package]) -> Self {
         let (key, mut repository) = (Key::new(), Repository::new());
         let mut architectures = vec!["arm64", host_architecture()];
         architectures.dedup();
@@ -135,7 +137,7 @@ impl Served {
                 suite = suite.component(component, Vec::new());
             }
             if index == 0 {
-                suite = suite.component(&described.components[0], packages.clone());
+                suite = suite.component(&described.components[0], packages.to_vec());
             }
             repository.publish(&suite, Some(&key));
         }

@@ -9,7 +9,9 @@
 #![expect(clippy::disallowed_methods, reason = "tests start piimg and look at images with other tools")]
 
 mod archive;
+mod checks;
 mod image;
+mod raspios;
 mod ubuntu;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,9 +1,12 @@
 //! Ubuntu's releases: what starts the Pi comes out of packages.
 
+use std::io::Write as _;
+
 use piimg_tests::repository::Package;
 
-use super::alone;
 use super::archive::Archives;
+use super::image::Image;
+use super::{alone, checks};
 
 /// A kernel in the packages of Ubuntu, with device trees of these boards.
 fn kernel(version: &str, firmware: &str, boards: &[&str]) -> Vec<Package> {
@@ -24,12 +27,9 @@ fn kernel(version: &str, firmware: &str, boards: &[&str]) -> Vec<Package> {
          run-parts --report --exit-on-error --arg={version}-raspi --arg=/boot/vmlinuz-{version}-raspi /etc/kernel/postinst.d\n"
     );
     // It may be compressed, and of one release must be.
-    let mut packed = Vec::new();
-    std::io::Read::read_to_end(
-        &mut flate2::read::GzEncoder::new(&b"a kernel"[..], flate2::Compression::fast()),
-        &mut packed,
-    )
-    .unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(b"a kernel").unwrap();
+    let packed = packed.finish().unwrap();
     let image = of(&named("image"))
         .depends(&format!("kmod, linux-base, {}", named("modules")))
         .field("Recommends", "initramfs-tools")
@@ -66,71 +66,18 @@ fn archives(name: &str, version: &str, firmware: &str, boards: &[&str], ros: &[&
 
 /// What holds for each of them.
 #[track_caller]
-fn check_common(archives: &Archives, image: &super::image::Image) {
-    let release = archives.release();
-    // Where the Pi will get its packages: never the mirror of the build.
-    for name in ["ubuntu", "ros"] {
-        let repository = release.repositories.iter().find(|repository| repository.name == name).unwrap();
-        let ring = &release.keyrings[&repository.signed_by].image;
-        let sources = image.root(&format!("/etc/apt/sources.list.d/{name}.sources"));
-        for line in [
-            format!("URIs: {}", repository.uris.join(" ")),
-            format!("Suites: {}", repository.suites.join(" ")),
-            format!("Components: {}", repository.components.join(" ")),
-            format!("Signed-By: {ring}"),
-        ] {
-            assert!(sources.lines().any(|found| found == line), "{line:?} is missing from:\n{sources}");
-        }
-        assert!(image.stat(ring).contains("Mode:  0644"), "{ring}");
-    }
-    let mut parts = image.names("/etc/apt/sources.list.d");
-    parts.retain(|name| !name.starts_with('.'));
-    parts.sort();
-    assert_eq!(parts, ["ros.sources", "ubuntu.sources"]);
+fn check_common(archives: &Archives, image: &Image) {
+    checks::packages_come_from(archives, image, &["ros", "ubuntu"]);
     assert!(!image.names("/etc/apt").contains(&"sources.list".to_owned()), "{:?}", image.names("/etc/apt"));
-    for name in image.names("/etc/apt/apt.conf.d") {
-        assert!(!name.contains("mmdebstrap"), "{name}");
-    }
-    let whole = std::fs::read(&image.0).unwrap();
-    for address in archives.addresses() {
-        let found = memchr::memmem::find(&whole, address.as_bytes());
-        assert_eq!(found, None, "the build's {address} is in the image");
-    }
-    // The boot partition, the same to the kernel and the root file system.
-    let cmdline = image.boot("cmdline.txt");
-    let root = cmdline.split(' ').find_map(|word| word.strip_prefix("root=")).unwrap();
-    let fstab = image.root("/etc/fstab");
-    assert!(root.starts_with("PARTUUID=") && root.ends_with("-02"), "{cmdline}");
-    assert!(fstab.lines().any(|line| line.starts_with(&format!("{root} / ext4 "))), "{fstab}");
-    let boot = root.replace("-02", "-01");
-    assert!(fstab.lines().any(|line| line.starts_with(&format!("{boot} /boot/firmware vfat "))), "{fstab}");
+    checks::partitions_are_named(image);
+    checks::first_boot_is_prepared(image);
     let files = image.boot_files();
-    for name in ["config.txt", "cmdline.txt", "initrd.img", "bootcode.bin", "start4.elf", "overlays/vc4-kms-v3d.dtbo"] {
+    for name in ["config.txt", "initrd.img", "bootcode.bin", "start4.elf", "overlays/vc4-kms-v3d.dtbo"] {
         assert!(files.iter().any(|file| file == name), "{name} is missing from {files:?}");
     }
-    // The first user, in the groups that exist, and the groups that the release makes.
-    let passwd = image.root("/etc/passwd");
-    assert!(passwd.lines().any(|line| line.starts_with("ubuntu:x:1000:1000:")), "{passwd}");
-    let group = image.root("/etc/group");
-    for name in ["sudo", "adm", "dialout", "video", "gpio", "i2c", "spi"] {
-        let line = group.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap_or_default();
-        assert!(line.ends_with(":ubuntu"), "{name}: {line:?}");
-    }
-    let shadow = image.root("/etc/shadow");
-    let line = shadow.lines().find(|line| line.starts_with("ubuntu:$6$")).unwrap();
-    assert_eq!(line.split(':').nth(2), Some("0"), "the first login must change the password");
-    // What runs at the first boot, and what every release brings.
-    let wanted = image.names("/etc/systemd/system/multi-user.target.wants");
-    for unit in ["piimg-grow-root.service", "piimg-ssh-host-keys.service"] {
-        assert!(image.stat(&format!("/etc/systemd/system/{unit}")).contains("Type: regular"), "{unit}");
-    }
-    assert!(wanted.iter().any(|name| name.starts_with("piimg-")), "{wanted:?}");
     assert!(image.root("/etc/netplan/50-piimg.yaml").contains("dhcp4: true"));
     assert!(image.stat("/etc/netplan/50-piimg.yaml").contains("Mode:  0600"));
     assert_eq!(image.root("/usr/lib/locale/made"), "en_US.UTF-8 UTF-8\n");
-    assert!(image.stat("/etc/udev/rules.d/60-pi-buses.rules").contains("Type: regular"));
-    assert_eq!(image.root("/etc/machine-id"), "");
-    assert_eq!(image.root("/etc/hostname"), "raspberrypi\n");
 }
 
 #[test]
