@@ -22,6 +22,9 @@ const PROGRAMS: [&str; 11] = [
     "sfdisk",
 ];
 
+/// The one that it starts, to look at key rings.
+const GPG: &str = "/usr/bin/gpg";
+
 /// A home, a cache, a temporary and a current directory, all of them gone at the end.
 #[derive(Debug)]
 pub struct Scratch {
@@ -50,6 +53,7 @@ impl Scratch {
         for program in PROGRAMS {
             fs::write(scratch.root().join("bin").join(program), "").expect("a file can be written");
         }
+        std::os::unix::fs::symlink(GPG, scratch.root().join("bin/gpg")).expect("a link can be made");
         for (variable, name) in [("HOME", "home"), ("PATH", "bin"), ("TMPDIR", "tmp"), ("XDG_CACHE_HOME", "cache")] {
             let path = scratch.root().join(name);
             scratch.set(variable, path);

@@ -184,22 +184,25 @@ mod tests {
             ("boot/vmlinuz-5.4.0-1100-raspi", &kernel),
             ("usr/lib/firmware/5.4.0-99-raspi/device-tree/broadcom/bcm2711-rpi-4-b.dtb", b"old"),
             ("usr/lib/firmware/5.4.0-1100-raspi/device-tree/broadcom/bcm2711-rpi-4-b.dtb", b"tree"),
+            ("usr/lib/firmware/5.4.0-1100-raspi/device-tree/bcm2709-rpi-2-b.dtb", b"32 bits"),
             ("usr/lib/firmware/5.4.0-1100-raspi/device-tree/broadcom/notes.txt", b""),
             ("usr/lib/firmware/5.4.0-1100-raspi/device-tree/overlays/dwc2.dtbo", b"overlay"),
             ("usr/lib/linux-firmware-raspi/start4.elf", b"start"),
+            ("usr/lib/linux-firmware-raspi/LICENCE", b""),
         ]);
         std::os::unix::fs::symlink("start4.elf", dir.path().join("usr/lib/linux-firmware-raspi/start4x.elf")).unwrap();
         let files = [
             BootFile { gunzip: true, ..entry("/boot/vmlinuz-{kernel}", "vmlinux") },
             entry("/usr/lib/firmware/{kernel}/device-tree/**/bcm2*.dtb", ""),
             entry("/usr/lib/firmware/{kernel}/device-tree/overlays/*", "overlays/"),
-            entry("/usr/lib/linux-firmware-raspi/*", ""),
+            entry("/usr/lib/linux-firmware-raspi*/start*.elf", ""),
             BootFile { optional: true, ..entry("/usr/lib/u-boot/*", "") },
         ];
         let rootfs = Rootfs::open(dir.path(), 0).unwrap();
         let written = copy(&rootfs, &files).unwrap();
         let names: Vec<&str> = written.iter().map(|path| path.strip_prefix("/boot/firmware/").unwrap()).collect();
-        assert_eq!(names, ["vmlinux", "bcm2711-rpi-4-b.dtb", "overlays/dwc2.dtbo", "start4.elf", "start4x.elf"]);
+        let trees = ["bcm2709-rpi-2-b.dtb", "bcm2711-rpi-4-b.dtb"];
+        assert_eq!(names, [&["vmlinux"][..], &trees, &["overlays/dwc2.dtbo", "start4.elf", "start4x.elf"]].concat());
         let text = |name: &str| fs::read_to_string(dir.path().join("boot/firmware").join(name)).unwrap();
         assert_eq!((text("vmlinux"), text("bcm2711-rpi-4-b.dtb")), ("kernel".into(), "tree".into()));
         assert_eq!(text("start4x.elf"), "start");

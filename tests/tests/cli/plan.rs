@@ -117,6 +117,41 @@ fn a_pi_5_is_refused_where_the_kernel_does_not_boot_it() {
     }
 }
 
+/// Of the package that signs Debian's archive, which every machine that builds has.
+const DEBIANS_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The release key of bookworm, which is in it.
+const BOOKWORMS_KEY: &str = "4D64FEC119C2029067D6E791F8D2585B8783D481";
+
+#[test]
+fn a_key_ring_with_other_keys_is_refused_unless_they_are_named() {
+    let scratch = Scratch::new();
+    let stderr = fails(&scratch, USAGE, &["plan", "--release=noble", &format!("--keyring=ubuntu={DEBIANS_KEYS}")]);
+    contains(
+        &stderr,
+        &[
+            "error: cannot use the key ring `ubuntu` of Ubuntu 24.04\n",
+            "it must hold the key 790BC7277767219C42C86F933B4FE6ACC0B21F32 or F6ECB3762474EDA9D21B7022871920D1991BC93C; its keys are: ",
+            BOOKWORMS_KEY,
+            "hint: give the right file: --keyring ubuntu=FILE, or FILE#FINGERPRINT if another key is meant\n",
+        ],
+    );
+    let named = format!("--keyring=ubuntu={DEBIANS_KEYS}#{BOOKWORMS_KEY}");
+    let stdout = fine(&scratch, &["plan", "--release=noble", &named, "--mirror=http://near/ubuntu"]);
+    contains(&stdout, &["Ubuntu 24.04 noble (arm64)", "pi5", "packages    ubuntu, from http://near/ubuntu\n"]);
+}
+
+#[test]
+fn ros_needs_its_own_key() {
+    let scratch = Scratch::new();
+    let ubuntu = format!("--keyring=ubuntu={DEBIANS_KEYS}#{BOOKWORMS_KEY}");
+    let ros = ["plan", "--release=focal", "--arch=armhf", &ubuntu, "--repository=ros"];
+    let stderr = fails(&scratch, USAGE, &[&ros[..], &["--keyring=ros=gone.gpg"]].concat());
+    contains(&stderr, &["error: cannot use the key ring `ros` of Ubuntu 20.04\n", "cannot read `gone.gpg`"]);
+    let named = format!("--keyring=ros={DEBIANS_KEYS}#{BOOKWORMS_KEY}");
+    let stdout = fine(&scratch, &[&ros[..], &[&named]].concat());
+    contains(&stdout, &["Ubuntu 20.04 focal (armhf)", "ros, from http://packages.ros.org/ros/ubuntu\n", "pi2"]);
+}
+
 #[test]
 fn a_foreign_architecture_is_refused() {
     let stderr = fails(&Scratch::new(), USAGE, &["plan", "--arch", "amd64"]);

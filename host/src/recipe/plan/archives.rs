@@ -37,6 +37,29 @@ pub(super) fn choose_repositories(
     release.packages.extend(more);
 }
 
+/// Checks what can be said of mirrors and key rings without a release.
+pub(super) fn check_words(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) {
+    let flagged = flags.mirrors.iter().map(|flag| parse_mirror(flag).1);
+    for mirror in file.mirror.iter().chain(file.mirrors.values()).map(String::as_str).chain(flagged) {
+        findings.check("the mirror", mirror, check::mirror(mirror));
+    }
+    for flag in flags.keyrings.iter().filter(|flag| parse_keyring(flag).is_none()) {
+        findings.add(format!("--keyring `{}` must be NAME=FILE or NAME=FILE#FINGERPRINT", printable(flag)));
+    }
+}
+
+/// A repository's name, unless it is the release's own, and a mirror.
+fn parse_mirror(flag: &str) -> (Option<&str>, &str) {
+    match flag.split_once('=') {
+        Some((name, mirror)) if check::flavour(name).is_ok() => (Some(name), mirror),
+        _ => (None, flag),
+    }
+}
+
+fn parse_keyring(flag: &str) -> Option<(&str, &str)> {
+    flag.split_once('=').filter(|(name, file)| !name.is_empty() && !file.is_empty())
+}
+
 /// Mirrors by the names of the repositories that they stand in for.
 pub(super) fn mirrors(
     release: &Release,
@@ -49,6 +72,7 @@ pub(super) fn mirrors(
     let own = release.repositories_for(architecture).next().map(|repository| repository.name.clone());
     let own = own.unwrap_or_default();
     let named = file.mirrors.iter().map(|(name, mirror)| (name.clone(), mirror.clone()));
+<<<<<<< ours
     let plain = snapshot
         .and(file.snapshot_mirror.as_ref())
         .or(file.mirror.as_ref())
@@ -69,6 +93,15 @@ pub(super) fn mirrors(
     }
     for (name, mirror) in &mirrors {
         findings.check("the mirror", mirror, check::mirror(mirror));
+=======
+    let plain = file.mirror.iter().map(|mirror| (own.clone(), mirror.clone()));
+    let flags = flags.mirrors.iter().map(|flag| {
+        let (name, mirror) = parse_mirror(flag);
+        (name.map_or_else(|| own.clone(), str::to_owned), mirror.to_owned())
+    });
+    let mirrors: BTreeMap<String, String> = plain.chain(named).chain(flags).collect();
+    for name in mirrors.keys() {
+>>>>>>> theirs
         if !release.repositories.iter().any(|repository| repository.name == *name) {
             unknown(findings, release, "repository", name, &names(release));
         }
@@ -88,13 +121,8 @@ pub(super) fn keyrings(
         let ring = Chosen::parse(text);
         chosen.insert(name.clone(), Chosen { path: file.directory.join(&ring.path), ..ring });
     }
-    for flag in &flags.keyrings {
-        match flag.split_once('=') {
-            Some((name, text)) if !name.is_empty() && !text.is_empty() => {
-                chosen.insert(name.to_owned(), Chosen::parse(text));
-            }
-            _ => findings.add(format!("--keyring `{}` must be NAME=FILE or NAME=FILE#FINGERPRINT", printable(flag))),
-        }
+    for (name, text) in flags.keyrings.iter().filter_map(|flag| parse_keyring(flag)) {
+        chosen.insert(name.to_owned(), Chosen::parse(text));
     }
     for name in chosen.keys().filter(|name| !release.keyrings.contains_key(*name)) {
         let known: Vec<&str> = release.keyrings.keys().map(String::as_str).collect();
