@@ -57,7 +57,7 @@ const PACKAGES: [Package; 21] = [
         only: Some(Purpose::Test),
         ..package("libcap2-bin", "/sbin/getcap", "reads file capabilities independently of piimg")
     },
-    Package { only: Some(Purpose::Test), ..package("gnupg", "/usr/bin/gpg", "signs made-up archives") },
+    Package { only: Some(Purpose::Test), ..package("gpg-agent", "/usr/bin/gpg-agent", "signs made-up archives") },
     Package { only: Some(Purpose::Test), ..package("curl", "/usr/bin/curl", "must find the proxy of a box") },
     Package { only: Some(Purpose::Test), ..package("wget", "/usr/bin/wget", "must find the proxy of a box") },
     Package {

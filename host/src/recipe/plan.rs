@@ -180,12 +180,9 @@ pub fn plan(
     let extra_space_mb = extra_space(file, flags, plugins, &mut findings);
     let outputs = outputs(file, flags, &mut findings);
     let compression = compression(file, flags, &mut findings);
-<<<<<<< ours
     let fetching = downloads::fetching(file, flags, &mut findings);
     let snapshot = downloads::snapshot(file, flags, &mut findings);
-=======
     archives::check_words(file, flags, &mut findings);
->>>>>>> theirs
     let store = directory(
         &mut findings,
         "rootfs",

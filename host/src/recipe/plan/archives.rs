@@ -40,8 +40,10 @@ pub(super) fn choose_repositories(
 /// Checks what can be said of mirrors and key rings without a release.
 pub(super) fn check_words(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) {
     let flagged = flags.mirrors.iter().map(|flag| parse_mirror(flag).1);
-    for mirror in file.mirror.iter().chain(file.mirrors.values()).map(String::as_str).chain(flagged) {
-        findings.check("the mirror", mirror, check::mirror(mirror));
+    let named = file.mirror.iter().chain(&file.snapshot_mirror).chain(file.mirrors.values());
+    for mirror in named.map(String::as_str).chain(flagged) {
+        // The time of a snapshot is filled in later, and is no more than digits and letters.
+        findings.check("the mirror", mirror, check::mirror(&mirror.replace(TIMESTAMP, "0")));
     }
     for flag in flags.keyrings.iter().filter(|flag| parse_keyring(flag).is_none()) {
         findings.add(format!("--keyring `{}` must be NAME=FILE or NAME=FILE#FINGERPRINT", printable(flag)));
@@ -72,15 +74,14 @@ pub(super) fn mirrors(
     let own = release.repositories_for(architecture).next().map(|repository| repository.name.clone());
     let own = own.unwrap_or_default();
     let named = file.mirrors.iter().map(|(name, mirror)| (name.clone(), mirror.clone()));
-<<<<<<< ours
     let plain = snapshot
         .and(file.snapshot_mirror.as_ref())
         .or(file.mirror.as_ref())
         .into_iter()
         .map(|mirror| (own.clone(), mirror.clone()));
-    let flags = flags.mirrors.iter().map(|flag| match flag.split_once('=') {
-        Some((name, mirror)) if check::flavour(name).is_ok() => (name.to_owned(), mirror.to_owned()),
-        _ => (own.clone(), flag.clone()),
+    let flags = flags.mirrors.iter().map(|flag| {
+        let (name, mirror) = parse_mirror(flag);
+        (name.map_or_else(|| own.clone(), str::to_owned), mirror.to_owned())
     });
     let mut mirrors: BTreeMap<String, String> = plain.chain(named).chain(flags).collect();
     if let Some(time) = snapshot {
@@ -91,17 +92,7 @@ pub(super) fn mirrors(
         }
         mirrors.values_mut().for_each(|mirror| *mirror = mirror.replace(TIMESTAMP, time));
     }
-    for (name, mirror) in &mirrors {
-        findings.check("the mirror", mirror, check::mirror(mirror));
-=======
-    let plain = file.mirror.iter().map(|mirror| (own.clone(), mirror.clone()));
-    let flags = flags.mirrors.iter().map(|flag| {
-        let (name, mirror) = parse_mirror(flag);
-        (name.map_or_else(|| own.clone(), str::to_owned), mirror.to_owned())
-    });
-    let mirrors: BTreeMap<String, String> = plain.chain(named).chain(flags).collect();
     for name in mirrors.keys() {
->>>>>>> theirs
         if !release.repositories.iter().any(|repository| repository.name == *name) {
             unknown(findings, release, "repository", name, &names(release));
         }
