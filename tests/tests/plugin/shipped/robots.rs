@@ -198,3 +198,20 @@ fn breadcrumb_refuses_what_would_not_work() {
     let message = &ran.failure(Kind::Plugin).messages[1];
     assert_eq!(message, "the image has no ROS: let the plugin `piimg/ros` run before this one");
 }
+
+#[test]
+fn a_plugin_for_robots_without_its_grants_is_refused() {
+    for (name, files, param, needed) in [
+        ("desktop", DESKTOP.as_slice(), ("autologin", "ann"), "fs:read:/etc/passwd"),
+        ("ros", &ROS, ("user", "ann"), "pkg:install:ros-base"),
+        ("breadcrumb", &BREADCRUMB, ("user", "ann"), "fs:read:/usr/local/bin/ros-env"),
+    ] {
+        let plugin = look(name).unwrap();
+        let own = plugin.conf.params.iter().filter_map(|param| Some((param.name.as_str(), param.default.as_deref()?)));
+        let params: Vec<(&str, &str)> = own.chain([param]).collect();
+        let ran = run_plugin(image_of_ann(files), &plugin, &Granted::default(), &params, Limits::EXECUTE);
+        let report = ran.failure(Kind::Grant);
+        assert!(report.hints.iter().any(|hint| hint.contains(needed)), "{name}: {report:?}");
+        assert!(ran.commands.is_empty() && ran.packages.is_empty(), "{name}");
+    }
+}
