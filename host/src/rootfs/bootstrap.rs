@@ -281,8 +281,8 @@ mod tests {
         assert_eq!(given[given.len() - 3..], ["trixie", "/t", "/s/ubuntu.sources"]);
         let kept = Sources { default: DefaultSource::Kept, ..sources.clone() };
         bootstrap.sources = &kept;
-        let hooks = arguments(&bootstrap, Path::new("/t")).into_iter().filter(|argument| argument.contains("-hook="));
-        assert_eq!(hooks.last().unwrap(), format!("--setup-hook={FETCH}"), "the sources are there by then");
+        let mut hooks = arguments(&bootstrap, Path::new("/t")).into_iter().filter(|it| it.contains("-hook="));
+        assert_eq!(hooks.next_back().unwrap(), format!("--setup-hook={FETCH}"), "the sources are there by then");
     }
 
     #[test]
