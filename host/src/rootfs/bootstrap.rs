@@ -210,6 +210,10 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<(
             killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).context("cannot end mmdebstrap")?;
         }
         refusal = better(refusal, explain(&line));
+        if FETCH.lines().any(|own| own == line) {
+            // mmdebstrap repeats a hook that failed, which says nothing of why.
+            continue;
+        }
         if last.len() == QUOTED_LINES {
             last.pop_front();
         }

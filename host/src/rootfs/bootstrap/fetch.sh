@@ -11,7 +11,8 @@ export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"
 fetch() {
     for pause in $PIIMG_PAUSES end; do
         status=0
-        said=$(apt-get --yes "$@" 2>&1 >/dev/null) || status=$?
+        # Of packages that cannot be installed together it says why on standard output.
+        said=$(apt-get --yes --quiet "$@" 2>&1) || status=$?
         case $said in
         *'  429  '* | *'  50'[0-9]'  '*) [ "$pause" = end ] || sleep "$pause" ;;
         *) break ;;
