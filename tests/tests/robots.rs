@@ -43,7 +43,9 @@ fn a_robot_says_that_it_is_up() {
     let digits = ask("tr -d ':\\n' </sys/class/net/eth0/address | tail -c 4").1;
     assert_eq!(ask("hostname"), (0, format!("breadcrumb-{digits}")));
     assert_eq!(ask("getent hosts breadcrumb-$(hostname | tail -c 5).local").0, 0);
-    let (status, heard) = ask("/usr/local/bin/ros-env timeout 240 rostopic echo -n 2 /heartbeat");
+    // A unit is active as soon as its program is started, and an emulated board takes its time with Python.
+    assert_eq!(ask("timeout 240 sh -c 'until ros-env rostopic list >/dev/null 2>&1; do sleep 2; done'").0, 0);
+    let (status, heard) = ask("timeout 240 ros-env rostopic echo -n 2 /heartbeat");
     let seconds: Vec<u32> = heard.lines().filter_map(|line| line.strip_prefix("data: ")?.trim().parse().ok()).collect();
     assert!(status == 0 && seconds.len() == 2 && seconds[1] == seconds[0] + 1, "{status}: {heard}");
     // It is the node that was compiled here, by the user, and its logs are in memory.

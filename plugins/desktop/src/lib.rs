@@ -17,6 +17,7 @@ const ACCOUNTS: &str = "/etc/passwd";
 const SETTINGS: &str = "/etc/dconf/db/piimg-desktop.d/stay-awake";
 const SETTINGS_DIRECTORY: &str = "/etc/dconf/db/piimg-desktop.d";
 const DATABASE: &str = "/etc/dconf/db/piimg-desktop";
+const PROFILES: &str = "/etc/dconf/profile";
 const PROFILE: &str = "/etc/dconf/profile/user";
 
 /// All ways to sleep that systemd knows. The kernel cannot wake a Pi up again.
@@ -55,6 +56,7 @@ impl Plugin for Desktop {
                 "makes what dconf reads of the settings",
             )
             .capability("fs:write:/etc/dconf/db/piimg-desktop", "is what dconf reads")
+            .capability("fs:write:/etc/dconf/profile", "the directory of the next, which no package may have made")
             .capability("fs:read:/etc/dconf/profile/user", "keeps what else is in it")
             .capability("fs:write:/etc/dconf/profile/user", "makes the settings everybody's defaults")
             .capability("boot:cmdline:usbhid.mousepoll", "keeps the mouse from lagging");
@@ -92,6 +94,7 @@ fn stay_awake() -> Result {
     fs::write(SETTINGS, include_str!("stay-awake")).mode(0o644).apply()?;
     // `dconf update` would also make anew what packages have put beside it.
     Command::new("dconf").args(["compile", DATABASE, SETTINGS_DIRECTORY]).run()?;
+    fs::create_dir_all(PROFILES).apply()?;
     let old = if fs::exists(PROFILE)? { Some(fs::read_to_string(PROFILE)?) } else { None };
     if let Some(new) = profile(old.as_deref()) {
         fs::write(PROFILE, new).mode(0o644).apply()?;

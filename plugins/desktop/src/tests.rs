@@ -40,7 +40,7 @@ fn the_profile_keeps_what_is_in_it() {
 fn it_asks_for_exactly_what_it_writes_runs_and_masks() {
     let scopes: Vec<String> = Desktop::conf().capabilities().into_iter().map(|capability| capability.scope).collect();
     let of = |kind: &str| scopes.iter().filter_map(|scope| scope.strip_prefix(kind)).collect::<Vec<_>>();
-    assert_eq!(of("fs:write:"), [GDM, GDM_UBUNTU, SETTINGS_DIRECTORY, SETTINGS, DATABASE, PROFILE]);
+    assert_eq!(of("fs:write:"), [GDM, GDM_UBUNTU, SETTINGS_DIRECTORY, SETTINGS, DATABASE, PROFILES, PROFILE]);
     assert_eq!(of("exec:"), [format!("dconf compile {DATABASE} {SETTINGS_DIRECTORY}")]);
     assert_eq!(of("svc:mask:"), SLEEP);
 }

@@ -39,6 +39,13 @@ fn desktop_logs_in_whom_it_was_told_and_stays_awake() {
 }
 
 #[test]
+fn desktop_needs_no_settings_of_others() {
+    let ran = run_shipped(image_of_ann(&DESKTOP[..2]), "desktop", &[], &[]);
+    ran.result.as_ref().unwrap();
+    assert_eq!(ran.read("etc/dconf/profile/user").as_deref(), Some("user-db:user\nsystem-db:piimg-desktop\n"));
+}
+
+#[test]
 fn desktop_leaves_alone_what_was_not_wanted() {
     let params = [("stay-awake", "false"), ("mousepoll", "0")];
     let ran = run_shipped(image_of_ann(&DESKTOP), "desktop", &params, &[]);
