@@ -40,7 +40,7 @@ impl Plugin for Breadcrumb {
             .rootfs_extra_space_mb(2000)
             .packages(["network-manager", "python3-serial", "python3-smbus", "sudo", "unclutter", "zip"])
             // Those with a ROS 1.
-            .releases(["bookworm", "trixie", "focal"])
+            .releases(["bookworm", "trixie", "raspios-bookworm", "raspios-trixie", "focal"])
             .after("piimg/base")
             .after("piimg/desktop")
             .after("piimg/ros")

@@ -18,7 +18,7 @@ impl Distribution {
     /// A sentence for what has none.
     pub(crate) fn of(distribution: &str, release: &str) -> Result<Self, String> {
         match (distribution, release) {
-            ("debian" | "raspios", _) => Ok(Self::Debian),
+            ("debian" | "raspberry-pi-os", _) => Ok(Self::Debian),
             ("ubuntu", "focal") => Ok(Self::Ros1("noetic")),
             ("ubuntu", "jammy") => Ok(Self::Ros2("humble")),
             ("ubuntu", "noble") => Ok(Self::Ros2("jazzy")),
