@@ -143,7 +143,7 @@ fn what_a_call_was_allowed_is_kept_and_blamed_on_that_call() {
         ("/etc/shadow", "users.ensure-user ann", "EnsureUser"),
         ("/home/ann/.bashrc", "users.ensure-user ann", "EnsureUser"),
         ("/opt/meddles/note", "fs.write /opt/meddles/note", "Write"),
-        ("/boot/firmware/config.txt", "boot-config.set gpu_mem", "ConfigSet"),
+        ("/boot/firmware/config.txt", "boot-config.set [pi4] gpu_mem", "ConfigSet"),
     ] {
         let said = blame(&image, path);
         let (_, by) = said.lines().next().unwrap().split_once(" by call ").unwrap_or_else(|| panic!("{said}"));

@@ -25,7 +25,6 @@ impl Plugin for Meddles {
         User::new("ann").ensure()?;
         services::disable("ssh.service")?;
         boot_config::set(Some("pi4"), "gpu_mem", &128)?;
-        boot_config::set(None, "gpu_mem", &64)?;
         run("after")
     }
 }
