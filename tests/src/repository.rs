@@ -3,6 +3,7 @@
 //! What a test wants wrong is made wrong on purpose: in the description of a [`Suite`], by signing with another [`Key`],
 //! by [`Repository::damage`] after the signature, or by the [`Server`].
 
+pub mod debian;
 mod key;
 mod package;
 mod server;

@@ -1,0 +1,24 @@
+//! Releases whose archives are not at hand: each is bootstrapped with its own description from a small signed archive
+//! that the test makes, and every file that matters is looked at in the image.
+//!
+//! What makes the tree work (libc, dpkg, apt, systemd, initramfs-tools) is Debian's; kernel, firmware and all other
+//! packages are made up, with the names, files and dependencies of the release's own. Needs user namespaces, the network,
+//! and what `cargo xtask setup` installs; without them a test fails and says so.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
+#![expect(clippy::disallowed_methods, reason = "tests start piimg and look at images with other tools")]
+
+mod archive;
+mod checks;
+mod image;
+mod raspios;
+mod ubuntu;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Two cores carry one build at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,156 @@
+//! Ubuntu's releases: what starts the Pi comes out of packages.
+
+use std::io::Write as _;
+
+use piimg_tests::repository::Package;
+
+use super::archive::Archives;
+use super::image::Image;
+use super::{alone, checks};
+
+/// What initramfs-tools asks of a kernel.
+const CONFIG: &str = "CONFIG_RD_GZIP=y\nCONFIG_RD_ZSTD=y\n";
+
+/// A kernel in the packages of Ubuntu, with device trees of these boards.
+fn kernel(version: &str, firmware: &str, boards: &[&str]) -> Vec<Package> {
+    let of = |name: &str| Package::new(name, "1.0", "arm64");
+    let named = |kind: &str| format!("linux-{kind}-{version}-raspi");
+    let trees = format!("/lib/firmware/{version}-raspi/device-tree");
+    let mut modules = of(&named("modules"))
+        .file(&format!("/lib/modules/{version}-raspi/modules.order"), "")
+        .file(&format!("/lib/modules/{version}-raspi/modules.builtin"), "")
+        .file(&format!("{trees}/overlays/overlay_map.dtb"), "map")
+        .file(&format!("{trees}/overlays/vc4-kms-v3d.dtbo"), "overlay");
+    for board in boards {
+        modules = modules.file(&format!("{trees}/broadcom/{board}.dtb"), *board);
+    }
+    // As Ubuntu's calls what others have laid down for a new kernel.
+    let hooks = format!(
+        "#!/bin/sh -e\n[ \"$1\" = configure ] || exit 0\n\
+         run-parts --report --exit-on-error --arg={version}-raspi --arg=/boot/vmlinuz-{version}-raspi /etc/kernel/postinst.d\n"
+    );
+    // It may be compressed, and of one release must be.
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(b"a kernel").unwrap();
+    let packed = packed.finish().unwrap();
+    let image = of(&named("image"))
+        .depends(&format!("kmod, linux-base, {}", named("modules")))
+        .field("Recommends", "initramfs-tools")
+        .file(&format!("/boot/vmlinuz-{version}-raspi"), packed)
+        .file(&format!("/boot/config-{version}-raspi"), CONFIG)
+        .script("postinst", &hooks);
+    let mut files = of(firmware);
+    for name in ["bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat"] {
+        files = files.file(&format!("/usr/lib/{firmware}/{name}"), name);
+    }
+    let meta = of("linux-image-raspi").depends(&format!("{}, {firmware}", named("image")));
+    vec![meta, image, modules, files]
+}
+
+/// What every release of Ubuntu has beside its kernel.
+fn common() -> Vec<Package> {
+    vec![
+        // Compiling a real locale takes longer than all the rest of the build.
+        Package::new("locales", "9:1.0", "all")
+            .program("/usr/sbin/locale-gen", "#!/bin/sh -e\ncp /etc/locale.gen /usr/lib/locale/made\n")
+            .file("/usr/lib/locale/about", "made up\n"),
+        Package::new("ubuntu-keyring", "1.0", "all").file("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "a ring\n"),
+        Package::new("ubuntu-minimal", "1.0", "arm64")
+            .depends("apt, ubuntu-keyring, sudo, udev, netplan.io, kmod, passwd"),
+        Package::new("sudo", "1.0", "arm64"),
+    ]
+}
+
+fn archives(name: &str, version: &str, firmware: &str, boards: &[&str], ros: &[&str]) -> Archives {
+    let mut packages = kernel(version, firmware, boards);
+    packages.extend(common());
+    let ros = ros.iter().map(|name| Package::new(name, "1.0", "all").file(&format!("/opt/ros/{name}"), "ros\n"));
+    Archives::new(name, "arm64", packages, &[("ros", ros.collect())])
+}
+
+/// What holds for each of them.
+#[track_caller]
+fn check_common(archives: &Archives, image: &Image) {
+    checks::packages_come_from(archives, image, &["ros", "ubuntu"]);
+    assert!(!image.names("/etc/apt").contains(&"sources.list".to_owned()), "{:?}", image.names("/etc/apt"));
+    checks::partitions_are_named(image);
+    checks::first_boot_is_prepared(image);
+    let files = image.boot_files();
+    for name in ["config.txt", "initrd.img", "bootcode.bin", "start4.elf", "overlays/vc4-kms-v3d.dtbo"] {
+        assert!(files.iter().any(|file| file == name), "{name} is missing from {files:?}");
+    }
+    assert!(image.root("/etc/netplan/50-piimg.yaml").contains("dhcp4: true"));
+    assert!(image.stat("/etc/netplan/50-piimg.yaml").contains("Mode:  0600"));
+    assert_eq!(image.root("/usr/lib/locale/made"), "en_US.UTF-8 UTF-8\n");
+}
+
+#[test]
+fn jammy_is_as_it_says() {
+    let _alone = alone();
+    let boards = ["bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2710-rpi-zero-2-w", "bcm2711-rpi-4-b"];
+    let more = ["bcm2711-rpi-400", "bcm2711-rpi-cm4"];
+    let boards = [&boards[..], &more].concat();
+    let ros = ["ros-humble-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
+    let archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &boards, &ros);
+    let image = archives.build(&["--repository", "ros", "--update-lock"]);
+    check_common(&archives, &image);
+    assert!(image.boot("config.txt").contains("\nkernel=vmlinuz\n") || image.boot("config.txt").starts_with("kernel="));
+    assert!(image.boot_files().contains(&"vmlinuz".to_owned()));
+    assert!(image.stat("/opt/ros/ros-humble-ros-base").contains("Type: regular"));
+
+    // The packages are in the lock, and a build that keeps to it finds them so.
+    let lock = std::fs::read_to_string(archives.path("piimg.lock")).unwrap();
+    for name in ["\"linux-image-raspi:arm64\"", "\"libc6:arm64\"", "\"ros-humble-ros-base:all\""] {
+        assert!(lock.contains(&format!("\n{name} = {{ version = \"")), "{name} is missing from:\n{lock}");
+    }
+    let again = archives.build(&["--repository", "ros", "--locked", "--offline"]);
+    assert_eq!(again.0, image.0, "nothing of it has changed");
+    let other = lock.replacen(
+        "\"linux-image-raspi:arm64\" = { version = \"1.0\"",
+        "\"linux-image-raspi:arm64\" = { version = \"0.9\"",
+        1,
+    );
+    assert_ne!(other, lock);
+    std::fs::write(archives.path("piimg.lock"), other).unwrap();
+    let said = archives.fails(&["--repository", "ros", "--locked", "--offline"]);
+    assert!(
+        said.contains("1 packages are not as they are locked:\n  - linux-image-raspi:arm64 is 1.0, locked is 0.9"),
+        "{said}"
+    );
+    // One that was never fetched.
+    let said = archives.fails(&["--repository", "ros", "--offline", "--package", "ros-humble-desktop"]);
+    assert!(said.contains("the archive has no package `ros-humble-desktop`"), "{said}");
+}
+
+#[test]
+fn focal_starts_an_unpacked_kernel() {
+    let _alone = alone();
+    let boards = ["bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2711-rpi-4-b"];
+    let ros = ["ros-noetic-ros-base", "python3-rosdep"];
+    let archives = archives("focal", "5.4.0-1100", "linux-firmware-raspi2", &boards, &ros);
+    let image = archives.build(&["--repository", "ros"]);
+    check_common(&archives, &image);
+    assert_eq!(image.boot("vmlinux"), "a kernel");
+    assert!(image.boot("config.txt").contains("kernel=vmlinux\n"));
+    assert!(image.stat("/etc/kernel/postinst.d/zzz-unpack-kernel").contains("Mode:  0755"));
+}
+
+#[test]
+fn noble_starts_a_pi_5() {
+    let _alone = alone();
+    let boards = [
+        "bcm2710-rpi-3-b",
+        "bcm2710-rpi-3-b-plus",
+        "bcm2710-rpi-zero-2-w",
+        "bcm2711-rpi-4-b",
+        "bcm2711-rpi-400",
+        "bcm2711-rpi-cm4",
+        "bcm2712-rpi-5-b",
+    ];
+    let ros = ["ros-jazzy-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
+    let archives = archives("noble", "6.8.0-1018", "linux-firmware-raspi", &boards, &ros);
+    let image = archives.build(&["--repository", "ros"]);
+    check_common(&archives, &image);
+    assert!(image.boot_files().contains(&"bcm2712-rpi-5-b.dtb".to_owned()));
+    assert!(image.boot("config.txt").contains("dtoverlay=vc4-kms-v3d\n"));
+}
