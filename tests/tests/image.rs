@@ -396,11 +396,11 @@ fn a_pass_that_cannot_end_says_why() {
     for compression in [Compression::Zstd(1), Compression::Xz(0)] {
         let error = pass(image.as_file(), Some((compression, &full)), &mut |_| true).unwrap_err();
         let error = format!("{error:#}");
-        assert!(error.starts_with("cannot write the compressed image: No space left on device"), "{error}");
+        assert!(error.starts_with("cannot write the compressed file: No space left on device"), "{error}");
     }
     let out = tempfile().unwrap();
     let error = pass(image.as_file(), Some((Compression::Zstd(1), &out)), &mut |at| at < Bytes::mib(20)).unwrap_err();
-    assert_eq!(format!("{error:#}"), "the image was not read to its end");
+    assert_eq!(format!("{error:#}"), "what was written was not read to its end");
     image.as_file().set_len(100).unwrap();
     let error = pass(image.as_file(), None, &mut |_| true).unwrap_err();
     assert_eq!(format!("{error:#}"), "the file is shorter than a partition table");
