@@ -3,7 +3,6 @@
 //! [`outside`] is what the user's process does: it owns the output files and waits. Everything below runs in the
 //! private namespace ([`crate::sandbox::private`]).
 
-mod archive;
 mod archives;
 mod base;
 mod boot_files;
@@ -20,6 +19,7 @@ pub mod outside;
 mod partitions;
 mod plugins;
 pub mod probe;
+mod tarball;
 mod users;
 mod workbench;
 
@@ -181,7 +181,7 @@ fn run(job: &Job) -> Result<()> {
     if finish::is_there_already(&build, &key, &job.output)? {
         return Ok(());
     }
-    archive::write(&build, &layers, &key, &files, &job.output)?;
+    tarball::write(&build, &layers, &key, &files, &job.output)?;
     if files.contains_key(&Part::PlainImage) || files.contains_key(&Part::Image) {
         let partitions = partitions::ensure(&build, &layers, key)?;
         finish::run(&build, partitions, &files, &job.output)?;

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::Build;
-use super::archive::write_checksum;
+
 use super::earlier;
 use super::output::{OutputJob, Part};
 use super::partitions::Partitions;
+use super::tarball::write_checksum;
 use crate::error::{Context, Failure, Result};
 use crate::image::assemble::{assemble, copy_extents};
 use crate::image::layout::{Bytes, Identity};

@@ -49,18 +49,25 @@ pub fn differences(locked: &Packages, installed: &Packages) -> Vec<String> {
     found
 }
 
+/// Packages for tests; a digest is one digit over and over.
 #[cfg(test)]
-mod tests {
+pub(crate) mod sample {
     use super::*;
 
-    fn digest(digit: char) -> String {
+    pub(crate) fn digest(digit: char) -> String {
         format!("sha256:{}", digit.to_string().repeat(64))
     }
 
-    fn packages(list: &[(&str, &str, char)]) -> Packages {
+    pub(crate) fn packages(list: &[(&str, &str, char)]) -> Packages {
         let locked = |version: &str, digit| LockedPackage { version: version.to_owned(), digest: digest(digit) };
         list.iter().map(|(name, version, digit)| ((*name).to_owned(), locked(version, *digit))).collect()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample::*;
+    use super::*;
 
     #[test]
     fn each_difference_is_named() {

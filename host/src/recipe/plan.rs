@@ -2,8 +2,10 @@
 //! written, and everything that can be refused is reported at once.
 
 mod archives;
+mod choose;
 mod downloads;
 mod params;
+mod plugins;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,9 @@ use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
 use crate::image::compress::Compression;
 use crate::secret::source::Source;
-use crate::ui::{printable, shell_quoted};
+use crate::ui::printable;
+use choose::{checked, choose, directory};
+use plugins::{check_made_for, order, plan_plugin};
 
 const DEFAULT_RELEASE: &str = "trixie";
 const DEFAULT_HOSTNAME: &str = "raspberrypi";
@@ -141,12 +145,6 @@ impl Findings {
             self.add(format!("{what} `{}` {rule}", printable(value)));
         }
     }
-}
-
-/// One value with where it came from.
-struct Sourced<T> {
-    value: T,
-    source: String,
 }
 
 /// Makes the plan.
@@ -295,52 +293,6 @@ fn refuse(findings: &Findings) -> Failure {
     }
 }
 
-fn checked(
-    findings: &mut Findings,
-    what: &str,
-    sourced: Sourced<String>,
-    rule: fn(&str) -> Result<(), String>,
-) -> String {
-    if let Err(broken) = rule(&sourced.value) {
-        findings.add(format!("{what} `{}` (from {}) {broken}", printable(&sourced.value), sourced.source));
-    }
-    sourced.value
-}
-
-/// Flag, then file, then the plugins, which must agree.
-fn choose<T: Clone + PartialEq + std::fmt::Display>(
-    findings: &mut Findings,
-    what: &str,
-    flag: Option<&T>,
-    file: Option<&T>,
-    plugins: &[PluginSource],
-    of: impl Fn(&PluginConf) -> Option<&T>,
-) -> Option<Sourced<T>> {
-    if let Some(value) = flag {
-        return Some(Sourced { value: value.clone(), source: "the command line".into() });
-    }
-    if let Some(value) = file {
-        return Some(Sourced { value: value.clone(), source: "the recipe".into() });
-    }
-    let mut chosen: Option<Sourced<T>> = None;
-    for plugin in plugins {
-        let Some(value) = of(&plugin.conf) else { continue };
-        let source = format!("`{}`", printable(&plugin.conf.id));
-        match &chosen {
-            Some(first) if first.value != *value => {
-                let (a, b) = (printable(&first.value.to_string()), printable(&value.to_string()));
-                findings.add(format!(
-                    "{} wants the {what} `{a}`, {source} wants `{b}`: choose one with --{what}",
-                    first.source
-                ));
-            }
-            Some(_) => {}
-            None => chosen = Some(Sourced { value: value.clone(), source }),
-        }
-    }
-    chosen
-}
-
 fn choose_release(
     file: &RecipeFile,
     flags: &Overrides,
@@ -399,40 +351,6 @@ fn limits(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> Comm
         findings.add(format!("the limit {rule}"));
     }
     limits
-}
-
-/// A host directory: the user's word, or a plugin's wish if the user consented.
-fn directory(
-    findings: &mut Findings,
-    parameter: &str,
-    flag: &str,
-    chosen: Option<&PathBuf>,
-    flags: &Overrides,
-    plugins: &[PluginSource],
-    of: impl Fn(&PluginConf) -> Option<&String>,
-) -> Option<PathBuf> {
-    let mut wished: Option<(PathBuf, String)> = None;
-    for plugin in plugins {
-        let Some(path) = of(&plugin.conf) else { continue };
-        let (id, shown, quoted) = (printable(&plugin.conf.id), printable(path), shell_quoted(path));
-        if !path.starts_with('/') || path.contains('\0') || path.split('/').any(|part| part == "..") {
-            findings.add(format!("`{id}` wants `{shown}` as {parameter}: it must be an absolute path without `..`"));
-        } else if chosen.is_none() && !flags.allow_plugin_paths {
-            findings.add(format!(
-                "`{id}` wants to use the host directory `{shown}` as {parameter}: agree with {flag} {quoted} (or --allow-plugin-paths), or choose another with {flag}"
-            ));
-        } else if let Some((first, of)) = &wished {
-            if chosen.is_none() && first != Path::new(path) {
-                let first = printable(&first.display().to_string());
-                findings.add(format!(
-                    "`{of}` wants the {parameter} `{first}`, `{id}` wants `{shown}`: choose one with {flag}"
-                ));
-            }
-        } else {
-            wished = Some((PathBuf::from(path), id));
-        }
-    }
-    chosen.cloned().or(wished.map(|(path, _)| path))
 }
 
 fn models(file: &RecipeFile, release: &Release, findings: &mut Findings) -> Vec<String> {
@@ -497,60 +415,4 @@ fn assets(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> BTre
         }
     }
     assets
-}
-
-/// Plugins in their given order, except that each comes behind those it names in `after`.
-fn order<'a>(plugins: &'a [PluginSource], findings: &mut Findings) -> Vec<&'a PluginSource> {
-    for (index, plugin) in plugins.iter().enumerate() {
-        let id = &plugin.conf.id;
-        findings.check("the plugin id", id, check::plugin_id(id));
-        if plugins[..index].iter().any(|other| other.conf.id == *id) {
-            findings.add(format!("the plugin `{}` is there twice", printable(id)));
-        }
-        for other in plugins.iter().filter(|other| plugin.conf.conflicts.contains(&other.conf.id)) {
-            findings.add(format!("`{}` cannot be in one image with `{}`", printable(id), printable(&other.conf.id)));
-        }
-    }
-    let mut rest: Vec<&PluginSource> = plugins.iter().collect();
-    let mut ordered = Vec::new();
-    while !rest.is_empty() {
-        let ready =
-            |plugin: &PluginSource| !plugin.conf.after.iter().any(|id| rest.iter().any(|other| other.conf.id == *id));
-        let Some(index) = rest.iter().position(|plugin| ready(plugin)) else {
-            let ids: Vec<String> = rest.iter().map(|plugin| format!("`{}`", printable(&plugin.conf.id))).collect();
-            findings.add(format!("{} each want to run after another of them", ids.join(" and ")));
-            break;
-        };
-        ordered.push(rest.remove(index));
-    }
-    ordered
-}
-
-/// Whether a plugin's author meant it for this image.
-fn check_made_for(conf: &PluginConf, release: &str, architecture: &str, findings: &mut Findings) {
-    for (made_for, actual) in [(&conf.releases, release), (&conf.architectures, architecture)] {
-        if !made_for.is_empty() && !made_for.iter().any(|name| name == actual) {
-            let id = printable(&conf.id);
-            findings.add(format!(
-                "`{id}` is not made for `{}`, but for: {}",
-                printable(actual),
-                printable(&made_for.join(", "))
-            ));
-        }
-    }
-}
-
-fn plan_plugin(plugin: &PluginSource, file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> PlannedPlugin {
-    let conf = &plugin.conf;
-    let id = printable(&conf.id);
-    for package in &conf.image.apt_get_packages {
-        findings.check(&format!("`{id}` asks for a package that cannot exist:"), package, check::package(package));
-    }
-    PlannedPlugin {
-        id: conf.id.clone(),
-        path: plugin.path.clone(),
-        digest: plugin.digest.clone(),
-        packages: conf.image.apt_get_packages.clone(),
-        params: params::values(plugin, file, flags, findings),
-    }
 }

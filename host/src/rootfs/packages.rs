@@ -1,6 +1,9 @@
 //! Packages of a layer: apt resolves inside the box, piimg downloads outside of it into one shared cache, dpkg
 //! installs inside the box without network.
 
+mod database;
+mod lists;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,15 +11,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
 use crate::rootfs::bootstrap::not_in_the_store;
-use crate::rootfs::files::{ImagePath, Rootfs};
+use crate::rootfs::files::Rootfs;
 use crate::sandbox::command::{Bind, BoxCommand, Stream};
 use crate::sandbox::tool::Tool;
 use crate::ui::Step;
+pub use database::{check, installed};
+use lists::package_lists;
+pub use lists::{archive_date, archive_state, digests};
 
 /// Options of every apt run in a box.
 const APT: [&str; 11] = [
@@ -36,9 +41,6 @@ const APT: [&str; 11] = [
     "-oDir::Log::Terminal=",
     "-oDir::Log::Planner=",
 ];
-
-/// Largest package database that is read; a full desktop's has 10 MB.
-const STATUS_LIMIT: u64 = 256 << 20;
 
 /// A package in the image.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -316,153 +318,6 @@ fn archive_name(stanza: &str) -> Option<String> {
     Some(format!("{}_{version}_{}.deb", field(stanza, "Package")?, field(stanza, "Architecture")?))
 }
 
-/// Packages installed in `rootfs`, by `name:architecture`.
-///
-/// # Errors
-/// If dpkg's status file cannot be read.
-pub fn installed(rootfs: &Rootfs) -> Result<BTreeMap<String, Package>> {
-    let data = rootfs
-        .read(&ImagePath::parse("/var/lib/dpkg/status")?, STATUS_LIMIT)
-        .context("cannot read the image's package database")?;
-    Ok(parse_status(&String::from_utf8_lossy(&data)))
-}
-
-/// Checks that `wanted` (names, each optionally `=version`) are installed and that no package was left half-way.
-///
-/// # Errors
-/// [`Failure::build`] that names those that are not.
-pub fn check(rootfs: &Rootfs, wanted: &[String]) -> Result<()> {
-    let data = rootfs
-        .read(&ImagePath::parse("/var/lib/dpkg/status")?, STATUS_LIMIT)
-        .context("cannot read the image's package database")?;
-    let broken = broken(&String::from_utf8_lossy(&data), wanted);
-    if broken.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::build(format!("packages were not installed as they should be: {}", broken.join(", "))).into())
-}
-
-fn broken(text: &str, wanted: &[String]) -> Vec<String> {
-    let mut found = BTreeSet::new();
-    let mut broken = Vec::new();
-    for stanza in text.split("\n\n") {
-        let (Some(name), Some(status)) = (field(stanza, "Package"), field(stanza, "Status")) else { continue };
-        match status.rsplit(' ').next() {
-            Some("installed") => {
-                let provided = field(stanza, "Provides").unwrap_or_default().split(',');
-                found.extend(provided.map(|name| name.split('(').next().unwrap_or_default().trim()));
-                found.insert(name);
-            }
-            Some("config-files" | "not-installed") => {}
-            _ => broken.push(format!("{name} ({status})")),
-        }
-    }
-    for spec in wanted {
-        let name = spec.split(['=', ':', '/']).next().unwrap_or_default();
-        if !found.contains(name) {
-            broken.push(format!("{name} (missing)"));
-        }
-    }
-    broken
-}
-
-fn parse_status(text: &str) -> BTreeMap<String, Package> {
-    text.split("\n\n")
-        .filter(|stanza| field(stanza, "Status").is_some_and(|status| status.ends_with(" installed")))
-        .filter_map(|stanza| {
-            let package = Package {
-                name: field(stanza, "Package")?.to_owned(),
-                version: field(stanza, "Version")?.to_owned(),
-                architecture: field(stanza, "Architecture")?.to_owned(),
-            };
-            Some((format!("{}:{}", package.name, package.architecture), package))
-        })
-        .collect()
-}
-
-/// The SHA-256 of the files of `wanted`, in hexadecimal, as far as the lists of the archive hold them.
-///
-/// # Errors
-/// If a list cannot be read.
-pub fn digests<'a>(lists: &Path, wanted: impl Iterator<Item = &'a Package>) -> Result<BTreeMap<Package, String>> {
-    let wanted: BTreeSet<&Package> = wanted.collect();
-    let mut digests = BTreeMap::new();
-    for text in package_lists(lists)? {
-        for stanza in text?.split("\n\n") {
-            let value = |name| field(stanza, name).map(str::to_owned);
-            let (Some(name), Some(version), Some(architecture), Some(digest)) =
-                (value("Package"), value("Version"), value("Architecture"), value("SHA256"))
-            else {
-                continue;
-            };
-            let package = Package { name, version, architecture };
-            if wanted.contains(&package) {
-                digests.insert(package, digest);
-            }
-        }
-    }
-    Ok(digests)
-}
-
-/// The texts of the `Packages` lists.
-fn package_lists(lists: &Path) -> Result<impl Iterator<Item = Result<String>>> {
-    let failed = "cannot read the package lists";
-    let entries: Vec<PathBuf> =
-        fs::read_dir(lists).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect()).context(failed)?;
-    let lists = entries.into_iter().filter(|path| path.to_string_lossy().ends_with("_Packages"));
-    Ok(lists.map(|path| fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))))
-}
-
-/// One digest for the state of the archive: that of the signed files in `lists`.
-///
-/// # Errors
-/// If a list cannot be read.
-pub fn archive_state(lists: &Path) -> Result<String> {
-    let mut files: Vec<PathBuf> = fs::read_dir(lists)
-        .context("cannot read the package lists")?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.to_string_lossy().ends_with("Release"))
-        .collect();
-    files.sort();
-    let mut hash = Sha256::new();
-    for file in files {
-        hash.update(fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?);
-    }
-    Ok(hex::encode(hash.finalize()))
-}
-
-/// The newest `Date` of the archive's signed files: seconds since 1970.
-///
-/// # Errors
-/// If none has one.
-pub fn archive_date(lists: &Path) -> Result<u64> {
-    let mut newest = None;
-    for entry in fs::read_dir(lists).context("cannot read the package lists")? {
-        let path = entry.context("cannot read the package lists")?.path();
-        if path.to_string_lossy().ends_with("Release") {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-            newest = newest.max(field(&text, "Date").and_then(parse_date));
-        }
-    }
-    newest.context(Failure::build("the archive's Release file has no date").hint("set SOURCE_DATE_EPOCH"))
-}
-
-/// `Sat, 09 Nov 2024 10:08:56 UTC`, as in RFC 5322 but always in UTC.
-fn parse_date(text: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = text.split(", ").nth(1)?.split(' ');
-    let day: i64 = words.next()?.parse().ok()?;
-    let month = words.next()?;
-    let month = i64::try_from(MONTHS.iter().position(|name| *name == month)?).ok()? + 1;
-    let year: i64 = words.next()?.parse().ok()?;
-    let mut time = words.next()?.split(':').map(|part| part.parse::<i64>().ok());
-    let (hour, minute, second) = (time.next()??, time.next()??, time.next()??);
-    // Days since 1970 of a date, counted in years that begin in March so that the leap day comes last.
-    let year = if month <= 2 { year - 1 } else { year };
-    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * ((month + 9) % 12) + 2) / 5 + day - 1 - 719_468;
-    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -495,35 +350,5 @@ mod tests {
         for other in ["E: Failed to fetch http://h/503/x.deb  404  Not Found", "E: 500 files", ""] {
             assert!(!is_busy(other), "{other}");
         }
-    }
-
-    #[test]
-    fn the_archives_date_is_understood() {
-        for (text, seconds) in [
-            ("Thu, 01 Jan 1970 00:00:00 UTC", Some(0)),
-            ("Sat, 09 Nov 2024 10:08:56 UTC", Some(1_731_146_936)),
-            ("Thu, 29 Feb 2024 23:59:59 UTC", Some(1_709_251_199)),
-            ("yesterday", None),
-        ] {
-            assert_eq!(parse_date(text), seconds, "{text}");
-        }
-    }
-
-    #[test]
-    fn packages_that_are_missing_or_half_installed_are_named() {
-        let text = "Package: a\nStatus: install ok installed\nProvides: virtual (= 1), other\n\n\
-                    Package: b\nStatus: install ok half-configured\n\n\
-                    Package: c\nStatus: deinstall ok config-files\n";
-        let wanted = ["a=1", "a:arm64", "virtual", "other", "c"].map(str::to_owned);
-        assert_eq!(broken(text, &wanted), ["b (install ok half-configured)", "c (missing)"]);
-    }
-
-    #[test]
-    fn only_installed_packages_count() {
-        let text = "Package: a\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\n\n\
-                    Package: b\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 2\n";
-        let packages = parse_status(text);
-        assert_eq!(packages.keys().collect::<Vec<_>>(), ["a:arm64"]);
-        assert_eq!(packages["a:arm64"].version, "1");
     }
 }

@@ -167,14 +167,28 @@ impl Tool {
     /// # Errors
     /// [`Failure::host`] if the program is missing, [`Failure::build`] if it fails.
     pub fn run(&self) -> Result<Output> {
-        let output = self.output()?;
-        if output.status != 0 {
-            let cause = anyhow::anyhow!("{}", output.tail());
-            return Err(
-                cause.context(Failure::build(format!("`{}` failed with status {}", self.program, output.status)))
-            );
+        self.check(self.output()?)
+    }
+
+    /// The same with files for its input and output, of whatever length.
+    ///
+    /// # Errors
+    /// As [`Tool::run`].
+    pub fn run_between(&self, stdin: Stdio, stdout: Stdio) -> Result<()> {
+        let child = self.command()?.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn();
+        let output = child
+            .and_then(std::process::Child::wait_with_output)
+            .with_context(|| Failure::host(format!("cannot start `{}`", self.program)))?;
+        self.check(Output { status: exit_status(output.status), stdout: output.stdout, stderr: output.stderr })
+            .map(drop)
+    }
+
+    fn check(&self, output: Output) -> Result<Output> {
+        if output.status == 0 {
+            return Ok(output);
         }
-        Ok(output)
+        let cause = anyhow::anyhow!("{}", output.tail());
+        Err(cause.context(Failure::build(format!("`{}` failed with status {}", self.program, output.status))))
     }
 
     /// The command as `std` wants it, for callers that stream the output.

@@ -16,6 +16,17 @@ mod ubuntu;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Device trees of the boards that run a 64-bit kernel.
+const BOARDS: [&str; 7] = [
+    "bcm2710-rpi-3-b",
+    "bcm2710-rpi-3-b-plus",
+    "bcm2710-rpi-zero-2-w",
+    "bcm2711-rpi-4-b",
+    "bcm2711-rpi-400",
+    "bcm2711-rpi-cm4",
+    "bcm2712-rpi-5-b",
+];
+
 /// Two cores carry one build at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 

@@ -3,7 +3,7 @@
 use piimg_tests::repository::Package;
 
 use super::archive::Archives;
-use super::{alone, checks};
+use super::{BOARDS, alone, checks};
 
 /// As the distribution's, for a new kernel.
 const KERNEL_HOOK: &str = "#!/bin/sh -e
@@ -54,17 +54,8 @@ fn firmware() -> Package {
 /// Builds the release with the suite of Debian that it stands on.
 fn check(name: &str, suite: &str) {
     let _alone = alone();
-    let boards = [
-        "bcm2710-rpi-3-b",
-        "bcm2710-rpi-3-b-plus",
-        "bcm2710-rpi-zero-2-w",
-        "bcm2711-rpi-4-b",
-        "bcm2711-rpi-400",
-        "bcm2711-rpi-cm4",
-        "bcm2712-rpi-5-b",
-    ];
-    let mut packages = kernel("6.12.1-v8", "linux-image-rpi-v8", &boards);
-    packages.extend(kernel("6.12.1-2712", "linux-image-rpi-2712", &boards));
+    let mut packages = kernel("6.12.1-v8", "linux-image-rpi-v8", &BOARDS);
+    packages.extend(kernel("6.12.1-2712", "linux-image-rpi-2712", &BOARDS));
     packages.push(firmware());
     packages.push(
         Package::new("raspberrypi-archive-keyring", "1.0", "all")

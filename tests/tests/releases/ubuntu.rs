@@ -6,7 +6,7 @@ use piimg_tests::repository::Package;
 
 use super::archive::Archives;
 use super::image::Image;
-use super::{alone, checks};
+use super::{BOARDS, alone, checks};
 
 /// What initramfs-tools asks of a kernel.
 const CONFIG: &str = "CONFIG_RD_GZIP=y\nCONFIG_RD_ZSTD=y\n";
@@ -87,11 +87,8 @@ fn check_common(archives: &Archives, image: &Image) {
 #[test]
 fn jammy_is_as_it_says() {
     let _alone = alone();
-    let boards = ["bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2710-rpi-zero-2-w", "bcm2711-rpi-4-b"];
-    let more = ["bcm2711-rpi-400", "bcm2711-rpi-cm4"];
-    let boards = [&boards[..], &more].concat();
     let ros = ["ros-humble-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
-    let archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &boards, &ros);
+    let archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..6], &ros);
     let image = archives.build(&["--repository", "ros", "--update-lock"]);
     check_common(&archives, &image);
     assert!(image.boot("config.txt").contains("\nkernel=vmlinuz\n") || image.boot("config.txt").starts_with("kernel="));
@@ -138,17 +135,8 @@ fn focal_starts_an_unpacked_kernel() {
 #[test]
 fn noble_starts_a_pi_5() {
     let _alone = alone();
-    let boards = [
-        "bcm2710-rpi-3-b",
-        "bcm2710-rpi-3-b-plus",
-        "bcm2710-rpi-zero-2-w",
-        "bcm2711-rpi-4-b",
-        "bcm2711-rpi-400",
-        "bcm2711-rpi-cm4",
-        "bcm2712-rpi-5-b",
-    ];
     let ros = ["ros-jazzy-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
-    let archives = archives("noble", "6.8.0-1018", "linux-firmware-raspi", &boards, &ros);
+    let archives = archives("noble", "6.8.0-1018", "linux-firmware-raspi", &BOARDS, &ros);
     let image = archives.build(&["--repository", "ros"]);
     check_common(&archives, &image);
     assert!(image.boot_files().contains(&"bcm2712-rpi-5-b.dtb".to_owned()));

@@ -8,12 +8,13 @@ use std::io::Seek as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Context, Failure, Result};
 use crate::sandbox::private::{self, Entry, IdMap};
-use crate::sandbox::tool::{self, Tool};
+use crate::sandbox::tool::Tool;
 use crate::store::remove_tree;
 use crate::ui::Ui;
 
@@ -106,16 +107,8 @@ pub fn inside(arguments: &[String]) -> Result<()> {
     let job = private::enter(arguments)?;
     let number: i32 = serde_json::from_slice(&job).context("cannot read the job")?;
     let archive: File = private::adopt_fd(number)?.into();
-    let mut command = Tool::new("tar")
+    Tool::new("tar")
         .args(["--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--acls"])
         .args(["--xattrs", "--xattrs-include=*", "--directory=/store", "--file=-"])
-        .command()?;
-    let output = command.stdin(archive).output().context(Failure::host("cannot start `tar`"))?;
-    let status = tool::exit_status(output.status);
-    if status == 0 {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let cause = anyhow::anyhow!("{}", crate::ui::printable(said.lines().last().unwrap_or_default()));
-    Err(cause.context(Failure::build(format!("`tar` failed with status {status}"))))
+        .run_between(archive.into(), Stdio::null())
 }

@@ -54,16 +54,7 @@ pub fn set_packages(text: Option<&str>, packages: &Packages) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::locked::LockedPackage;
-
-    fn digest(digit: char) -> String {
-        format!("sha256:{}", digit.to_string().repeat(64))
-    }
-
-    fn packages(list: &[(&str, &str, char)]) -> Packages {
-        let locked = |version: &str, digit| LockedPackage { version: version.to_owned(), digest: digest(digit) };
-        list.iter().map(|(name, version, digit)| ((*name).to_owned(), locked(version, *digit))).collect()
-    }
+    use crate::recipe::locked::sample::{digest, packages};
 
     #[test]
     fn packages_are_written_beside_the_plugins_and_read_again() {

@@ -15,8 +15,8 @@ use super::{Build, Layers, partitions};
 use crate::error::{Context, Failure, Result};
 use crate::image::layout::Identity;
 use crate::image::pass::digest;
-use crate::sandbox::tool::{self, Tool};
-use crate::ui::{bytes, printable};
+use crate::sandbox::tool::Tool;
+use crate::ui::bytes;
 
 /// Writes the archive, its compressed form and its checksum, if they are wanted; `partitions` is what the partitions of
 /// these layers are kept under.
@@ -54,7 +54,8 @@ pub(super) fn write_checksum(mut file: &File, sha256: &str, of: Part, output: &O
 }
 
 fn pack(root: &Path, epoch: u64, out: &File) -> Result<()> {
-    let mut command = Tool::new("tar")
+    let out = out.try_clone().context("cannot write the archive")?;
+    Tool::new("tar")
         .args(["--create", "--format=posix", "--sort=name", "--numeric-owner", "--acls", "--xattrs"])
         // Whatever other attributes there are belong to the host.
         .args(["--xattrs-include=security.capability", "--xattrs-include=user.*"])
@@ -65,21 +66,6 @@ fn pack(root: &Path, epoch: u64, out: &File) -> Result<()> {
         .args(["--file=-", "--directory"])
         .arg(root)
         .arg(".")
-        .command()?;
-    let stdout = out.try_clone().context("cannot write the archive")?;
-    let output = command
-        .stdin(Stdio::null())
-        .stdout(stdout)
-        .stderr(Stdio::piped())
-        .spawn()
-        .and_then(std::process::Child::wait_with_output)
-        .context(Failure::host("cannot start `tar`"))?;
-    let status = tool::exit_status(output.status);
-    if status == 0 {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let cause = anyhow::anyhow!("{}", printable(said.lines().last().unwrap_or_default()));
-    Err(cause
-        .context(Failure::build(format!("cannot archive the root file system: `tar` failed with status {status}"))))
+        .run_between(Stdio::null(), out.into())
+        .context(Failure::build("cannot archive the root file system"))
 }
