@@ -3,15 +3,19 @@
 //! [`outside`] is what the user's process does: it owns the output files and waits. Everything below runs in the
 //! private namespace ([`crate::sandbox::private`]).
 
+mod above;
+mod added;
 mod archives;
 mod base;
 mod boot_files;
+mod bootstrap;
 pub mod compare;
 mod earlier;
 mod effects;
 mod emulated;
 pub mod finalise;
 mod finish;
+mod import;
 mod locked;
 mod native_tools;
 mod output;
@@ -30,6 +34,7 @@ use std::time::Duration;
 
 use archives::Archives;
 use emulated::Emulation;
+use import::Base;
 use nix::sched::CloneFlags;
 use output::Part;
 pub use output::{OutputJob, result_names, unpack_inside};
@@ -61,6 +66,8 @@ pub struct Job {
     pub ceiling: Ceiling,
     /// Who vouches for servers that plugins may download from; none if no plugin may.
     pub authorities: Authorities,
+    /// What the base layer is taken from.
+    pub base: Option<i32>,
     /// Assets by name.
     pub assets: BTreeMap<String, i32>,
     /// Secrets by name, each in a file in memory: what they are is no part of the job.
@@ -92,6 +99,8 @@ pub struct PluginJob {
 /// What the steps share.
 struct Build<'a> {
     plan: &'a Plan,
+    /// What the base layer is taken from, if it is not bootstrapped.
+    base: Option<Base>,
     rings: &'a Rings,
     /// apt's preferences, where versions are locked.
     preferences: Option<PathBuf>,
@@ -151,8 +160,13 @@ fn run(job: &Job) -> Result<()> {
         Ok((name.clone(), Secret::from_file(name, private::adopt_fd(*number)?.into())?))
     };
     let mut files = job.output.open()?;
+    let base = match (&job.plan.base, job.base) {
+        (Some(path), Some(number)) => Some(Base::new(path, private::adopt_fd(number)?.into(), &store, &ui)?),
+        _ => None,
+    };
     let build = Build {
         plan: &job.plan,
+        base,
         rings: &job.rings,
         preferences: locked::prefer(job.plan.locked.as_ref())?,
         store,
@@ -170,7 +184,8 @@ fn run(job: &Job) -> Result<()> {
         nix::sched::unshare(CloneFlags::CLONE_NEWNET).context(Failure::host("cannot leave the network"))?;
     }
     let mut layers = base::ensure(&build)?;
-    layers.stack.push(users::ensure(&build, &layers)?);
+    layers.stack.extend(added::ensure(&build, &layers)?);
+    layers.stack.extend(users::ensure(&build, &layers)?);
     for (index, plugin) in job.plugins.iter().enumerate() {
         layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
     }

@@ -16,6 +16,7 @@ pub mod models;
 pub mod name;
 mod occupied;
 pub mod pass;
+pub mod source;
 pub mod verify;
 
 use std::fs::File;

@@ -28,6 +28,9 @@ pub struct BuildInfo {
     /// Version of piimg.
     pub piimg: String,
     pub release: String,
+    /// What it was built on, where that was no bootstrap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseInfo>,
     pub architecture: String,
     pub hostname: String,
     pub flavour: String,
@@ -37,6 +40,15 @@ pub struct BuildInfo {
     pub plugins: Vec<PluginReport>,
     /// Files that piimg itself wrote, and in which step.
     pub steps: BTreeMap<String, String>,
+}
+
+/// An image or archive that another one was built on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseInfo {
+    /// Of the file.
+    pub name: String,
+    /// SHA-256 of the file, in hexadecimal digits.
+    pub digest: String,
 }
 
 /// What a plugin did to an image.

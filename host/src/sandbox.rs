@@ -6,6 +6,7 @@
 
 pub mod command;
 pub(crate) mod disk;
+pub mod host_box;
 pub(crate) mod init;
 mod limits;
 mod mounts;

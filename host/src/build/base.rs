@@ -1,4 +1,4 @@
-//! The base layer: the release's packages and files, before any plugin.
+//! The base layer: the release's packages and files, or an image that was there before, before any plugin.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Build, Layer, Layers, native_tools};
+use super::bootstrap::{Initramfs, LISTS, fetch_lists, install, lists_key};
+use super::{Build, Layer, Layers, import, native_tools};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::locked::Packages;
-use crate::rootfs::bootstrap::{self, Bootstrap};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Apt, Archive};
@@ -41,6 +41,9 @@ struct Head {
 #[derive(Serialize)]
 struct Inputs<'a> {
     step: &'static str,
+    /// Digest of the file that it is taken from, if it is not bootstrapped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    import: Option<&'a str>,
     release: &'a crate::recipe::release::Release,
     architecture: &'a str,
     mirrors: &'a BTreeMap<String, String>,
@@ -60,13 +63,14 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let plan = build.plan;
     let inputs = Inputs {
         step: "base, its initramfs without the time of the clock",
+        import: build.base.as_ref().map(|base| base.digest.as_str()),
         release: &plan.release,
         architecture: &plan.architecture,
         mirrors: &plan.mirrors,
         keep_mirror: plan.keep_mirror,
         rings: rings(build),
         locked: plan.locked.as_ref(),
-        packages: &plan.packages,
+        packages: bootstrapped(build),
         epoch: plan.epoch,
         files: plan.release.files.iter().map(|file| (file.path.as_str(), file.digest())).collect(),
     };
@@ -100,23 +104,6 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     Ok(layers(build, layer, made.epoch))
 }
 
-/// Which of the base layers has the newest lists of an archive: what else they hold does not matter.
-fn lists_key(build: &Build<'_>) -> String {
-    let plan = build.plan;
-    let repositories: Vec<_> = plan.release.repositories_for(&plan.architecture).collect();
-    key(&("lists", repositories, &plan.release.foreign_architectures, &plan.architecture, &plan.mirrors))
-}
-
-/// apt's lists as they were when the archive was last asked.
-fn last_lists(build: &Build<'_>) -> Result<PathBuf> {
-    let layer = build.store.head::<String>(&lists_key(build)).filter(|layer| build.finished(layer).is_some());
-    let layer = layer.with_context(|| {
-        Failure::build("the build is offline, and the store has no lists of this archive")
-            .hint("build once without --offline, with the same release, architecture and mirrors")
-    })?;
-    Ok(build.store.layer(&layer).join("lists"))
-}
-
 /// A key ring of Debian's own packages is no input: the image has the package's.
 fn rings<'a>(build: &'a Build<'_>) -> Vec<(&'a str, String)> {
     let release = &build.plan.release;
@@ -132,7 +119,16 @@ fn rings<'a>(build: &'a Build<'_>) -> Vec<(&'a str, String)> {
 }
 
 fn title(build: &Build<'_>) -> String {
-    format!("Bootstrap {} ({})", build.plan.release.name, build.plan.architecture)
+    let (release, architecture) = (&build.plan.release.name, &build.plan.architecture);
+    match &build.base {
+        None => format!("Bootstrap {release} ({architecture})"),
+        Some(base) => format!("Import {} as {release} ({architecture})", base.name),
+    }
+}
+
+/// The recipe's packages, as far as the base layer has them: an image is imported as it is.
+fn bootstrapped<'a>(build: &Build<'a>) -> &'a [String] {
+    if build.base.is_none() { &build.plan.packages } else { &[] }
 }
 
 fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
@@ -169,7 +165,8 @@ pub(super) fn write_description(stage: &Stage, layer: &Layer) -> Result<()> {
 pub(super) fn mount(stage: &Stage, lowers: &[PathBuf]) -> Result<Mounted> {
     let (upper, work, empty) = (stage.path().join("fs"), stage.path().join("work"), stage.path().join("empty"));
     for directory in [&upper, &work, &empty] {
-        fs::create_dir(directory).context("cannot prepare a layer")?;
+        // What was imported is there already.
+        fs::create_dir_all(directory).context("cannot prepare a layer")?;
     }
     let mut all = vec![empty];
     all.extend_from_slice(lowers);
@@ -190,24 +187,28 @@ struct Made {
 }
 
 fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
-    let plan = build.plan;
+    let (plan, tree, kept) = (build.plan, stage.path().join("fs"), stage.path().join(SOURCES));
+    if let Some(base) = &build.base {
+        import::fill(build, base, stage, step)?;
+        fetch_lists(build, &tree, &stage.path().join("lists"), &kept, step)?;
+    }
     let below = build.below(step)?;
     let mounted = mount(stage, &below)?;
     let root = mounted.path();
-    let mut names = plan.release.packages.clone();
-    names.extend(plan.packages.iter().cloned());
-    let sources = install(build, root, &names, Initramfs::Once, step)?;
-    settle_sources(build, root, &sources, &stage.path().join(SOURCES))?;
-    settle(build, root, step)?;
+    if build.base.is_none() {
+        let names = [&plan.release.packages[..], &plan.packages].concat();
+        let sources = install(build, root, &names, Initramfs::Once, step)?;
+        settle_sources(build, root, &sources, &kept)?;
+        settle(build, root, step)?;
+    }
     let packages = packages::installed(&Rootfs::open(root, 0)?)?.into_values().collect();
     packages::index(&apt(build, stage.path()), build.preferences.as_deref(), root, &stage.path().join("index"))?;
     unmount(stage, mounted)?;
-    let tree = stage.path().join("fs");
     build.emulation.check_layer(&tree)?;
     let lists = stage.path().join("lists");
-    fs::rename(tree.join("var/lib/apt/lists"), &lists).context("cannot keep the package lists")?;
+    fs::rename(tree.join(LISTS), &lists).context("cannot keep the package lists")?;
     // The directory itself belongs to the image.
-    fs::create_dir(tree.join("var/lib/apt/lists")).context("cannot make `/var/lib/apt/lists`")?;
+    fs::create_dir(tree.join(LISTS)).context("cannot make `/var/lib/apt/lists`")?;
     fs::create_dir_all(lists.join("partial")).context("cannot keep the package lists")?;
     let epoch = plan.epoch.map_or_else(|| packages::archive_date(&lists), Ok)?;
     Ok(Made { packages, archive_state: packages::archive_state(&lists)?, epoch })
@@ -250,107 +251,8 @@ fn settle(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// When the initramfs is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Initramfs {
-    /// At the end, by the same hooks of the kernel that would have made it on the way.
-    Once,
-    /// Whenever a package asks for it, as without piimg.
-    AsPackagesAsk,
-}
-
-/// Bootstraps the release into the empty rootfs at `root`, with `packages` and the files that they look at. Returns where
-/// they came from.
-pub(super) fn install(
-    build: &Build<'_>,
-    root: &Path,
-    packages: &[String],
-    initramfs: Initramfs,
-    step: &Step,
-) -> Result<Sources> {
-    let plan = build.plan;
-    write_files(build, root, true)?;
-    let lists = if plan.fetching.offline { Some(last_lists(build)?) } else { None };
-    let own = plan.release.own_repository(&plan.architecture)?;
-    let sources = build.archives().of_image(&plan.architecture)?;
-    let mut architectures = vec![plan.architecture.clone()];
-    architectures.extend(plan.release.foreign_architectures.iter().cloned());
-    let bootstrap = Bootstrap {
-        suite: &own.suites[0],
-        architectures: &architectures,
-        components: &own.components,
-        packages,
-        sources: &sources,
-        are_old: plan.snapshot.is_some(),
-        fetching: &plan.fetching,
-        lists: lists.as_deref(),
-        preferences: build.preferences.as_deref(),
-        merge_usr: plan.release.merge_usr,
-        environment: &plan.release.environment,
-        epoch: plan.epoch,
-        emulated: build.emulation.is_foreign(),
-        without_initramfs: initramfs == Initramfs::Once,
-    };
-    {
-        // apt locks its archives, and would fail where another build waits.
-        let _archives = build.store.lock("archives")?;
-        bootstrap::run(&bootstrap, root, &build.store.archives(), step)?;
-    }
-    check_architecture(build, root)?;
-    packages::check(&Rootfs::open(root, 0)?, packages)?;
-    if initramfs == Initramfs::Once {
-        kernel_hooks(build, root, step)?;
-    }
-    Ok(sources)
-}
-
-/// Runs the hooks that were held back, for each kernel that has no initramfs.
-///
-/// They see the build's time: the initramfs would have that of the clock in it otherwise.
-fn kernel_hooks(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
-    const HOOKS: &str = "/etc/kernel/postinst.d";
-    /// Keeps `/vmlinuz` and `/initrd.img`.
-    const LINKS: &str = "/usr/bin/linux-update-symlinks";
-    let rootfs = Rootfs::open(root, 0)?;
-    if rootfs.metadata(&ImagePath::parse(HOOKS)?)?.is_none() {
-        return Ok(());
-    }
-    let epoch = build.plan.epoch.map_or_else(|| packages::archive_date(&root.join("var/lib/apt/lists")), Ok)?;
-    for (kernel, _) in rootfs.list_dir(&ImagePath::parse("/boot")?)? {
-        let Some(version) = kernel.strip_prefix("vmlinuz-") else { continue };
-        if rootfs.metadata(&ImagePath::parse(&format!("/boot/initrd.img-{version}"))?)?.is_some() {
-            continue;
-        }
-        step.note("making the initramfs");
-        let image = format!("/boot/{kernel}");
-        if rootfs.metadata(&ImagePath::parse(LINKS)?)?.is_some() {
-            // It looked at INITRD too, and made no links to the initramfs.
-            BoxCommand::new(root, [LINKS, "upgrade", version, &image])
-                .check(&mut |_, line| step.detail(&format!("kernel | {line}")))?;
-        }
-        let (version, image) = (format!("--arg={version}"), format!("--arg={image}"));
-        let mut hooks = BoxCommand::new(root, ["run-parts", "--report", "--exit-on-error", &version, &image, HOOKS]);
-        // As the kernel's package calls them when it is configured.
-        hooks.env.extend(build.plan.release.environment.clone());
-        hooks.env.push(("DEB_MAINT_PARAMS".into(), "configure".into()));
-        hooks.env.push(("SOURCE_DATE_EPOCH".into(), epoch.to_string()));
-        hooks.check(&mut |_, line| step.detail(&format!("kernel | {line}")))?;
-    }
-    Ok(())
-}
-
-/// dpkg may be a native one that was told the image's architecture: it must have understood.
-fn check_architecture(build: &Build<'_>, root: &Path) -> Result<()> {
-    let output = BoxCommand::new(root, ["dpkg", "--print-architecture"]).check(&mut |_, _| {})?;
-    let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if answer == build.plan.architecture {
-        return Ok(());
-    }
-    Err(Failure::bug(format!("dpkg says `{answer}` in an image for {}", build.plan.architecture)).into())
-}
-
 /// Copies the release's files: those that packages look at when they are configured first, the others afterwards.
-fn write_files(build: &Build<'_>, root: &Path, early: bool) -> Result<()> {
+pub(super) fn write_files(build: &Build<'_>, root: &Path, early: bool) -> Result<()> {
     let rootfs = Rootfs::open(root, build.plan.epoch.unwrap_or_default())?;
     for file in build.plan.release.files.iter().filter(|file| file.early == early) {
         let path = ImagePath::parse(&file.path)?;

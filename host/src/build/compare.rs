@@ -11,7 +11,8 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use serde::{Deserialize, Serialize};
 
-use super::base::{Initramfs, install, mount, unmount};
+use super::base::{mount, unmount};
+use super::bootstrap::{Initramfs, install};
 use super::{Build, Emulation};
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Result};
@@ -147,6 +148,7 @@ fn run(job: &Job) -> Result<()> {
 fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> Result<(Stage, Took)> {
     let build = Build {
         plan: &job.plan,
+        base: None,
         rings: &job.rings,
         preferences: None,
         store: store.clone(),

@@ -20,9 +20,9 @@ pub struct Identity<'a> {
     /// `PARTUUID`s of the two partitions.
     pub boot_partuuid: &'a str,
     pub root_partuuid: &'a str,
-    /// The release's fstab, with placeholders.
-    pub fstab: &'a str,
-    /// Files in which the release names the root file system, with placeholders.
+    /// What becomes the image's fstab, with placeholders; none if it has one with placeholders already.
+    pub fstab: Option<&'a str>,
+    /// Files in which the root file system is named, by placeholders.
     pub root_references: &'a [String],
 }
 
@@ -50,6 +50,8 @@ const REMOVED: [&str; 16] = [
 const EMPTIED: [&str; 6] =
     ["/var/lib/apt/lists", "/var/cache/apt/archives", "/tmp", "/var/tmp", "/run", "/root/.cache"];
 
+const FSTAB: &str = "/etc/fstab";
+
 /// Logs of the build.
 const LOGS: &str = "/var/log";
 
@@ -60,7 +62,7 @@ pub const BOOT_PARTUUID: &str = "{boot_partuuid}";
 
 /// The files that [`run`] writes.
 pub fn written(root_references: &[String]) -> impl Iterator<Item = String> {
-    let own = ["/etc/hostname", "/etc/hosts", "/etc/fstab", "/etc/machine-id"].map(str::to_owned);
+    let own = ["/etc/hostname", "/etc/hosts", FSTAB, "/etc/machine-id"].map(str::to_owned);
     own.into_iter().chain(root_references.iter().cloned())
 }
 
@@ -81,11 +83,15 @@ pub fn keeps_directories(inside: &Path) -> bool {
 /// If a file of the image cannot be read or written.
 pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
     let hostname = identity.hostname;
+    // A bootstrap copies the host's own, and with it whatever mode it has there.
+    remove(rootfs, &ImagePath::parse("/etc/hostname")?)?;
     write(rootfs, "/etc/hostname", &format!("{hostname}\n"))?;
     let hosts = read(rootfs, "/etc/hosts")?.unwrap_or_default();
     write(rootfs, "/etc/hosts", &hosts_with(&hosts, hostname))?;
-    write(rootfs, "/etc/fstab", &fill(identity.fstab, identity))?;
-    for path in identity.root_references {
+    if let Some(fstab) = identity.fstab {
+        write(rootfs, FSTAB, fstab)?;
+    }
+    for path in identity.root_references.iter().map(String::as_str).chain([FSTAB]) {
         if let Some(text) = read(rootfs, path)? {
             write(rootfs, path, &fill(&text, identity))?;
         }
@@ -144,7 +150,11 @@ fn fill(text: &str, identity: &Identity<'_>) -> String {
     text.replace(ROOT_PARTUUID, identity.root_partuuid).replace(BOOT_PARTUUID, identity.boot_partuuid)
 }
 
-fn read(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
+/// A text of the tree, if it is there.
+///
+/// # Errors
+/// If it cannot be read, or is no text.
+pub(super) fn read(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
     match rootfs.read(&ImagePath::parse(path)?, TEXT_LIMIT) {
         Ok(data) => Ok(Some(String::from_utf8(data).with_context(|| format!("`{path}` of the image is not text"))?)),
         Err(error) if error.code == FileErrorCode::NotFound => Ok(None),
@@ -152,7 +162,11 @@ fn read(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
     }
 }
 
-fn write(rootfs: &Rootfs, path: &str, text: &str) -> Result<()> {
+/// Writes a text, in place of one or with the usual attributes.
+///
+/// # Errors
+/// If the file system refuses.
+pub(super) fn write(rootfs: &Rootfs, path: &str, text: &str) -> Result<()> {
     let path = ImagePath::parse(path)?;
     let attrs = match rootfs.metadata(&path)? {
         // A link from `/etc/hostname` and the like is replaced: the file is this image's own.
@@ -231,7 +245,9 @@ mod tests {
             hostname: "pi",
             boot_partuuid: "aa-01",
             root_partuuid: "aa-02",
-            fstab: "PARTUUID={root_partuuid} / ext4 defaults 0 1\nPARTUUID={boot_partuuid} /boot/firmware vfat defaults 0 2\n",
+            fstab: Some(
+                "PARTUUID={root_partuuid} / ext4 defaults 0 1\nPARTUUID={boot_partuuid} /boot/firmware vfat defaults 0 2\n",
+            ),
             root_references: &["/boot/firmware/cmdline.txt".into(), "/etc/default/missing".into()],
         };
         run(&rootfs, &identity).unwrap();

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::archives::Archives;
 use crate::emulation::{self, host_architecture};
 use crate::error::{Context, Failure, Result};
-use crate::rootfs::bootstrap::{self, Bootstrap};
+use crate::rootfs::bootstrap::{self, Bootstrap, Extent};
 use crate::store::{Store, key};
 use crate::ui::Step;
 
@@ -146,6 +146,7 @@ fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &S
     let release = request.archives.release;
     let own = release.own_repository(host_architecture())?;
     let bootstrap = Bootstrap {
+        extent: Extent::System,
         suite: &own.suites[0],
         architectures: &[host_architecture().to_owned()],
         components: &own.components,

@@ -76,6 +76,10 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     }
     let mut packages = order.updates_lock.then(|| sealed::empty_file("packages")).transpose()?;
     let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
+    let open_base = |path: &PathBuf| {
+        File::open(path).with_context(|| Failure::usage(format!("cannot open the base `{}`", path.display())))
+    };
+    let base = plan.base.as_ref().map(open_base).transpose()?;
     let assets: BTreeMap<&str, File> =
         plan.assets.iter().map(|(name, path)| Ok((name.as_str(), open_asset(path)?))).collect::<Result<_>>()?;
     let secrets: BTreeMap<&str, File> =
@@ -95,6 +99,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         rings: order.rings.clone(),
         ceiling: order.ceiling.clone(),
         authorities: authorities(order)?,
+        base: base.as_ref().map(|file| file.as_raw_fd()),
         assets: assets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         packages: packages.as_ref().map(|file| file.as_raw_fd()),
@@ -107,7 +112,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     };
     let mut files: Vec<BorrowedFd<'_>> =
         codes.iter().copied().chain(assets.values()).chain(secrets.values()).map(|file| file.as_fd()).collect();
-    files.extend(packages.iter().map(|file| file.as_fd()));
+    files.extend(base.iter().chain(&packages).map(|file| file.as_fd()));
     files.extend(output.files());
     files.extend(ui.timings().map(|timings| timings.as_fd()));
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;

@@ -16,7 +16,7 @@ use crate::image::fat::{self, FatOptions};
 use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::image::mbr::Table;
 use crate::image::pass::Digests;
-use crate::report::{BUILD_INFO, BuildInfo};
+use crate::report::{BUILD_INFO, BaseInfo, BuildInfo};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
@@ -147,13 +147,15 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, key: String) -> Result<
 /// What the image will tell about itself.
 fn build_info(build: &Build<'_>, layers: &Layers, boot: Vec<String>) -> BuildInfo {
     let plan = build.plan;
-    let release = plan.release.files.iter().map(|file| (file.path.clone(), format!("a file of {}", plan.release.name)));
+    let files = if build.base.is_none() { &plan.release.files[..] } else { &[] };
+    let release = files.iter().map(|file| (file.path.clone(), format!("a file of {}", plan.release.name)));
     let boot = boot.into_iter().map(|path| (path, "copied from a package for the boot partition".to_owned()));
     let finalised =
         finalise::written(&plan.release.root_references).map(|path| (path, "made for this image".to_owned()));
     BuildInfo {
         piimg: env!("CARGO_PKG_VERSION").to_owned(),
         release: plan.release.name.clone(),
+        base: build.base.as_ref().map(|base| BaseInfo { name: base.name.clone(), digest: base.digest.clone() }),
         architecture: plan.architecture.clone(),
         hostname: plan.hostname.clone(),
         flavour: plan.flavour.clone(),
@@ -189,10 +191,14 @@ pub(super) fn finalised(
         hostname: &plan.hostname,
         boot_partuuid: &identity.boot_partuuid(),
         root_partuuid: &identity.root_partuuid(),
-        fstab: &plan.release.fstab,
+        fstab: build.base.is_none().then_some(plan.release.fstab.as_str()),
         root_references: &plan.release.root_references,
     };
-    let boot = boot_files::copy(&rootfs, &plan.release.boot_files)?;
+    let boot = match build.base {
+        None => boot_files::copy(&rootfs, &plan.release.boot_files)?,
+        // It has its own.
+        Some(_) => Vec::new(),
+    };
     finalise::run(&rootfs, &names)?;
     describe(&rootfs, &build_info(build, layers, boot))?;
     step.done();

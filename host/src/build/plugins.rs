@@ -197,13 +197,14 @@ fn assets(build: &Build<'_>, job: &PluginJob) -> Result<BTreeMap<String, File>> 
         .collect()
 }
 
-fn digest(file: &File) -> Result<String> {
+/// SHA-256 of a file, in hexadecimal digits; nobody's position in it is moved.
+pub(super) fn digest(file: &File) -> Result<String> {
     use std::os::unix::fs::FileExt as _;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     let mut position = 0;
     loop {
-        let length = file.read_at(&mut buffer, position).context("cannot read an asset")?;
+        let length = file.read_at(&mut buffer, position).context("cannot read a file of the build")?;
         if length == 0 {
             return Ok(hex::encode(hash.finalize()));
         }

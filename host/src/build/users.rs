@@ -1,9 +1,10 @@
 //! The first user: a layer of its own, so that another password does not mean another bootstrap.
 
+use std::path::Path;
+
 use serde::Serialize;
 
-use super::base::{mount, unmount, write_description};
-use super::{Build, Layer, Layers};
+use super::{Build, Layer, Layers, above};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::plan::User;
 use crate::rootfs::accounts::Accounts;
@@ -20,37 +21,31 @@ struct Inputs<'a> {
     epoch: u64,
 }
 
-pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Layer> {
-    let user = &build.plan.user;
+/// The layer, unless the base has users of its own.
+pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Option<Layer>> {
+    let Some(user) = &build.plan.user else { return Ok(None) };
     let below = &layers.stack.last().expect("the base layer is there").key;
     let key = key(&Inputs { step: "users", below, user, epoch: layers.epoch });
-    let _lock = build.store.lock(&key)?;
-    let step = build.ui.step(format!("Create the user {}", user.name));
-    if let Some(layer) = build.finished(&key) {
-        step.done_with("unchanged, from the store");
-        return Ok(layer);
-    }
-    let stage = build.store.stage()?;
-    let mut lowers = build.below(&step)?;
-    lowers.extend(build.trees(&layers.stack));
-    let mounted = mount(&stage, &lowers)?;
-    create(user, mounted.path(), layers.epoch, &step)?;
-    unmount(&stage, mounted)?;
-    build.emulation.check_layer(&stage.path().join("fs"))?;
-    let layer = Layer { key: key.clone(), packages: Vec::new(), plugin: None };
-    write_description(&stage, &layer)?;
-    stage.commit(&build.store.layer(&key))?;
-    step.done();
-    Ok(layer)
+    let title = format!("Create the user {}", user.name);
+    let create = |root: &Path, _: &_, step: &Step| create(user, root, layers.epoch, step).map(|()| Vec::new());
+    above::ensure(build, layers, &key, title, create).map(Some)
 }
 
-fn create(user: &User, root: &std::path::Path, epoch: u64, step: &Step) -> Result<()> {
+/// A user that is there already, on an imported base, gets what the recipe says.
+fn create(user: &User, root: &Path, epoch: u64, step: &Step) -> Result<()> {
     let rootfs = Rootfs::open(root, epoch)?;
     let accounts = Accounts::read(&rootfs)?;
     // A release may lack a group (no audio, no netdev): the user is then simply not in it.
     let groups: Vec<&str> =
         user.groups.iter().map(String::as_str).filter(|group| accounts.gid(group).is_some()).collect();
-    let mut argv = vec!["useradd", "--create-home", "--shell", "/bin/bash", "--password", &user.password_hash];
+    let mut argv = if accounts.user(&user.name).is_none() {
+        vec!["useradd", "--create-home", "--shell", "/bin/bash"]
+    } else if groups.is_empty() {
+        vec!["usermod"]
+    } else {
+        vec!["usermod", "--append"]
+    };
+    argv.extend(["--password", &user.password_hash]);
     let joined = groups.join(",");
     if !groups.is_empty() {
         argv.extend(["--groups", &joined]);
@@ -78,7 +73,7 @@ fn authorize(user: &User, rootfs: &Rootfs) -> Result<()> {
     Ok(())
 }
 
-fn run(root: &std::path::Path, argv: &[&str], epoch: u64, step: &Step) -> Result<()> {
+fn run(root: &Path, argv: &[&str], epoch: u64, step: &Step) -> Result<()> {
     let mut command = BoxCommand::new(root, argv.iter().copied());
     // shadow writes the day of the change, and takes it from here.
     command.env.push(("SOURCE_DATE_EPOCH".into(), epoch.to_string()));

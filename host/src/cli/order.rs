@@ -13,6 +13,7 @@ use super::consent::{self, Answers};
 use crate::build::outside::Order;
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Kind, Result, report};
+use crate::image::source::recognise;
 use crate::keyring::{self, Rings};
 use crate::plugin::grant::{GrantSet, Granted};
 use crate::plugin::inspect::{PluginInfo, inspect};
@@ -47,6 +48,9 @@ pub(super) struct OrderArguments {
     /// Architecture of the image, as Debian calls it.
     #[arg(long, visible_alias = "architecture")]
     arch: Option<String>,
+    /// Image, or tar archive of a root file system, to build on in place of a bootstrap; may be compressed.
+    #[arg(long, value_name = "FILE")]
+    base: Option<PathBuf>,
     /// Mirror to take packages from, of the release's own repository or of the one named; may be repeated.
     #[arg(long = "mirror", value_name = "[NAME=]URL")]
     mirrors: Vec<String>,
@@ -184,6 +188,7 @@ pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Ord
         plan.locked = granted.lock.as_ref().and_then(|lock| lock.packages.clone());
     }
     check_assets(&plan)?;
+    check_base(&plan)?;
     check_host(&plan)?;
     let ceiling = granted.ceiling.clone();
     let rings = key_rings(&plan)?;
@@ -206,6 +211,7 @@ fn overrides(arguments: OrderArguments) -> Overrides {
     Overrides {
         release: arguments.release,
         architecture: arguments.arch,
+        base: arguments.base,
         mirrors: arguments.mirrors,
         keyrings: arguments.keyrings,
         repositories: arguments.repositories,
@@ -340,6 +346,17 @@ fn check_assets(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// A base that is none, likewise.
+fn check_base(plan: &Plan) -> Result<()> {
+    let Some(base) = &plan.base else { return Ok(()) };
+    let unusable = format!("cannot build on `{}`", base.display());
+    let file = std::fs::File::open(base).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+    match file.with_context(|| Failure::usage(unusable.clone()))? {
+        (true, file) => recognise(&file).map(drop).context(unusable),
+        (false, _) => Err(Failure::usage(unusable).hint("it must be a file: an image or a tar archive").into()),
+    }
+}
+
 /// The keys that packages of the image must be signed with, and those of the build's own tools.
 pub(super) fn key_rings(plan: &Plan) -> Result<Rings> {
     let native = emulation::host_architecture();
@@ -349,6 +366,7 @@ pub(super) fn key_rings(plan: &Plan) -> Result<Rings> {
 /// Names every program that the build will need and this machine lacks, before anything is started.
 fn check_host(plan: &Plan) -> Result<()> {
     let mut programs = vec!["mmdebstrap", "gpg", "mke2fs", "e2fsck", "debugfs", "dumpe2fs", "fsck.fat", "sfdisk"];
+    programs.extend(plan.base.as_ref().map(|_| "tar"));
     programs.extend(emulation::emulator(&plan.architecture)?);
     if !rustix::process::getuid().is_root() {
         programs.extend(["newuidmap", "newgidmap"]);

@@ -8,7 +8,7 @@ use crate::build::outside::Order;
 use crate::build::result_names;
 use crate::error::{Context, Result};
 use crate::plugin::grant::{Standing, State, reason, spelled};
-use crate::recipe::plan::Plan;
+use crate::recipe::plan::{Plan, User};
 use crate::recipe::release::repository::Repository;
 use crate::ui::{Ui, printable};
 
@@ -53,7 +53,9 @@ pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
         let secrets = order.secrets.keys().map(String::as_str).collect();
         let mut plan = order.plan.clone();
         // A hash is a way to try passwords, and a plan is for everybody to read.
-        plan.user.password_hash = "set".to_owned();
+        if let Some(user) = &mut plan.user {
+            user.password_hash = "set".to_owned();
+        }
         let document = Document { plan: &plan, plugins, secrets };
         ui.data(&serde_json::to_string_pretty(&document).context("cannot write the plan")?);
         return Ok(0);
@@ -75,23 +77,25 @@ fn repositories(plan: &Plan) -> String {
     places.join("; ")
 }
 
+fn user(user: &User) -> String {
+    let expires = if user.expire_password { ", must change the password at the first login" } else { "" };
+    format!("{}{expires}", user.name)
+}
+
 fn lines(order: &Order) -> Vec<String> {
     let plan = &order.plan;
+    let own = if plan.base.is_none() { plan.release.packages.len() } else { 0 };
     let mut lines = vec![
         format!(
             "release     {} {} ({}), {} packages named",
             plan.release.title,
             plan.release.name,
             plan.architecture,
-            plan.release.packages.len() + plan.packages.len()
+            own + plan.packages.len()
         ),
         format!("boots on    {}", plan.models.join(", ")),
         format!("hostname    {}", plan.hostname),
-        format!(
-            "user        {}{}",
-            plan.user.name,
-            if plan.user.expire_password { ", must change the password at the first login" } else { "" }
-        ),
+        format!("user        {}", plan.user.as_ref().map_or_else(|| "as the base has them".to_owned(), user)),
         format!("free space  {} MiB in the root file system", plan.extra_space_mb),
         format!(
             "packages    {}{}",
@@ -100,6 +104,9 @@ fn lines(order: &Order) -> Vec<String> {
         ),
         format!("store       {}", plan.store.display()),
     ];
+    if let Some(base) = &plan.base {
+        lines.insert(1, format!("base        {}", printable(&base.display().to_string())));
+    }
     let stem = format!("…-{}-{}-raspberry-pi", plan.flavour, plan.release.name);
     for name in result_names(&plan.outputs, plan.compression, &stem) {
         lines.push(format!("output      {}", plan.imagedir.join(name).display()));

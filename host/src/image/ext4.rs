@@ -5,6 +5,7 @@
 //! and access times, so that equal trees give different bytes. The script is sorted, the clock of both programs
 //! is the build's, and the order of the script is the order of inodes and blocks.
 
+pub mod extract;
 mod large;
 mod occupied;
 mod reader;
@@ -20,7 +21,7 @@ use std::path::Path;
 
 pub(in crate::image) use occupied::occupied;
 pub(in crate::image) use reader::device;
-pub use reader::{Ext4Reader, Listed};
+pub use reader::{Ext4Reader, Listed, device_in};
 pub use size::{ContentSize, content_size, partition_size};
 pub use superblock::Superblock;
 

@@ -20,6 +20,8 @@ pub struct RecipeFile {
     pub release: Option<String>,
     #[serde(alias = "arch")]
     pub architecture: Option<String>,
+    /// Image, or archive of a root file system, in place of a bootstrap.
+    pub base: Option<PathBuf>,
     /// Of the release's own repository.
     pub mirror: Option<String>,
     /// Repository → mirror.
@@ -45,7 +47,7 @@ pub struct RecipeFile {
     pub output: Vec<String>,
     /// Format of the image file, with or without a level.
     pub compress: Option<String>,
-    /// Installed with the base layer.
+    /// Installed with the base layer, or on top of what [`RecipeFile::base`] names.
     pub packages: Vec<String>,
     /// Components, in the order in which they run.
     pub plugins: Vec<PathBuf>,
@@ -108,7 +110,7 @@ impl RecipeFile {
 
     fn resolve(&mut self, directory: &Path) {
         let paths = self.plugins.iter_mut().chain(self.assets.values_mut());
-        for path in paths.chain(&mut self.imagedir).chain(&mut self.rootfs) {
+        for path in paths.chain(&mut self.imagedir).chain(&mut self.rootfs).chain(&mut self.base) {
             *path = directory.join(&*path);
         }
         self.directory = directory.to_owned();

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct Overrides {
     pub release: Option<String>,
     pub architecture: Option<String>,
+    /// An image or archive in place of a bootstrap.
+    pub base: Option<PathBuf>,
     /// `url`, of the release's own repository, or `name=url`.
     pub mirrors: Vec<String>,
     /// `name=file`, or `name=file#fingerprint`.

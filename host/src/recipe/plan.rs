@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::check;
 use super::conf::PluginConf;
 use super::fetching::Fetching;
-use super::file::RecipeFile;
+use super::file::{RecipeFile, UserFile};
 use super::limits::CommandLimits;
 use super::locked::Packages;
 use super::output::OutputKind;
@@ -43,6 +43,8 @@ const DEFAULT_EXTRA_SPACE_MB: u32 = 500;
 pub struct Plan {
     pub release: Release,
     pub architecture: String,
+    /// An image or archive that takes the place of a bootstrap.
+    pub base: Option<PathBuf>,
     /// By the names of the release's repositories, in place of which they are used.
     pub mirrors: BTreeMap<String, String>,
     /// Key rings that somebody chose in place of the host's, by name.
@@ -64,11 +66,12 @@ pub struct Plan {
     pub outputs: BTreeSet<OutputKind>,
     /// Of image and tar archive; none by default, for an image that is flashed where it was built.
     pub compression: Option<Compression>,
-    /// Added to the release's.
+    /// Added to those of the release or of the base.
     pub packages: Vec<String>,
     /// Pi models the image must boot.
     pub models: Vec<String>,
-    pub user: User,
+    /// None on a base with users of its own.
+    pub user: Option<User>,
     /// In the order in which they run.
     pub plugins: Vec<PlannedPlugin>,
     pub assets: BTreeMap<String, PathBuf>,
@@ -213,6 +216,7 @@ pub fn plan(
     let assets = assets(file, flags, &mut findings);
     let secrets = secrets::sources(file, flags, &mut findings);
     let limits = limits(file, flags, &mut findings);
+    let base = flags.base.as_ref().or(file.base.as_ref()).cloned();
     let architecture = flags.architecture.as_ref().or(file.architecture.as_ref());
     let resolved = release.map(|release| {
         let architecture = architecture.cloned().unwrap_or_else(|| release.architectures[0].clone());
@@ -232,7 +236,8 @@ pub fn plan(
         let keyrings = archives::keyrings(&release, file, flags, &mut findings);
         archives::choose_repositories(&mut release, &architecture, file, flags, &mut findings);
         let models = models(file, &release, &mut findings);
-        let user = user(file, &release, (&hostname, &flavour), &mut findings);
+        let keeps_users = base.is_some() && file.user == UserFile::default();
+        let user = (!keeps_users).then(|| user(file, &release, (&hostname, &flavour), &mut findings));
         (release, architecture, mirrors, keyrings, models, user)
     });
     let (Some((release, architecture, mirrors, keyrings, models, user)), true) = (resolved, findings.0.is_empty())
@@ -242,6 +247,7 @@ pub fn plan(
     Ok(Plan {
         release,
         architecture,
+        base,
         mirrors,
         keep_mirror: file.keep_mirror,
         keyrings,

@@ -18,6 +18,8 @@ pub enum Origin {
     Step { step: String },
     /// It is in a package's list of files.
     Package { name: String },
+    /// Nobody else: it was there before.
+    Base { name: String, digest: String },
 }
 
 impl fmt::Display for Origin {
@@ -36,6 +38,7 @@ impl fmt::Display for Origin {
             ),
             Self::Step { step } => write!(f, "piimg: {}", printable(step)),
             Self::Package { name } => write!(f, "package {}", printable(name)),
+            Self::Base { name, digest } => write!(f, "base {} (sha256:{})", printable(name), printable(digest)),
         }
     }
 }
@@ -55,6 +58,9 @@ pub fn origins(info: Option<&BuildInfo>, packages: &[String], path: &str) -> Vec
         }
     }
     found.extend(packages.iter().map(|name| Origin::Package { name: name.clone() }));
+    if let (true, Some(base)) = (found.is_empty(), info.and_then(|info| info.base.as_ref())) {
+        found.push(Origin::Base { name: base.name.clone(), digest: base.digest.clone() });
+    }
     found
 }
 
@@ -83,7 +89,7 @@ pub fn listed_as(path: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Who;
+    use crate::report::{BaseInfo, Who};
     use crate::rootfs::changes::{Change, ChangeKind};
 
     fn info() -> BuildInfo {
@@ -132,6 +138,10 @@ mod tests {
         );
         assert_eq!(texts("/etc/hostname", &[]), ["piimg: the host name"]);
         assert!(texts("/etc/y", &[]).is_empty());
+        let base = Some(BaseInfo { name: "old.img".into(), digest: "12".into() });
+        let info = BuildInfo { base, ..info() };
+        assert_eq!(origins(Some(&info), &[], "/etc/y")[0].to_string(), "base old.img (sha256:12)");
+        assert_eq!(origins(Some(&info), &[], "/etc/hostname").len(), 1);
     }
 
     #[test]

@@ -25,9 +25,19 @@ use crate::recipe::fetching::Fetching;
 use crate::sandbox::tool::{self, Tool};
 use crate::ui::Step;
 
+/// How much of a release a bootstrap takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// A system with apt, and the packages that are named.
+    System,
+    /// The lists of the archives alone.
+    Lists,
+}
+
 /// What to bootstrap.
 #[derive(Debug)]
 pub struct Bootstrap<'a> {
+    pub extent: Extent,
     /// Name of the release in the archive.
     pub suite: &'a str,
     /// The tree's own, and further ones whose packages it may have.
@@ -64,7 +74,11 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     let mut arguments: Vec<String> = [
         // Inside a user namespace this mode makes no other one; it differs from `root` in not calling mknod.
         "--mode=unshare",
-        "--variant=apt",
+        match bootstrap.extent {
+            Extent::System => "--variant=apt",
+            // Of this one nothing but what is named is installed.
+            Extent::Lists => "--variant=custom",
+        },
         "--format=directory",
         // The target holds the files written in advance, and the shared package cache is mounted into it: apt must
         // find packages there, and keep them; the package lists serve the later layers.
@@ -109,7 +123,8 @@ const FETCH: &str = include_str!("bootstrap/fetch.sh");
 
 /// What [`FETCH`] looks at.
 fn variables(bootstrap: &Bootstrap<'_>) -> [(&'static str, String); 3] {
-    let base = [format!("?and(?essential,?architecture({}))", bootstrap.architectures[0]), "apt".to_owned()];
+    let system = [format!("?and(?essential,?architecture({}))", bootstrap.architectures[0]), "apt".to_owned()];
+    let base: &[String] = if bootstrap.extent == Extent::System { &system } else { &[] };
     let packages: Vec<&str> = base.iter().chain(bootstrap.packages).map(String::as_str).collect();
     let pauses: Vec<String> = bootstrap.fetching.pauses().map(|pause| pause.as_secs().to_string()).collect();
     [
@@ -256,6 +271,7 @@ mod tests {
         let mut sources = Sources { default: DefaultSource::Used, files: Vec::new(), keyring: Some("/k.gpg".into()) };
         let architectures = ["armhf".to_owned(), "arm64".to_owned()];
         let mut bootstrap = Bootstrap {
+            extent: Extent::System,
             suite: "trixie",
             architectures: &architectures,
             components: &components,
@@ -294,6 +310,7 @@ mod tests {
         let (components, packages) = (["main".to_owned()], ["ssh".to_owned(), "sudo=1.9".to_owned()]);
         let fetching = Fetching { retries: 3, offline: true, ..Fetching::default() };
         let bootstrap = Bootstrap {
+            extent: Extent::System,
             suite: "trixie",
             architectures: &["arm64".to_owned()],
             components: &components,

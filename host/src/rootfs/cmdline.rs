@@ -79,6 +79,18 @@ impl Cmdline {
         self.accept(new, parameter)
     }
 
+    /// Says where the root file system is, as piimg alone may: `root` is what stands behind `root=`.
+    pub fn set_root(&mut self, root: &str) {
+        let parameter = format!("root={root}");
+        match self.find("root").split_first() {
+            None => self.append(&parameter),
+            Some((first, others)) => {
+                self.delete(others);
+                self.line.replace_range(first.clone(), &parameter);
+            }
+        }
+    }
+
     /// Adds the parameter unless it is there.
     ///
     /// # Errors
@@ -186,6 +198,19 @@ mod tests {
         assert_eq!(cmdline.print(), " console=tty1 root=PARTUUID={root_partuuid} rw net.ifnames=1  rootwait quiet \n");
         assert_eq!(cmdline.remove("net.ifnames").unwrap(), 1);
         assert_eq!(cmdline.print(), " console=tty1 root=PARTUUID={root_partuuid} rw  rootwait quiet \n");
+    }
+
+    #[test]
+    fn the_root_file_system_is_named_once() {
+        for (text, expected) in [
+            ("quiet root=LABEL=a rw root=/dev/sda2\n", "quiet root=X rw\n"),
+            ("quiet\n", "quiet root=X\n"),
+            ("", "root=X"),
+        ] {
+            let mut cmdline = Cmdline::parse(text);
+            cmdline.set_root("X");
+            assert_eq!(cmdline.print(), expected);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::error::{Context, Failure, Result};
 const NONE: Option<&str> = None;
 
 /// Directories of the host that hold its programs and their configuration; the build sees them read-only.
-const HOST_DIRECTORIES: [&str; 9] = ["usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "nix"];
+pub(super) const HOST_DIRECTORIES: [&str; 9] = ["usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "nix"];
 
 /// Devices a program may expect to exist.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];

@@ -1,7 +1,7 @@
 //! Reading files of an ext4 file system inside an image, through `debugfs`.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Context as _, Failure, Result};
 use crate::image::descriptor_path;
@@ -150,8 +150,12 @@ impl Ext4Reader {
 
 /// How the e2fsprogs are told of a file system that does not start with its file.
 pub(in crate::image) fn device(image: &File, start: Bytes) -> PathBuf {
-    let path = descriptor_path(image);
-    if start.0 == 0 { path } else { PathBuf::from(format!("{}?offset={}", path.display(), start.0)) }
+    device_in(&descriptor_path(image), start)
+}
+
+/// The same of an image by its path.
+pub fn device_in(image: &Path, start: Bytes) -> PathBuf {
+    if start.0 == 0 { image.to_owned() } else { PathBuf::from(format!("{}?offset={}", image.display(), start.0)) }
 }
 
 /// Finds, in what `debugfs` printed of lists, those that name one of `paths`.

@@ -27,7 +27,7 @@ fn defaults_make_an_image() {
     assert_eq!((plan.release.name.as_str(), plan.architecture.as_str()), ("trixie", "arm64"));
     assert_eq!((plan.hostname.as_str(), plan.flavour.as_str(), plan.extra_space_mb), ("raspberrypi", "custom", 500));
     assert_eq!((plan.store, plan.imagedir), ("/store".into(), "/here".into()));
-    assert!(plan.user.expire_password, "a well-known password must be changed");
+    assert!(plan.user.unwrap().expire_password, "a well-known password must be changed");
 }
 
 #[test]
@@ -126,8 +126,19 @@ fn a_password_of_the_users_own_is_not_expired() {
     let mut file = RecipeFile::default();
     file.user.name = Some("ann".into());
     file.user.password = Some("secret".into());
-    let user = make(&file, &Overrides::default(), &[]).unwrap().user;
+    let user = make(&file, &Overrides::default(), &[]).unwrap().user.unwrap();
     assert!(!user.expire_password && user.password_hash.starts_with("$6$"), "{user:?}");
+}
+
+#[test]
+fn a_base_keeps_its_users_unless_the_recipe_names_one() {
+    let mut file = RecipeFile { base: Some("old.img".into()), ..RecipeFile::default() };
+    let flags = Overrides { base: Some("new.img".into()), ..Overrides::default() };
+    let plan = make(&file, &flags, &[]).unwrap();
+    assert_eq!((plan.base, plan.user), (Some("new.img".into()), None));
+    file.user.authorized_keys = vec!["ssh-ed25519 AAAA ann".into()];
+    let plan = make(&file, &Overrides::default(), &[]).unwrap();
+    assert_eq!((plan.base, plan.user.unwrap().name), (Some("old.img".into()), "ubuntu".into()));
 }
 
 #[test]
@@ -168,7 +179,7 @@ fn the_environments_time_wins_over_the_recipes() {
 fn groups_are_added_to_the_releases_own() {
     let mut file = RecipeFile::default();
     file.user.groups = vec!["sudo".into(), "gpio".into()];
-    let user = make(&file, &Overrides::default(), &[]).unwrap().user;
+    let user = make(&file, &Overrides::default(), &[]).unwrap().user.unwrap();
     assert_eq!(user.groups.iter().filter(|group| *group == "sudo").count(), 1);
     assert_eq!(user.groups.last().map(String::as_str), Some("gpio"));
     file.user.groups = vec!["a b".into()];

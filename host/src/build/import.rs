@@ -1,0 +1,246 @@
+//! The base layer taken from an image, or from the archive of a root file system, that somebody else made.
+//!
+//! It may come from anywhere: programs that read it see nothing but it, in a box. What is in it stays as it is, but for how
+//! it names its partitions. No package and no file of the release is added; the release says what the image is, where its
+//! packages come from, and what it must boot on.
+
+mod references;
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::{Build, finalise, plugins};
+use crate::error::{Context, Failure, Result};
+use crate::image::ext4::device_in;
+use crate::image::ext4::extract::{self, Debugfs, extract};
+use crate::image::fat::FatReader;
+use crate::image::source::{self, Kind, partitions, recognise};
+use crate::rootfs::boot_config::DIRECTORY as BOOT;
+use crate::rootfs::cmdline::Cmdline;
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+use crate::rootfs::packages;
+use crate::sandbox::host_box::{HostBox, WORK};
+use crate::sandbox::tool::Output;
+use crate::store::{Stage, Store, key, remove_tree};
+use crate::ui::{Step, Ui, bytes, printable};
+
+/// Largest file of a boot partition that is taken: that of the whole partition here.
+const BOOT_FILE_LIMIT: u64 = crate::image::layout::BOOT_LENGTH.0;
+
+const DIRECTORY: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
+/// As in a FAT, which knows no modes.
+const BOOT_FILE: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
+
+/// What a box, or apt in it, has to find.
+const DIRECTORIES: [&str; 8] =
+    ["/dev", "/proc", "/run", "/sys", "/tmp", "/etc/apt/sources.list.d", "/var/cache/apt/archives", "/usr"];
+
+/// The file that is imported.
+#[derive(Debug)]
+pub(super) struct Base {
+    file: File,
+    /// As people know it; safe to print.
+    pub(super) name: String,
+    /// SHA-256 of it, as it lies there.
+    pub(super) digest: String,
+}
+
+impl Base {
+    /// The file named `path` outside, which is open as `file`. It is read only if the store has not seen it like this.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn new(path: &Path, file: File, store: &Store, ui: &Ui) -> Result<Self> {
+        let name = printable(&path.file_name().unwrap_or(path.as_os_str()).to_string_lossy());
+        let metadata = file.metadata().context("cannot read the base")?;
+        let (changed, modified) =
+            ((metadata.ctime(), metadata.ctime_nsec()), (metadata.mtime(), metadata.mtime_nsec()));
+        let seen = key(&("base", metadata.dev(), metadata.ino(), metadata.len(), modified, changed));
+        let digest = match store.head::<String>(&seen) {
+            Some(digest) => digest,
+            None => {
+                let step = ui.step(format!("Read {name}"));
+                let digest = plugins::digest(&file).with_context(|| format!("cannot read `{name}`"))?;
+                store.set_head(&seen, &digest)?;
+                step.done_with(&bytes(metadata.len()));
+                digest
+            }
+        };
+        Ok(Self { file, name, digest })
+    }
+}
+
+/// Makes the tree `fs` of the stage from the file.
+///
+/// # Errors
+/// [`Failure::build`] if it is damaged, or not an image of the plan's release and architecture.
+pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -> Result<()> {
+    let place = stage.path().join("import");
+    let tree = place.join("tree");
+    let unusable = || format!("cannot import `{}`", base.name);
+    for directory in [&place, &tree, &place.join("scratch")] {
+        fs::create_dir(directory).context("cannot prepare the import")?;
+    }
+    let whole = File::options().read(true).write(true).create_new(true).open(place.join("whole"));
+    let whole = whole.context("cannot prepare the import")?;
+    step.note("unpacking");
+    source::unpack(&base.file, &whole, &mut |_| {}).with_context(unusable)?;
+    let jail = stage.path().join("box");
+    {
+        let host = HostBox::new(&jail, &place)?;
+        let taken = match recognise(&whole).with_context(unusable)? {
+            Kind::Image => take_image(&whole, &host, &place, step),
+            Kind::Tar => take_archive(&host, step),
+        };
+        taken.with_context(unusable)?;
+    }
+    settle(build, &Rootfs::open(&tree, build.plan.epoch.unwrap_or_default())?, step).with_context(unusable)?;
+    fs::rename(&tree, stage.path().join("fs")).context("cannot keep what was imported")?;
+    remove_tree(&place)?;
+    remove_tree(&jail)
+}
+
+/// Both partitions of an image become one tree.
+fn take_image(whole: &File, host: &HostBox, place: &Path, step: &Step) -> Result<()> {
+    let (boot, root, count) = partitions(whole)?;
+    if count > 2 {
+        step.warn(&format!("it has {count} partitions, of which the boot and the root partition are taken"));
+    }
+    step.note("taking the root file system");
+    let script = place.join("commands");
+    let run = |commands: String| {
+        fs::write(&script, commands).context("cannot prepare the import")?;
+        let device = device_in(&Path::new(WORK).join("whole"), root.start.to_bytes());
+        let device = device.display().to_string();
+        let mut command = host.command(["debugfs"].iter().chain(&extract::ARGUMENTS).copied().chain([&*device]));
+        command.env.push((extract::ENVIRONMENT.0.to_owned(), extract::ENVIRONMENT.1.to_owned()));
+        let output = command.run(Some(File::open(&script).context("cannot prepare the import")?), &mut |_, _| {})?;
+        if let Some(limit) = output.exceeded {
+            return Err(Failure::build(format!("`debugfs` {limit}")).into());
+        }
+        anyhow::ensure!(output.dropped == 0, Failure::build("`debugfs` says more of a file than can be read"));
+        Ok(Output { status: output.status, stdout: output.stdout, stderr: output.stderr })
+    };
+    let (scratch, scratch_inside) = (place.join("scratch"), format!("{WORK}/scratch"));
+    let debugfs = Debugfs { run: &run, scratch: &scratch, scratch_inside: &scratch_inside };
+    let tree = place.join("tree");
+    for path in extract(&debugfs, &tree, root.length.to_bytes())?.special {
+        let path = path.strip_prefix(&tree).unwrap_or(&path);
+        step.detail(&format!("left out, for it is no file: /{}", printable(&path.to_string_lossy())));
+    }
+    step.note("taking the boot partition");
+    take_boot(&FatReader::open(whole, &boot)?, &Rootfs::open(&tree, 0)?)
+}
+
+/// What the boot partition covers when it is mounted goes.
+fn take_boot(boot: &FatReader, rootfs: &Rootfs) -> Result<()> {
+    let directory = ImagePath::parse(BOOT)?;
+    rootfs.make_dir_all(&directory, DIRECTORY)?;
+    for (name, _) in rootfs.list_dir(&directory)? {
+        rootfs.remove(&directory.join(&name)?, true)?;
+    }
+    for file in boot.list()? {
+        let path = directory.join(&file.path)?;
+        if let Some(parent) = path.parent() {
+            rootfs.make_dir_all(&parent, BOOT_FILE)?;
+        }
+        rootfs.write(&path, &boot.read(&file.path, BOOT_FILE_LIMIT)?, BOOT_FILE)?;
+    }
+    Ok(())
+}
+
+fn take_archive(host: &HostBox, step: &Step) -> Result<()> {
+    step.note("unpacking the root file system");
+    let (directory, file) = (format!("--directory={WORK}/tree"), format!("--file={WORK}/whole"));
+    let options = [
+        "tar",
+        "--extract",
+        "--numeric-owner",
+        "--same-owner",
+        "--same-permissions",
+        "--acls",
+        "--xattrs",
+        "--xattrs-include=security.capability",
+        "--xattrs-include=user.*",
+        // They would mean something to an overlay of this build.
+        "--xattrs-exclude=user.overlay.*",
+        // Devices are the kernel's to make on the Pi.
+        "--anchored",
+        "--exclude=./dev/*",
+        "--exclude=dev/*",
+        "--exclude=/dev/*",
+        &directory,
+        &file,
+    ];
+    let output = host.command(options).run(None, &mut |_, line| step.detail(&format!("tar | {line}")))?;
+    if let Some(limit) = output.exceeded {
+        return Err(Failure::build(format!("`tar` {limit}")).into());
+    }
+    if output.status == 0 {
+        return Ok(());
+    }
+    let tail = Output { status: output.status, stdout: output.stdout, stderr: output.stderr }.tail();
+    let cause = anyhow::anyhow!("{}", tail.lines().map(printable).collect::<Vec<_>>().join("\n"));
+    Err(cause.context(Failure::build(format!("`tar` failed with status {}", output.status))))
+}
+
+/// Checks that the tree is what the plan takes it for, and names its partitions by placeholders.
+fn settle(build: &Build<'_>, rootfs: &Rootfs, step: &Step) -> Result<()> {
+    let release = &build.plan.release;
+    check(build, rootfs)?;
+    for path in DIRECTORIES {
+        let mode = if path == "/tmp" { 0o1777 } else { 0o755 };
+        rootfs.make_dir_all(&ImagePath::parse(path)?, Attrs { mode, ..DIRECTORY })?;
+    }
+    let fstab = references::fstab(&finalise::read(rootfs, "/etc/fstab")?.unwrap_or_default(), &release.fstab).map_err(
+        |place| {
+            Failure::build(format!("its boot partition is mounted at `{place}`, as in older releases"))
+                .hint(format!("piimg builds on images that mount it at {BOOT}"))
+        },
+    )?;
+    for (device, place) in &fstab.others {
+        step.warn(&format!("it mounts `{}` at `{}`, which is not taken over", printable(device), printable(place)));
+    }
+    finalise::write(rootfs, "/etc/fstab", &fstab.text)?;
+    for path in &release.root_references {
+        let Some(mut text) = finalise::read(rootfs, path)? else { continue };
+        if path.ends_with("/cmdline.txt") {
+            let mut cmdline = Cmdline::parse(&text);
+            cmdline.set_root(&format!("PARTUUID={}", finalise::ROOT_PARTUUID));
+            text = cmdline.print();
+        } else if let Some(root) = &fstab.root {
+            text = text.replace(root.as_str(), &format!("PARTUUID={}", finalise::ROOT_PARTUUID));
+        }
+        finalise::write(rootfs, path, &text)?;
+    }
+    let keys = rootfs.list_dir(&ImagePath::parse("/etc/ssh")?).unwrap_or_default();
+    if keys.iter().any(|(name, _)| name.starts_with("ssh_host_") && name.ends_with("_key")) {
+        step.warn("it has been started before: its SSH host keys are removed, and it must make new ones by itself");
+    }
+    Ok(())
+}
+
+/// Compares release and architecture with those of the plan.
+fn check(build: &Build<'_>, rootfs: &Rootfs) -> Result<()> {
+    let plan = build.plan;
+    let os = finalise::read(rootfs, "/etc/os-release")?.unwrap_or_default();
+    let value = |name: &str| {
+        let value = os.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.map(|value| value.trim_matches(['"', '\'']).to_owned())
+    };
+    let suite = &plan.release.own_repository(&plan.architecture)?.suites[0];
+    if value("VERSION_CODENAME").as_ref() != Some(suite) {
+        let found = value("PRETTY_NAME").map_or_else(|| "no release that is known".to_owned(), |name| printable(&name));
+        let text = format!("it holds {found}, not {} ({suite})", plan.release.title);
+        return Err(Failure::build(text).hint("say which release it is with --release").into());
+    }
+    let installed = packages::installed(rootfs)?;
+    let architecture = installed.values().find(|package| package.name == "dpkg").map(|dpkg| &dpkg.architecture);
+    if architecture != Some(&plan.architecture) {
+        let found = architecture.map_or("none", String::as_str);
+        let text = format!("its packages are for `{}`, not for {}", printable(found), plan.architecture);
+        return Err(Failure::build(text).hint("say which architecture it has with --arch").into());
+    }
+    Ok(())
+}

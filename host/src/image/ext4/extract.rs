@@ -1,0 +1,261 @@
+//! Takes the tree out of an ext4 file system without mounting it: the kernel's driver must not meet a file system that
+//! anybody may have made.
+//!
+//! `debugfs` reads; it is asked for inodes by number, so that no name of the file system is ever a word of a command. Each
+//! inode is taken once, into a file named after its number, and the tree is put together from these in a directory that is
+//! empty at first: a name that is there already is refused, so a link is never followed.
+
+mod inode;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+
+use self::inode::{Entry, Inode, Kind};
+use crate::error::{Context as _, Failure, Result};
+use crate::image::layout::Bytes;
+use crate::sandbox::tool::Output;
+use crate::ui::printable;
+
+/// The root directory's inode; see `EXT2_ROOT_INO`.
+const ROOT: u32 = 2;
+/// Most entries that are taken, and how deep directories may be in one another.
+const MOST_ENTRIES: usize = 4_000_000;
+const DEEPEST: usize = 500;
+/// What `mke2fs` makes for `e2fsck`; every new file system has its own.
+const LOST: &str = "lost+found";
+/// Inodes that `debugfs` is asked about at once: what it says of each is far below a kilobyte, and outputs have an end.
+const AT_ONCE: usize = 4000;
+
+/// How `debugfs` is run, which gets to see files of strangers.
+pub struct Debugfs<'a> {
+    /// Runs it on the file system with these commands as its input.
+    pub run: &'a dyn Fn(String) -> Result<Output>,
+    /// An empty directory that it writes to, on the file system of the tree, and what it calls that.
+    pub scratch: &'a Path,
+    pub scratch_inside: &'a str,
+}
+
+impl std::fmt::Debug for Debugfs<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Debugfs").field("scratch", &self.scratch).finish_non_exhaustive()
+    }
+}
+
+/// Arguments of `debugfs` before the name of the file system.
+pub const ARGUMENTS: [&str; 2] = ["-f", "-"];
+/// Keeps it from starting a pager.
+pub const ENVIRONMENT: (&str, &str) = ("DEBUGFS_PAGER", "__none__");
+
+/// What was not taken.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Devices, pipes and sockets: an image must not have them.
+    pub special: Vec<PathBuf>,
+}
+
+/// Puts the tree of a file system into the empty directory `into`, with owners, modes, times, hard links and extended
+/// attributes.
+///
+/// # Privileges
+/// Uid 0 of a private namespace.
+///
+/// # Errors
+/// [`Failure::build`] if the file system cannot be read, or holds what no tree can: names with a line break, a directory
+/// with two parents, more than `most` bytes in files.
+pub fn extract(debugfs: &Debugfs<'_>, into: &Path, most: Bytes) -> Result<Left> {
+    let tree = debugfs.walk()?;
+    let numbers: BTreeSet<u32> = tree.values().flatten().map(|entry| entry.inode).chain([ROOT]).collect();
+    let inodes = debugfs.stat(&numbers)?;
+    let total: u64 = inodes.values().filter(|inode| inode.kind == Kind::File).map(|inode| inode.size).sum();
+    if total > most.0 {
+        let text = format!("the files of the root file system are {} long, which its image cannot hold", Bytes(total));
+        return Err(Failure::build(text).into());
+    }
+    debugfs.fetch(&inodes)?;
+    let mut builder = Builder { tree, inodes, scratch: debugfs.scratch, made: BTreeMap::new(), left: Left::default() };
+    builder.fill(ROOT, into, 0)?;
+    Ok(builder.left)
+}
+
+impl Debugfs<'_> {
+    /// Runs commands and returns what each printed, by the inode that it asked for.
+    fn ask(&self, commands: &[(u32, String)]) -> Result<Vec<(u32, Vec<u8>)>> {
+        let answers: Vec<_> = commands.chunks(AT_ONCE).map(|some| self.ask_some(some)).collect::<Result<_>>()?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    fn ask_some(&self, commands: &[(u32, String)]) -> Result<Vec<(u32, Vec<u8>)>> {
+        let script: String = commands.iter().map(|(_, command)| format!("{command}\n")).collect();
+        let output = (self.run)(script)?;
+        let complaint = |line: &&str| !line.starts_with("debugfs 1.") && !line.trim().is_empty();
+        if let Some(line) = String::from_utf8_lossy(&output.stderr).lines().find(complaint) {
+            let failure = Failure::build("cannot read the root file system");
+            return Err(anyhow::anyhow!("{}", printable(line)).context(failure));
+        }
+        // Each command is repeated before its answer.
+        let mut answers: Vec<(u32, Vec<u8>)> = Vec::new();
+        let mut coming = commands.iter().peekable();
+        for line in output.stdout.split(|byte| *byte == b'\n') {
+            let echoed =
+                coming.peek().is_some_and(|(_, command)| line.strip_prefix(b"debugfs: ") == Some(command.as_bytes()));
+            match (echoed, answers.last_mut()) {
+                (true, _) => answers.extend(coming.next().map(|(inode, _)| (*inode, Vec::new()))),
+                (false, Some((_, answer))) => {
+                    answer.extend_from_slice(line);
+                    answer.push(b'\n');
+                }
+                (false, None) => {}
+            }
+        }
+        if answers.len() == commands.len() && output.status == 0 {
+            Ok(answers)
+        } else {
+            Err(Failure::build("`debugfs` stopped before it had read the root file system").into())
+        }
+    }
+
+    /// The entries of each directory, by its inode.
+    fn walk(&self) -> Result<BTreeMap<u32, Vec<Entry>>> {
+        let mut tree = BTreeMap::new();
+        let (mut level, mut count) = (vec![ROOT], 0);
+        while !level.is_empty() {
+            let commands: Vec<_> = level.drain(..).map(|inode| (inode, format!("ls -p <{inode}>"))).collect();
+            for (directory, answer) in self.ask(&commands)? {
+                let entries = inode::entries(&answer)
+                    .with_context(|| Failure::build("the root file system has a name that cannot be read"))?;
+                count += entries.len();
+                if count > MOST_ENTRIES {
+                    let text = format!("the root file system has more than {MOST_ENTRIES} names");
+                    return Err(Failure::build(text).into());
+                }
+                level.extend(entries.iter().filter(|entry| entry.is_directory).map(|entry| entry.inode));
+                tree.insert(directory, entries);
+            }
+            // Two names of one directory, or a directory in itself.
+            if level.iter().any(|inode| tree.contains_key(inode))
+                || level.iter().collect::<BTreeSet<_>>().len() < level.len()
+            {
+                let text = "a directory of the root file system has two parents: `e2fsck` can repair it";
+                return Err(Failure::build(text).into());
+            }
+        }
+        Ok(tree)
+    }
+
+    fn stat(&self, numbers: &BTreeSet<u32>) -> Result<BTreeMap<u32, Inode>> {
+        let commands: Vec<_> = numbers.iter().map(|inode| (*inode, format!("stat <{inode}>"))).collect();
+        let read = |(number, answer): (u32, Vec<u8>)| {
+            let failed = || Failure::build(format!("cannot read inode {number} of the root file system"));
+            Ok((number, inode::parse(&answer).with_context(failed)?))
+        };
+        self.ask(&commands)?.into_iter().map(read).collect()
+    }
+
+    /// Takes contents and attributes into files of the scratch directory: `12` is that of inode 12, `12.0` its first
+    /// attribute.
+    fn fetch(&self, inodes: &BTreeMap<u32, Inode>) -> Result<()> {
+        let place = |name: String| format!("\"{}/{name}\"", self.scratch_inside);
+        let mut commands = Vec::new();
+        for (number, inode) in inodes {
+            let is_long_link = inode.kind == Kind::Symlink && inode.target.is_none();
+            if inode.kind == Kind::File || is_long_link {
+                commands.push((*number, format!("dump <{number}> {}", place(number.to_string()))));
+            }
+            for (index, name) in inode.attributes.iter().enumerate() {
+                let place = place(format!("{number}.{index}"));
+                commands.push((*number, format!("ea_get -f {place} <{number}> {name}")));
+            }
+        }
+        self.ask(&commands).map(drop)
+    }
+}
+
+/// Puts the tree together.
+struct Builder<'a> {
+    tree: BTreeMap<u32, Vec<Entry>>,
+    inodes: BTreeMap<u32, Inode>,
+    scratch: &'a Path,
+    /// Where each file has its first name.
+    made: BTreeMap<u32, PathBuf>,
+    left: Left,
+}
+
+impl Builder<'_> {
+    /// Fills the directory at `path`, which is there and empty, and then gives it its attributes.
+    fn fill(&mut self, number: u32, path: &Path, depth: usize) -> Result<()> {
+        if depth > DEEPEST {
+            return Err(Failure::build(format!(
+                "the root file system has more than {DEEPEST} directories in one another"
+            ))
+            .into());
+        }
+        for entry in self.tree.remove(&number).unwrap_or_default() {
+            if depth == 0 && entry.name == LOST.as_bytes() {
+                continue;
+            }
+            let place = path.join(OsStr::from_bytes(&entry.name));
+            self.make(&entry, &place, depth)
+                .with_context(|| format!("cannot make `{}`", printable(&place.to_string_lossy())))?;
+        }
+        self.attributes(number, path)
+    }
+
+    fn make(&mut self, entry: &Entry, place: &Path, depth: usize) -> Result<()> {
+        let number = entry.inode;
+        let inode = self.inodes.get(&number).context("an inode is missing")?;
+        if let Some(first) = self.made.get(&number) {
+            return Ok(fs::hard_link(first, place)?);
+        }
+        let taken = self.scratch.join(number.to_string());
+        match inode.kind {
+            Kind::Directory => {
+                fs::create_dir(place)?;
+                return self.fill(number, place, depth + 1);
+            }
+            Kind::File => {
+                // Never over something else: the directory began empty, and a second entry of a name is refused.
+                rustix::fs::renameat_with(CWD, &taken, CWD, place, rustix::fs::RenameFlags::NOREPLACE)?;
+            }
+            Kind::Symlink => {
+                let target = match &inode.target {
+                    Some(target) => target.clone(),
+                    None => fs::read(&taken)?,
+                };
+                std::os::unix::fs::symlink(OsString::from_vec(target), place)?;
+            }
+            Kind::Special => {
+                self.left.special.push(place.to_owned());
+                return Ok(());
+            }
+        }
+        // Whatever the inode says of how many names it has.
+        self.made.insert(number, place.to_owned());
+        self.attributes(number, place)
+    }
+
+    fn attributes(&self, number: u32, place: &Path) -> Result<()> {
+        let inode = self.inodes.get(&number).context("an inode is missing")?;
+        let (owner, group) = (Uid::from_raw(inode.owner), Gid::from_raw(inode.group));
+        rustix::fs::chownat(CWD, place, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+        if inode.kind != Kind::Symlink {
+            // After the owner, whose change takes these bits away.
+            rustix::fs::chmodat(CWD, place, Mode::from_raw_mode(inode.mode), AtFlags::empty())?;
+        }
+        for (index, name) in inode.attributes.iter().enumerate() {
+            let value = fs::read(self.scratch.join(format!("{number}.{index}")))?;
+            let name = CString::new(name.as_str()).context("an attribute's name is no name")?;
+            rustix::fs::lsetxattr(place, name.as_c_str(), &value, XattrFlags::empty())?;
+        }
+        let time = Timespec { tv_sec: inode.modified, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        Ok(rustix::fs::utimensat(CWD, place, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;
