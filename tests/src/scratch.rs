@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Programs that a plan looks for but never starts; empty files stand for them.
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 12] = [
     "debugfs",
     "dumpe2fs",
     "e2fsck",
@@ -20,6 +20,7 @@ const PROGRAMS: [&str; 11] = [
     "qemu-aarch64-static",
     "qemu-arm-static",
     "sfdisk",
+    "tar",
 ];
 
 /// The one that it starts, to look at key rings.

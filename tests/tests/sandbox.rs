@@ -13,6 +13,8 @@ mod around;
 mod attack;
 #[path = "sandbox/calls.rs"]
 mod calls;
+#[path = "sandbox/host.rs"]
+mod host;
 #[path = "sandbox/image.rs"]
 mod image;
 #[path = "sandbox/limits.rs"]
@@ -40,7 +42,7 @@ const AGAIN: &str = "--again";
 type Test = (&'static str, fn());
 
 fn tests() -> Vec<Test> {
-    [&around::TESTS[..], &calls::TESTS, &image::TESTS, &limits::TESTS, &network::TESTS].concat()
+    [&around::TESTS[..], &calls::TESTS, &host::TESTS, &image::TESTS, &limits::TESTS, &network::TESTS].concat()
 }
 
 fn main() {

@@ -135,13 +135,17 @@ fn remove_logs(rootfs: &Rootfs, directory: &ImagePath) -> Result<()> {
 /// `/etc/hosts` with the names of this machine, and whatever else was in it. The second one is what others know it by: it
 /// shall find itself by that, too, with no network to ask.
 fn hosts_with(old: &str, hostname: &str) -> String {
-    let mut lines = vec![format!("127.0.1.1\t{hostname} {hostname}.local")];
-    lines.extend(old.lines().filter(|line| !line.starts_with("127.0.1.1")).map(str::to_owned));
-    if !old.lines().any(|line| line.starts_with("127.0.0.1")) {
-        lines.insert(0, "127.0.0.1\tlocalhost".into());
-        lines.push("::1\tlocalhost ip6-localhost ip6-loopback".into());
-        lines.push("ff02::1\tip6-allnodes".into());
-        lines.push("ff02::2\tip6-allrouters".into());
+    let own = format!("127.0.1.1\t{hostname} {hostname}.local");
+    let mut lines: Vec<&str> = old.lines().collect();
+    let at =
+        |lines: &[&str], address: &str| lines.iter().position(|line| line.split_whitespace().next() == Some(address));
+    if at(&lines, "127.0.0.1").is_none() {
+        lines.insert(0, "127.0.0.1\tlocalhost");
+        lines.extend(["::1\tlocalhost ip6-localhost ip6-loopback", "ff02::1\tip6-allnodes", "ff02::2\tip6-allrouters"]);
+    }
+    match (at(&lines, "127.0.1.1"), at(&lines, "127.0.0.1")) {
+        (Some(place), _) => lines[place] = &own,
+        (None, local) => lines.insert(local.map_or(0, |local| local + 1), &own),
     }
     lines.join("\n") + "\n"
 }
@@ -217,7 +221,9 @@ mod tests {
     #[test]
     fn hosts_keep_what_was_there_and_name_the_machine_once() {
         let old = "127.0.0.1\tlocalhost\n127.0.1.1\told\n10.0.0.1\tserver\n";
-        assert_eq!(hosts_with(old, "pi"), "127.0.1.1\tpi pi.local\n127.0.0.1\tlocalhost\n10.0.0.1\tserver\n");
+        assert_eq!(hosts_with(old, "pi"), "127.0.0.1\tlocalhost\n127.0.1.1\tpi pi.local\n10.0.0.1\tserver\n");
+        let fresh = hosts_with("", "pi");
+        assert_eq!(hosts_with(&fresh, "pi"), fresh);
         assert!(hosts_with("", "pi").starts_with("127.0.0.1\tlocalhost\n127.0.1.1\tpi pi.local\n::1\tlocalhost"));
     }
 

@@ -29,8 +29,8 @@ use crate::ui::{Step, Ui, bytes, printable};
 const BOOT_FILE_LIMIT: u64 = crate::image::layout::BOOT_LENGTH.0;
 
 const DIRECTORY: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
-/// As in a FAT, which knows no modes.
-const BOOT_FILE: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
+/// A FAT knows no modes.
+const BOOT_FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
 
 /// What a box, or apt in it, has to find.
 const DIRECTORIES: [&str; 8] =
@@ -130,7 +130,9 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, step: &Step) -> Result
         step.detail(&format!("left out, for it is no file: /{}", printable(&path.to_string_lossy())));
     }
     step.note("taking the boot partition");
-    take_boot(&FatReader::open(whole, &boot)?, &Rootfs::open(&tree, 0)?)
+    // Times in a FAT are of a zone that nobody knows: these files get that of the last change of packages.
+    let changed = fs::symlink_metadata(tree.join("var/lib/dpkg/status")).map_or(0, |metadata| metadata.mtime());
+    take_boot(&FatReader::open(whole, &boot)?, &Rootfs::open(&tree, u64::try_from(changed).unwrap_or_default())?)
 }
 
 /// What the boot partition covers when it is mounted goes.
@@ -143,7 +145,7 @@ fn take_boot(boot: &FatReader, rootfs: &Rootfs) -> Result<()> {
     for file in boot.list()? {
         let path = directory.join(&file.path)?;
         if let Some(parent) = path.parent() {
-            rootfs.make_dir_all(&parent, BOOT_FILE)?;
+            rootfs.make_dir_all(&parent, DIRECTORY)?;
         }
         rootfs.write(&path, &boot.read(&file.path, BOOT_FILE_LIMIT)?, BOOT_FILE)?;
     }

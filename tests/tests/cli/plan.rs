@@ -370,6 +370,37 @@ fn a_missing_asset_is_known_before_the_build() {
 }
 
 #[test]
+fn a_base_that_is_none_is_known_before_the_build() {
+    let scratch = Scratch::new();
+    let image = |mark: &[u8]| [&[0; 510], mark, &[0; 512]].concat();
+    scratch.write("text", "hello");
+    scratch.write("zeros", image(&[0, 0]));
+    scratch.write("zip", [b"PK\x03\x04".to_vec(), image(&[0, 0])].concat());
+    scratch.write("cut.gz", [0x1f, 0x8b, 8, 0]);
+    let neither = "it is neither an image with a partition table nor a tar archive";
+    for (name, said) in [
+        ("none", "No such file or directory (os error 2)".to_owned()),
+        ("text", neither.to_owned()),
+        ("zeros", neither.to_owned()),
+        ("zip", format!("{neither}\n  hint: it looks like a ZIP file: unpack it first")),
+        ("cut.gz", "cannot unpack it: is it damaged?\n  caused by: unexpected end of file".to_owned()),
+    ] {
+        let stderr = fails(&scratch, USAGE, &["plan", "--base", name]);
+        assert_eq!(stderr, format!("error: cannot build on `{name}`\n  caused by: {said}\n"));
+    }
+    let stderr = fails(&scratch, USAGE, &["plan", "--base", "."]);
+    assert_eq!(stderr, "error: cannot build on `.`\n  hint: it must be a file: an image or a tar archive\n");
+
+    scratch.write("old.img", image(&[0x55, 0xaa]));
+    scratch.write("piimg.toml", "base = \"old.img\"\npackages = [\"htop\"]\n");
+    let said = scratch.run(&["plan"]);
+    contains(
+        &said.stdout,
+        &["\nbase        old.img\n", "arm64), 1 packages named\n", "\nuser        as the base has them\n"],
+    );
+}
+
+#[test]
 fn a_date_that_is_no_text_is_refused() {
     let mut scratch = Scratch::new();
     scratch.set("SOURCE_DATE_EPOCH", std::ffi::OsStr::from_bytes(b"\xff"));

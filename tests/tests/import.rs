@@ -1,0 +1,159 @@
+//! Images built on others, for real: what was there stays, byte for byte, and what a build adds comes on top.
+//!
+//! Needs user namespaces, the network, and what `cargo xtask setup` installs; without them a test fails and says so.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
+#![expect(clippy::disallowed_methods, reason = "tests start piimg and look at archives with `tar`")]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use piimg_tests::{guest, piimg, system_store};
+
+/// What names the partitions, or tells how the image was made.
+const OWN: [&str; 4] =
+    ["./etc/fstab", "./etc/default/raspi-firmware", "./boot/firmware/cmdline.txt", "./usr/share/piimg/build.json"];
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(piimg());
+        command.current_dir(self.0.path()).env("SOURCE_DATE_EPOCH", "1750000000").args(["build", "--store"]);
+        command.arg(system_store()).args(arguments).output().unwrap()
+    }
+
+    /// What was built, the image first, and what was said.
+    fn build(&self, arguments: &[&str]) -> (Vec<PathBuf>, String) {
+        let output = self.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "piimg {arguments:?} failed with {}:\n{said}", output.status);
+        let built = String::from_utf8(output.stdout).unwrap();
+        (built.lines().map(|line| self.0.path().join(line)).collect(), said)
+    }
+
+    fn refused(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+/// Takes out of an archive what is another image's own.
+fn without_own(archive: &Path) -> &Path {
+    let status = Command::new("tar").arg("--file").arg(archive).arg("--delete").args(OWN).status().unwrap();
+    assert!(status.success());
+    archive
+}
+
+fn are_equal(one: &Path, other: &Path) -> bool {
+    Command::new("cmp").arg(one).arg(other).status().unwrap().success()
+}
+
+#[test]
+fn an_image_or_archive_is_built_on() {
+    let place = Place(tempfile::tempdir().unwrap());
+    let (first, _) = place.build(&["--release", "bookworm", "--output", "image,tar", "--flavour", "first"]);
+    let [image, archive] = &first[..] else { panic!("{first:?}") };
+
+    // Nothing is lost on the way: owners, modes, times, links, capabilities.
+    let same = |base: &Path, flavour: &str| {
+        let base = base.to_str().unwrap();
+        let arguments = ["--release", "bookworm", "--output", "tar", "--base", base, "--flavour", flavour];
+        let (again, said) = place.build(&arguments);
+        assert!(said.contains("Import ") && !said.contains("Create the user"), "{said}");
+        again[0].clone()
+    };
+    let (of_image, of_archive) = (same(image, "of-image"), same(archive, "of-archive"));
+    let archive = without_own(archive);
+    for again in [&of_image, &of_archive] {
+        assert!(are_equal(archive, without_own(again)), "{} differs", again.display());
+    }
+    for path in [archive, &of_image, &of_archive] {
+        std::fs::remove_file(path).unwrap();
+    }
+
+    // Packages of the recipe, a user and a plugin come on top. The image is verified before it is there.
+    std::fs::write(
+        place.0.path().join("piimg.toml"),
+        "packages = [\"tree\"]\n[user]\nname = \"ubuntu\"\ngroups = [\"games\"]\n",
+    )
+    .unwrap();
+    let (base, plugin) = (image.to_str().unwrap(), guest("minimal"));
+    let arguments = ["--base", base, "--grant-requested", "--plugin", plugin.to_str().unwrap()];
+    let (built, said) = place.build(&arguments);
+    for step in ["from the store", "Install tree", "Create the user ubuntu", "Run the plugin piimg/minimal"] {
+        assert!(said.contains(step), "{step:?} is missing:\n{said}");
+    }
+    let file = File::open(&built[0]).unwrap();
+    let table = piimg::image::mbr::read(&file).unwrap();
+    let root = piimg::image::ext4::Ext4Reader::open(&file, table.root().unwrap().1.start.to_bytes()).unwrap();
+    let text = |path: &str| root.read_text(path).unwrap().unwrap();
+    assert_eq!(text("/etc/hostname"), "piimg-minimal\n");
+    assert!(text("/etc/group").lines().any(|line| line.starts_with("games:") && line.ends_with(":ubuntu")));
+    assert_eq!(text("/etc/passwd").lines().filter(|line| line.starts_with("ubuntu:")).count(), 1);
+    assert!(text("/var/lib/dpkg/status").contains("Package: tree\nStatus: install ok installed\n"));
+    let blame =
+        Command::new(piimg()).arg("blame").arg(&built[0]).arg("/usr/local/sbin/piimg-grow-root").output().unwrap();
+    let blamed = String::from_utf8(blame.stdout).unwrap();
+    assert!(blamed.starts_with("base 2025-06-15T1506Z-first-bookworm-raspberry-pi.img (sha256:"), "{blamed}");
+
+    let (_, said) = place.build(&arguments);
+    assert!(said.contains("Write the image: unchanged, it is there already"), "{said}");
+}
+
+#[test]
+fn what_is_not_the_release_is_refused() {
+    let place = Place(tempfile::tempdir().unwrap());
+    let directory = place.0.path();
+    let pack = |name: &str, extra: &[&str]| {
+        let mut tar = Command::new("tar");
+        tar.current_dir(directory.join("tree")).args(["--create", "--file"]).arg(directory.join(name));
+        assert!(tar.args(extra).arg(".").status().unwrap().success());
+    };
+    std::fs::create_dir_all(directory.join("tree/etc")).unwrap();
+    std::fs::create_dir_all(directory.join("tree/var/lib/dpkg")).unwrap();
+    let refused = |name: &str| place.refused(&["--release", "bookworm", "--base", name]);
+
+    pack("empty.tar", &[]);
+    let said = refused("empty.tar");
+    assert!(said.contains("error: cannot import `empty.tar`\n  caused by: it holds no release that is known, not Debian 12 (bookworm)\n  hint: say which release it is with --release\n"), "{said}");
+
+    std::fs::write(directory.join("tree/etc/os-release"), "PRETTY_NAME=\"Other\x1b[2J 9\"\nVERSION_CODENAME=trixie\n")
+        .unwrap();
+    pack("other.tar", &[]);
+    let said = refused("other.tar");
+    assert!(said.contains("it holds Other\\u{1b}[2J 9, not Debian 12 (bookworm)"), "{said}");
+
+    std::fs::write(directory.join("tree/etc/os-release"), "VERSION_CODENAME=bookworm\n").unwrap();
+    let dpkg = "Package: dpkg\nStatus: install ok installed\nVersion: 1\nArchitecture: armhf\n";
+    std::fs::write(directory.join("tree/var/lib/dpkg/status"), dpkg).unwrap();
+    pack("foreign.tar", &[]);
+    let said = refused("foreign.tar");
+    assert!(
+        said.contains(
+            "its packages are for `armhf`, not for arm64\n  hint: say which architecture it has with --arch\n"
+        ),
+        "{said}"
+    );
+
+    std::fs::write(directory.join("tree/var/lib/dpkg/status"), dpkg.replace("armhf", "arm64")).unwrap();
+    std::fs::write(directory.join("tree/etc/fstab"), "/dev/mmcblk0p1 /boot vfat defaults 0 2\n").unwrap();
+    pack("older.tar", &[]);
+    let said = refused("older.tar");
+    assert!(
+        said.contains("its boot partition is mounted at `/boot`")
+            && said.contains("hint: piimg builds on images that mount it at /boot/firmware\n"),
+        "{said}"
+    );
+
+    // A name that leads out leads nowhere.
+    pack("out.tar", &["--absolute-names", "--transform=s,^./etc/fstab$,../../../../etc/cron.d/stranger,"]);
+    let said = refused("out.tar");
+    assert!(said.contains("cannot import `out.tar`"), "{said}");
+
+    std::fs::write(directory.join("cut.img"), [&[0; 510][..], &[0x55, 0xaa]].concat()).unwrap();
+    let said = refused("cut.img");
+    assert!(said.contains("caused by: it has no boot partition in its partition table"), "{said}");
+}
