@@ -6,6 +6,7 @@
 mod above;
 mod added;
 mod archives;
+pub mod assets;
 mod base;
 mod boot_files;
 mod bootstrap;

@@ -3,13 +3,14 @@
 use crate::__private::bindings::piimg::plugin::assets as raw;
 use crate::{Blob, Error};
 
-/// Names of the files handed over that the plugin may open.
+/// Names of the files handed over that the plugin may open. Those of a directory are called `NAME/PATH`.
 #[must_use]
 pub fn names() -> Vec<String> {
     raw::names()
 }
 
-/// Opens one, to read from it or to [`crate::fs::install`] it. Needs `asset:<name>`.
+/// Opens one, to read from it or to [`crate::fs::install`] it. Needs `asset:<name>`, of a file in a directory that of the
+/// directory.
 ///
 /// # Errors
 /// [`crate::ErrorCode::Denied`] without the capability, [`crate::ErrorCode::NotFound`] if the user gave no such file.
@@ -18,13 +19,20 @@ pub fn open(name: &str) -> Result<Blob, Error> {
 }
 
 /// Installs every asset whose name begins with `prefix` into a directory, which must exist, under the rest of its name;
-/// returns the paths. Needs `asset:<prefix>*` and `fs:write:<directory>/*`.
+/// returns the paths.
+///
+/// `install_all("site/", "/srv/www")` copies the directory that the user handed over as `site`, and what is below it.
+/// That needs `asset:site` and `fs:write:/srv/www/**`. Assets of one directory each can be chosen by a part of their
+/// names: `site-` needs `asset:site-*` and `fs:write:/srv/www/*`.
 ///
 /// # Errors
 /// As [`open`] and [`crate::fs::install`].
 pub fn install_all(prefix: &str, directory: &str) -> Result<Vec<String>, Error> {
     let files = places(&names(), prefix, directory);
     for (name, path) in &files {
+        if let Some((parent, _)) = path.rsplit_once('/').filter(|(parent, _)| parent.len() > directory.len()) {
+            crate::fs::create_dir_all(parent).apply()?;
+        }
         crate::fs::install(&open(name)?, path).apply()?;
     }
     Ok(files.into_iter().map(|(_, path)| path).collect())
@@ -49,6 +57,8 @@ mod tests {
         let expected = |path: &str| vec![("site-index.html".to_owned(), path.to_owned())];
         assert_eq!(places(&names, "site-", "/srv/www"), expected("/srv/www/index.html"));
         assert_eq!(places(&names, "site-", "/"), expected("/index.html"));
+        let tree = ["site/css/a.css".to_owned()];
+        assert_eq!(places(&tree, "site/", "/srv/www/")[0].1, "/srv/www/css/a.css");
         assert_eq!(places(&names, "", "/srv/www").len(), 3);
     }
 }

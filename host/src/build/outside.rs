@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::output::Output;
-use super::{Job, PluginJob};
+use super::{Job, PluginJob, assets};
 use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Failure, Kind, Result};
@@ -80,8 +80,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         File::open(path).with_context(|| Failure::usage(format!("cannot open the base `{}`", path.display())))
     };
     let base = plan.base.as_ref().map(open_base).transpose()?;
-    let assets: BTreeMap<&str, File> =
-        plan.assets.iter().map(|(name, path)| Ok((name.as_str(), open_asset(path)?))).collect::<Result<_>>()?;
+    let assets = assets::open(&plan.assets)?;
     let secrets: BTreeMap<&str, File> =
         secrets.iter().map(|(name, secret)| Ok((name.as_str(), secret.to_file()?))).collect::<Result<_>>()?;
     let job = Job {
@@ -100,7 +99,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         ceiling: order.ceiling.clone(),
         authorities: authorities(order)?,
         base: base.as_ref().map(|file| file.as_raw_fd()),
-        assets: assets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
+        assets: assets.iter().map(|(name, file)| (name.clone(), file.as_raw_fd())).collect(),
         secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         packages: packages.as_ref().map(|file| file.as_raw_fd()),
         output: output.job(),
@@ -163,8 +162,4 @@ fn explain(status: i32, ui: &Ui) -> i32 {
 
 fn read_secrets(sources: &BTreeMap<String, Source>) -> Result<Secrets> {
     sources.iter().map(|(name, source)| Ok((name.clone(), source.read(name)?))).collect()
-}
-
-fn open_asset(path: &Path) -> Result<File> {
-    File::open(path).with_context(|| Failure::usage(format!("cannot open the asset `{}`", path.display())))
 }

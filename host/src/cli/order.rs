@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 
 use super::consent::{self, Answers};
+use crate::build::assets;
 use crate::build::outside::Order;
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Kind, Result, report};
@@ -99,7 +100,7 @@ pub(super) struct OrderArguments {
     /// Value of a plugin's parameter; may be repeated.
     #[arg(long = "param", value_name = "ID:NAME=VALUE")]
     params: Vec<String>,
-    /// File for the plugins; may be repeated.
+    /// File for the plugins, or directory of files; may be repeated.
     #[arg(long = "asset", value_name = "NAME=PATH")]
     assets: Vec<String>,
     /// Where a secret comes from: file:PATH, env:VARIABLE or cmd:COMMAND; may be repeated.
@@ -187,7 +188,8 @@ pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Ord
     if keeps_to_lock {
         plan.locked = granted.lock.as_ref().and_then(|lock| lock.packages.clone());
     }
-    check_assets(&plan)?;
+    // What cannot be opened is a finding of the plan, not of a build that has run for minutes.
+    assets::open(&plan.assets)?;
     check_base(&plan)?;
     check_host(&plan)?;
     let ceiling = granted.ceiling.clone();
@@ -332,21 +334,7 @@ pub(super) fn environment(named: bool) -> Result<Environment> {
     Ok(Environment { default_store, current_directory: ".".into(), epoch })
 }
 
-/// Assets that cannot be opened are a finding of the plan, not of a build that has run for minutes.
-fn check_assets(plan: &Plan) -> Result<()> {
-    for (name, path) in &plan.assets {
-        let file = std::fs::File::open(path).and_then(|file| file.metadata());
-        let metadata = file.with_context(|| {
-            Failure::usage(format!("cannot open the asset `{name}`, the file `{}`", path.display()))
-        })?;
-        if !metadata.is_file() {
-            return Err(Failure::usage(format!("the asset `{name}`, `{}`, is not a file", path.display())).into());
-        }
-    }
-    Ok(())
-}
-
-/// A base that is none, likewise.
+/// Likewise.
 fn check_base(plan: &Plan) -> Result<()> {
     let Some(base) = &plan.base else { return Ok(()) };
     let unusable = format!("cannot build on `{}`", base.display());

@@ -135,9 +135,9 @@ pub fn authorized_key(key: &str) -> Result<(), String> {
 /// # Errors
 /// The rule it breaks.
 pub fn mirror(mirror: &str) -> Result<(), String> {
-    let url = ["http://", "https://", "file:///", "copy:///"].iter().any(|scheme| mirror.starts_with(scheme));
+    let url = ["http://", "https://"].iter().any(|scheme| mirror.starts_with(scheme));
     if !url || mirror.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err("must be a http, https, file or copy URL without spaces".into());
+        return Err("must be a http or https URL without spaces".into());
     }
     if mirror.split("//").nth(1).and_then(|rest| rest.split('/').next()).is_some_and(|host| host.contains('@')) {
         return Err("must not hold a password, which would end up in the image: use the host's apt `auth.conf`".into());

@@ -420,5 +420,9 @@ fn assets(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> BTre
             _ => findings.add(format!("--asset `{}` must be NAME=PATH", printable(asset))),
         }
     }
+    // The files of a directory are known by its name and theirs.
+    for name in assets.keys().filter(|name| name.is_empty() || name.contains('/')) {
+        findings.add(format!("the asset `{}` must have a name without `/`", printable(name)));
+    }
     assets
 }

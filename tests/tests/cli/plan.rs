@@ -55,7 +55,7 @@ error: 3 things are wrong with this build:
         &[
             "error: 7 things are wrong with this build:\n",
             "  - the flavour `../x` (from the command line) must be 1 to 64 ASCII letters",
-            "  - the mirror `ftp://h/` must be a http, https, file or copy URL without spaces\n",
+            "  - the mirror `ftp://h/` must be a http or https URL without spaces\n",
             "  - --param `x` must be ID:NAME=VALUE\n",
             "  - --asset `y` must be NAME=PATH\n",
         ],
@@ -367,6 +367,8 @@ fn a_users_own_text_is_shown_escaped() {
 #[test]
 fn a_missing_asset_is_known_before_the_build() {
     contains(&fails(&Scratch::new(), USAGE, &["plan", "--asset", "logo=none.png"]), &["none.png"]);
+    let stderr = fails(&Scratch::new(), USAGE, &["plan", "--asset", "a/b=x"]);
+    assert_eq!(stderr, "error: the asset `a/b` must have a name without `/`\n");
 }
 
 #[test]

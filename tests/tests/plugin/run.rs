@@ -101,6 +101,32 @@ fn a_plugin_carries_as_much_as_it_was_told() {
 }
 
 #[test]
+fn a_directory_of_assets_is_one_asset() {
+    let plugin = look("carries").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = |text: &str| {
+        let path = directory.path().join("file");
+        std::fs::write(&path, text).unwrap();
+        std::fs::File::open(&path).unwrap()
+    };
+    let names = ["load/c", "load/a/b", "loaded/d", "other/load"];
+    let assets = || names.map(|name| (name.to_owned(), file(name))).into();
+    let ran = run_with_assets(&engine(), image(), &plugin, &all(), (&[("mib", "0")], assets()), Limits::EXECUTE);
+    let report = ran.result.as_ref().unwrap();
+    assert_eq!(report.uses["asset:load"].allowed, 2, "{:?}", report.uses);
+    assert_eq!(
+        (ran.read("opt/carries/a/b"), ran.read("opt/carries/c")),
+        (Some("load/a/b".into()), Some("load/c".into()))
+    );
+    assert_eq!(std::fs::read_dir(ran.root.path().join("opt/carries")).unwrap().count(), 2);
+
+    let only = Granted { scopes: vec!["fs:write:/opt/**".into()], ..Granted::default() };
+    let ran = run_with_assets(&engine(), image(), &plugin, &only, (&[("mib", "0")], assets()), Limits::EXECUTE);
+    ran.result.as_ref().unwrap();
+    assert_eq!(std::fs::read_dir(ran.root.path().join("opt/carries")).unwrap().count(), 0);
+}
+
+#[test]
 fn a_panic_names_the_plugin_the_message_and_the_line() {
     let ran = run("panics", &all(), Limits::EXECUTE);
     let message = &ran.failure(Kind::Plugin).messages[0];

@@ -8,12 +8,12 @@ use crate::ui::printable;
 
 impl Session<'_> {
     pub(super) fn asset_names(&self) -> Vec<String> {
-        let allowed = |name: &&String| self.grants.allows(&Need::Asset((*name).clone())).is_ok();
+        let allowed = |name: &&String| self.grants.allows(&need(name)).is_ok();
         self.assets.keys().filter(allowed).cloned().collect()
     }
 
     pub(super) fn asset_open(&mut self, name: &str) -> Answer<u32> {
-        self.gate(&Need::Asset(name.to_owned()))?;
+        self.gate(&need(name))?;
         let file = self.assets.get(name).ok_or_else(|| {
             CallError::new(ErrorCode::NotFound, format!("no file was given for the asset `{}`", printable(name)))
         })?;
@@ -22,4 +22,9 @@ impl Session<'_> {
             .map_err(|error| CallError::new(ErrorCode::Io, format!("cannot open the asset: {error}")))?;
         self.blobs.add(Blob::file(file)?)
     }
+}
+
+/// The files of a directory are one asset, which has their names' first part.
+fn need(name: &str) -> Need {
+    Need::Asset(name.split('/').next().unwrap_or_default().to_owned())
 }

@@ -253,7 +253,7 @@ fn mirrors_and_key_rings_are_named_for_what_they_stand_in_for() {
     let message = refusal(&file, &flags, &[]);
     for expected in [
         "Ubuntu 22.04 has no repository `rso`; it has: ubuntu, ubuntu-amd64, ros",
-        "the mirror `ftp://x/` must be a http, https, file or copy URL",
+        "the mirror `ftp://x/` must be a http or https URL",
         "--keyring `k.gpg` must be NAME=FILE or NAME=FILE#FINGERPRINT",
         "Ubuntu 22.04 has no key ring `debian`; it has: ros, ubuntu",
     ] {

@@ -1,4 +1,4 @@
-//! Fills the image: with files that it makes up, which no compressor makes smaller, and with the asset `load`.
+//! Fills the image: with files that it makes up, which no compressor makes smaller, and with the asset `load`, a file or a directory.
 
 use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, assets, context, fs};
 
@@ -29,6 +29,7 @@ impl Plugin for Carries {
         if assets::names().iter().any(|name| name == ASSET) {
             fs::install(&assets::open(ASSET)?, &format!("{DIRECTORY}/{ASSET}")).apply()?;
         }
+        assets::install_all(&format!("{ASSET}/"), DIRECTORY)?;
         Ok(())
     }
 }
