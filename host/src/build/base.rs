@@ -59,7 +59,7 @@ struct Inputs<'a> {
 pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let plan = build.plan;
     let inputs = Inputs {
-        step: "base, its initramfs without the time of the clock",
+        step: "base, its initramfs without the time of the clock, its sources without other architectures",
         release: &plan.release,
         architecture: &plan.architecture,
         mirrors: &plan.mirrors,
@@ -273,11 +273,9 @@ pub(super) fn install(
     let lists = if plan.fetching.offline { Some(last_lists(build)?) } else { None };
     let own = plan.release.own_repository(&plan.architecture)?;
     let sources = build.archives().of_image(&plan.architecture)?;
-    let mut architectures = vec![plan.architecture.clone()];
-    architectures.extend(plan.release.foreign_architectures.iter().cloned());
     let bootstrap = Bootstrap {
         suite: &own.suites[0],
-        architectures: &architectures,
+        architectures: &plan.release.architectures_of(&plan.architecture),
         components: &own.components,
         packages,
         sources: &sources,
