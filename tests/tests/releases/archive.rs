@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use piimg::emulation::host_architecture;
+use piimg::recipe::file::RecipeFile;
 use piimg::recipe::release::repository::Repository as Described;
 use piimg::recipe::release::{Release, Releases};
 use piimg_tests::repository::{Key, Package, Repository, Server, Suite, debian};
@@ -84,6 +85,21 @@ impl Archives {
         // Beside the target directory's files: a store needs a file system that overlays can be on.
         let dir = tempfile::tempdir_in(piimg_tests::target()).unwrap();
         Self { architecture: architecture.to_owned(), served, dir, release }
+    }
+
+    /// Adds a repository of the recipe's own, and has the recipe install all that is in it.
+    pub(crate) fn add_own(&mut self, name: &str, packages: &[Package]) {
+        let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+        let recipe = format!(
+            "packages = {names:?}\n[[repository]]\nname = \"{name}\"\nurl = \"http://packages.example.org/debian\"\n\
+             suite = \"stable\"\ncomponents = [\"main\"]\nkeyring = \"{name}.gpg\"\n"
+        );
+        std::fs::write(self.path("piimg.toml"), &recipe).unwrap();
+        let file: RecipeFile = toml::from_str(&recipe).unwrap();
+        let (repository, ring) = file.own_repositories[0].described();
+        self.served.push(Served::new(&[&repository], packages));
+        self.release.repositories.push(repository);
+        self.release.keyrings.insert(name.to_owned(), ring);
     }
 
     pub(crate) fn release(&self) -> &Release {

@@ -74,7 +74,10 @@ fn archives(name: &str, version: &str, firmware: &str, boards: &[&str], ros: &[&
 #[track_caller]
 fn check_common(archives: &Archives, image: &Image) {
     checks::architecture_is(archives, image);
-    checks::packages_come_from(archives, image, &["ros", "ubuntu"]);
+    let used = archives.release().repositories_for(archives.architecture());
+    let mut used: Vec<&str> = used.map(|repository| repository.name.as_str()).collect();
+    used.sort_unstable();
+    checks::packages_come_from(archives, image, &used);
     assert!(!image.names("/etc/apt").contains(&"sources.list".to_owned()), "{:?}", image.names("/etc/apt"));
     checks::partitions_are_named(image);
     checks::first_boot_is_prepared(image);
@@ -91,16 +94,20 @@ fn check_common(archives: &Archives, image: &Image) {
 fn jammy_is_as_it_says() {
     let _alone = alone();
     let ros = ["ros-humble-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
-    let archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..6], &ros);
+    let mut archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..6], &ros);
+    archives.add_own("robots", &[Package::new("robot-tool", "1.0", "arm64").file("/opt/robot-tool", "ours\n")]);
     let image = archives.build(&["--repository", "ros", "--update-lock"]);
     check_common(&archives, &image);
     assert!(image.boot("config.txt").contains("\nkernel=vmlinuz\n") || image.boot("config.txt").starts_with("kernel="));
     assert!(image.boot_files().contains(&"vmlinuz".to_owned()));
     assert!(image.stat("/opt/ros/ros-humble-ros-base").contains("Type: regular"));
+    assert_eq!(image.root("/opt/robot-tool"), "ours\n");
 
     // The packages are in the lock, and a build that keeps to it finds them so.
     let lock = std::fs::read_to_string(archives.path("piimg.lock")).unwrap();
-    for name in ["\"linux-image-raspi:arm64\"", "\"libc6:arm64\"", "\"ros-humble-ros-base:all\""] {
+    for name in
+        ["\"linux-image-raspi:arm64\"", "\"libc6:arm64\"", "\"ros-humble-ros-base:all\"", "\"robot-tool:arm64\""]
+    {
         assert!(lock.contains(&format!("\n{name} = {{ version = \"")), "{name} is missing from:\n{lock}");
     }
     let again = archives.build(&["--repository", "ros", "--locked", "--offline"]);

@@ -66,7 +66,8 @@ pub struct KeyRing {
     pub host: Vec<String>,
     /// That package.
     pub package: Option<String>,
-    /// Full fingerprints of the primary keys that may sign.
+    /// Full fingerprints of the primary keys that may sign; none if it is the recipe's, where all keys of the file may unless
+    /// it says which.
     pub fingerprints: Vec<String>,
 }
 
