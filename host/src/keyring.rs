@@ -1,8 +1,8 @@
 //! Key rings: the OpenPGP keys by which apt knows a repository. `gpg` reads them, in a directory of its own that holds
 //! no other key.
 //!
-//! A release says by full fingerprint which keys may sign its archives. What else a file holds is not handed on to apt,
-//! except where mmdebstrap writes the sources by itself and compares whole files.
+//! A release says by full fingerprint which keys may sign its archives; for one of its own, a recipe may. What else a file
+//! holds is not handed on to apt, except where mmdebstrap writes the sources by itself and compares whole files.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -44,16 +44,17 @@ pub fn read_all(release: &Release, chosen: &BTreeMap<String, Chosen>, architectu
         if rings.contains_key(name) {
             continue;
         }
-        let ring =
+        let described =
             release.keyrings.get(name).with_context(|| Failure::bug(format!("there is no key ring `{name}`")))?;
         let (path, keys) = match chosen.get(name) {
-            Some(chosen) if chosen.fingerprints.is_empty() => (chosen.path.clone(), &ring.fingerprints),
+            Some(chosen) if chosen.fingerprints.is_empty() => (chosen.path.clone(), &described.fingerprints),
             Some(chosen) => (chosen.path.clone(), &chosen.fingerprints),
-            None => (find(name, ring, &release.title)?, &ring.fingerprints),
+            None => (find(name, described, &release.title)?, &described.fingerprints),
         };
         let ring = read(&path, keys);
         let hint = format!("give the right file: --keyring {name}=FILE, or FILE#FINGERPRINT if another key is meant");
-        let refused = || Failure::usage(format!("cannot use the key ring `{name}` of {}", release.title)).hint(hint);
+        let whose = if described.fingerprints.is_empty() { "the recipe" } else { &release.title };
+        let refused = || Failure::usage(format!("cannot use the key ring `{name}` of {whose}")).hint(hint);
         rings.insert(name.clone(), ring.with_context(refused)?);
     }
     Ok(rings)
@@ -84,7 +85,7 @@ fn read(path: &Path, fingerprints: &[String]) -> Result<Ring> {
     Ok(Ring { whole, keys })
 }
 
-/// The keys of `ring` with these fingerprints, without signatures by others.
+/// The keys of `ring` with these fingerprints, or all if there are none, without signatures by others.
 fn select(ring: &[u8], fingerprints: &[String]) -> Result<Vec<u8>> {
     let home = tempfile::Builder::new()
         .permissions(fs::Permissions::from_mode(0o700))
@@ -107,8 +108,12 @@ fn select(ring: &[u8], fingerprints: &[String]) -> Result<Vec<u8>> {
     Ok(gpg(&export, b"")?.stdout)
 }
 
-/// Those of `fingerprints` that are there.
-fn choose<'a>(there: &[String], fingerprints: &'a [String]) -> Result<Vec<&'a str>> {
+/// Those of `fingerprints` that are there; all that are there if nobody says which.
+fn choose<'a>(there: &'a [String], fingerprints: &'a [String]) -> Result<Vec<&'a str>> {
+    if fingerprints.is_empty() {
+        anyhow::ensure!(!there.is_empty(), "there is no key in it");
+        return Ok(there.iter().map(String::as_str).collect());
+    }
     let chosen: Vec<&str> =
         fingerprints.iter().map(String::as_str).filter(|wanted| there.iter().any(|key| key == wanted)).collect();
     if chosen.is_empty() {
@@ -156,6 +161,8 @@ mod tests {
     fn one_of_the_named_keys_must_be_there() {
         let (a, b) = ([A.to_owned()], [A.to_owned(), B.to_owned()]);
         assert_eq!(choose(&a, &b).unwrap(), [A]);
+        assert_eq!(choose(&b, &[]).unwrap(), [A, B], "nobody said which");
+        assert_eq!(choose(&[], &[]).unwrap_err().to_string(), "there is no key in it");
         let error = choose(&a, &[B.to_owned()]).unwrap_err().to_string();
         assert_eq!(error, format!("it must hold the key {B}; its keys are: {A}"));
         let error = choose(&[], &b).unwrap_err().to_string();

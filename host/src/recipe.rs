@@ -14,3 +14,4 @@ pub mod overrides;
 pub mod password;
 pub mod plan;
 pub mod release;
+pub mod repository;

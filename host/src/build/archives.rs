@@ -37,7 +37,7 @@ impl Archives<'_> {
     /// If no repository has the architecture, or the files cannot be written.
     pub(super) fn of_image(&self, architecture: &str) -> Result<Sources> {
         let repositories: Vec<&Repository> = self.release.repositories_for(architecture).collect();
-        self.sources(architecture, &repositories)
+        self.write(&Path::new(PLACE).join(architecture), &self.release.architectures_of(architecture), &repositories)
     }
 
     /// The same of the release's own repository alone, for what the build needs beside the image.
@@ -45,14 +45,11 @@ impl Archives<'_> {
     /// # Errors
     /// As [`Archives::of_image`].
     pub(super) fn of_tools(&self, architecture: &str) -> Result<Sources> {
-        self.sources(architecture, &[self.release.own_repository(architecture)?])
+        let own = self.release.own_repository(architecture)?;
+        self.write(&Path::new(PLACE).join(architecture), &[architecture.to_owned()], &[own])
     }
 
-    fn sources(&self, architecture: &str, repositories: &[&Repository]) -> Result<Sources> {
-        self.write(&Path::new(PLACE).join(architecture), repositories)
-    }
-
-    fn write(&self, place: &Path, repositories: &[&Repository]) -> Result<Sources> {
+    fn write(&self, place: &Path, architectures: &[String], repositories: &[&Repository]) -> Result<Sources> {
         let failed = "cannot prepare apt's sources";
         fs::create_dir_all(place).context(failed)?;
         let own = repositories.first().context(Failure::bug("a release without a repository"))?;
@@ -65,7 +62,8 @@ impl Archives<'_> {
             let key_ring = place.join(format!("{}.gpg", repository.name));
             fs::write(&key_ring, &self.ring(repository)?.keys).context(failed)?;
             let file = place.join(format!("{}.sources", repository.name));
-            fs::write(&file, mirrored(repository).sources(&uris, &key_ring.display().to_string())).context(failed)?;
+            let text = mirrored(repository).sources(architectures, &uris, &key_ring.display().to_string());
+            fs::write(&file, text).context(failed)?;
             files.push(file);
         }
         let default = match (own.uris.is_empty(), self.mirrors.contains_key(&own.name)) {
@@ -121,12 +119,14 @@ impl Archives<'_> {
     /// # Errors
     /// [`Failure::bug`] if a key ring is not described, which the tests rule out.
     pub(super) fn image_files(&self, architecture: &str) -> Result<Vec<(String, String)>> {
+        let architectures = self.release.architectures_of(architecture);
         self.release
             .repositories_for(architecture)
             .filter(|repository| !self.image_uris(repository).is_empty())
             .map(|repository| {
                 let described = if self.are_kept { mirrored(repository) } else { repository.clone() };
-                let text = described.sources(&self.image_uris(repository), &self.image_ring(repository)?);
+                let (uris, ring) = (self.image_uris(repository), self.image_ring(repository)?);
+                let text = described.sources(&architectures, &uris, &ring);
                 Ok((format!("{}.sources", repository.name), text))
             })
             .collect()
@@ -192,7 +192,7 @@ mod tests {
             };
             let place = tempfile::tempdir().unwrap();
             let repositories: Vec<&Repository> = release.repositories_for("arm64").collect();
-            let sources = archives.write(place.path(), &repositories).unwrap();
+            let sources = archives.write(place.path(), &["arm64".to_owned()], &repositories).unwrap();
             assert_eq!(sources.default, default, "{name}");
             let names: Vec<PathBuf> = built.iter().map(|name| place.path().join(format!("{name}.sources"))).collect();
             assert_eq!(sources.files, names, "{name}");

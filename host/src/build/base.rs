@@ -62,7 +62,7 @@ struct Inputs<'a> {
 pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let plan = build.plan;
     let inputs = Inputs {
-        step: "base, its initramfs without the time of the clock",
+        step: "base, its initramfs without the time of the clock, its sources without other architectures",
         import: build.base.as_ref().map(|base| base.digest.as_str()),
         release: &plan.release,
         architecture: &plan.architecture,

@@ -88,12 +88,10 @@ fn bootstrap(
     let lists = if plan.fetching.offline { Some(last_lists(build)?) } else { None };
     let own = plan.release.own_repository(&plan.architecture)?;
     let sources = build.archives().of_image(&plan.architecture)?;
-    let mut architectures = vec![plan.architecture.clone()];
-    architectures.extend(plan.release.foreign_architectures.iter().cloned());
     let bootstrap = Bootstrap {
         extent,
         suite: &own.suites[0],
-        architectures: &architectures,
+        architectures: &plan.release.architectures_of(&plan.architecture),
         components: &own.components,
         packages,
         sources: &sources,

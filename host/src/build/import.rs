@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::archives::Archives;
 use super::{Build, finalise, plugins};
 use crate::error::{Context, Failure, Result};
 use crate::image::ext4::device_in;
@@ -19,7 +20,7 @@ use crate::image::source::{self, Kind, partitions, recognise};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::cmdline::Cmdline;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
-use crate::rootfs::packages;
+use crate::rootfs::{packages, sources};
 use crate::sandbox::host_box::{HostBox, WORK};
 use crate::sandbox::tool::Output;
 use crate::store::{Stage, Store, key, remove_tree};
@@ -216,11 +217,22 @@ fn settle(build: &Build<'_>, rootfs: &Rootfs, step: &Step) -> Result<()> {
         }
         finalise::write(rootfs, path, &text)?;
     }
+    add_repositories(build, rootfs)?;
     let keys = rootfs.list_dir(&ImagePath::parse("/etc/ssh")?).unwrap_or_default();
     if keys.iter().any(|(name, _)| name.starts_with("ssh_host_") && name.ends_with("_key")) {
         step.warn("it has been started before: its SSH host keys are removed, and it must make new ones by itself");
     }
     Ok(())
+}
+
+/// The image has the recipe's own repositories too; those of the release are its maker's matter.
+fn add_repositories(build: &Build<'_>, rootfs: &Rootfs) -> Result<()> {
+    let (plan, mut release) = (build.plan, build.plan.release.clone());
+    let is_own = |ring: &str| plan.release.keyrings.get(ring).is_some_and(|ring| ring.fingerprints.is_empty());
+    release.repositories.retain(|repository| is_own(&repository.signed_by));
+    let archives = Archives { release: &release, ..build.archives() };
+    sources::add(rootfs, &archives.image_files(&plan.architecture)?)?;
+    archives.add_key_rings(rootfs, &plan.architecture)
 }
 
 /// Compares release and architecture with those of the plan.

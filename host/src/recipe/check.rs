@@ -145,6 +145,47 @@ pub fn mirror(mirror: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Where an archive is that the image takes packages from too.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn archive(url: &str) -> Result<(), String> {
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err("must be a http or https URL: the image has it too; for the build, a mirror may stand in".into());
+    }
+    mirror(url)
+}
+
+/// A name of an archive, which becomes that of a file that apt reads (sources.list(5)).
+///
+/// # Errors
+/// The rule it breaks.
+pub fn repository(name: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) || !name.as_bytes()[0].is_ascii_alphanumeric() {
+        return Err("must be 1 to 64 ASCII letters, digits, `.`, `_` or `-`, and start with a letter or digit".into());
+    }
+    Ok(())
+}
+
+/// A suite, component or architecture of an archive.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn archive_word(word: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+~/-".contains(&byte);
+    if word.ends_with('/') {
+        // apt takes such a suite for a directory, which has no components.
+        return Err("must not end with `/`: an archive without suites cannot be used".into());
+    }
+    if word.is_empty() || !word.bytes().all(plain) || !word.as_bytes()[0].is_ascii_alphanumeric() {
+        return Err(
+            "must be ASCII letters, digits, `.`, `_`, `+`, `~`, `/` or `-`, and start with one of the first".into()
+        );
+    }
+    Ok(())
+}
+
 /// A proxy as apt takes it.
 ///
 /// # Errors

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::fetching::Fetching;
 use super::limits::CommandLimits;
+use super::repository::OwnRepository;
 use crate::error::{Context, Failure, Result};
 
 /// Most bytes of a recipe.
@@ -36,6 +37,9 @@ pub struct RecipeFile {
     pub keyrings: BTreeMap<String, String>,
     /// Those of the release that are used only if somebody asks for them.
     pub repositories: Vec<String>,
+    /// Those that no release has.
+    #[serde(rename = "repository")]
+    pub own_repositories: Vec<OwnRepository>,
     pub hostname: Option<String>,
     pub flavour: Option<String>,
     pub imagedir: Option<PathBuf>,

@@ -232,6 +232,7 @@ pub fn plan(
             check_made_for(&plugin.conf, &release.name, &architecture, &mut findings);
         }
         let mut release = release.resolved(&architecture);
+        archives::add_own_repositories(&mut release, file, &mut findings);
         let mirrors = archives::mirrors(&release, &architecture, file, flags, snapshot.as_deref(), &mut findings);
         let keyrings = archives::keyrings(&release, file, flags, &mut findings);
         archives::choose_repositories(&mut release, &architecture, file, flags, &mut findings);

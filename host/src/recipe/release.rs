@@ -175,6 +175,12 @@ impl Release {
         self
     }
 
+    /// The architectures whose packages an image of `architecture` takes, its own first.
+    pub fn architectures_of(&self, architecture: &str) -> Vec<String> {
+        let own = [architecture.to_owned()];
+        own.into_iter().chain(self.foreign_architectures.iter().cloned()).collect()
+    }
+
     /// The repositories that have packages of `architecture`, the release's own first.
     pub fn repositories_for<'a>(&'a self, architecture: &'a str) -> impl Iterator<Item = &'a Repository> {
         self.repositories.iter().filter(move |repository| repository.has(architecture))

@@ -107,8 +107,17 @@ pub fn replace(
         let kept = root.join(KEPT);
         if without_default { fs::remove_file(kept) } else { fs::rename(kept, root.join(LIST)) }.context(failed)?;
     }
+    add(rootfs, files)
+}
+
+/// Writes sources, `files` by name, beside those that are there.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn add(rootfs: &Rootfs, files: &[(String, String)]) -> Result<()> {
     for (name, text) in files {
-        rootfs.write(&ImagePath::parse(&format!("/{PARTS}/{name}"))?, text.as_bytes(), PLAIN).context(failed)?;
+        let path = ImagePath::parse(&format!("/{PARTS}/{name}"))?;
+        rootfs.write(&path, text.as_bytes(), PLAIN).context("cannot write apt's sources")?;
     }
     Ok(())
 }

@@ -9,9 +9,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Package, command, run};
 
-/// Has apt fetch what is named and all that it needs; mmdebstrap knows where.
+/// Has apt fetch what is named and all that it needs; mmdebstrap knows where. The suite alone: its pockets change from day
+/// to day, and the packages of two architectures must be of one state.
 const FETCH: &str = "set -ef
 export APT_CONFIG=\"$MMDEBSTRAP_APT_CONFIG\"
+sed -i \"/ $SUITE-/d\" \"$1/etc/apt/sources.list\"
 apt-get update --error-on=any -qq
 apt-get install -qq --yes --download-only $NAMES
 set +f
@@ -33,7 +35,7 @@ pub fn packages(suite: &str, architecture: &str, names: &[&str]) -> Vec<Package>
         mmdebstrap.args(["--variant=custom", "--format=null", "--skip=check/qemu,update", "--components=main"]);
         mmdebstrap.args(["--aptopt=APT::Install-Recommends \"false\"", &format!("--architectures={architecture}")]);
         mmdebstrap.args([&format!("--setup-hook={FETCH}"), suite, "/dev/null"]);
-        run(mmdebstrap.env("NAMES", &names).env("OUT", fresh.path()));
+        run(mmdebstrap.env("NAMES", &names).env("SUITE", suite).env("OUT", fresh.path()));
         fs::rename(fresh.keep(), &directory).expect("they can be kept");
     }
     let mut files: Vec<PathBuf> = fs::read_dir(&directory)
@@ -47,7 +49,7 @@ pub fn packages(suite: &str, architecture: &str, names: &[&str]) -> Vec<Package>
 fn place(suite: &str, architecture: &str, names: &str) -> PathBuf {
     let all = crate::target().join("debian-packages");
     fs::create_dir_all(&all).expect("a directory can be made");
-    let digest = Sha256::digest(names);
+    let digest = Sha256::digest([FETCH, names].concat());
     all.join(format!("{suite}-{architecture}-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]))
 }
 

@@ -11,7 +11,7 @@ use super::{Place, contains, suite};
 const FETCHED: &str = "base-files_1.0_arm64.deb";
 
 /// What is said where all packages were fetched and the first was to be installed.
-const INSTALLS: &str = "I: installing essential packages...";
+pub(super) const INSTALLS: &str = "I: installing essential packages...";
 
 fn fetched(place: &Place, file: &str) -> usize {
     place.server.asked().iter().filter(|path| path.ends_with(file)).count()

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
 mod fetched;
+mod own;
 mod refused;
 
 use piimg::recipe::release::Releases;

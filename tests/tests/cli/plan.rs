@@ -395,7 +395,7 @@ fn a_base_that_is_none_is_known_before_the_build() {
 
     scratch.write("old.img", image(&[0x55, 0xaa]));
     scratch.write("piimg.toml", "base = \"old.img\"\npackages = [\"htop\"]\n");
-    let said = scratch.run(&["plan"]);
+    let said = scratch.run(["plan"]);
     contains(
         &said.stdout,
         &["\nbase        old.img\n", "arm64), 1 packages named\n", "\nuser        as the base has them\n"],

@@ -1,9 +1,12 @@
 //! The archives of a release, and a build from them.
 
+use std::collections::BTreeSet;
+use std::fs::DirEntry;
 use std::path::PathBuf;
 use std::process::Command;
 
 use piimg::emulation::host_architecture;
+use piimg::recipe::file::RecipeFile;
 use piimg::recipe::release::repository::Repository as Described;
 use piimg::recipe::release::{Release, Releases};
 use piimg_tests::repository::{Key, Package, Repository, Server, Suite, debian};
@@ -16,6 +19,11 @@ const REAL: [&str; 9] =
     ["systemd-sysv", "dbus", "initramfs-tools", "udev", "kmod", "passwd", "login", "libpam-systemd", "linux-base"];
 /// Debian's suite that they are of.
 const SUITE: &str = "bookworm";
+
+/// Architectures that there are; each archive has those of its description.
+const ALL: [&str; 3] = ["amd64", "arm64", "armhf"];
+/// With those of the host, programs run natively or not at all: a build must not fall back.
+const EMULATION: &str = if cfg!(target_arch = "x86_64") { "native-tools" } else { "auto" };
 
 /// The programs that run natively, by their packages.
 #[derive(Deserialize)]
@@ -38,8 +46,8 @@ pub(crate) struct Archives {
 }
 
 struct Served {
-    names: Vec<String>,
-    key_ring: String,
+    /// Names of the repositories that it stands in for, each with that of its key ring.
+    repositories: Vec<(String, String)>,
     key: Key,
     server: Server,
     _repository: Repository,
@@ -51,7 +59,10 @@ impl Archives {
         let release = Releases::builtin().unwrap().get(name).unwrap().clone().resolved(architecture);
         let mut packages = debian::packages(SUITE, architecture, &REAL);
         packages.extend(more);
-        let elsewhere = |name: &str| others.iter().any(|(_, packages)| packages.iter().any(|other| other.name == name));
+        // It may be named with its architecture.
+        let plain = |name: &str| name.split(':').next().unwrap().to_owned();
+        let elsewhere =
+            |name: &str| others.iter().any(|(_, packages)| packages.iter().any(|other| other.name == plain(name)));
         let empty = release.packages.iter().filter(|name| !elsewhere(name));
         let mut packages = debian::with_empty(packages, empty, architecture);
         let list = concat!(env!("CARGO_MANIFEST_DIR"), "/../files/emulation/native.toml");
@@ -63,22 +74,55 @@ impl Archives {
             let there: Vec<String> = packages.iter().map(|package| package.name.clone()).collect();
             packages.extend(tools.into_iter().filter(|tool| tool.architecture != "all" || !there.contains(&tool.name)));
         }
-        // One archive serves both architectures, under both names.
-        let own = release.own_repository(architecture).unwrap();
-        let native = release.own_repository(host_architecture()).map(|native| native.name.clone());
-        let names = [Some(own.name.clone()), native.ok().filter(|native| *native != own.name)];
-        let mut served = vec![Served::new(own, names.into_iter().flatten().collect(), &packages)];
+        // One archive serves image and host, which may have repositories of their own.
+        let mut own = [architecture, host_architecture()].map(|name| release.own_repository(name).unwrap()).to_vec();
+        own.dedup();
+        let mut served = vec![Served::new(&own, &packages)];
         for (name, packages) in others {
             let repository = release.repositories.iter().find(|repository| repository.name == *name).unwrap();
-            served.push(Served::new(repository, vec![(*name).to_owned()], packages));
+            served.push(Served::new(&[repository], packages));
         }
         // Beside the target directory's files: a store needs a file system that overlays can be on.
         let dir = tempfile::tempdir_in(piimg_tests::target()).unwrap();
-        Self { release, architecture: architecture.to_owned(), served, dir }
+        Self { architecture: architecture.to_owned(), served, dir, release }
+    }
+
+    /// Adds a repository of the recipe's own, and has the recipe install all that is in it.
+    pub(crate) fn add_own(&mut self, name: &str, packages: &[Package]) {
+        let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+        let recipe = format!(
+            "packages = {names:?}\n[[repository]]\nname = \"{name}\"\nurl = \"http://packages.example.org/debian\"\n\
+             suite = \"stable\"\ncomponents = [\"main\"]\nkeyring = \"{name}.gpg\"\n"
+        );
+        std::fs::write(self.path("piimg.toml"), &recipe).unwrap();
+        let file: RecipeFile = toml::from_str(&recipe).unwrap();
+        let (repository, ring) = file.own_repositories[0].described();
+        self.served.push(Served::new(&[&repository], packages));
+        self.release.repositories.push(repository);
+        self.release.keyrings.insert(name.to_owned(), ring);
     }
 
     pub(crate) fn release(&self) -> &Release {
         &self.release
+    }
+
+    pub(crate) fn architecture(&self) -> &str {
+        &self.architecture
+    }
+
+    /// What builds asked the servers for.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.served.iter().flat_map(|served| served.server.asked()).collect()
+    }
+
+    /// The host's dpkg as it unpacked the image's packages, where it did.
+    pub(crate) fn native_dpkg(&self) -> Option<Vec<u8>> {
+        let dpkg = |layer: std::io::Result<DirEntry>| {
+            std::fs::read(layer.unwrap().path().join("fs/.piimg/tools/usr/bin/dpkg")).ok()
+        };
+        let found = std::fs::read_dir(self.path("store/data/layers")).unwrap().find_map(dpkg);
+        assert_eq!(found.is_some(), EMULATION == "native-tools");
+        found
     }
 
     /// Addresses that no image may have in it.
@@ -110,13 +154,13 @@ impl Archives {
         let mut command = Command::new(piimg_tests::piimg());
         command.current_dir(self.dir.path()).env("SOURCE_DATE_EPOCH", "1750000000").args(["build", "--release"]);
         command.args([&self.release.name, "--arch", &self.architecture, "--store", "store", "--imagedir", "images"]);
+        command.args(["--emulation", EMULATION]);
         for served in &self.served {
-            let ring = self.path(&format!("{}.gpg", served.key_ring));
-            std::fs::write(&ring, served.key.ring()).unwrap();
-            let ring = format!("{}={}#{}", served.key_ring, ring.display(), served.key.fingerprint());
-            command.args(["--keyring", &ring]);
-            for name in &served.names {
-                command.args(["--mirror", &format!("{name}={}", served.server.url())]);
+            for (name, key_ring) in &served.repositories {
+                let ring = self.path(&format!("{key_ring}.gpg"));
+                std::fs::write(&ring, served.key.ring()).unwrap();
+                let ring = format!("{key_ring}={}#{}", ring.display(), served.key.fingerprint());
+                command.args(["--keyring", &ring, "--mirror", &format!("{name}={}", served.server.url())]);
             }
         }
         let output = command.args(arguments).output().unwrap();
@@ -126,22 +170,24 @@ impl Archives {
 }
 
 impl Served {
-    /// The packages are in the first suite and component; the pockets are there, and empty.
-    fn new(described: &Described, names: Vec<String>, packages: &[Package]) -> Self {
+    /// The packages are in the first suite and component of the first; the pockets are there, and empty.
+    fn new(described: &[&Described], packages: &[Package]) -> Self {
         let (key, mut repository) = (Key::new(), Repository::new());
-        let mut architectures = vec!["arm64", host_architecture()];
-        architectures.dedup();
-        for (index, suite) in described.suites.iter().enumerate() {
-            let mut suite = Suite::new(suite, &architectures);
-            for component in &described.components {
-                suite = suite.component(component, Vec::new());
-            }
-            if index == 0 {
-                suite = suite.component(&described.components[0], packages.to_vec());
+        let first = described[0];
+        let architectures = ALL.into_iter().filter(|name| described.iter().any(|one| one.has(name)));
+        let architectures: Vec<&str> = architectures.collect();
+        let suites: BTreeSet<&String> = described.iter().flat_map(|one| &one.suites).collect();
+        for name in suites {
+            let components = described.iter().flat_map(|one| &one.components);
+            let mut suite = components
+                .fold(Suite::new(name, &architectures), |suite, component| suite.component(component, Vec::new()));
+            if *name == first.suites[0] {
+                suite = suite.component(&first.components[0], packages.to_vec());
             }
             repository.publish(&suite, Some(&key));
         }
         let server = Server::new(repository.path());
-        Self { names, key_ring: described.signed_by.clone(), key, server, _repository: repository }
+        let repositories = described.iter().map(|one| (one.name.clone(), one.signed_by.clone())).collect();
+        Self { repositories, key, server, _repository: repository }
     }
 }

@@ -1,7 +1,48 @@
 //! What holds for images of every release.
 
+use piimg::emulation::host_architecture;
+use piimg::image::models::{BootFiles, Model, boot_plan};
+
 use super::archive::Archives;
 use super::image::Image;
+
+/// Programs and packages are of the image's architecture, whoever's dpkg unpacked them, and archives are asked for no other.
+#[track_caller]
+pub(crate) fn architecture_is(archives: &Archives, image: &Image) {
+    let foreign = archives.release().foreign_architectures.iter().map(String::as_str);
+    let all: Vec<&str> = [archives.architecture()].into_iter().chain(foreign).collect();
+    // dpkg needs no list of one.
+    let listed = image.root("/var/lib/dpkg/arch");
+    assert!(listed.lines().eq(all.iter().copied()) || (listed.is_empty() && all.len() == 1), "{listed}");
+    let status = image.root("/var/lib/dpkg/status");
+    let dpkg = status.split("\n\n").find(|stanza| stanza.starts_with("Package: dpkg\n")).unwrap();
+    assert!(dpkg.contains(&format!("\nArchitecture: {}\n", all[0])), "{dpkg}");
+    // As ELF has them.
+    let (class, machine) = if all[0] == "armhf" { (1, 0x28) } else { (2, 0xb7) };
+    let program = image.program("/usr/bin/dpkg");
+    assert_eq!((&program[..5], program[18]), (&[0x7f, b'E', b'L', b'F', class][..], machine));
+    if let Some(native) = archives.native_dpkg() {
+        let says = |name: &str| memchr::memmem::find(&native, format!("{name}\0").as_bytes()).is_some();
+        assert!(says(all[0]) && !says(host_architecture()), "the native dpkg is not one for {}", all[0]);
+    }
+    for path in archives.asked() {
+        let Some((_, list)) = path.split_once("/binary-") else { continue };
+        let name = list.split('/').next().unwrap();
+        assert!(all.contains(&name) || name == host_architecture(), "nobody needs {path}");
+    }
+}
+
+/// `piimg verify` accepts the image for each of the models, and these are the kernel and the device tree of each.
+#[track_caller]
+pub(crate) fn boots_with(image: &Image, models: &[(&str, &str, &str)]) {
+    let mut files = BootFiles::new(image.boot_files());
+    files.add_text("config.txt", image.boot("config.txt"));
+    for (model, kernel, device_tree) in models {
+        let plan = boot_plan(&files, Model::from_name(model).unwrap()).unwrap();
+        assert_eq!((plan.kernel.as_str(), plan.device_tree.as_str()), (*kernel, *device_tree), "{model}");
+    }
+    image.is_verified_for(models.iter().map(|(model, ..)| *model));
+}
 
 /// The image takes its packages from the release's own repositories, these, and knows nothing of the build's.
 #[track_caller]

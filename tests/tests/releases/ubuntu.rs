@@ -12,8 +12,8 @@ use super::{BOARDS, alone, checks};
 const CONFIG: &str = "CONFIG_RD_GZIP=y\nCONFIG_RD_ZSTD=y\n";
 
 /// A kernel in the packages of Ubuntu, with device trees of these boards.
-fn kernel(version: &str, firmware: &str, boards: &[&str]) -> Vec<Package> {
-    let of = |name: &str| Package::new(name, "1.0", "arm64");
+fn kernel(architecture: &str, version: &str, firmware: &str, boards: &[&str]) -> Vec<Package> {
+    let of = |name: &str| Package::new(name, "1.0", architecture);
     let named = |kind: &str| format!("linux-{kind}-{version}-raspi");
     let trees = format!("/lib/firmware/{version}-raspi/device-tree");
     let mut modules = of(&named("modules"))
@@ -21,8 +21,10 @@ fn kernel(version: &str, firmware: &str, boards: &[&str]) -> Vec<Package> {
         .file(&format!("/lib/modules/{version}-raspi/modules.builtin"), "")
         .file(&format!("{trees}/overlays/overlay_map.dtb"), "map")
         .file(&format!("{trees}/overlays/vc4-kms-v3d.dtbo"), "overlay");
+    // Those of 64 bits are sorted by their makers.
+    let maker = if architecture == "arm64" { "broadcom/" } else { "" };
     for board in boards {
-        modules = modules.file(&format!("{trees}/broadcom/{board}.dtb"), *board);
+        modules = modules.file(&format!("{trees}/{maker}{board}.dtb"), *board);
     }
     // As Ubuntu's calls what others have laid down for a new kernel.
     let hooks = format!(
@@ -48,22 +50,22 @@ fn kernel(version: &str, firmware: &str, boards: &[&str]) -> Vec<Package> {
 }
 
 /// What every release of Ubuntu has beside its kernel.
-fn common() -> Vec<Package> {
+fn common(architecture: &str) -> Vec<Package> {
     vec![
         // Compiling a real locale takes longer than all the rest of the build.
         Package::new("locales", "9:1.0", "all")
             .program("/usr/sbin/locale-gen", "#!/bin/sh -e\ncp /etc/locale.gen /usr/lib/locale/made\n")
             .file("/usr/lib/locale/about", "made up\n"),
         Package::new("ubuntu-keyring", "1.0", "all").file("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "a ring\n"),
-        Package::new("ubuntu-minimal", "1.0", "arm64")
+        Package::new("ubuntu-minimal", "1.0", architecture)
             .depends("apt, ubuntu-keyring, sudo, udev, netplan.io, kmod, passwd"),
-        Package::new("sudo", "1.0", "arm64"),
+        Package::new("sudo", "1.0", architecture),
     ]
 }
 
 fn archives(name: &str, version: &str, firmware: &str, boards: &[&str], ros: &[&str]) -> Archives {
-    let mut packages = kernel(version, firmware, boards);
-    packages.extend(common());
+    let mut packages = kernel("arm64", version, firmware, boards);
+    packages.extend(common("arm64"));
     let ros = ros.iter().map(|name| Package::new(name, "1.0", "all").file(&format!("/opt/ros/{name}"), "ros\n"));
     Archives::new(name, "arm64", packages, &[("ros", ros.collect())])
 }
@@ -71,7 +73,11 @@ fn archives(name: &str, version: &str, firmware: &str, boards: &[&str], ros: &[&
 /// What holds for each of them.
 #[track_caller]
 fn check_common(archives: &Archives, image: &Image) {
-    checks::packages_come_from(archives, image, &["ros", "ubuntu"]);
+    checks::architecture_is(archives, image);
+    let used = archives.release().repositories_for(archives.architecture());
+    let mut used: Vec<&str> = used.map(|repository| repository.name.as_str()).collect();
+    used.sort_unstable();
+    checks::packages_come_from(archives, image, &used);
     assert!(!image.names("/etc/apt").contains(&"sources.list".to_owned()), "{:?}", image.names("/etc/apt"));
     checks::partitions_are_named(image);
     checks::first_boot_is_prepared(image);
@@ -88,16 +94,20 @@ fn check_common(archives: &Archives, image: &Image) {
 fn jammy_is_as_it_says() {
     let _alone = alone();
     let ros = ["ros-humble-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
-    let archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..6], &ros);
+    let mut archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..6], &ros);
+    archives.add_own("robots", &[Package::new("robot-tool", "1.0", "arm64").file("/opt/robot-tool", "ours\n")]);
     let image = archives.build(&["--repository", "ros", "--update-lock"]);
     check_common(&archives, &image);
     assert!(image.boot("config.txt").contains("\nkernel=vmlinuz\n") || image.boot("config.txt").starts_with("kernel="));
     assert!(image.boot_files().contains(&"vmlinuz".to_owned()));
     assert!(image.stat("/opt/ros/ros-humble-ros-base").contains("Type: regular"));
+    assert_eq!(image.root("/opt/robot-tool"), "ours\n");
 
     // The packages are in the lock, and a build that keeps to it finds them so.
     let lock = std::fs::read_to_string(archives.path("piimg.lock")).unwrap();
-    for name in ["\"linux-image-raspi:arm64\"", "\"libc6:arm64\"", "\"ros-humble-ros-base:all\""] {
+    for name in
+        ["\"linux-image-raspi:arm64\"", "\"libc6:arm64\"", "\"ros-humble-ros-base:all\"", "\"robot-tool:arm64\""]
+    {
         assert!(lock.contains(&format!("\n{name} = {{ version = \"")), "{name} is missing from:\n{lock}");
     }
     let again = archives.build(&["--repository", "ros", "--locked", "--offline"]);
@@ -130,6 +140,34 @@ fn focal_starts_an_unpacked_kernel() {
     assert_eq!(image.boot("vmlinux"), "a kernel");
     assert!(image.boot("config.txt").contains("kernel=vmlinux\n"));
     assert!(image.stat("/etc/kernel/postinst.d/zzz-unpack-kernel").contains("Mode:  0755"));
+}
+
+/// Of 32 bits the kernel unpacks itself.
+#[test]
+fn focal_starts_boards_of_32_bits() {
+    let _alone = alone();
+    let boards = ["bcm2709-rpi-2-b", "bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2711-rpi-4-b"];
+    let mut packages = kernel("armhf", "5.4.0-1100", "linux-firmware-raspi2", &boards);
+    packages.extend(common("armhf"));
+    let archives = Archives::new("focal", "armhf", packages, &[]);
+    let image = archives.build(&[]);
+    checks::architecture_is(&archives, &image);
+    checks::packages_come_from(&archives, &image, &["ubuntu"]);
+    checks::partitions_are_named(&image);
+    let config = image.boot("config.txt");
+    for line in ["kernel=vmlinuz", "initramfs initrd.img followkernel", "arm_64bit=0"] {
+        assert!(config.lines().any(|found| found == line), "{line} is missing from:\n{config}");
+    }
+    assert!(!image.names("/etc/kernel/postinst.d").contains(&"zzz-unpack-kernel".to_owned()));
+    checks::boots_with(
+        &image,
+        &[
+            ("pi2", "vmlinuz", "bcm2709-rpi-2-b.dtb"),
+            ("pi3", "vmlinuz", "bcm2710-rpi-3-b.dtb"),
+            ("pi3+", "vmlinuz", "bcm2710-rpi-3-b-plus.dtb"),
+            ("pi4", "vmlinuz", "bcm2711-rpi-4-b.dtb"),
+        ],
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Where packages come from: which of the release's repositories, by which mirrors, signed with which keys.
+//! Where packages come from: which of the release's repositories and of the recipe's own, by which mirrors, signed with
+//! which keys.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,22 @@ use crate::ui::printable;
 
 /// In the address of a mirror that keeps old states.
 const TIMESTAMP: &str = "{timestamp}";
+
+/// Adds the recipe's own repositories, behind those of the release.
+pub(super) fn add_own_repositories(release: &mut Release, file: &RecipeFile, findings: &mut Findings) {
+    for own in &file.own_repositories {
+        let (repository, ring) = own.described();
+        if names(release).contains(&own.name.as_str()) || release.keyrings.contains_key(&own.name) {
+            findings.add(format!(
+                "there is a repository or a key ring `{}` already: give the recipe's repository another name",
+                printable(&own.name)
+            ));
+            continue;
+        }
+        release.repositories.push(repository);
+        release.keyrings.insert(own.name.clone(), ring);
+    }
+}
 
 /// Leaves the repositories that are used, and adds what they bring.
 pub(super) fn choose_repositories(
@@ -44,6 +61,11 @@ pub(super) fn check_words(file: &RecipeFile, flags: &Overrides, findings: &mut F
     for mirror in named.map(String::as_str).chain(flagged) {
         // The time of a snapshot is filled in later, and is no more than digits and letters.
         findings.check("the mirror", mirror, check::mirror(&mirror.replace(TIMESTAMP, "0")));
+    }
+    for own in &file.own_repositories {
+        for (what, value, result) in own.checked() {
+            findings.check(&format!("the repository `{}`: its {what}", printable(&own.name)), &value, result);
+        }
     }
     for flag in flags.keyrings.iter().filter(|flag| parse_keyring(flag).is_none()) {
         findings.add(format!("--keyring `{}` must be NAME=FILE or NAME=FILE#FINGERPRINT", printable(flag)));
@@ -107,7 +129,8 @@ pub(super) fn keyrings(
     flags: &Overrides,
     findings: &mut Findings,
 ) -> BTreeMap<String, Chosen> {
-    let mut chosen = BTreeMap::new();
+    let own = file.own_repositories.iter().map(|own| (own.name.clone(), own.chosen(&file.directory)));
+    let mut chosen: BTreeMap<String, Chosen> = own.collect();
     for (name, text) in &file.keyrings {
         let ring = Chosen::parse(text);
         chosen.insert(name.clone(), Chosen { path: file.directory.join(&ring.path), ..ring });

@@ -235,6 +235,34 @@ fn a_repository_is_used_only_if_somebody_asks() {
 }
 
 #[test]
+fn a_repository_of_the_recipes_own_is_one_more_of_the_release() {
+    let own = |name: &str, keyring: &str| {
+        let text = format!(
+            "[[repository]]\nname = '{name}'\nurl = 'http://h/x'\nsuite = 's'\ncomponents = ['main']\nkeyring = '{keyring}'\n"
+        );
+        let file: RecipeFile = toml::from_str(&text).unwrap();
+        RecipeFile { release: Some("jammy".into()), directory: "/recipe".into(), ..file }
+    };
+    let file = own("robots", &format!("r.asc#{}", "a".repeat(40)));
+    let mut flags = Overrides { mirrors: vec!["robots=http://near/x".into()], ..Overrides::default() };
+    let made = make(&file, &flags, &[]).unwrap();
+    let names: Vec<&str> = made.release.repositories_for("arm64").map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["ubuntu", "robots"], "the release's own stays the first");
+    assert_eq!(made.mirrors["robots"], "http://near/x");
+    let expected = Chosen { path: "/recipe/r.asc".into(), fingerprints: vec!["A".repeat(40)] };
+    assert_eq!(made.keyrings["robots"], expected);
+    assert_eq!(made.release.keyrings["robots"].image, "/etc/apt/keyrings/robots.gpg");
+    flags.keyrings = vec!["robots=k.gpg".into()];
+    assert_eq!(make(&file, &flags, &[]).unwrap().keyrings["robots"].path, PathBuf::from("k.gpg"));
+    // One that is not used is there all the same.
+    let message = refusal(&own("ros", "r.asc"), &Overrides::default(), &[]);
+    let expected = "there is a repository or a key ring `ros` already: give the recipe's repository another name";
+    assert_eq!(message, expected);
+    let message = refusal(&own("robots", ""), &Overrides::default(), &[]);
+    assert!(message.starts_with("the repository `robots`: its keyring `` must be the file with the keys"), "{message}");
+}
+
+#[test]
 fn mirrors_and_key_rings_are_named_for_what_they_stand_in_for() {
     let mut file = RecipeFile { release: Some("jammy".into()), directory: "/recipe".into(), ..RecipeFile::default() };
     file.mirror = Some("http://near/ports".into());

@@ -35,18 +35,20 @@ impl Repository {
         self.architectures.is_empty() || self.architectures.iter().any(|name| name == architecture)
     }
 
-    /// What apt reads in `/etc/apt/sources.list.d/NAME.sources`: packages from `uris`, signed by a key of the file
-    /// `key_ring`.
-    pub fn sources(&self, uris: &[String], key_ring: &str) -> String {
+    /// What apt reads in `/etc/apt/sources.list.d/NAME.sources` of a tree for `architectures`: packages from `uris`, signed
+    /// by a key of the file `key_ring`.
+    pub fn sources(&self, architectures: &[String], uris: &[String], key_ring: &str) -> String {
         let mut lines = vec![
             "Types: deb".to_owned(),
             format!("URIs: {}", uris.join(" ")),
             format!("Suites: {}", self.suites.join(" ")),
             format!("Components: {}", self.components.join(" ")),
         ];
-        if !self.architectures.is_empty() {
-            // Of another architecture of the image it has no lists, and apt would say so at each update.
-            lines.push(format!("Architectures: {}", self.architectures.join(" ")));
+        let had: Vec<&str> = architectures.iter().map(String::as_str).filter(|name| self.has(name)).collect();
+        if had.len() < architectures.len() {
+            // apt would ask for the others and say at each update that they are not there. Where it has all, nothing is
+            // said: of one that is named apt fetches the lists, whether the tree is for it or not.
+            lines.push(format!("Architectures: {}", had.join(" ")));
         }
         lines.push(format!("Signed-By: {key_ring}"));
         lines.join("\n") + "\n"
@@ -64,7 +66,8 @@ pub struct KeyRing {
     pub host: Vec<String>,
     /// That package.
     pub package: Option<String>,
-    /// Full fingerprints of the primary keys that may sign.
+    /// Full fingerprints of the primary keys that may sign; none if it is the recipe's, where all keys of the file may unless
+    /// it says which.
     pub fingerprints: Vec<String>,
 }
 
@@ -128,12 +131,15 @@ mod tests {
     #[test]
     fn sources_are_written_as_apt_reads_them() {
         let uris = ["http://a/x".to_owned(), "http://b/x".to_owned()];
-        assert_eq!(
-            repository("").sources(&uris, "/k.gpg"),
-            "Types: deb\nURIs: http://a/x http://b/x\nSuites: s s-updates\nComponents: main extra\nSigned-By: /k.gpg\n"
-        );
-        let narrow = repository("architectures = ['armhf', 'arm64']").sources(&uris[..1], "/k.gpg");
-        assert!(narrow.contains("\nArchitectures: armhf arm64\nSigned-By"), "{narrow}");
+        let both = ["armhf".to_owned(), "arm64".to_owned()];
+        let all =
+            "Types: deb\nURIs: http://a/x http://b/x\nSuites: s s-updates\nComponents: main extra\nSigned-By: /k.gpg\n";
+        assert_eq!(repository("").sources(&both, &uris, "/k.gpg"), all);
+        assert_eq!(repository("architectures = ['amd64', 'arm64', 'armhf']").sources(&both, &uris, "/k.gpg"), all);
+        let narrow = repository("architectures = ['armhf', 'amd64']");
+        assert_eq!(narrow.sources(&both[..1], &uris, "/k.gpg"), all);
+        let narrow = narrow.sources(&both, &uris, "/k.gpg");
+        assert!(narrow.contains("\nArchitectures: armhf\nSigned-By"), "{narrow}");
     }
 
     #[test]
