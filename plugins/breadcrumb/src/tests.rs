@@ -133,6 +133,7 @@ fn the_programs_run_as_the_user_and_log_into_memory() {
         ),
         "{unit}"
     );
+    assert!(unit.contains("\nPartOf=roscore.service\nAfter=roscore.service "), "{unit}");
     let name = units::name("wlan0", "cart");
     assert!(name.contains("\nBefore=avahi-daemon.service "), "{name}");
     assert!(name.contains("\nExecStart=/opt/breadcrumb/name-machine /sys/class/net/wlan0/address cart\n"), "{name}");

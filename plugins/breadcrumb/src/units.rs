@@ -4,10 +4,10 @@ use piimg_plugin_sdk::services;
 
 use super::{NAME, NAMED, RUN, SCREEN};
 
-/// The robot's programs.
+/// The robot's programs. A new master knows nothing of them: with it they are started anew.
 pub(crate) fn application(user: &str, launch: &str) -> String {
     format!(
-        "[Unit]\nDescription=Programs of the robot\nWants=roscore.service\nAfter=roscore.service network.target\n\n\
+        "[Unit]\nDescription=Programs of the robot\nWants=roscore.service\nPartOf=roscore.service\nAfter=roscore.service network.target\n\n\
          {}User={user}\nExecStart={RUN} roslaunch --wait {launch}\nRestart=on-failure\n\n\
          [Install]\nWantedBy=multi-user.target\n",
         logs_in_memory("breadcrumb")

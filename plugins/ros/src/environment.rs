@@ -52,11 +52,24 @@ fn check_master(master: &str) -> Result<(), String> {
     Err(format!("`{}` is no address of a master, such as `http://robot.local:11311`", master.escape_debug()))
 }
 
-/// The unit of the master.
+/// Waits for the master's port, as long as the master itself is there.
+pub(crate) const WAIT: &str =
+    "until (: </dev/tcp/localhost/11311) 2>/dev/null; do kill -0 $MAINPID && sleep 1 || exit; done";
+
+/// `roscore` ends a master that does not answer within ten seconds. Where that is too short, on a slow or busy board, each
+/// further try would be too, and no option changes it; so it waits as long as the unit may take.
+const ROSCORE: &str = "import roslaunch, roslaunch.launch as launch; \
+     launch._TIMEOUT_MASTER_START = float(\"inf\"); roslaunch.main([\"roscore\", \"--core\"])";
+
+/// The unit of the master, which is started when the master can be asked: units after it need not look for it, which
+/// `roslaunch --wait` does so eagerly that the master's own start takes longer.
 pub(crate) fn master(user: &str) -> String {
     format!(
         "[Unit]\nDescription=Master of ROS\nAfter=network.target time-sync.target\n\n\
-         [Service]\nUser={user}\nExecStart={RUN} roscore\nRestart=on-failure\n\n\
+         [Service]\nUser={user}\n\
+         # As `roscore`, but for its limit of ten seconds to the master's first answer.\n\
+         ExecStart={RUN} python3 -c '{ROSCORE}'\n\
+         ExecStartPost=/bin/bash -c '{WAIT}'\nTimeoutStartSec=600\nRestart=on-failure\n\n\
          [Install]\nWantedBy=multi-user.target\n"
     )
 }

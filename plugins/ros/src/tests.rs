@@ -3,6 +3,7 @@
     reason = "the environment is read by a shell as it is, and the tools of the host are out of reach here"
 )]
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -143,4 +144,38 @@ fn no_program_is_no_use() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "usage: ros-env PROGRAM [ARGUMENT…]\n");
     assert!(Path::new(RUN).is_absolute());
+}
+
+/// The exit status of what waits for the master, where the master's port and process are these.
+fn wait(port: u16, process: u32) -> Option<i32> {
+    let script = environment::WAIT.replace("11311", &port.to_string());
+    let output = Command::new("bash").args(["-c", &script]).env("MAINPID", process.to_string()).output().unwrap();
+    output.status.code()
+}
+
+#[test]
+fn the_master_is_started_when_its_port_answers() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    assert_eq!(wait(port, std::process::id()), Some(0));
+    // A master that has ended is not waited for.
+    drop(listener);
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    assert_eq!(wait(port, ended.id()), Some(1));
+}
+
+#[test]
+fn the_unit_of_the_master_is_one_that_systemd_reads_as_meant() {
+    let unit = environment::master("ann");
+    for line in ["User=ann", "TimeoutStartSec=600", &format!("ExecStartPost=/bin/bash -c '{}'", environment::WAIT)] {
+        assert!(unit.lines().any(|it| it == line), "`{line}` is missing:\n{unit}");
+    }
+    // systemd ends a word at a second quote, and takes `%` and `${` for its own.
+    let starts: Vec<&str> = unit.lines().filter(|line| line.starts_with("Exec")).collect();
+    assert_eq!(starts.len(), 2);
+    for line in starts {
+        assert!(line.matches('\'').count() == 2 && line.ends_with('\''), "{line}");
+        assert!(!line.contains('%') && !line.contains("${") && !line.contains('\\'), "{line}");
+    }
 }
