@@ -22,7 +22,9 @@ usage: cargo xtask <command>
 
   image [ARGS…]   set up this machine, build piimg and the minimal plugin, build an image with it
                   (ARGS go to `piimg build`, e.g. --release trixie)
-  test [--quick]  set up this machine and run all tests; --quick leaves out those that build and boot images
+  test [--quick | --long]
+                  set up this machine and run the tests; --quick leaves out those that build and boot images, --long
+                  adds the one that installs ROS and a compiler and hears a robot
   bench [NAME…]   set up this machine and run all benchmarks or some, as root
                   (--rounds N, --full, --work DIR, --keep, --write)
   check           formatting and lints
@@ -102,20 +104,18 @@ fn image(arguments: &[String]) -> Result<()> {
 }
 
 fn test(arguments: &[String]) -> Result<()> {
-    let quick = match arguments {
-        [] => false,
-        [flag] if flag == "--quick" => true,
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let features: &[&str] = match arguments[..] {
+        [] => &["--features", "piimg-tests/system"],
+        ["--long"] => &["--features", "piimg-tests/long"],
+        ["--quick"] => &[],
         _ => bail!("{USAGE}"),
     };
     setup::all(setup::Purpose::Test)?;
     plugins()?;
     // One profile for everything: the tests run the same program that `cargo xtask image` builds.
     cargo(["build", "--release", "--package", "piimg"])?;
-    let mut arguments = vec!["test", "--release", "--workspace", "--no-fail-fast"];
-    if !quick {
-        arguments.extend(["--features", "piimg-tests/system"]);
-    }
-    cargo(arguments)
+    cargo(["test", "--release", "--workspace", "--no-fail-fast"].iter().chain(features))
 }
 
 /// Measures the program that everything else runs.
