@@ -61,8 +61,8 @@ pub(crate) const WAIT: &str =
 const ROSCORE: &str = "import roslaunch, roslaunch.launch as launch; \
      launch._TIMEOUT_MASTER_START = float(\"inf\"); roslaunch.main([\"roscore\", \"--core\"])";
 
-/// The unit of the master, which is started when the master can be asked: units after it need not look for it, which
-/// `roslaunch --wait` does so eagerly that the master's own start takes longer.
+/// The unit of the master, which is started when the master can be asked: units after it need not look for it while it
+/// starts, as `roslaunch --wait` does without end and at the cost of a third of a slow core.
 pub(crate) fn master(user: &str) -> String {
     format!(
         "[Unit]\nDescription=Master of ROS\nAfter=network.target time-sync.target\n\n\
