@@ -10,6 +10,7 @@ pub mod host_box;
 pub(crate) mod init;
 mod limits;
 mod mounts;
+pub mod names;
 pub mod private;
 pub mod proxy;
 mod seccomp;

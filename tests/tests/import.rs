@@ -71,6 +71,11 @@ fn an_image_or_archive_is_built_on() {
         again[0].clone()
     };
     let (of_image, of_archive) = (same(image, "of-image"), same(archive, "of-archive"));
+    // Not the names that the machine of the build has for its own groups.
+    let mut list = Command::new("tar");
+    list.args(["--list", "-vv", "--acls", "--file"]).arg(archive).arg("./var/log/journal/");
+    let list = String::from_utf8(list.output().unwrap().stdout).unwrap();
+    assert!(list.contains("group:4:r-x"), "{list}");
     let length = without_own(archive);
     assert!(length > 500 << 20, "{length} bytes are no system");
     for again in [&of_image, &of_archive] {

@@ -21,7 +21,9 @@ use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::cmdline::Cmdline;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::{packages, sources};
+use crate::sandbox::command::Bind;
 use crate::sandbox::host_box::{HostBox, WORK};
+use crate::sandbox::names::ACCOUNTS;
 use crate::sandbox::tool::Output;
 use crate::store::{Stage, Store, key, remove_tree};
 use crate::ui::{Step, Ui, bytes, printable};
@@ -92,7 +94,7 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
         let host = HostBox::new(&jail, &place)?;
         let taken = match recognise(&whole).with_context(unusable)? {
             Kind::Image => take_image(&whole, &host, &place, step),
-            Kind::Tar => take_archive(&host, step),
+            Kind::Tar => take_archive(&host, &place, step),
         };
         taken.with_context(unusable)?;
     }
@@ -153,8 +155,9 @@ fn take_boot(boot: &FatReader, rootfs: &Rootfs) -> Result<()> {
     Ok(())
 }
 
-fn take_archive(host: &HostBox, step: &Step) -> Result<()> {
+fn take_archive(host: &HostBox, place: &Path, step: &Step) -> Result<()> {
     step.note("unpacking the root file system");
+    let accounts = accounts(host, place, step)?;
     let (directory, file) = (format!("--directory={WORK}/tree"), format!("--file={WORK}/whole"));
     let options = [
         "tar",
@@ -176,7 +179,9 @@ fn take_archive(host: &HostBox, step: &Step) -> Result<()> {
         &directory,
         &file,
     ];
-    let output = host.command(options).run(None, &mut |_, line| step.detail(&format!("tar | {line}")))?;
+    let mut command = host.command(options);
+    command.binds.extend(accounts);
+    let output = command.run(None, &mut |_, line| step.detail(&format!("tar | {line}")))?;
     if let Some(limit) = output.exceeded {
         return Err(Failure::build(format!("`tar` {limit}")).into());
     }
@@ -186,6 +191,24 @@ fn take_archive(host: &HostBox, step: &Step) -> Result<()> {
     let tail = Output { status: output.status, stdout: output.stdout, stderr: output.stderr }.tail();
     let cause = anyhow::anyhow!("{}", tail.lines().map(printable).collect::<Vec<_>>().join("\n"));
     Err(cause.context(Failure::build(format!("`tar` failed with status {}", output.status))))
+}
+
+/// The archive's own accounts, for the box: names in access control lists, if somebody wrote such, are those of its system.
+fn accounts(host: &HostBox, place: &Path, step: &Step) -> Result<Vec<Bind>> {
+    let names = place.join("names");
+    fs::create_dir(&names).context("cannot prepare the import")?;
+    let (directory, file) = (format!("--directory={WORK}/names"), format!("--file={WORK}/whole"));
+    let options = ["tar", "--extract", "--no-same-owner", "--no-same-permissions", &directory, &file];
+    // However the archive calls them, and whether it has them.
+    let members = ACCOUNTS.iter().flat_map(|path| [format!(".{path}"), path.trim_start_matches('/').to_owned()]);
+    host.command(options.map(str::to_owned).into_iter().chain(members))
+        .run(None, &mut |_, line| step.detail(&format!("tar | {line}")))?;
+    let bind = |path: &&str| {
+        let source = names.join(path.trim_start_matches('/'));
+        let is_file = fs::symlink_metadata(&source).is_ok_and(|metadata| metadata.is_file());
+        is_file.then(|| Bind { source, target: path.into(), writable: false })
+    };
+    Ok(ACCOUNTS.iter().filter_map(bind).collect())
 }
 
 /// Checks that the tree is what the plan takes it for, and names its partitions by placeholders.

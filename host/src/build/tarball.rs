@@ -15,6 +15,7 @@ use super::{Build, Layers, partitions};
 use crate::error::{Context, Failure, Result};
 use crate::image::layout::Identity;
 use crate::image::pass::digest;
+use crate::sandbox::names::NumbersOnly;
 use crate::sandbox::tool::Tool;
 use crate::ui::bytes;
 
@@ -54,6 +55,7 @@ pub(super) fn write_checksum(mut file: &File, sha256: &str, of: Part, output: &O
 }
 
 fn pack(root: &Path, epoch: u64, out: &File) -> Result<()> {
+    let _numbers = NumbersOnly::new()?;
     let out = out.try_clone().context("cannot write the archive")?;
     Tool::new("tar")
         .args(["--create", "--format=posix", "--sort=name", "--numeric-owner", "--acls", "--xattrs"])

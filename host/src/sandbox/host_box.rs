@@ -8,6 +8,7 @@ use nix::mount::{MntFlags, umount2};
 
 use super::command::{Bind, BoxCommand};
 use super::mounts;
+use super::names::ACCOUNTS;
 use crate::error::{Context, Result};
 
 /// Where the program finds the directory that it may write to.
@@ -38,6 +39,11 @@ impl HostBox {
         let mut made = Self { command: BoxCommand::new(root, Vec::<String>::new()) };
         for name in OWN {
             fs::create_dir(root.join(name)).context(failed)?;
+        }
+        fs::create_dir(root.join("etc")).context(failed)?;
+        for file in ACCOUNTS {
+            // Nobody is known here by name.
+            fs::write(root.join(file.trim_start_matches('/')), "").context(failed)?;
         }
         let binds = &mut made.command.binds;
         binds.push(Bind { source: work.to_owned(), target: WORK.into(), writable: true });

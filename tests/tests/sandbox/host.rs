@@ -17,7 +17,7 @@ fn work() {
     {
         let host = HostBox::new(&place.join("root"), &work).unwrap();
         let script = "cat /work/in; echo; cp /work/in /work/out; chown 1:2 /work/out
-            ls -d /store /build /etc/passwd /home 2>/dev/null
+            ls -d /store /build /etc/shadow /home 2>/dev/null; cat /etc/passwd /etc/group
             for place in /usr /usr/bin /lib/. /opt; do touch $place/written 2>/dev/null && echo wrote to $place; done
             (umount /usr || mount -t tmpfs none /tmp || unshare -m true) 2>/dev/null && echo has power
             cat /proc/net/dev | tail -n +3 | cut -d: -f1; env | grep -c TOKEN";

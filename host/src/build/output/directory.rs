@@ -13,6 +13,7 @@ use std::process::Stdio;
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Context, Failure, Result};
+use crate::sandbox::names::NumbersOnly;
 use crate::sandbox::private::{self, Entry, IdMap};
 use crate::sandbox::tool::Tool;
 use crate::store::remove_tree;
@@ -107,6 +108,7 @@ pub fn inside(arguments: &[String]) -> Result<()> {
     let job = private::enter(arguments)?;
     let number: i32 = serde_json::from_slice(&job).context("cannot read the job")?;
     let archive: File = private::adopt_fd(number)?.into();
+    let _numbers = NumbersOnly::new()?;
     Tool::new("tar")
         .args(["--extract", "--numeric-owner", "--same-owner", "--same-permissions", "--acls"])
         .args(["--xattrs", "--xattrs-include=*", "--directory=/store", "--file=-"])
