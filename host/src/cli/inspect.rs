@@ -10,6 +10,7 @@ use super::order::usual_store;
 use super::verify::{no_image, open};
 use crate::error::{Context, Failure, Result};
 use crate::image::inspect::{FileSystemInfo, Inspection, inspect as inspect_image};
+use crate::plugin::grant::reason;
 use crate::plugin::inspect::{PluginInfo, inspect as inspect_plugin};
 use crate::plugin::{self, CodeCache};
 use crate::store;
@@ -80,7 +81,7 @@ fn plugin_lines(info: &PluginInfo) -> Vec<String> {
     lines.push("asks for".into());
     for request in &info.requests {
         let optional = if request.optional { ", can do without" } else { "" };
-        lines.push(format!("  {}  (it says: {}{optional})", printable(&request.scope), printable(&request.reason)));
+        lines.push(format!("  {}  ({}{optional})", printable(&request.scope), reason(request)));
     }
     lines.push("can call".into());
     for import in &info.imports {

@@ -128,7 +128,7 @@ fn lines(order: &Order) -> Vec<String> {
                 }
             };
             lines.push(format!(
-                "            {}  [{state}]  it says: {}",
+                "            {}  [{state}]  {}",
                 spelled(&standing.request.scope, Some(&standing.means)),
                 reason(standing.request)
             ));

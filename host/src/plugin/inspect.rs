@@ -68,9 +68,12 @@ pub fn keep_code<'a>(directory: &Path, plugins: impl Iterator<Item = &'a PluginI
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     pub scope: String,
-    /// The author's words, or piimg's own for a package.
+    /// The author's words, unless it is `listed`.
     pub reason: String,
     pub optional: bool,
+    /// It is a package of `conf()`'s list, and the reason piimg's.
+    #[serde(default)]
+    pub listed: bool,
 }
 
 /// Inspects the component in a file; compiles it only if `cache` does not have it.
@@ -122,12 +125,14 @@ fn conf(engine: &Engine, name: &str, code: &Code) -> Result<PluginConf> {
 pub fn requests(conf: &PluginConf) -> Vec<Request> {
     let packages = conf.image.apt_get_packages.iter().map(|spec| {
         let name = spec.split(['=', ':']).next().unwrap_or_default();
-        Request { scope: format!("pkg:install:{name}"), reason: "listed in apt_get_packages".into(), optional: false }
+        let reason = "listed in apt_get_packages".to_owned();
+        Request { scope: format!("pkg:install:{name}"), reason, optional: false, listed: true }
     });
     let own = conf.capabilities.iter().map(|request| Request {
         scope: request.scope.clone(),
         reason: request.reason.clone(),
         optional: request.optional,
+        listed: false,
     });
     packages.chain(own).collect()
 }

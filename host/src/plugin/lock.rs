@@ -162,7 +162,8 @@ mod tests {
             let text = format!("version = 1\n[[plugin]]\nid = \"a/b\"\ndigest = \"{}\"\n", digest('a'));
             Lock::parse(&format!("{text}request = {request}\ngrant = [\"asset:x\"]\n")).unwrap()
         };
-        let request = |scope: &str| Request { scope: scope.into(), reason: String::new(), optional: false };
+        let request =
+            |scope: &str| Request { scope: scope.into(), reason: String::new(), optional: false, listed: false };
         let requests = [request("asset:x"), request("asset:y")];
         assert_eq!(lock("[\"asset:y\", \"asset:x\"]").grants(&digest('a'), &requests).unwrap(), ["asset:x"]);
         for other in ["[]", "[\"asset:x\"]", "[\"asset:x\", \"asset:z\"]", "[\"asset:x\", \"asset:y\", \"asset:z\"]"] {

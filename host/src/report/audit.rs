@@ -103,10 +103,7 @@ impl Difference {
 
 /// Audits a plugin, with its record in a build if there is one.
 pub fn audit(info: &PluginInfo, record: Option<&PluginReport>) -> Audit {
-    // The packages come first.
-    let listed = info.conf.image.apt_get_packages.len();
-    let row = |(at, request)| Row { listed: at < listed, ..row(info, request, record) };
-    let rows: Vec<Row> = info.requests.iter().enumerate().map(row).collect();
+    let rows: Vec<Row> = info.requests.iter().map(|request| row(info, request, record)).collect();
     let scopes = |chosen: &dyn Fn(&&Row) -> bool| rows.iter().filter(chosen).map(|row| row.declared.clone()).collect();
     let functions = functions(info);
     let kinds: BTreeSet<&str> = info.requests.iter().filter_map(|it| kind_of(&it.scope)).map(|it| it.name).collect();
@@ -157,7 +154,7 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
     Row {
         declared: request.scope.clone(),
         reason: request.reason.clone(),
-        listed: false,
+        listed: request.listed,
         optional: request.optional,
         possible,
         granted: record.map(|record| record.granted.contains_key(&request.scope)),
@@ -256,7 +253,8 @@ mod tests {
             name: format!("piimg:plugin/{name}"),
             functions: functions.iter().map(ToString::to_string).collect(),
         };
-        let request = |scope: &&str| Request { scope: scope.to_string(), reason: "r".into(), optional: false };
+        let request =
+            |scope: &&str| Request { scope: scope.to_string(), reason: "r".into(), optional: false, listed: false };
         info.imports = imports.iter().map(import).collect();
         info.requests = scopes.iter().map(request).collect();
         info.conf.id = "a/b".into();
@@ -311,7 +309,13 @@ mod tests {
     fn listed_packages_need_no_import() {
         let mut info = info(&[], &["pkg:install:htop"]);
         info.conf.image.apt_get_packages = vec!["htop=1".into()];
-        info.requests.push(Request { scope: "pkg:install:jq".into(), reason: "for me".into(), optional: true });
+        info.requests[0].listed = true;
+        info.requests.push(Request {
+            scope: "pkg:install:jq".into(),
+            reason: "for me".into(),
+            optional: true,
+            listed: false,
+        });
         let audit = audit(&info, Some(&record(&["pkg:install:htop"], &[])));
         assert!(audit.rows[0].possible == Possible::Yes && audit.rows[0].used == Some(1), "{audit:?}");
         assert_eq!((audit.rows[0].listed, audit.rows[1].listed), (true, false));

@@ -116,7 +116,8 @@ fn fill(image: &Path) {
 fn grants() -> (GrantSet, PluginInfo) {
     let mut info = PluginInfo::default();
     info.conf.id = "a/b".into();
-    let request = |scope: &&str| Request { scope: (*scope).to_owned(), reason: String::new(), optional: true };
+    let request =
+        |scope: &&str| Request { scope: (*scope).to_owned(), reason: String::new(), optional: true, listed: false };
     info.requests = SCOPES.iter().map(request).collect();
     let granted = Granted { requested: true, ..Granted::default() };
     let grants = GrantSet::new(&info, &BTreeMap::new(), &granted).expect("they are capabilities");

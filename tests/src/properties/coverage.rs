@@ -265,7 +265,7 @@ fn check_needed(call: &Call<'_>, need: &Need) {
 fn grants(requested: &Scope<'_>, granted: &Scope<'_>, ceiling: Option<&Scope<'_>>) -> GrantSet {
     let mut info = PluginInfo::default();
     info.conf.id = "a/b".into();
-    info.requests = vec![Request { scope: requested.text(), reason: String::new(), optional: false }];
+    info.requests = vec![Request { scope: requested.text(), reason: String::new(), optional: false, listed: false }];
     let text = |scope: &Scope<'_>| format!("version = 1\nallow = [{}]\n", toml::Value::from(scope.text()));
     let files: Vec<_> = ceiling.into_iter().map(|scope| (Path::new("policy.toml"), text(scope))).collect();
     let ceiling = Ceiling::parse(&files).expect("a capability is a bound");

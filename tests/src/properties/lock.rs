@@ -52,7 +52,8 @@ fn check_edit(text: &str, old: &[(String, String, Vec<String>)], id: &str) {
     let new = entries(&set);
     assert_eq!(new.iter().filter(|known| !is_same(known)).cloned().collect::<Vec<_>>(), others, "{text:?} is {set:?}");
     assert_eq!(new.iter().filter(is_same).collect::<Vec<_>>(), [&(id.to_owned(), entry.digest.clone(), grant.clone())]);
-    let request = |scope: &String| Request { scope: scope.clone(), reason: String::new(), optional: false };
+    let request =
+        |scope: &String| Request { scope: scope.clone(), reason: String::new(), optional: false, listed: false };
     let requests: Vec<Request> = grant.iter().map(request).collect();
     let lock = Lock::parse(&set).expect("it was written by us");
     assert_eq!(lock.grants(&entry.digest, &requests), Some(grant.iter().map(String::as_str).collect()), "{set:?}");

@@ -8,7 +8,7 @@ fn missing_grants_are_named_with_both_ways_to_give_them() {
     let digest = digest(&scratch, "minimal.wasm");
     let expected = format!(
         r#"error: the plugin `piimg/minimal` needs capabilities that nobody granted:
-  pkg:install:htop  (it says: listed in apt_get_packages)
+  pkg:install:htop  (listed in apt_get_packages)
   fs:write:/etc/piimg-minimal  (it says: writes which image this is)
   exec:htop --version  (it says: checks that the package works)
   hint: for this build: --grant 'pkg:install:htop' --grant 'fs:write:/etc/piimg-minimal' --grant 'exec:htop --version'

@@ -20,7 +20,7 @@ release     bookworm
 free space  200 MiB
 packages    htop
 asks for
-  pkg:install:htop  (it says: listed in apt_get_packages)
+  pkg:install:htop  (listed in apt_get_packages)
   fs:write:/etc/piimg-minimal  (it says: writes which image this is)
   exec:htop --version  (it says: checks that the package works)
 can call

@@ -69,7 +69,8 @@ impl Machine {
     fn ask(&self, root: &Path, secrets: &[Secret], calls: impl FnOnce(&mut Session<'_>) -> Reply) -> Asked {
         let mut info = PluginInfo::default();
         info.conf.id = "test/net".into();
-        let request = |scope: &String| Request { scope: scope.clone(), reason: String::new(), optional: false };
+        let request =
+            |scope: &String| Request { scope: scope.clone(), reason: String::new(), optional: false, listed: false };
         info.requests = self.granted.iter().map(request).collect();
         let granted = Granted { requested: true, ..Granted::default() };
         let grants = GrantSet::new(&info, &BTreeMap::new(), &granted).unwrap();

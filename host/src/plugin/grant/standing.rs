@@ -125,18 +125,18 @@ fn lines(standings: &[Standing<'_>]) -> String {
 
 /// A line of a refusal, with the policy that is in the way.
 pub(in crate::plugin) fn forbidden_line(request: &Request, means: Option<&str>, file: &Path) -> String {
-    format!("\n  {}  [not in {}]  (it says: {})", spelled(&request.scope, means), quoted(file), reason(request))
+    format!("\n  {}  [not in {}]  ({})", spelled(&request.scope, means), quoted(file), reason(request))
 }
 
-/// A request for people: its scope, what that means with the parameters' values if they are known, and the reason as
-/// the author's words.
+/// A request for people: its scope, what that means with the parameters' values if they are known, and the reason.
 pub fn describe(request: &Request, means: Option<&str>) -> String {
-    format!("{}  (it says: {})", spelled(&request.scope, means), reason(request))
+    format!("{}  ({})", spelled(&request.scope, means), reason(request))
 }
 
-/// A reason, made fit for a line.
+/// A reason, made fit for a line, and known as the author's words where it is not piimg's.
 pub fn reason(request: &Request) -> String {
-    let mut reason = printable(&request.reason.chars().take(MAX_REASON).collect::<String>());
+    let whose = if request.listed { "" } else { "it says: " };
+    let mut reason = whose.to_owned() + &printable(&request.reason.chars().take(MAX_REASON).collect::<String>());
     if request.reason.chars().count() > MAX_REASON {
         reason.push('…');
     }

@@ -6,7 +6,12 @@ use crate::recipe::conf::{Param, ParamKind};
 fn info(requests: &[(&str, bool)]) -> PluginInfo {
     let requests = requests
         .iter()
-        .map(|(scope, optional)| Request { scope: (*scope).into(), reason: "because".into(), optional: *optional })
+        .map(|(scope, optional)| Request {
+            scope: (*scope).into(),
+            reason: "because".into(),
+            optional: *optional,
+            listed: false,
+        })
         .collect();
     let mut info = PluginInfo { digest: format!("sha256:{}", "a".repeat(64)), requests, ..PluginInfo::default() };
     info.conf.id = "a/b".into();

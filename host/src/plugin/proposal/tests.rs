@@ -9,7 +9,7 @@ use crate::recipe::conf::{Param, ParamKind};
 fn info(digit: char, scopes: &[&str]) -> PluginInfo {
     let request = |scope: &&str| {
         let optional = scope.starts_with('?');
-        Request { scope: scope.trim_start_matches('?').into(), reason: "because".into(), optional }
+        Request { scope: scope.trim_start_matches('?').into(), reason: "because".into(), optional, listed: false }
     };
     let digest = format!("sha256:{}", digit.to_string().repeat(64));
     let requests = scopes.iter().map(request).collect();
