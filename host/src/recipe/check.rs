@@ -130,7 +130,7 @@ pub fn authorized_key(key: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A mirror as mmdebstrap and apt take it.
+/// An archive or a mirror of one, as mmdebstrap and apt take it.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -143,17 +143,6 @@ pub fn mirror(mirror: &str) -> Result<(), String> {
         return Err("must not hold a password, which would end up in the image: use the host's apt `auth.conf`".into());
     }
     Ok(())
-}
-
-/// Where an archive is that the image takes packages from too.
-///
-/// # Errors
-/// The rule it breaks.
-pub fn archive(url: &str) -> Result<(), String> {
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        return Err("must be a http or https URL: the image has it too; for the build, a mirror may stand in".into());
-    }
-    mirror(url)
 }
 
 /// A name of an archive, which becomes that of a file that apt reads (sources.list(5)).
@@ -271,8 +260,9 @@ mod tests {
             (authorized_key, "ssh-ed25519 AAAA me", None),
             (authorized_key, "ssh-ed25519 AAAA\nssh-rsa B", Some("one line")),
             (authorized_key, "nonsense", Some("key type")),
-            (mirror, "file:///srv/debian", None),
-            (mirror, "ftp://host/debian", Some("http, https")),
+            (mirror, "https://host/debian", None),
+            // The private namespace shows no such directory.
+            (mirror, "file:///srv/debian", Some("http or https")),
             (mirror, "http://user:pw@host/debian", Some("password")),
             (mirror, "http://h/ x", Some("spaces")),
             (proxy, "http://cache:3142", None),

@@ -28,7 +28,7 @@ impl OwnRepository {
     pub(super) fn checked(&self) -> Vec<(&'static str, String, Result<(), String>)> {
         let mut checked = vec![
             ("name", self.name.clone(), check::repository(&self.name)),
-            ("url", self.url.clone(), check::archive(&self.url)),
+            ("url", self.url.clone(), check::mirror(&self.url)),
             ("suite", self.suite.clone(), check::archive_word(&self.suite)),
             ("keyring", self.keyring.clone(), signed(&self.keyring)),
         ];

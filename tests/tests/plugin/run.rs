@@ -105,7 +105,7 @@ fn a_directory_of_assets_is_one_asset() {
     let plugin = look("carries").unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = |text: &str| {
-        let path = directory.path().join("file");
+        let path = directory.path().join(text.replace('/', "-"));
         std::fs::write(&path, text).unwrap();
         std::fs::File::open(&path).unwrap()
     };
