@@ -9,6 +9,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use piimg_tests::repository::{Key, Package, Repository, Server, Suite};
 use piimg_tests::{guest, piimg, system_store};
 
 /// What names the partitions, or tells how the image was made.
@@ -113,6 +114,33 @@ fn an_image_or_archive_is_built_on() {
 
     let (_, said) = place.build(&arguments);
     assert!(said.contains("Write the image: unchanged, it is there already"), "{said}");
+    packages_come_from_the_recipes_own_repository(&place, base);
+}
+
+/// Which the image has too, beside its own sources.
+fn packages_come_from_the_recipes_own_repository(place: &Place, base: &str) {
+    let (key, mut repository) = (Key::new(), Repository::new());
+    let tool = Package::new("robot-tool", "1.0", "arm64").file("/etc/robot-tool", "made up\n");
+    repository.publish(&Suite::new("stable", &["arm64"]).component("main", vec![tool]), Some(&key));
+    let server = Server::new(repository.path());
+    std::fs::write(place.0.path().join("robots.asc"), key.armored_ring()).unwrap();
+    let recipe = format!(
+        "packages = [\"robot-tool\"]\n[[repository]]\nname = \"robots\"\nurl = \"{}\"\nsuite = \"stable\"\n\
+         components = [\"main\"]\nkeyring = \"robots.asc\"\n",
+        server.url()
+    );
+    std::fs::write(place.0.path().join("piimg.toml"), recipe).unwrap();
+    let (built, said) = place.build(&["--release", "bookworm", "--base", base, "--rootfs-only"]);
+    assert!(said.contains("Install robot-tool"), "{said}");
+    let text = |path: &str| {
+        let output = Command::new("tar").args(["--extract", "--to-stdout", "--file"]).arg(&built[0]).arg(path).output();
+        String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+    };
+    assert_eq!(text("./etc/robot-tool"), "made up\n");
+    let sources = text("./etc/apt/sources.list.d/robots.sources");
+    assert!(sources.contains(&server.url()) && sources.contains("/etc/apt/keyrings/robots.gpg"), "{sources}");
+    assert!(!text("./etc/apt/keyrings/robots.gpg").is_empty());
+    assert!(text("./etc/apt/sources.list").contains("bookworm-security"));
 }
 
 #[test]

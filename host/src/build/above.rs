@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::base::{mount, unmount, write_description};
+use super::base::{mount_above, unmount, write_description};
 use super::{Build, Layer, Layers};
 use crate::error::{Context, Result};
 use crate::rootfs::packages::Package;
@@ -24,9 +24,7 @@ pub(super) fn ensure(
         return Ok(layer);
     }
     let stage = build.store.stage()?;
-    let mut lowers = build.below(&step)?;
-    lowers.extend(build.trees(&layers.stack));
-    let mounted = mount(&stage, &lowers)?;
+    let (_, mounted) = mount_above(build, layers, &stage, &step)?;
     let packages = make(mounted.path(), &stage, &step)?;
     unmount(&stage, mounted)?;
     build.emulation.check_layer(&stage.path().join("fs"))?;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Build, Layer, Layers, above};
 use crate::error::Result;
-use crate::store::key;
+use crate::store::{Stage, key};
 
 #[derive(Serialize)]
 struct Inputs<'a> {
@@ -23,8 +23,6 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Option<Layer>
     let below = &layers.stack.last().expect("the base layer is there").key;
     let key = key(&Inputs { step: "packages", below, packages, epoch: layers.epoch });
     let title = format!("Install {}", packages.join(", "));
-    let install = |root: &_, stage: &crate::store::Stage, step: &_| {
-        layers.archive.install(root, stage.path(), packages, false, step)
-    };
+    let install = |root: &_, stage: &Stage, step: &_| layers.archive.install(root, stage.path(), packages, false, step);
     above::ensure(build, layers, &key, title, install).map(Some)
 }

@@ -173,6 +173,19 @@ pub(super) fn mount(stage: &Stage, lowers: &[PathBuf]) -> Result<Mounted> {
     Mounted::new(&all, &upper, &work)
 }
 
+/// The same on top of finished layers: what lies below, the lowest first, and the whole.
+pub(super) fn mount_above(
+    build: &Build<'_>,
+    layers: &Layers,
+    stage: &Stage,
+    step: &Step,
+) -> Result<(Vec<PathBuf>, Mounted)> {
+    let mut lowers = build.below(step)?;
+    lowers.extend(build.trees(&layers.stack));
+    let mounted = mount(stage, &lowers)?;
+    Ok((lowers, mounted))
+}
+
 /// Removes what the mount of [`mount`] needed beside the tree.
 pub(super) fn unmount(stage: &Stage, mounted: Mounted) -> Result<()> {
     drop(mounted);

@@ -36,8 +36,8 @@ const DIRECTORY: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
 const BOOT_FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
 
 /// What a box, or apt in it, has to find.
-const DIRECTORIES: [&str; 8] =
-    ["/dev", "/proc", "/run", "/sys", "/tmp", "/etc/apt/sources.list.d", "/var/cache/apt/archives", "/usr"];
+const DIRECTORIES: [&str; 7] =
+    ["/dev", "/proc", "/run", "/sys", "/tmp", "/etc/apt/sources.list.d", "/var/cache/apt/archives"];
 
 /// The file that is imported.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
     let whole = File::options().read(true).write(true).create_new(true).open(place.join("whole"));
     let whole = whole.context("cannot prepare the import")?;
     step.note("unpacking");
-    source::unpack(&base.file, &whole, &mut |_| {}).with_context(unusable)?;
+    source::unpack(&base.file, &whole).with_context(unusable)?;
     let jail = stage.path().join("box");
     {
         let host = HostBox::new(&jail, &place)?;

@@ -6,7 +6,7 @@ use std::fs::File;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::base::{mount, unmount, write_description};
+use super::base::{mount_above, unmount, write_description};
 use super::effects;
 use super::workbench::Bench;
 use super::{Build, Layer, Layers, PluginJob};
@@ -83,9 +83,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
         return Ok(layer);
     }
     let stage = build.store.stage()?;
-    let mut lowers = build.below(&step)?;
-    lowers.extend(build.trees(&layers.stack));
-    let mounted = mount(&stage, &lowers)?;
+    let (lowers, mounted) = mount_above(build, layers, &stage, &step)?;
     let rootfs = Rootfs::open(mounted.path(), layers.epoch)?;
     let mut bench = Bench::new(
         mounted.path(),

@@ -1,13 +1,10 @@
 //! Images and root file systems that others made: what a file is, and what is in it when it is unpacked.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _};
 use std::os::unix::fs::FileExt as _;
 
-use serde::{Deserialize, Serialize};
-
-use super::layout::Bytes;
+use super::layout::{Bytes, Partition};
 use super::mbr;
 use crate::error::{Context as _, Failure, Result};
 
@@ -21,22 +18,13 @@ const HEAD: usize = 512;
 /// A piece of the copy; one of zeros becomes a hole.
 const PIECE: usize = 64 << 10;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// What a file can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A partition table, and file systems.
     Image,
     /// A tree, as `tar` writes it.
     Tar,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Image => "an image",
-            Self::Tar => "a tar archive",
-        })
-    }
 }
 
 /// Tells what `file` is, compressed or not.
@@ -65,7 +53,7 @@ pub fn recognise(file: &File) -> Result<Kind> {
 ///
 /// # Errors
 /// If the file is damaged or `out` cannot be written.
-pub fn unpack(file: &File, out: &File, watch: &mut dyn FnMut(Bytes)) -> Result<()> {
+pub fn unpack(file: &File, out: &File) -> Result<()> {
     let mut source = unpacked(file)?;
     let (mut piece, mut position) = (vec![0; PIECE], 0);
     loop {
@@ -80,7 +68,6 @@ pub fn unpack(file: &File, out: &File, watch: &mut dyn FnMut(Bytes)) -> Result<(
         if position > LONGEST.0 {
             return Err(Failure::build(format!("it is longer than {LONGEST} when it is unpacked")).into());
         }
-        watch(Bytes(position));
     }
 }
 
@@ -111,11 +98,11 @@ fn unpacked(file: &File) -> Result<Box<dyn Read>> {
     })
 }
 
-/// Where the two file systems of an image are.
+/// The boot and the root partition of an image, and how many partitions it has.
 ///
 /// # Errors
 /// [`Failure::build`] if it has no such partition.
-pub fn partitions(image: &File) -> Result<(super::layout::Partition, super::layout::Partition, usize)> {
+pub fn partitions(image: &File) -> Result<(Partition, Partition, usize)> {
     let table = mbr::read(image)?;
     let lacks = |what: &str| Failure::build(format!("it has no {what} partition in its partition table"));
     let (_, boot) = table.boot().with_context(|| lacks("boot"))?;
@@ -161,7 +148,7 @@ mod tests {
             let file = file(packed);
             assert_eq!(recognise(&file).unwrap(), Kind::Image);
             let mut out = tempfile::tempfile().unwrap();
-            unpack(&file, &out, &mut |_| {}).unwrap();
+            unpack(&file, &out).unwrap();
             let mut content = Vec::new();
             out.rewind().unwrap();
             out.read_to_end(&mut content).unwrap();
@@ -183,7 +170,7 @@ mod tests {
         }
         let packed = zstd::encode_all(&image()[..], 1).unwrap();
         let cut = file(&packed[..packed.len() - 3]);
-        let error = unpack(&cut, &tempfile::tempfile().unwrap(), &mut |_| {}).unwrap_err();
+        let error = unpack(&cut, &tempfile::tempfile().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "cannot unpack it: is it damaged?");
     }
 }

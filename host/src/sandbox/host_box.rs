@@ -12,10 +12,10 @@ use super::names::ACCOUNTS;
 use crate::error::{Context, Result};
 
 /// Where the program finds the directory that it may write to.
-pub const WORK: &str = "/work";
+pub const WORK: &str = "/files";
 
 /// What a box covers, or has to find.
-const OWN: [&str; 6] = ["dev", "proc", "run", "tmp", "sys", "work"];
+const OWN: [&str; 6] = ["dev", "proc", "run", "tmp", "sys", "files"];
 
 /// A root file system of the host's programs, for commands that may write to one directory and to nothing else.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ pub(super) fn check_answer(conf: &PluginConf) {
     let digest = format!("sha256:{}", "a".repeat(64));
     let source = PluginSource { path: "a.wasm".into(), digest, conf: conf.clone() };
     let environment =
-        Environment { default_store: "/var/cache/piimg".into(), current_directory: "/work".into(), epoch: None };
+        Environment { default_store: "/var/cache/piimg".into(), current_directory: "/here".into(), epoch: None };
     let releases = Releases::builtin().expect("they are part of the program");
     match plan(&RecipeFile::default(), &Overrides::default(), &[source], &releases, &environment) {
         Ok(plan) => check_plan(conf, &plan),
@@ -48,7 +48,7 @@ fn check_plan(conf: &PluginConf, plan: &Plan) {
     assert!(plain(&plan.hostname, "-.") && !plan.hostname.starts_with('-'), "{:?}", plan.hostname);
     assert!(plain(&plan.flavour, "._+-") && !plan.flavour.starts_with(['.', '-']), "{:?}", plan.flavour);
     assert_eq!(plan.store, Path::new("/var/cache/piimg"), "a plugin does not choose a directory of the host");
-    assert_eq!(plan.imagedir, Path::new("/work"), "a plugin does not choose a directory of the host");
+    assert_eq!(plan.imagedir, Path::new("/here"), "a plugin does not choose a directory of the host");
     assert!(plan.extra_space_mb <= 1 << 20, "{}", plan.extra_space_mb);
     let [plugin] = plan.plugins.as_slice() else { panic!("one plugin was planned, not {}", plan.plugins.len()) };
     assert_eq!(plugin.packages, conf.image.apt_get_packages);

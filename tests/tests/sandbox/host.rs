@@ -16,7 +16,7 @@ fn work() {
     fs::write(work.join("in"), "given").unwrap();
     {
         let host = HostBox::new(&place.join("root"), &work).unwrap();
-        let script = "cat /work/in; echo; cp /work/in /work/out; chown 1:2 /work/out
+        let script = "cat /files/in; echo; cp /files/in /files/out; chown 1:2 /files/out
             ls -d /store /build /etc/shadow /home 2>/dev/null; cat /etc/passwd /etc/group
             for place in /usr /usr/bin /lib/. /opt; do touch $place/written 2>/dev/null && echo wrote to $place; done
             (umount /usr || mount -t tmpfs none /tmp || unshare -m true) 2>/dev/null && echo has power
