@@ -15,11 +15,14 @@ pub struct Host {
 }
 
 impl Host {
-    /// What there is now of the program at `program`, this process aside.
+    /// Looks at the host. Of processes it sees those that descend from this one, so that tests may run side by side: what
+    /// loses its parent becomes a child of this process, as of a `PR_SET_CHILD_SUBREAPER`
+    /// (<https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html>).
     ///
     /// # Panics
     /// If the host cannot be looked at.
-    pub fn now(program: &Path) -> Self {
+    pub fn now() -> Self {
+        nix::sys::prctl::set_child_subreaper(true).expect("any process may take care of orphans");
         let names = |directory: &str| -> Vec<String> {
             let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
             let mut names: Vec<String> = entries
@@ -29,30 +32,50 @@ impl Host {
             names.sort();
             names
         };
-        let file = |path: &Path| fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-        let wanted = file(program).expect("the program is there");
-        // By the file that runs, so that another build on this machine is nobody's leftover, wherever the file is seen
-        // from; the odd time is that of the probe's command.
-        let ours = |pid: &&String| {
-            let process = Path::new("/proc").join(pid);
-            let command_line = fs::read_to_string(process.join("cmdline")).unwrap_or_default();
-            **pid != std::process::id().to_string()
-                && (file(&process.join("exe")) == Some(wanted) || command_line.contains("86397"))
-        };
         Self {
             mounts: fs::read_to_string("/proc/self/mountinfo").expect("the mounts can be read"),
             loop_devices: names("/sys/block")
                 .iter()
                 .filter(|name| Path::new("/sys/block").join(name).join("loop").exists())
                 .count(),
-            processes: names("/proc").iter().filter(ours).cloned().collect(),
+            processes: descendants(names("/proc").iter().filter_map(|name| name.parse().ok())),
             binfmt: names("/proc/sys/fs/binfmt_misc"),
         }
     }
 
-    /// The processes of the program.
+    /// Returns what descends from this process, each with its name.
     pub fn processes(&self) -> &[String] {
         &self.processes
+    }
+}
+
+/// Returns those of `all` that descend from this process and have not ended.
+fn descendants(all: impl Iterator<Item = u32>) -> Vec<String> {
+    let stats: BTreeMap<u32, Stat> = all.filter_map(|pid| Some((pid, Stat::of(pid)?))).collect();
+    let own = std::process::id();
+    let is_ours = |pid: &u32| {
+        let mut ancestors = std::iter::successors(stats.get(pid), |stat| stats.get(&stat.parent));
+        ancestors.any(|stat| stat.parent == own)
+    };
+    stats.iter().filter(|(pid, _)| is_ours(pid)).map(|(pid, stat)| format!("{pid} {}", stat.name)).collect()
+}
+
+/// What `/proc/PID/stat` says of a process.
+struct Stat {
+    name: String,
+    parent: u32,
+}
+
+impl Stat {
+    /// Returns `None` for one that has ended, whether or not anybody has asked for its status.
+    fn of(pid: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name may hold anything, so its end is the last bracket.
+        let (before, after) = text.rsplit_once(')')?;
+        let mut fields = after.split_whitespace();
+        let state = fields.next()?;
+        let stat = Self { name: before.split_once('(')?.1.to_owned(), parent: fields.next()?.parse().ok()? };
+        (!["Z", "X"].contains(&state)).then_some(stat)
     }
 }
 

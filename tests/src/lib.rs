@@ -21,11 +21,16 @@ pub fn engine() -> Engine {
     Engine::of(piimg(), CompileLimits::USUAL).expect("this machine runs an engine")
 }
 
-/// The target directory all members are built into.
+/// Returns the target directory that all members are built into.
 pub fn target() -> PathBuf {
+    profile().parent().expect("a profile's directory is in the target directory").into()
+}
+
+/// Returns the directory of the profile that this test was built in: the program of the same profile lies there.
+fn profile() -> PathBuf {
     // A test program is in `<target>/<profile>/deps/`.
     let program = std::env::current_exe().expect("a test has a path");
-    program.ancestors().nth(3).expect("a test is three levels below the target directory").into()
+    program.ancestors().nth(2).expect("a test is two levels below its profile's directory").into()
 }
 
 /// The store of tests that build: kept, so that a second run bootstraps nothing.
@@ -50,15 +55,15 @@ pub fn guest(name: &str) -> PathBuf {
     path
 }
 
-/// The program.
+/// Returns the program, built in the profile of this test.
 ///
 /// # Panics
 /// If it has not been built, with what to do about it.
 pub fn piimg() -> PathBuf {
-    let path = target().join("release/piimg");
+    let path = profile().join("piimg");
     assert!(
         path.exists(),
-        "{} is missing: run `cargo build --release`, or all tests with `cargo xtask test`",
+        "{} is missing: run `cargo build`, with `--release` for a benchmark, or all tests with `cargo xtask test`",
         path.display()
     );
     path

@@ -2,10 +2,9 @@
 //!
 //! The image is a directory that shows the host's own `/usr`; the attacks are in this program, which is shown to the box
 //! as `/attack`. It starts itself as piimg does, so its `main` is its own. Needs user namespaces and nothing else. After
-//! each attack the namespace of the build, and at the end the host, must look as before.
+//! each attack the namespace of the build and the host must look as before.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
-#![expect(clippy::print_stdout, reason = "a test program reports by itself")]
 
 #[path = "sandbox/around.rs"]
 mod around;
@@ -26,6 +25,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use libtest_mimic::{Arguments, Failed, Trial};
 use nix::mount::{MsFlags, mount, umount};
 use piimg::sandbox::command::{Bind, BoxCommand, BoxOutput};
 use piimg::sandbox::private::{self, Entry, IdMap};
@@ -36,9 +36,6 @@ use piimg_tests::ordinary::Ordinary;
 const ROLE: &str = "__sandbox-test";
 const ATTACK: &str = "attack";
 
-/// Tells this program that it was started by itself, as an ordinary user.
-const AGAIN: &str = "--again";
-
 type Test = (&'static str, fn());
 
 fn tests() -> Vec<Test> {
@@ -48,48 +45,46 @@ fn tests() -> Vec<Test> {
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1).map(String::as_str) {
-        Some(ROLE) => std::process::exit(run_tests(&arguments[2..])),
+        Some(ROLE) => run_test(&arguments[2..]),
         Some(ATTACK) => attack::main(&arguments[2..]),
         Some(role) if role.starts_with("__") => std::process::exit(piimg::cli::main()),
-        _ => std::process::exit(enter(&arguments[1..])),
+        _ => libtest_mimic::run(&Arguments::from_args(), trials()).exit(),
     }
 }
 
-/// Runs the tests in the private namespace, as root and as an ordinary user; arguments without `-` choose those whose
-/// names hold one of them.
-fn enter(arguments: &[String]) -> i32 {
-    let chosen: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let names = tests().into_iter().map(|(name, _)| name);
-    let names: Vec<&str> =
-        names.filter(|name| chosen.is_empty() || chosen.iter().any(|part| name.contains(part.as_str()))).collect();
-    if arguments.iter().any(|argument| argument == "--list") {
-        names.iter().for_each(|name| println!("{name}: test"));
-        return 0;
-    }
-    let own = std::env::current_exe().unwrap();
-    let before = Host::now(&own);
-    let store = tempfile::tempdir().unwrap();
+/// Returns each test, as whoever runs it; for root, also as an ordinary user.
+fn trials() -> Vec<Trial> {
+    let is_root = nix::unistd::getuid().is_root();
+    let both = tests().into_iter().flat_map(|(name, _)| {
+        let again = is_root.then(|| Trial::test(format!("{name}::as_an_ordinary_user"), || as_an_ordinary_user(name)));
+        [Trial::test(name, || in_a_namespace(name))].into_iter().chain(again)
+    });
+    both.collect()
+}
+
+/// Runs a test in a private namespace, as a build has one, after which the host must look as before.
+fn in_a_namespace(name: &str) -> Result<(), Failed> {
+    let before = Host::now();
+    let store = tempfile::tempdir()?;
     let canary = Canary::new(store.path(), &["canary"]);
-    fs::set_permissions(store.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let ids = IdMap::choose().unwrap();
-    let job = serde_json::to_vec(&names).unwrap();
-    println!("as user {}:", nix::unistd::getuid());
-    let status =
-        private::run(&Entry { ids, role: ROLE, store: store.path(), hidden: Vec::new(), files: Vec::new() }, &job)
-            .unwrap();
+    fs::set_permissions(store.path(), fs::Permissions::from_mode(0o755))?;
+    let entry = Entry { ids: IdMap::choose()?, role: ROLE, store: store.path(), hidden: Vec::new(), files: Vec::new() };
+    let status = private::run(&entry, name.as_bytes())?;
     canary.assert_well();
-    // One that was started by itself sees another user's processes and cannot tell what they run.
-    let again = arguments.iter().any(|argument| argument == AGAIN);
-    assert!(again || Host::now(&own) == before, "something is left on the host: {before:?} {:?}", Host::now(&own));
-    match Ordinary::new() {
-        Some(user) if status == 0 => {
-            let arguments = [AGAIN.to_owned()].into_iter().chain(names.iter().map(|name| (*name).to_owned()));
-            let status = user.command(&user.built(&own), arguments).status().unwrap();
-            assert_eq!(Host::now(&own), before, "something is left on the host");
-            status.code().unwrap_or(1)
-        }
-        _ => status,
-    }
+    assert_eq!(Host::now(), before, "something is left on the host");
+    if status == 0 { Ok(()) } else { Err(format!("it failed in its namespace, with status {status}").into()) }
+}
+
+/// Starts this program for one test as another user.
+fn as_an_ordinary_user(name: &str) -> Result<(), Failed> {
+    let before = Host::now();
+    let user = Ordinary::new().expect("root can become one");
+    let own = user.built(&std::env::current_exe()?);
+    let output = user.command(&own, ["--exact", name]).output()?;
+    assert_eq!(Host::now(), before, "something is left on the host");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    Ok(())
 }
 
 /// What the private namespace looks like: mounts, and processes but this one.
@@ -112,25 +107,17 @@ impl Around {
     }
 }
 
-fn run_tests(arguments: &[String]) -> i32 {
+/// Runs one test, whose panic ends this process.
+fn run_test(arguments: &[String]) {
     let job = private::enter(arguments).unwrap();
-    let names: Vec<String> = serde_json::from_slice(&job).unwrap();
+    let name = String::from_utf8(job).unwrap();
     fs::copy("/proc/self/exe", "/build/attack").unwrap();
-    let mut failed = 0;
     let canary = Canary::new(Path::new("/build"), &["canary"]);
     let before = Around::now();
-    for (name, test) in tests().into_iter().filter(|(name, _)| names.iter().any(|chosen| chosen == name)) {
-        let run = || {
-            test();
-            assert_eq!(Around::now(), before, "something is left of {name}");
-            canary.assert_well();
-        };
-        let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_ok();
-        println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-        failed += i32::from(!passed);
-    }
-    println!("\n{} tests, {failed} failed", names.len());
-    failed.min(1)
+    let (_, test) = tests().into_iter().find(|(own, _)| *own == name).expect("only tests of this program are started");
+    test();
+    assert_eq!(Around::now(), before, "something is left of {name}");
+    canary.assert_well();
 }
 
 /// An image with the host's programs, on a disk of its own; gone when dropped.

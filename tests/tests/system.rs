@@ -9,7 +9,6 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use piimg::image::boot::{BootOptions, boot};
@@ -17,13 +16,6 @@ use piimg::image::layout::Bytes;
 use piimg_tests::host::Host;
 use piimg_tests::ordinary::{Ordinary, UID};
 use piimg_tests::{guest, piimg, system_store};
-
-/// Two cores carry one build or one machine at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// A user who can log in at once, which the default user cannot.
 const RECIPE: &str = "[user]\nname = \"ubuntu\"\npassword = \"raspberry\"\n";
@@ -71,13 +63,12 @@ fn texts(output: &Output) -> (String, String) {
 
 #[test]
 fn an_image_with_a_plugin_boots_and_has_what_the_plugin_made() {
-    let _alone = alone();
     let place = Workplace::new();
     let plugin = guest("minimal");
     let arguments = ["--plugin", plugin.to_str().unwrap(), "--grant-requested"];
-    let before = Host::now(&piimg());
+    let before = Host::now();
     let (image, _) = place.build(&arguments);
-    assert_eq!(Host::now(&piimg()), before, "the build left something on the host");
+    assert_eq!(Host::now(), before, "the build left something on the host");
     let name = image.file_name().unwrap().to_str().unwrap();
     assert_eq!(name, "2025-06-15T1506Z-minimal-bookworm-raspberry-pi.img");
     assert_eq!(std::fs::read_to_string(image.with_file_name("latest_image")).unwrap(), format!("{name}\n"));
@@ -122,8 +113,7 @@ fn an_image_with_a_plugin_boots_and_has_what_the_plugin_made() {
 
 #[test]
 fn the_doctor_tries_what_a_build_needs() {
-    let _alone = alone();
-    let before = Host::now(&piimg());
+    let before = Host::now();
     let output = Command::new(piimg()).args(["doctor", "--store"]).arg(system_store()).output().unwrap();
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "{stdout}{stderr}");
@@ -133,12 +123,11 @@ fn the_doctor_tries_what_a_build_needs() {
         assert!(stdout.contains(line), "{line:?} is missing:\n{stdout}");
     }
     assert!(stdout.contains("private binfmt_misc (Linux "), "{stdout}");
-    assert_eq!(Host::now(&piimg()), before, "the doctor left something on the host");
+    assert_eq!(Host::now(), before, "the doctor left something on the host");
 }
 
 #[test]
 fn trixie_builds_and_boots() {
-    let _alone = alone();
     let place = Workplace::new();
     let (image, _) = place.build(&["--release", "trixie", "--hostname", "three"]);
     let mut machine = boot(&std::fs::File::open(&image).unwrap(), &BootOptions::default(), Box::new(|_| {})).unwrap();
@@ -151,7 +140,6 @@ fn trixie_builds_and_boots() {
 
 #[test]
 fn a_command_inside_the_image_is_in_its_box() {
-    let _alone = alone();
     let place = Workplace::new();
     let plugin = guest("probe");
     // A new reason for the layer each time: an unchanged one would not run.
@@ -184,12 +172,11 @@ fn a_command_inside_the_image_is_in_its_box() {
     assert!(answer("mknod").contains("Operation not permitted"), "{}", answer("mknod"));
     assert_eq!(answer("straggler"), "started");
     assert_eq!(answer("user"), "ubuntu");
-    assert_eq!(Host::now(&piimg()).processes(), Vec::<String>::new(), "a process outlived its command");
+    assert_eq!(Host::now().processes(), Vec::<String>::new(), "a process outlived its command");
 }
 
 #[test]
 fn timings_tell_each_step_and_the_first_host_call() {
-    let _alone = alone();
     let place = Workplace::new();
     let plugin = guest("busy");
     let flavour = format!("busy-{}", std::process::id());
@@ -221,12 +208,11 @@ fn timings_tell_each_step_and_the_first_host_call() {
 
 #[test]
 fn a_killed_build_leaves_nothing_and_the_next_one_works() {
-    let _alone = alone();
     let place = Workplace::new();
     // So that there is something to come back to.
     place.build(&["--release", "bookworm"]);
     std::fs::remove_dir_all(place.dir.path().join("images")).unwrap();
-    let before = Host::now(&piimg());
+    let before = Host::now();
     for seconds in [0.05, 0.3, 2.0, 8.0, 20.0] {
         let mut build = place
             .command(&["--release", "bookworm", "--refresh"])
@@ -239,10 +225,10 @@ fn a_killed_build_leaves_nothing_and_the_next_one_works() {
         build.wait().unwrap();
         // The kernel ends a namespace's processes at once, but not in no time.
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        while Host::now(&piimg()) != before && std::time::Instant::now() < deadline {
+        while Host::now() != before && std::time::Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(50));
         }
-        assert_eq!(Host::now(&piimg()), before, "after SIGKILL at {seconds} s");
+        assert_eq!(Host::now(), before, "after SIGKILL at {seconds} s");
         assert_eq!(place.images(), Vec::<String>::new(), "after SIGKILL at {seconds} s");
     }
     let (_, said) = place.build(&["--release", "bookworm"]);
@@ -259,7 +245,6 @@ fn shell(place: &Workplace, line: &str) -> (bool, String) {
 
 #[test]
 fn a_compressed_image_is_the_same_image_with_the_same_map() {
-    let _alone = alone();
     let place = Workplace::new();
     let name = "2025-06-15T1506Z-custom-bookworm-raspberry-pi.img";
     let arguments = ["--release", "bookworm"];
@@ -308,16 +293,15 @@ fn a_compressed_image_is_the_same_image_with_the_same_map() {
 
 #[test]
 fn the_same_root_is_given_in_every_form() {
-    let _alone = alone();
     let place = Workplace::new();
     let stem = "2025-06-15T1506Z-custom-bookworm-raspberry-pi";
     let is_root = Ordinary::new().is_some();
     let wanted = if is_root { "tar,partitions,directory" } else { "tar,partitions" };
-    let before = Host::now(&piimg());
+    let before = Host::now();
     let output = place.command(&["--release", "bookworm", "--output", wanted]).output().unwrap();
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "{stderr}");
-    assert_eq!(Host::now(&piimg()), before, "the build left something on the host");
+    assert_eq!(Host::now(), before, "the build left something on the host");
     let mut ends = vec!["tar", "root.img", "boot.img"];
     ends.extend(is_root.then_some("rootfs"));
     let results: Vec<String> = ends.iter().map(|end| format!("images/{stem}.{end}")).collect();
@@ -371,7 +355,6 @@ fn the_same_root_is_given_in_every_form() {
 
 #[test]
 fn a_plugin_that_fails_leaves_no_image_and_is_named() {
-    let _alone = alone();
     let place = Workplace::new();
     let plugin = guest("panics");
     let output = place
@@ -389,20 +372,19 @@ fn a_plugin_that_fails_leaves_no_image_and_is_named() {
 fn an_ordinary_user_builds_without_sudo() {
     use std::os::unix::fs::MetadataExt as _;
 
-    let _alone = alone();
     let Some(user) = Ordinary::new() else {
         // Every other test of this file is such a build then.
         let place = Workplace::new();
         place.build(&["--plugin", guest("minimal").to_str().unwrap(), "--grant-requested"]);
         return;
     };
-    let before = Host::now(&piimg());
+    let before = Host::now();
     let plugin = user.built(&guest("minimal"));
     let arguments = ["build", "--plugin", plugin.to_str().unwrap(), "--grant-requested", "--imagedir", "images"];
     let output = user.command(&user.built(&piimg()), arguments).output().unwrap();
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "{stderr}");
-    assert_eq!(Host::now(&piimg()), before, "the build left something on the host");
+    assert_eq!(Host::now(), before, "the build left something on the host");
     let image = user.home().join(stdout.trim_end());
     assert_eq!(std::fs::metadata(&image).unwrap().uid(), UID);
     let verified = Command::new(piimg()).arg("verify").args(["--model", "pi4"]).arg(&image).output().unwrap();

@@ -10,6 +10,7 @@
 
 mod fuzz;
 mod setup;
+mod test;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -24,10 +25,10 @@ usage: cargo xtask <command>
                   (ARGS go to `piimg build`, e.g. --release trixie)
   test [--quick | --long]
                   set up this machine and run the tests; --quick leaves out those that build and boot images, --long
-                  adds the one that installs ROS and a compiler and hears a robot
+                  adds those that take a quarter of an hour or more
   bench [NAME…]   set up this machine and run all benchmarks or some, as root
                   (--rounds N, --full, --work DIR, --keep, --write)
-  check           formatting and lints
+  check           formatting, lints, and the rules for dependencies (where cargo-deny is installed)
   fuzz [TARGET…] [-- SECONDS]
                   searches for inputs that break a property of tests/src/properties, for a minute each
   plugins         build all plugins and the tests' guests for wasm32-wasip2
@@ -54,7 +55,7 @@ fn run(arguments: &[String]) -> Result<()> {
     let rest = arguments.get(1..).unwrap_or_default();
     match arguments.first().map(String::as_str) {
         Some("image") => image(rest),
-        Some("test") => test(rest),
+        Some("test") => test::run(rest),
         Some("bench") => bench(rest),
         Some("check") => check(),
         Some("fuzz") => fuzz::run(rest),
@@ -103,21 +104,6 @@ fn image(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn test(arguments: &[String]) -> Result<()> {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let features: &[&str] = match arguments[..] {
-        [] => &["--features", "piimg-tests/system"],
-        ["--long"] => &["--features", "piimg-tests/long"],
-        ["--quick"] => &[],
-        _ => bail!("{USAGE}"),
-    };
-    setup::all(setup::Purpose::Test)?;
-    plugins()?;
-    // One profile for everything: the tests run the same program that `cargo xtask image` builds.
-    cargo(["build", "--release", "--package", "piimg"])?;
-    cargo(["test", "--release", "--workspace", "--no-fail-fast"].iter().chain(features))
-}
-
 /// Measures the program that everything else runs.
 fn bench(arguments: &[String]) -> Result<()> {
     setup::all(setup::Purpose::Test)?;
@@ -129,7 +115,27 @@ fn bench(arguments: &[String]) -> Result<()> {
 
 fn check() -> Result<()> {
     cargo(["fmt", "--all", "--check"])?;
-    cargo(["clippy", "--release", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
+    cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])?;
+    deny()
+}
+
+/// Checks licences, sources and versions of the dependencies by `deny.toml`, and whether one of them has a known fault.
+/// Without cargo-deny, or without the database of faults, it says what was not checked.
+fn deny() -> Result<()> {
+    let quiet = |arguments: &[&str]| {
+        let output = Command::new(cargo_program()).args(arguments).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if !quiet(&["deny", "--version"]) {
+        eprintln!("not checked: the dependencies' licences and sources (`cargo install --locked cargo-deny`)");
+        return Ok(());
+    }
+    cargo(["deny", "check", "bans", "licenses", "sources"])?;
+    if !quiet(&["deny", "fetch", "db"]) {
+        eprintln!("not checked: the dependencies' known faults (the database of advisories cannot be reached)");
+        return Ok(());
+    }
+    cargo(["deny", "check", "advisories"])
 }
 
 /// Plugins and guests are every member that is neither host nor test code.

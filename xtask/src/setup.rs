@@ -74,14 +74,25 @@ const PACKAGES: [Package; 21] = [
 /// What fuzz targets are built and run with.
 pub(crate) fn fuzzer() -> Result<()> {
     packages(Purpose::Fuzz)?;
+    cargo_command("fuzz", "builds and runs the fuzz targets")
+}
+
+/// What the tests are run with.
+pub(crate) fn test_runner() -> Result<()> {
+    cargo_command("nextest", "runs the tests")
+}
+
+/// Installs the command `cargo NAME`, of the crate `cargo-NAME`, unless it is there.
+fn cargo_command(name: &str, reason: &str) -> Result<()> {
     let is_there = |output: std::process::Output| output.status.success();
-    if Command::new("cargo").args(["fuzz", "--version"]).output().is_ok_and(is_there) {
+    if Command::new("cargo").args([name, "--version"]).output().is_ok_and(is_there) {
         return Ok(());
     }
-    eprintln!("installing cargo-fuzz (builds and runs the fuzz targets)");
-    let status = Command::new("cargo").args(["install", "--locked", "cargo-fuzz"]).stdout(std::io::stderr()).status();
+    let package = format!("cargo-{name}");
+    eprintln!("installing {package} ({reason})");
+    let status = Command::new("cargo").args(["install", "--locked", &package]).stdout(std::io::stderr()).status();
     if !status.is_ok_and(|status| status.success()) {
-        bail!("cargo-fuzz is missing and `cargo install --locked cargo-fuzz` could not install it");
+        bail!("{package} is missing and `cargo install --locked {package}` could not install it");
     }
     Ok(())
 }

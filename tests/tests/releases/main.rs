@@ -14,8 +14,6 @@ mod image;
 mod raspios;
 mod ubuntu;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 /// Device trees of the boards that run a 64-bit kernel.
 const BOARDS: [&str; 7] = [
     "bcm2710-rpi-3-b",
@@ -26,10 +24,3 @@ const BOARDS: [&str; 7] = [
     "bcm2711-rpi-cm4",
     "bcm2712-rpi-5-b",
 ];
-
-/// Two cores carry one build at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-fn alone() -> MutexGuard<'static, ()> {
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-}

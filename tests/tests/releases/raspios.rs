@@ -5,7 +5,7 @@ use piimg_tests::repository::Package;
 
 use super::archive::Archives;
 use super::image::Image;
-use super::{BOARDS, alone, checks};
+use super::{BOARDS, checks};
 
 /// As the distribution's, for a new kernel.
 const KERNEL_HOOK: &str = "#!/bin/sh -e
@@ -107,7 +107,6 @@ fn check_boot_files(image: &Image, names: &[&str]) {
 
 /// Builds the release with the suite of Debian that it stands on.
 fn check(name: &str, suite: &str) {
-    let _alone = alone();
     let (archives, image) = build(name, "arm64");
     checks::packages_come_from(&archives, &image, &["raspberrypi"]);
     // Debian's own is what mmdebstrap chooses for the suite, with updates and security.
@@ -133,7 +132,6 @@ fn trixie_is_as_it_says() {
 /// Programs of 32 bits: Raspbian's, whose kernel depends on the board, and is one of 64 bits for later ones.
 #[test]
 fn bookworm_starts_boards_of_32_bits() {
-    let _alone = alone();
     let (archives, image) = build("raspios-bookworm", "armhf");
     checks::packages_come_from(&archives, &image, &["raspberrypi", "raspbian"]);
     // None of them is Debian's.

@@ -6,7 +6,7 @@ use piimg_tests::repository::Package;
 
 use super::archive::Archives;
 use super::image::Image;
-use super::{BOARDS, alone, checks};
+use super::{BOARDS, checks};
 
 /// What initramfs-tools asks of a kernel.
 const CONFIG: &str = "CONFIG_RD_GZIP=y\nCONFIG_RD_ZSTD=y\n";
@@ -92,7 +92,6 @@ fn check_common(archives: &Archives, image: &Image) {
 
 #[test]
 fn jammy_is_as_it_says() {
-    let _alone = alone();
     let ros = ["ros-humble-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
     let mut archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..6], &ros);
     archives.add_own("robots", &[Package::new("robot-tool", "1.0", "arm64").file("/opt/robot-tool", "ours\n")]);
@@ -131,7 +130,6 @@ fn jammy_is_as_it_says() {
 
 #[test]
 fn focal_starts_an_unpacked_kernel() {
-    let _alone = alone();
     let boards = ["bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2711-rpi-4-b"];
     let ros = ["ros-noetic-ros-base", "python3-rosdep"];
     let archives = archives("focal", "5.4.0-1100", "linux-firmware-raspi2", &boards, &ros);
@@ -145,7 +143,6 @@ fn focal_starts_an_unpacked_kernel() {
 /// Of 32 bits the kernel unpacks itself.
 #[test]
 fn focal_starts_boards_of_32_bits() {
-    let _alone = alone();
     let boards = ["bcm2709-rpi-2-b", "bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2711-rpi-4-b"];
     let mut packages = kernel("armhf", "5.4.0-1100", "linux-firmware-raspi2", &boards);
     packages.extend(common("armhf"));
@@ -172,7 +169,6 @@ fn focal_starts_boards_of_32_bits() {
 
 #[test]
 fn noble_starts_a_pi_5() {
-    let _alone = alone();
     let ros = ["ros-jazzy-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
     let archives = archives("noble", "6.8.0-1018", "linux-firmware-raspi", &BOARDS, &ros);
     let image = archives.build(&["--repository", "ros"]);

@@ -164,7 +164,7 @@ fn programs() {
     let (granted, recorded) = network(server.port, 1 << 20);
     let address = format!("http://127.0.0.1:{}/file", server.port);
     let script = format!(
-        "/usr/lib/apt/apt-helper -oAcquire::Retries=0 download-file {address} /var/tmp/file >/dev/null && cat /var/tmp/file
+        "/usr/lib/apt/apt-helper -oAcquire::Retries=0 download-file {address} /var/tmp/file >/dev/null 2>&1 && cat /var/tmp/file
         printenv https_proxy APT_CONFIG"
     );
     let mut command = image.command(&["sh", "-ec", &script]);
