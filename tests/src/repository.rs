@@ -139,7 +139,7 @@ impl Repository {
         let place = format!("pool/{component}/{}", package.file_name());
         let file = self.path().join(&place);
         if self.pool.insert(place.clone()) {
-            write(&file, &[]);
+            fs::create_dir_all(file.parent().expect("a file is in a directory")).expect("a directory can be made");
             package.build(&file);
         }
         let content = fs::read(&file).expect("a package can be read");
@@ -155,6 +155,8 @@ impl Repository {
         let file = self.path().join(path);
         let mut content = fs::read(&file).unwrap_or_else(|error| panic!("{path}: {error}"));
         *content.last_mut().expect("the file is not empty") ^= 1;
+        // Not in place: other archives have the same file.
+        fs::remove_file(&file).expect("a file can be replaced");
         fs::write(&file, content).expect("a file can be written");
     }
 
@@ -174,7 +176,11 @@ fn write(path: &PathBuf, content: &[u8]) {
 }
 
 fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().fold(String::new(), |mut text, byte| {
+    hex(&Sha256::digest(content))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
         write!(text, "{byte:02x}").expect("writing to a string");
         text
     })

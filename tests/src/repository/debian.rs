@@ -27,6 +27,9 @@ pub fn packages(suite: &str, architecture: &str, names: &[&str]) -> Vec<Package>
     let essential = format!("?and(?essential,?architecture({architecture}))");
     let names = [&[essential.as_str(), "apt"], names].concat().join(" ");
     let directory = place(suite, architecture, &names);
+    // Tests are processes of their own, and several want the same packages.
+    let lock = fs::File::create(directory.with_extension("lock")).expect("a lock can be made");
+    lock.lock().expect("the packages can be waited for");
     if !directory.exists() {
         let fresh = tempfile::tempdir_in(directory.parent().expect("it is in a directory")).expect("it can be made");
         // An ordinary user's apt runs as a subordinate id.

@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{command, run};
+use sha2::{Digest as _, Sha256};
+
+use super::{command, hex, run};
 
 /// A package whose content is small and made up, or one of another archive as it is.
 #[derive(Clone, Debug)]
@@ -128,25 +130,43 @@ impl Package {
         text + "Description: made up\n"
     }
 
-    /// Writes the package to `target`.
+    /// Puts the package at `target`, as one more name of a file that must not be changed there.
     pub(super) fn build(&self, target: &Path) {
-        let files = match &self.content {
-            Content::Ready { file, .. } => {
-                fs::copy(file, target).expect("a package can be copied");
-                return;
-            }
-            Content::Files(files) => files,
+        let made = match &self.content {
+            Content::Ready { file, .. } => file.clone(),
+            Content::Files(files) => self.made(files),
         };
-        let tree = tempfile::tempdir().expect("a directory can be made");
+        // Some hundred MiB for an archive whose tree works; another file system cannot share them.
+        fs::hard_link(&made, target)
+            .or_else(|_| fs::copy(&made, target).map(drop))
+            .expect("a package can be put there");
+    }
+
+    /// Makes the package of `files`, unless one of that content was made before: archives of different tests differ in a
+    /// few packages of some hundred. Kept in the target directory.
+    fn made(&self, files: &BTreeMap<String, (Vec<u8>, u32)>) -> PathBuf {
+        let control = self.control();
+        let directory = crate::target().join("made-up-packages");
+        let name = hex(&Sha256::digest(format!("{control}{files:?}")));
+        let made = directory.join(format!("{name}.deb"));
+        if made.exists() {
+            return made;
+        }
+        fs::create_dir_all(&directory).expect("a directory can be made");
+        let tree = tempfile::tempdir_in(&directory).expect("a directory can be made");
         // It becomes `/` of the package.
         fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o755)).expect("a mode can be set");
-        let control = [("DEBIAN/control".to_owned(), (self.control().into_bytes(), 0o644))];
+        let control = [("DEBIAN/control".to_owned(), (control.into_bytes(), 0o644))];
         for (path, (content, mode)) in files.iter().chain(control.iter().map(|(path, file)| (path, file))) {
             let path = tree.path().join(path);
             fs::create_dir_all(path.parent().expect("a file is in a directory")).expect("a directory can be made");
             fs::write(&path, content).expect("a file can be written");
             fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).expect("a mode can be set");
         }
-        run(command("dpkg-deb").args(["--root-owner-group", "-Zgzip", "--build"]).arg(tree.path()).arg(target));
+        // Another test may make the same one at this moment.
+        let unfinished = tree.path().with_extension("deb");
+        run(command("dpkg-deb").args(["--root-owner-group", "-Zgzip", "--build"]).arg(tree.path()).arg(&unfinished));
+        fs::rename(unfinished, &made).expect("a package can be named");
+        made
     }
 }
