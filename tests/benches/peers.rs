@@ -15,21 +15,21 @@ use crate::bootstrap::{self, SMALL};
 use crate::measure::{attempt, command, tail};
 use crate::place::{Place, RELEASE, remove};
 
-/// With a namespace for its mounts, and `/run` as `systemd-nspawn` wants it, whatever the host has there.
-const APART: &str = "test \"$(stat --file-system --format=%T /run)\" = tmpfs || mount -t tmpfs run /run; exec \"$@\"";
+/// Registers the emulators for the program behind it; its head says how.
+const APART: &str = include_str!("apart.sh");
 
 /// Seconds after which a peer has failed.
 const PATIENCE: u32 = 3600;
 
 const METHOD: [&str; 3] = [
     "Each makes a tree of the same small set of packages for the release, for arm64 and for this machine's own amd64, \
-     in a mount namespace of its own. Nothing is registered on the host for it: where the host has no emulator registered \
-     already, a program that needs one fails. Package caches are filled where there is one: debos has none and fetches its packages each time. What they make is not the same to \
-     the last package, for each has its own idea of a base system, so the times are only of a kind.",
+     with what its users have: qemu-user is registered for it by the files of `qemu-user-static`, in a namespace of its \
+     own. Package caches are filled where there is one: debos has none and fetches its packages each time. What they make \
+     is not the same to the last package, for each has its own idea of a base system, so the times are only of a kind.",
     "piimg is measured by `piimg doctor --compare-emulation`, with native tools and under plain emulation; for amd64, \
      it makes nothing.",
-    "To have them all: `apt-get install --no-install-recommends debos mkosi`. A program that is missing is not in the \
-     table.",
+    "To have them all: `apt-get install --no-install-recommends arch-test debos mkosi`. A program that is missing is not in \
+     the table.",
 ];
 
 /// A program, and how it makes a tree of [`SMALL`].
@@ -93,7 +93,7 @@ fn section(place: &Place, piimg: [Series; 2], others: Vec<Series>) -> Result<Sec
     };
     let foreign = match quickest("arm64") {
         Some(name) => format!("{name} is the quickest of the others for arm64"),
-        None => "none of the others makes a tree for arm64 without a registration on the host".into(),
+        None => "none of the others makes a tree for arm64".into(),
     };
     let native = quickest("amd64").map_or_else(String::new, |name| format!("; for amd64, {name} is the quickest"));
     section.says = format!("Here, {foreign}{native}.");
@@ -111,17 +111,20 @@ fn one(place: &Place, peer: &Peer, architecture: &str) -> Result<Result<Run, Str
     Ok(if output.status.success() { Ok(run) } else { Err(scrubbed(&tail(&output), &place.name())) })
 }
 
-/// Whatever comes behind it runs apart from the host's mounts.
+/// Whatever comes behind it runs apart from the host, with the emulators registered.
 fn apart(dir: &Path) -> Command {
-    let mut command = command("unshare");
-    command.args(["--mount", "sh", "-c", APART, "sh", "timeout", &PATIENCE.to_string()]).current_dir(dir);
+    let mut command = command("sh");
+    command.args(["-c", APART, "sh", "timeout", &PATIENCE.to_string()]).current_dir(dir);
     command
 }
 
 fn mmdebstrap(place: &Place, dir: &Path, architecture: &str) -> Result<Command> {
     let releases = Releases::builtin()?;
     let release = releases.get(RELEASE).context("piimg does not know the release")?;
-    bootstrap::mmdebstrap(place, &dir.join("tree"), release, architecture, &SMALL)
+    let alone = bootstrap::mmdebstrap(place, &dir.join("tree"), release, architecture, &SMALL)?;
+    let mut command = apart(dir);
+    command.arg(alone.get_program()).args(alone.get_args());
+    Ok(command)
 }
 
 fn debos(_place: &Place, dir: &Path, architecture: &str) -> Result<Command> {
