@@ -8,6 +8,8 @@
 //! Each change gives the file and the directory that holds it the build's fixed time, so that a tree does not
 //! depend on the clock. Numbers of users and groups are those of the calling process's user namespace.
 
+#[cfg(test)]
+mod door;
 mod error;
 mod exact;
 mod path;
