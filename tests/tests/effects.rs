@@ -282,3 +282,76 @@ fn plugins_that_disagree_are_named() {
     let expected = "both `test/meddles` and `test/settings` set [pi4] gpu_mem of config.txt: `128`, then `64`";
     assert!(warning.ends_with(expected), "{warning}");
 }
+
+/// One build with the guest that puts links where piimg works when all plugins are done: an archive, if there is one.
+fn link(dir: &Path, links: &str) -> (Output, Option<PathBuf>) {
+    let param = format!("test/links:links={links}");
+    let output = build_with("links", dir, &["--rootfs-only", "--param", &param]);
+    let archive = output.status.success().then(|| dir.join(text(&output.stdout).trim_end()));
+    (output, archive)
+}
+
+fn of_archive(archive: &Path, path: &str) -> String {
+    let output = Command::new("tar").args(["--extract", "--to-stdout", "--file"]).arg(archive).arg(path).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{path}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// A plugin that was granted `/etc/hosts` and `/tmp` gets neither at the passwords nor at the rules for logging in.
+#[test]
+fn what_piimg_does_at_the_end_follows_no_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let canary = dir.path().join("canary");
+    std::fs::write(&canary, "of the host\n").unwrap();
+    let host = canary.to_str().unwrap();
+
+    // Files of the image's own are made anew, whatever is there, and are not read through a link.
+    let links = format!(
+        "/etc/hosts=/etc/shadow /etc/hostname=../etc/shadow /etc/machine-id={host} /root/.cache={} \
+         /usr/share/piimg/build.json=/etc/shadow /tmp/x=/etc/pam.d /var/log/lastlog=/etc/shadow /var/log/pam=/etc/pam.d \
+         /var/tmp=/tmp",
+        dir.path().display()
+    );
+    let (output, archive) = link(dir.path(), &links);
+    let archive = archive.unwrap_or_else(|| panic!("{}", text(&output.stderr)));
+    let hosts = of_archive(&archive, "./etc/hosts");
+    assert!(hosts.starts_with("127.0.0.1\tlocalhost\n127.0.1.1\t") && !hosts.contains("root:"), "{hosts}");
+    assert_eq!(of_archive(&archive, "./etc/machine-id"), "");
+    assert!(of_archive(&archive, "./etc/shadow").starts_with("root:"));
+    assert!(of_archive(&archive, "./usr/share/piimg/build.json").contains("\"test/links\""));
+    assert!(of_archive(&archive, "./etc/pam.d/login").contains("pam_"));
+    let list = Command::new("tar").args(["--list", "--verbose", "--numeric-owner", "--file"]).arg(&archive).output();
+    let list = text(&list.unwrap().stdout);
+    let entry =
+        |path: &str| list.lines().find(|line| line.split(" -> ").next().unwrap().ends_with(&format!(" {path}")));
+    for path in ["./etc/hosts", "./etc/hostname", "./usr/share/piimg/build.json"] {
+        assert!(entry(path).unwrap().starts_with('-'), "{path} is no file: {:?}", entry(path));
+    }
+    assert!(entry("./etc/shadow").unwrap().starts_with("-rw-r----- 0/42"), "{:?}", entry("./etc/shadow"));
+    for gone in ["./tmp/x", "./var/log/pam", "./var/log/lastlog"] {
+        assert!(entry(gone).is_none_or(|line| !line.contains(" -> ")), "{gone}: {:?}", entry(gone));
+    }
+    assert!(entry("./etc/pam.d/common-auth").is_some() && entry("./var/tmp").unwrap().ends_with(" -> /tmp"));
+
+    // What is to be emptied, or becomes the boot partition, is a directory itself: everything else ends the build.
+    for (links, said) in [
+        ("/tmp=/etc/pam.d", "cannot empty `/tmp` of the image"),
+        ("/var/tmp=../etc/pam.d", "cannot empty `/var/tmp` of the image"),
+        ("/var/log=/etc", "cannot empty `/var/log` of the image"),
+        ("/root/.cache=/home", "cannot empty `/root/.cache` of the image"),
+        ("/usr/share/piimg=/etc", "`/usr/share/piimg`: it is a symbolic link to `/etc`"),
+        ("/boot/firmware=/etc", "`/boot/firmware` is a symbolic link to `/etc`"),
+        (
+            "/boot/firmware/cmdline.txt=/etc/shadow",
+            "`/boot/firmware/cmdline.txt`: it is a symbolic link to `/etc/shadow`",
+        ),
+    ] {
+        let (output, archive) = link(dir.path(), links);
+        let said_all = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{links}: {said_all}");
+        assert!(said_all.contains(said) && said_all.contains("links are not followed here"), "{links}: {said_all}");
+        assert!(archive.is_none(), "{links}: {said_all}");
+    }
+    assert_eq!(std::fs::read_to_string(&canary).unwrap(), "of the host\n");
+}

@@ -103,13 +103,14 @@ impl Archives<'_> {
             self.release.repositories_for(architecture).filter(|repository| !self.image_uris(repository).is_empty());
         for repository in named {
             let path = ImagePath::parse(&self.image_ring(repository)?)?;
-            if rootfs.metadata(&path)?.is_some() {
+            let tree = rootfs.exact();
+            if tree.metadata(&path)?.is_some() {
                 continue;
             }
             if let Some(parent) = path.parent() {
-                rootfs.make_dir_all(&parent, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
+                tree.make_dir_all(&parent, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
             }
-            rootfs.write(&path, &self.ring(repository)?.keys, Attrs { mode: 0o644, uid: 0, gid: 0 })?;
+            tree.write(&path, &self.ring(repository)?.keys, Attrs { mode: 0o644, uid: 0, gid: 0 })?;
         }
         Ok(())
     }

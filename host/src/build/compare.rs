@@ -4,7 +4,8 @@
 //! The emulated one is made as it is without piimg, the initramfs included, so that everything by which piimg saves
 //! time is compared at once. Neither is kept.
 
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -20,6 +21,7 @@ use crate::keyring::Rings;
 use crate::plugin::capability::glob::matches_path;
 use crate::recipe::plan::Plan;
 use crate::rootfs::compare::{Aspect, Comparison, Difference, compare};
+use crate::rootfs::files::{ImagePath, Rootfs};
 use crate::rootfs::initramfs;
 use crate::sandbox::private::{self, Entry};
 use crate::store::{self, Stage, Store};
@@ -191,8 +193,10 @@ fn unpack(found: &mut Comparison, a: &Path, b: &Path, list: &List) -> Result<()>
     let (archives, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut found.differences).into_iter().partition(packed);
     found.differences = rest;
     for archive in archives {
-        let file = |tree: &Path| -> PathBuf { tree.join(archive.path.trim_start_matches('/')) };
-        let inside = initramfs::compare(&file(a), &file(b))?;
+        let file = |tree: &Path| Ok(Rootfs::open(tree, 0)?.open_file(&ImagePath::parse(&archive.path)?)?);
+        let both = file(a).and_then(|a: File| Ok((a, file(b)?)));
+        let inside = both.and_then(|(a, b)| initramfs::compare(&a, &b));
+        let inside = inside.with_context(|| format!("cannot compare `{}`", archive.path))?;
         found.paths += inside.paths;
         found.differences.extend(inside.differences.into_iter().map(|difference| Difference {
             path: format!("{}!/{}", archive.path, difference.path),

@@ -1,12 +1,25 @@
 //! Last changes before the partitions are written: what must differ per image (host name, `PARTUUID`s) and what
 //! must not be in any image (keys, ids, logs, build leftovers).
 //!
-//! Works on a throw-away overlay above all layers, through [`Rootfs`] only; runs nothing.
+//! Works on a throw-away overlay above all layers and runs nothing. The tree may be hostile: a plugin that was granted
+//! `/tmp` may have put a link there, to a directory that it was not granted. So everything is done through [`Exact`], and
+//! afterwards the overlay's upper directory is compared with what finalising may change ([`check`]).
+//!
+//! A link in place of a *file* that is made for this image is replaced, and what it leads to is not read. A link in place
+//! of a *directory* that is to be emptied ends the build, unless it leads into a directory that is emptied itself
+//! (`/var/tmp` to `/tmp`, as some read-only systems have it) or to nothing: to follow it would destroy what nobody asked to
+//! empty, to leave it would ship the logs and caches that are behind it, and to put a directory in its place would undo
+//! in silence what somebody was granted.
 
+use std::ffi::CStr;
 use std::path::Path;
 
-use crate::error::{Context, Result};
-use crate::rootfs::files::{Attrs, FileErrorCode, FileKind, ImagePath, Metadata, Rootfs};
+use crate::error::{Context, Failure, Result};
+use crate::report::BUILD_INFO;
+use crate::rootfs::boot_config::DIRECTORY as BOOT;
+use crate::rootfs::changes::{Change, ChangeKind};
+use crate::rootfs::files::{Attrs, Exact, Fate, FileErrorCode, FileKind, ImagePath, Rootfs};
+use crate::ui::printable;
 
 /// Largest configuration file that is edited here.
 const TEXT_LIMIT: u64 = 1 << 20;
@@ -51,6 +64,7 @@ const EMPTIED: [&str; 6] =
     ["/var/lib/apt/lists", "/var/cache/apt/archives", "/tmp", "/var/tmp", "/run", "/root/.cache"];
 
 const FSTAB: &str = "/etc/fstab";
+const MACHINE_ID: &str = "/etc/machine-id";
 
 /// Logs of the build.
 const LOGS: &str = "/var/log";
@@ -62,14 +76,13 @@ pub const BOOT_PARTUUID: &str = "{boot_partuuid}";
 
 /// The files that [`run`] writes.
 pub fn written(root_references: &[String]) -> impl Iterator<Item = String> {
-    let own = ["/etc/hostname", "/etc/hosts", FSTAB, "/etc/machine-id"].map(str::to_owned);
+    let own = ["/etc/hostname", "/etc/hosts", FSTAB, MACHINE_ID].map(str::to_owned);
     own.into_iter().chain(root_references.iter().cloned())
 }
 
 /// Whether no image keeps what is at `path`, an absolute one.
 pub fn is_dropped(path: &str) -> bool {
-    let below = |directory: &&str| path.strip_prefix(*directory).is_some_and(|rest| rest.starts_with('/'));
-    REMOVED.contains(&path) || EMPTIED.iter().any(below) || below(&LOGS)
+    REMOVED.contains(&path) || EMPTIED.iter().chain([&LOGS]).any(|directory| is_below(path, directory))
 }
 
 /// Whether the directories in there stay in an image although files do not; `inside` is relative to the tree.
@@ -77,17 +90,27 @@ pub fn keeps_directories(inside: &Path) -> bool {
     Path::new("/").join(inside).starts_with(LOGS)
 }
 
+/// Where host keys are, and how their names begin.
+const HOST_KEYS: (&str, &str) = ("/etc/ssh", "ssh_host_");
+
+/// Login records must exist with their owner and mode to be written at all.
+const LOGIN_RECORDS: [&str; 4] = ["wtmp", "btmp", "lastlog", "faillog"];
+
 /// Applies `identity` and removes what must not be shipped.
 ///
 /// # Errors
-/// If a file of the image cannot be read or written.
+/// If a file of the image cannot be read or written; [`Failure::build`] if a link is where a directory is to be emptied.
 pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
+    let tree = rootfs.exact();
     let hostname = identity.hostname;
     // A bootstrap copies the host's own, and with it whatever mode it has there.
-    remove(rootfs, &ImagePath::parse("/etc/hostname")?)?;
+    tree.remove(&ImagePath::parse("/etc/hostname")?)?;
     write(rootfs, "/etc/hostname", &format!("{hostname}\n"))?;
-    let hosts = read(rootfs, "/etc/hosts")?.unwrap_or_default();
-    write(rootfs, "/etc/hosts", &hosts_with(&hosts, hostname))?;
+    let hosts = ImagePath::parse("/etc/hosts")?;
+    // What is no file is replaced, and what a link leads to is none of its text.
+    let is_file = tree.metadata(&hosts)?.is_some_and(|metadata| metadata.kind == FileKind::File);
+    let old = if is_file { read(rootfs, hosts.as_str())? } else { None };
+    write(rootfs, hosts.as_str(), &hosts_with(&old.unwrap_or_default(), hostname))?;
     if let Some(fstab) = identity.fstab {
         write(rootfs, FSTAB, fstab)?;
     }
@@ -97,39 +120,90 @@ pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
         }
     }
     // Empty, not missing: systemd fills it at first boot, also where the root file system is still read-only.
-    write(rootfs, "/etc/machine-id", "")?;
+    write(rootfs, MACHINE_ID, "")?;
     for path in REMOVED {
-        remove(rootfs, &ImagePath::parse(path)?)?;
+        tree.remove(&ImagePath::parse(path)?)?;
     }
-    for (name, _) in entries(rootfs, "/etc/ssh")? {
-        if name.starts_with("ssh_host_") {
-            remove(rootfs, &ImagePath::parse("/etc/ssh")?.join(&name)?)?;
+    let (keys, start) = HOST_KEYS;
+    for (name, _) in tree.list(&ImagePath::parse(keys)?)?.unwrap_or_default() {
+        if name.starts_with(start) {
+            tree.remove(&ImagePath::parse(keys)?.join(&name)?)?;
         }
     }
     for directory in EMPTIED {
-        for (name, _) in entries(rootfs, directory)? {
-            remove(rootfs, &ImagePath::parse(directory)?.join(&name)?)?;
-        }
+        clear(tree, directory, &|_| Fate::Remove)?;
     }
-    remove_logs(rootfs, &ImagePath::parse(LOGS)?)
+    // Directories stay, because daemons expect theirs.
+    let is_login_record = |name: &CStr| LOGIN_RECORDS.iter().any(|record| record.as_bytes() == name.to_bytes());
+    clear(tree, LOGS, &|name| if is_login_record(name) { Fate::Empty } else { Fate::Enter })
 }
 
-/// Removes log files below `directory`; directories stay, because daemons expect theirs.
-fn remove_logs(rootfs: &Rootfs, directory: &ImagePath) -> Result<()> {
-    for (name, kind) in entries(rootfs, directory.as_str())? {
-        let path = directory.join(&name)?;
-        match kind {
-            FileKind::Directory => remove_logs(rootfs, &path)?,
-            // Login records must exist with their owner and mode to be written at all.
-            FileKind::File if ["wtmp", "btmp", "lastlog", "faillog"].contains(&name.as_str()) => {
-                let metadata = rootfs.metadata(&path)?;
-                let attrs = metadata.map_or(ROOT_FILE, |metadata: Metadata| metadata.attrs);
-                rootfs.write(&path, b"", attrs)?;
-            }
-            _ => remove(rootfs, &path)?,
+/// Empties a directory, which must be that very directory.
+fn clear(tree: Exact<'_>, directory: &str, fate: &dyn Fn(&CStr) -> Fate) -> Result<()> {
+    let path = ImagePath::parse(directory)?;
+    let found = tree.metadata(&path).with_context(|| no_directory(directory))?;
+    match found {
+        Some(metadata) if metadata.kind == FileKind::Symlink && is_harmless_link(tree.rootfs(), &path)? => Ok(()),
+        _ => tree.clear(&path, fate).map(drop).with_context(|| no_directory(directory)),
+    }
+}
+
+fn no_directory(directory: &str) -> Failure {
+    Failure::build(format!("cannot empty `{directory}` of the image, as is done for every image")).hint(
+        "it must be a directory itself, and so must those above it: which plugin or package made it another thing?",
+    )
+}
+
+/// Whether a link leads to nothing, or to where everything is removed anyway.
+fn is_harmless_link(rootfs: &Rootfs, link: &ImagePath) -> Result<bool> {
+    let target = match rootfs.resolve(link) {
+        Ok(target) => target,
+        Err(error) if error.code == FileErrorCode::NotFound => return Ok(true),
+        // A loop leads nowhere, and is no directory either: the error of whoever opens it says so.
+        Err(_) => return Ok(false),
+    };
+    Ok(rootfs.exact().metadata(&target)?.is_none() || EMPTIED.contains(&target.as_str()) || is_dropped(target.as_str()))
+}
+
+/// Sees that finalising has changed nothing but what it may; `boot_files` are the paths that were copied to the boot
+/// partition.
+///
+/// # Errors
+/// [`Failure::bug`] naming the path.
+pub fn check(changes: &[Change], root_references: &[String], boot_files: &[String]) -> Result<()> {
+    let written: Vec<String> =
+        written(root_references).chain(boot_files.iter().cloned()).chain([BUILD_INFO.to_owned()]).collect();
+    let Some(change) = changes.iter().find(|change| !may_change(change, &written)) else { return Ok(()) };
+    let (path, kind) = (printable(&change.path), &change.kind);
+    Err(Failure::bug(format!("finalising changed what it must not: `{path}` {kind}")).into())
+}
+
+/// Whether it is finalising's to make that change, where it writes the files `written`.
+fn may_change(change: &Change, written: &[String]) -> bool {
+    let path = change.path.as_str();
+    let is_written = written.iter().any(|file| file == path);
+    match &change.kind {
+        // A directory that was missing for one of the files.
+        ChangeKind::Added => {
+            is_written || change.directory && written.iter().any(|file| is_below(file, path)) || path == BOOT
+        }
+        ChangeKind::Changed(_) => {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            is_written || is_below(path, LOGS) && LOGIN_RECORDS.contains(&name)
+        }
+        ChangeKind::Removed => {
+            let (keys, start) = HOST_KEYS;
+            let is_key = path
+                .strip_prefix(keys)
+                .and_then(|rest| rest.strip_prefix('/'))
+                .is_some_and(|name| name.starts_with(start));
+            is_dropped(path) || is_key || REMOVED.iter().any(|removed| is_below(path, removed))
         }
     }
-    Ok(())
+}
+
+fn is_below(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// `/etc/hosts` with the names of this machine, and whatever else was in it. The second one is what others know it by: it
@@ -154,50 +228,44 @@ fn fill(text: &str, identity: &Identity<'_>) -> String {
     text.replace(ROOT_PARTUUID, identity.root_partuuid).replace(BOOT_PARTUUID, identity.boot_partuuid)
 }
 
-/// A text of the tree, if it is there.
+/// A text of the tree, if it is there: at its very place, for a link may lead to what is nobody's to publish.
 ///
 /// # Errors
 /// If it cannot be read, or is no text.
 pub(super) fn read(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
+    text(rootfs.exact().read(&ImagePath::parse(path)?, TEXT_LIMIT)?, path)
+}
+
+/// The same for a file that may be a link, within the image, to where a package has it. Its text must not be written
+/// anywhere.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_linked(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
     match rootfs.read(&ImagePath::parse(path)?, TEXT_LIMIT) {
-        Ok(data) => Ok(Some(String::from_utf8(data).with_context(|| format!("`{path}` of the image is not text"))?)),
+        Ok(data) => text(Some(data), path),
         Err(error) if error.code == FileErrorCode::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Writes a text, in place of one or with the usual attributes.
+fn text(data: Option<Vec<u8>>, path: &str) -> Result<Option<String>> {
+    data.map(|data| String::from_utf8(data).with_context(|| format!("`{path}` of the image is not text"))).transpose()
+}
+
+/// Writes a text, with the attributes of the file that it replaces or with the usual ones. What is no file is replaced too:
+/// it is this image's own.
 ///
 /// # Errors
 /// If the file system refuses.
 pub(super) fn write(rootfs: &Rootfs, path: &str, text: &str) -> Result<()> {
-    let path = ImagePath::parse(path)?;
-    let attrs = match rootfs.metadata(&path)? {
-        // A link from `/etc/hostname` and the like is replaced: the file is this image's own.
-        Some(metadata) if metadata.kind == FileKind::Symlink => {
-            rootfs.remove(&path, false)?;
-            ROOT_FILE
-        }
-        Some(metadata) => metadata.attrs,
-        None => ROOT_FILE,
-    };
-    Ok(rootfs.write(&path, text.as_bytes(), attrs)?)
+    let (tree, path) = (rootfs.exact(), ImagePath::parse(path)?);
+    let old = tree.metadata(&path)?.filter(|metadata| metadata.kind == FileKind::File);
+    Ok(tree.write(&path, text.as_bytes(), old.map_or(ROOT_FILE, |metadata| metadata.attrs))?)
 }
 
-fn entries(rootfs: &Rootfs, directory: &str) -> Result<Vec<(String, FileKind)>> {
-    match rootfs.list_dir(&ImagePath::parse(directory)?) {
-        Ok(entries) => Ok(entries),
-        Err(error) if matches!(error.code, FileErrorCode::NotFound | FileErrorCode::NotADirectory) => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn remove(rootfs: &Rootfs, path: &ImagePath) -> Result<()> {
-    match rootfs.remove(path, true) {
-        Err(error) if error.code != FileErrorCode::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
+#[cfg(test)]
+mod hostile;
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ use crate::image::fat::FatReader;
 use crate::image::source::{self, Kind, partitions, recognise};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::cmdline::Cmdline;
-use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+use crate::rootfs::files::{Attrs, Fate, ImagePath, Rootfs};
 use crate::rootfs::{packages, sources};
 use crate::sandbox::command::Bind;
 use crate::sandbox::host_box::{HostBox, WORK};
@@ -134,23 +134,22 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, step: &Step) -> Result
     }
     step.note("taking the boot partition");
     // Times in a FAT are of a zone that nobody knows: these files get that of the last change of packages.
-    let changed = fs::symlink_metadata(tree.join("var/lib/dpkg/status")).map_or(0, |metadata| metadata.mtime());
+    let status = Rootfs::open(&tree, 0)?.open_file(&ImagePath::parse("/var/lib/dpkg/status")?);
+    let changed = status.ok().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.mtime());
     take_boot(&FatReader::open(whole, &boot)?, &Rootfs::open(&tree, u64::try_from(changed).unwrap_or_default())?)
 }
 
 /// What the boot partition covers when it is mounted goes.
 fn take_boot(boot: &FatReader, rootfs: &Rootfs) -> Result<()> {
-    let directory = ImagePath::parse(BOOT)?;
-    rootfs.make_dir_all(&directory, DIRECTORY)?;
-    for (name, _) in rootfs.list_dir(&directory)? {
-        rootfs.remove(&directory.join(&name)?, true)?;
-    }
+    let (tree, directory) = (rootfs.exact(), ImagePath::parse(BOOT)?);
+    tree.make_dir_all(&directory, DIRECTORY)?;
+    tree.clear(&directory, &|_| Fate::Remove)?;
     for file in boot.list()? {
         let path = directory.join(&file.path)?;
         if let Some(parent) = path.parent() {
-            rootfs.make_dir_all(&parent, DIRECTORY)?;
+            tree.make_dir_all(&parent, DIRECTORY)?;
         }
-        rootfs.write(&path, &boot.read(&file.path, BOOT_FILE_LIMIT)?, BOOT_FILE)?;
+        tree.write(&path, &boot.read(&file.path, BOOT_FILE_LIMIT)?, BOOT_FILE)?;
     }
     Ok(())
 }
@@ -261,7 +260,7 @@ fn add_repositories(build: &Build<'_>, rootfs: &Rootfs) -> Result<()> {
 /// Compares release and architecture with those of the plan.
 fn check(build: &Build<'_>, rootfs: &Rootfs) -> Result<()> {
     let plan = build.plan;
-    let os = finalise::read(rootfs, "/etc/os-release")?.unwrap_or_default();
+    let os = finalise::read_linked(rootfs, "/etc/os-release")?.unwrap_or_default();
     let value = |name: &str| {
         let value = os.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         value.map(|value| value.trim_matches(['"', '\'']).to_owned())

@@ -1,6 +1,7 @@
 //! The two partitions: the layers, finalised for this image, as file systems in the store.
 
 use std::fs::{self, File};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use nix::mount::{MsFlags, mount as mount_fs};
@@ -10,14 +11,16 @@ use super::base::mount;
 use super::boot_files;
 use super::finalise::{self, Identity};
 use super::{Build, Layers};
-use crate::error::{Context, Result};
+use crate::error::{Context, Failure, Result};
 use crate::image::ext4::{self, Ext4Options};
 use crate::image::fat::{self, FatOptions};
 use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::image::mbr::Table;
 use crate::image::pass::Digests;
+use crate::recipe::plan::Plan;
 use crate::report::{BUILD_INFO, BaseInfo, BuildInfo};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
+use crate::rootfs::changes::changes;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::store::{Lock, Stage, Store, key};
@@ -166,13 +169,13 @@ fn build_info(build: &Build<'_>, layers: &Layers, boot: Vec<String>) -> BuildInf
 }
 
 fn describe(rootfs: &Rootfs, info: &BuildInfo) -> Result<()> {
-    let path = ImagePath::parse(BUILD_INFO)?;
+    let (tree, path) = (rootfs.exact(), ImagePath::parse(BUILD_INFO)?);
     if let Some(parent) = path.parent() {
-        rootfs.make_dir_all(&parent, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
+        tree.make_dir_all(&parent, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
     }
     let text = serde_json::to_vec_pretty(info).context("cannot describe the build")?;
     // Commands are told with their arguments, which are not for every user of the Pi.
-    Ok(rootfs.write(&path, &text, Attrs { mode: 0o600, uid: 0, gid: 0 })?)
+    Ok(tree.write(&path, &text, Attrs { mode: 0o600, uid: 0, gid: 0 })?)
 }
 
 /// Mounts the layers in `stage`, finalised for the image of that identity.
@@ -183,10 +186,10 @@ pub(super) fn finalised(
     identity: &layout::Identity,
 ) -> Result<(Mounted, Rootfs)> {
     let plan = build.plan;
-    let mounted = mount(stage, &build.trees(&layers.stack))?;
-    let root = mounted.path();
+    let trees = build.trees(&layers.stack);
+    let mounted = mount(stage, &trees)?;
     let step = build.ui.step("Finalise the root file system");
-    let rootfs = Rootfs::open(root, layers.epoch)?;
+    let rootfs = Rootfs::open(mounted.path(), layers.epoch)?;
     let names = Identity {
         hostname: &plan.hostname,
         boot_partuuid: &identity.boot_partuuid(),
@@ -200,9 +203,34 @@ pub(super) fn finalised(
         Some(_) => Vec::new(),
     };
     finalise::run(&rootfs, &names)?;
-    describe(&rootfs, &build_info(build, layers, boot))?;
+    describe(&rootfs, &build_info(build, layers, boot.clone()))?;
+    compare_with_list(stage, &trees, &mounted, plan, &boot)?;
     step.done();
     Ok((mounted, rootfs))
+}
+
+/// Compares what finalising changed with what it may change. The throw-away layer in `stage` holds nothing else.
+fn compare_with_list(stage: &Stage, trees: &[PathBuf], mounted: &Mounted, plan: &Plan, boot: &[String]) -> Result<()> {
+    // An overlay has two layers at least.
+    let lowers = [&[stage.path().join("empty")], trees].concat();
+    let before = Mounted::read_only(&lowers)?;
+    let changes = changes(&stage.path().join("fs"), before.path(), mounted.path())?;
+    finalise::check(&changes, &plan.release.root_references, boot)
+}
+
+/// The directory that becomes the boot partition, which must be a directory of the image: through a link any other one
+/// would be published on a file system where everybody may read.
+fn boot_directory(rootfs: &Rootfs) -> Result<OwnedFd> {
+    let unusable = || Failure::build(format!("cannot make the boot partition from `{BOOT}` of the image"));
+    let directory = rootfs.exact().directory(&ImagePath::parse(BOOT)?).with_context(unusable)?;
+    directory.context("the image has no such directory").with_context(unusable)
+}
+
+/// Shows an empty directory in place of the one behind the descriptor, and of no other that its path may lead to.
+fn cover(directory: &OwnedFd) -> Result<()> {
+    let place = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    mount_fs(Some("tmpfs"), place.as_str(), Some("tmpfs"), MsFlags::MS_RDONLY, Some("mode=755"))
+        .context("cannot cover the boot directory")
 }
 
 /// Makes both partitions in a stage of the store.
@@ -211,6 +239,7 @@ fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity) -> Resu
     let stage = build.store.stage()?;
     let (mounted, rootfs) = finalised(build, layers, &stage, identity)?;
     let root = mounted.path();
+    let boot = boot_directory(&rootfs)?;
     let out = stage.path().join("out");
     fs::create_dir(&out).context("cannot prepare the partitions")?;
     let create = |name: &str| {
@@ -226,9 +255,8 @@ fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity) -> Resu
     let free = fat::write_fat(&rootfs, &ImagePath::parse(BOOT)?, &create("boot")?, BOOT_LENGTH, &options)?;
     step.done_with(&format!("{}, of which {} are free", crate::ui::bytes(BOOT_LENGTH.0), crate::ui::bytes(free.0)));
     // The root partition has an empty directory where the boot partition is mounted.
-    let covered = root.join(BOOT.trim_start_matches('/'));
-    mount_fs(Some("tmpfs"), &covered, Some("tmpfs"), MsFlags::MS_RDONLY, Some("mode=755"))
-        .context("cannot cover the boot directory")?;
+    cover(&boot)?;
+    drop(boot);
     let step = build.ui.step("Write the root partition");
     let content = ext4::content_size(root)?;
     let size = ext4::partition_size(&content, Bytes::mib(u64::from(plan.extra_space_mb)));

@@ -8,10 +8,10 @@ use super::{Build, Layer, Layers, above};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::plan::User;
 use crate::rootfs::accounts::Accounts;
-use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+use crate::rootfs::files::{Attrs, FileKind, ImagePath, Rootfs};
 use crate::sandbox::command::BoxCommand;
 use crate::store::key;
-use crate::ui::Step;
+use crate::ui::{Step, printable};
 
 #[derive(Serialize)]
 struct Inputs<'a> {
@@ -66,10 +66,17 @@ fn authorize(user: &User, rootfs: &Rootfs) -> Result<()> {
         .user(&user.name)
         .with_context(|| Failure::build(format!("useradd made no user `{}`", user.name)))?;
     let owned = |mode| Attrs { mode, uid: account.uid, gid: account.gid };
-    let directory = ImagePath::parse(&account.home)?.join(".ssh")?;
-    rootfs.make_dir_all(&directory, owned(0o700))?;
+    let (tree, home) = (rootfs.exact(), ImagePath::parse(&account.home)?);
+    let directory = home.join(".ssh")?;
+    // Someone else's directory would let keys in for someone else, and on an imported base anybody may have made it.
+    let found = tree.metadata(&home)?;
+    if !found.is_some_and(|found| found.kind == FileKind::Directory && found.attrs.uid == account.uid) {
+        let text = format!("cannot authorize keys: `{}` is no directory of `{}`", printable(home.as_str()), user.name);
+        return Err(Failure::build(text).into());
+    }
+    tree.make_dir_all(&directory, owned(0o700))?;
     let text = user.authorized_keys.join("\n") + "\n";
-    rootfs.write(&directory.join("authorized_keys")?, text.as_bytes(), owned(0o600))?;
+    tree.write(&directory.join("authorized_keys")?, text.as_bytes(), owned(0o600))?;
     Ok(())
 }
 
@@ -79,4 +86,72 @@ fn run(root: &Path, argv: &[&str], epoch: u64, step: &Step) -> Result<()> {
     command.env.push(("SOURCE_DATE_EPOCH".into(), epoch.to_string()));
     command.check(&mut |_, line| step.detail(line))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+
+    /// A tree with a user `ann`, as an imported base may have it, and keys of root.
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for directory in ["etc", "home/ann", "root/.ssh", "srv/shared"] {
+            fs::create_dir_all(dir.path().join(directory)).unwrap();
+        }
+        chown(dir.path().join("home/ann"), Some(1000), Some(1000)).unwrap();
+        fs::write(dir.path().join("etc/passwd"), "ann:x:1000:1000::/home/ann:/bin/sh\n").unwrap();
+        fs::write(dir.path().join("root/.ssh/authorized_keys"), "root's").unwrap();
+        dir
+    }
+
+    #[test]
+    fn keys_are_for_the_user_alone_whatever_the_base_made_of_its_home() {
+        let user = User {
+            name: "ann".into(),
+            password_hash: "!".into(),
+            expire_password: false,
+            groups: Vec::new(),
+            authorized_keys: vec!["ssh-ed25519 AAAA".into()],
+        };
+        let no_directory = "cannot authorize keys: `/home/ann` is no directory of `ann`";
+        type Tamper<'a> = &'a dyn Fn(&Path);
+        let put = |root: &Path, path: &str, target: &str| {
+            fs::remove_dir_all(root.join(path)).ok();
+            symlink(target, root.join(path)).unwrap();
+        };
+        let cases: [(Tamper<'_>, Option<&str>); 7] = [
+            (&|_| {}, None),
+            (&|root| put(root, "home/ann/.ssh", "/root/.ssh"), Some("it is a symbolic link to `/root/.ssh`")),
+            (&|root| put(root, "home/ann", "/root"), Some(no_directory)),
+            (&|root| put(root, "home", "/srv"), Some("`/home` is a symbolic link to `/srv`")),
+            (&|root| chown(root.join("home/ann"), Some(0), Some(0)).unwrap(), Some(no_directory)),
+            (&|root| fs::remove_dir(root.join("home/ann")).unwrap(), Some(no_directory)),
+            (
+                &|root| {
+                    fs::create_dir(root.join("home/ann/.ssh")).unwrap();
+                    symlink("/root/.ssh/authorized_keys", root.join("home/ann/.ssh/authorized_keys")).unwrap();
+                },
+                None,
+            ),
+        ];
+        for (tamper, expected) in cases {
+            let dir = tree();
+            tamper(dir.path());
+            let rootfs = Rootfs::open(dir.path(), 0).unwrap();
+            let result = authorize(&user, &rootfs).map_err(|error| format!("{error:#}"));
+            match expected {
+                Some(cause) => assert!(result.unwrap_err().contains(cause)),
+                None => {
+                    result.unwrap();
+                    let keys = dir.path().join("home/ann/.ssh/authorized_keys");
+                    assert!(fs::symlink_metadata(&keys).unwrap().is_file());
+                    assert_eq!(fs::read_to_string(keys).unwrap(), "ssh-ed25519 AAAA\n");
+                }
+            }
+            assert_eq!(fs::read_to_string(dir.path().join("root/.ssh/authorized_keys")).unwrap(), "root's");
+        }
+    }
 }

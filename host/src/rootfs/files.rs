@@ -8,7 +8,10 @@
 //! Each change gives the file and the directory that holds it the build's fixed time, so that a tree does not
 //! depend on the clock. Numbers of users and groups are those of the calling process's user namespace.
 
+#[cfg(test)]
+mod door;
 mod error;
+mod exact;
 mod path;
 mod resolve;
 #[cfg(test)]
@@ -18,7 +21,7 @@ mod tree;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +30,7 @@ use rustix::io::Errno;
 
 use crate::sandbox::disk::Free;
 pub use error::{FileError, FileErrorCode};
+pub use exact::{Exact, Fate};
 pub use path::ImagePath;
 use resolve::{Place, canonical, file_type, locate, open_entry, open_in_root, proc_path};
 
@@ -174,25 +178,7 @@ impl Rootfs {
             }
             Err(error) => return Err(error),
         };
-        let fail = |errno| FileError::system(errno, ACTION, path);
-        let stat = rustix::fs::fstat(&fd).map_err(fail)?;
-        let kind = FileKind::from(file_type(&stat));
-        let target =
-            if kind == FileKind::Symlink {
-                let target = rustix::fs::readlinkat(&fd, "", Vec::new()).map_err(fail)?;
-                Some(target.into_string().map_err(|_| {
-                    FileError::new(FileErrorCode::Invalid, ACTION, path, "the link's target is not UTF-8")
-                })?)
-            } else {
-                None
-            };
-        Ok(Some(Metadata {
-            kind,
-            size: u64::try_from(stat.st_size).unwrap_or_default(),
-            attrs: Attrs { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid },
-            links: links(&stat),
-            target,
-        }))
+        describe(&fd, path, ACTION).map(Some)
     }
 
     /// The content of a regular file of at most `limit` bytes.
@@ -200,15 +186,7 @@ impl Rootfs {
     /// # Errors
     /// [`FileErrorCode::Limit`] for a bigger one; [`FileErrorCode::NotAFile`] for anything that is no file.
     pub fn read(&self, path: &ImagePath, limit: u64) -> Result<Vec<u8>, FileError> {
-        let file = self.open_file(path)?;
-        let mut data = Vec::new();
-        file.take(limit.saturating_add(1))
-            .read_to_end(&mut data)
-            .map_err(|error| FileError::io(&error, "read", path))?;
-        if u64::try_from(data.len()).unwrap_or(u64::MAX) > limit {
-            return Err(FileError::new(FileErrorCode::Limit, "read", path, format!("it is bigger than {limit} bytes")));
-        }
-        Ok(data)
+        read_whole(self.open_file(path)?, path, limit)
     }
 
     /// Opens a regular file for reading, a final link followed.
@@ -218,12 +196,7 @@ impl Rootfs {
     /// device is never touched.
     pub fn open_file(&self, path: &ImagePath) -> Result<File, FileError> {
         const ACTION: &str = "open";
-        let fd = open_place(&self.locate(path, true, ACTION)?, path, ACTION)?;
-        let fail = |errno| FileError::system(errno, ACTION, path);
-        check_file(file_type(&rustix::fs::fstat(&fd).map_err(fail)?), ACTION, path)?;
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-        let file = rustix::fs::open(proc_path(fd.as_raw_fd()), flags, Mode::empty()).map_err(fail)?;
-        Ok(File::from(file))
+        open_regular(&open_place(&self.locate(path, true, ACTION)?, path, ACTION)?, path, ACTION)
     }
 
     /// The entries of a directory, sorted by name; a final link is followed.
@@ -234,17 +207,7 @@ impl Rootfs {
         const ACTION: &str = "list";
         let fail = |errno| FileError::system(errno, ACTION, path);
         let dir = open_in_root(self.root.as_fd(), path.as_str(), OFlags::PATH | OFlags::DIRECTORY).map_err(fail)?;
-        let mut entries = Vec::new();
-        for (name, kind) in tree::names(dir.as_fd()).map_err(fail)? {
-            let name = name.into_string().map_err(|error| {
-                let name = error.into_cstring();
-                let cause = format!("the name {name:?} in it is not UTF-8");
-                FileError::new(FileErrorCode::Invalid, ACTION, path, cause)
-            })?;
-            entries.push((name, kind.into()));
-        }
-        entries.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(entries)
+        entries(dir.as_fd(), path)
     }
 
     /// Writes a file whole: readers see the old content or the new, never a part. A final link is followed;
@@ -288,17 +251,32 @@ impl Rootfs {
         action: &'static str,
         fill: impl FnOnce(&mut File) -> std::io::Result<()>,
     ) -> Result<(), FileError> {
-        let fail = |errno| FileError::system(errno, action, path);
         tree::check_attrs(attrs, action, path)?;
         let place = self.locate(path, true, action)?;
         self.touch(&place, false, path, action)?;
+        if let Some(name) = &place.name {
+            match rustix::fs::statat(&place.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => check_file(file_type(&stat), action, path)?,
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(FileError::system(errno, action, path)),
+            }
+        }
+        self.put(place, path, attrs, size, action, fill)
+    }
+
+    /// The second half of [`Rootfs::replace`]: whatever is at `place`, but for a directory, makes way.
+    fn put(
+        &self,
+        place: Place,
+        path: &ImagePath,
+        attrs: Attrs,
+        size: u64,
+        action: &'static str,
+        fill: impl FnOnce(&mut File) -> std::io::Result<()>,
+    ) -> Result<(), FileError> {
+        let fail = |errno| FileError::system(errno, action, path);
         let Place { dir, name } = place;
         let Some(name) = name else { return Err(fail(Errno::ISDIR)) };
-        match rustix::fs::statat(&dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => check_file(file_type(&stat), action, path)?,
-            Err(Errno::NOENT) => {}
-            Err(errno) => return Err(fail(errno)),
-        }
         check_room(&dir, size, action, path)?;
         let temporary = temporary_name().map_err(fail)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -324,10 +302,15 @@ impl Rootfs {
     /// [`FileErrorCode::Exists`] if anything is there, a directory included.
     pub fn make_dir(&self, path: &ImagePath, attrs: Attrs) -> Result<(), FileError> {
         const ACTION: &str = "make the directory";
-        let fail = |errno| FileError::system(errno, ACTION, path);
         tree::check_attrs(attrs, ACTION, path)?;
         let place = self.locate(path, false, ACTION)?;
         self.touch(&place, false, path, ACTION)?;
+        self.make_dir_at(place, path, attrs)
+    }
+
+    fn make_dir_at(&self, place: Place, path: &ImagePath, attrs: Attrs) -> Result<(), FileError> {
+        const ACTION: &str = "make the directory";
+        let fail = |errno| FileError::system(errno, ACTION, path);
         let Place { dir, name } = place;
         let name = name.ok_or_else(|| fail(Errno::EXIST))?;
         check_room(&dir, 0, ACTION, path)?;
@@ -469,12 +452,67 @@ fn open_place(place: &Place, path: &ImagePath, action: &'static str) -> Result<O
         .map_err(|errno| FileError::system(errno, action, path))
 }
 
+/// The entries of an open directory, which is that at `path`, sorted by name.
+fn entries(dir: BorrowedFd<'_>, path: &ImagePath) -> Result<Vec<(String, FileKind)>, FileError> {
+    const ACTION: &str = "list";
+    let mut entries = Vec::new();
+    for (name, kind) in tree::names(dir).map_err(|errno| FileError::system(errno, ACTION, path))? {
+        let name = name.into_string().map_err(|error| {
+            let name = error.into_cstring();
+            let cause = format!("the name {name:?} in it is not UTF-8");
+            FileError::new(FileErrorCode::Invalid, ACTION, path, cause)
+        })?;
+        entries.push((name, kind.into()));
+    }
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(entries)
+}
+
+/// What is known of the file behind `fd`, an `O_PATH` descriptor of it.
+fn describe(fd: &OwnedFd, path: &ImagePath, action: &'static str) -> Result<Metadata, FileError> {
+    let fail = |errno| FileError::system(errno, action, path);
+    let stat = rustix::fs::fstat(fd).map_err(fail)?;
+    let kind = FileKind::from(file_type(&stat));
+    let target = if kind == FileKind::Symlink {
+        let target = rustix::fs::readlinkat(fd, "", Vec::new()).map_err(fail)?;
+        let not_text = |_| FileError::new(FileErrorCode::Invalid, action, path, "the link's target is not UTF-8");
+        Some(target.into_string().map_err(not_text)?)
+    } else {
+        None
+    };
+    Ok(Metadata {
+        kind,
+        size: u64::try_from(stat.st_size).unwrap_or_default(),
+        attrs: Attrs { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid },
+        links: links(&stat),
+        target,
+    })
+}
+
 #[cfg_attr(
     target_arch = "x86_64",
     expect(clippy::useless_conversion, reason = "the field's width differs between architectures")
 )]
 fn links(stat: &rustix::fs::Stat) -> u64 {
     stat.st_nlink.into()
+}
+
+/// Opens what an `O_PATH` descriptor stands for, if it is a regular file: anything else is never opened.
+fn open_regular(fd: &OwnedFd, path: &ImagePath, action: &'static str) -> Result<File, FileError> {
+    let fail = |errno| FileError::system(errno, action, path);
+    check_file(file_type(&rustix::fs::fstat(fd).map_err(fail)?), action, path)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = rustix::fs::open(proc_path(fd.as_raw_fd()), flags, Mode::empty()).map_err(fail)?;
+    Ok(File::from(file))
+}
+
+fn read_whole(file: File, path: &ImagePath, limit: u64) -> Result<Vec<u8>, FileError> {
+    let mut data = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut data).map_err(|error| FileError::io(&error, "read", path))?;
+    if u64::try_from(data.len()).unwrap_or(u64::MAX) > limit {
+        return Err(FileError::new(FileErrorCode::Limit, "read", path, format!("it is bigger than {limit} bytes")));
+    }
+    Ok(data)
 }
 
 fn check_file(kind: FileType, action: &'static str, path: &ImagePath) -> Result<(), FileError> {

@@ -3,15 +3,19 @@
 //! The kernel's `Documentation/driver-api/early-userspace/buffer-format.rst` describes the format.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::File;
 use std::io::{Cursor, Read};
-use std::path::Path;
 
 use cpio::NewcReader;
 use sha2::{Digest as _, Sha256};
 
 use super::compare::{Aspect, Comparison, Difference};
 use crate::error::{Context as _, Result};
+
+/// Most bytes that a file, or what is packed in it, may have: one with all modules has 100 MB, and unpacks to 400.
+const LIMIT: u64 = 2 << 30;
+/// How often an archive may be compressed.
+const DEEPEST: usize = 4;
 
 /// One entry; times and numbers of inodes are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +30,8 @@ struct Entry {
 /// Compares the content of two initramfs files, as [`super::compare::compare`] compares trees.
 ///
 /// # Errors
-/// If one cannot be read, or is in no known format.
-pub fn compare(a: &Path, b: &Path) -> Result<Comparison> {
+/// If one cannot be read, is in no known format, or is too big.
+pub fn compare(a: &File, b: &File) -> Result<Comparison> {
     let (a, b) = (entries(a)?, entries(b)?);
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
     let mut comparison = Comparison { paths: names.len(), differences: Vec::new() };
@@ -58,15 +62,26 @@ fn differing(a: &Entry, b: &Entry) -> BTreeSet<Aspect> {
     .collect()
 }
 
-fn entries(path: &Path) -> Result<BTreeMap<String, Entry>> {
-    let data = fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+fn entries(file: &File) -> Result<BTreeMap<String, Entry>> {
+    let data = bounded(file).context("cannot read the initramfs")?;
     let mut found = BTreeMap::new();
-    segments(&data, &mut found).with_context(|| format!("cannot unpack the initramfs `{}`", path.display()))?;
+    segments(&data, &mut found, 0).context("cannot unpack the initramfs")?;
     Ok(found)
 }
 
+/// Everything that comes, within the limit.
+fn bounded(data: impl Read) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    data.take(LIMIT + 1).read_to_end(&mut all)?;
+    let fits = u64::try_from(all.len()).is_ok_and(|length| length <= LIMIT);
+    anyhow::ensure!(fits, "it has more than {} GiB", LIMIT >> 30);
+    Ok(all)
+}
+
 /// Adds the entries of all archives in `data`; a later one hides an earlier one of the same name, as in the kernel.
-fn segments(mut data: &[u8], found: &mut BTreeMap<String, Entry>) -> Result<()> {
+fn segments(mut data: &[u8], found: &mut BTreeMap<String, Entry>, depth: usize) -> Result<()> {
+    // A compressed file can unpack to itself.
+    anyhow::ensure!(depth <= DEEPEST, "it is compressed more than {DEEPEST} times");
     loop {
         // Archives may be padded with null bytes.
         let padding = data.iter().take_while(|byte| **byte == 0).count();
@@ -78,16 +93,15 @@ fn segments(mut data: &[u8], found: &mut BTreeMap<String, Entry>) -> Result<()> 
             data = archive(data, found)?;
             continue;
         }
-        let mut unpacked = Vec::new();
-        if data.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            zstd::stream::copy_decode(data, &mut unpacked)?;
+        let unpacked = if data.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+            bounded(zstd::stream::Decoder::new(data)?)?
         } else if data.starts_with(&[0x1f, 0x8b]) {
-            flate2::read::MultiGzDecoder::new(data).read_to_end(&mut unpacked)?;
+            bounded(flate2::read::MultiGzDecoder::new(data))?
         } else {
             anyhow::bail!("its compression is neither zstd nor gzip");
-        }
+        };
         // A compressed archive is always the last one: nothing tells where it ends.
-        return segments(&unpacked, found);
+        return segments(&unpacked, found, depth + 1);
     }
 }
 
@@ -113,7 +127,7 @@ fn archive<'a>(data: &'a [u8], found: &mut BTreeMap<String, Entry>) -> Result<&'
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Seek as _, Write as _};
 
     use cpio::newc;
 
@@ -132,9 +146,10 @@ mod tests {
         data
     }
 
-    fn written(data: &[u8]) -> tempfile::NamedTempFile {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
+    fn written(data: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
         file.write_all(data).unwrap();
+        file.rewind().unwrap();
         file
     }
 
@@ -149,7 +164,7 @@ mod tests {
         let mut gzip = flate2::write::GzEncoder::new(&mut b, flate2::Compression::fast());
         gzip.write_all(&packed(&files, 2)).unwrap();
         gzip.finish().unwrap();
-        let found = compare(written(&a).path(), written(&b).path()).unwrap();
+        let found = compare(&written(&a), &written(&b)).unwrap();
         assert_eq!(found, Comparison { paths: 3, differences: Vec::new() });
     }
 
@@ -157,7 +172,7 @@ mod tests {
     fn what_differs_inside_is_named() {
         let a = packed(&[("init", "one"), ("bin/sh", "x")], 1);
         let b = packed(&[("init", "three")], 1);
-        let found = compare(written(&a).path(), written(&b).path()).unwrap().differences;
+        let found = compare(&written(&a), &written(&b)).unwrap().differences;
         let difference = |path: &str, aspects: &[Aspect]| Difference {
             path: path.into(),
             aspects: aspects.iter().copied().collect(),
@@ -169,9 +184,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_compressed_without_end_is_refused() {
+        let mut data = packed(&[("init", "x")], 1);
+        for _ in 0..=DEEPEST {
+            data = zstd::stream::encode_all(&data[..], 1).unwrap();
+        }
+        let file = written(&data);
+        let error = compare(&file, &file).unwrap_err();
+        assert!(format!("{error:#}").ends_with("it is compressed more than 4 times"), "{error:#}");
+    }
+
+    #[test]
     fn an_unknown_format_is_an_error() {
         let file = written(b"hello");
-        let error = compare(file.path(), file.path()).unwrap_err();
+        let error = compare(&file, &file).unwrap_err();
         assert!(format!("{error:#}").ends_with("its compression is neither zstd nor gzip"), "{error:#}");
     }
 }

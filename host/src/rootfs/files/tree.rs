@@ -2,7 +2,7 @@
 //!
 //! No link is followed and no mount is crossed: each directory is opened from its parent's descriptor.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
@@ -42,7 +42,7 @@ pub(super) fn names(dir: BorrowedFd<'_>) -> Result<Vec<(CString, FileType)>, Err
 }
 
 /// Removes an entry of `dir`, with all that is below it.
-pub(super) fn remove(dir: BorrowedFd<'_>, name: &CString, path: &ImagePath, depth: usize) -> Result<(), FileError> {
+pub(super) fn remove(dir: BorrowedFd<'_>, name: &CStr, path: &ImagePath, depth: usize) -> Result<(), FileError> {
     const ACTION: &str = "remove";
     let fail = |errno| FileError::system(errno, ACTION, path);
     let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(fail)?;
@@ -57,7 +57,8 @@ pub(super) fn remove(dir: BorrowedFd<'_>, name: &CString, path: &ImagePath, dept
     rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR).map_err(fail)
 }
 
-fn open_child(dir: BorrowedFd<'_>, name: &CString) -> Result<OwnedFd, Errno> {
+/// Opens a directory of `dir` that is just that, neither a link nor a mount.
+pub(super) fn open_child(dir: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
     rustix::fs::openat2(
         dir,
@@ -68,7 +69,7 @@ fn open_child(dir: BorrowedFd<'_>, name: &CString) -> Result<OwnedFd, Errno> {
     )
 }
 
-fn check_depth(depth: usize, action: &'static str, path: &ImagePath) -> Result<(), FileError> {
+pub(super) fn check_depth(depth: usize, action: &'static str, path: &ImagePath) -> Result<(), FileError> {
     if depth < MAX_DEPTH {
         return Ok(());
     }
