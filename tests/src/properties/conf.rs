@@ -7,6 +7,7 @@ use piimg::error::{Kind, report};
 use piimg::plugin::inspect::PluginInfo;
 use piimg::recipe::conf::PluginConf;
 use piimg::recipe::file::RecipeFile;
+use piimg::recipe::host::Admitted;
 use piimg::recipe::overrides::Overrides;
 use piimg::recipe::plan::{Environment, Plan, PluginSource, plan};
 use piimg::recipe::release::Releases;
@@ -28,7 +29,7 @@ pub(super) fn check_answer(conf: &PluginConf) {
     let environment =
         Environment { default_store: "/var/cache/piimg".into(), current_directory: "/here".into(), epoch: None };
     let releases = Releases::builtin().expect("they are part of the program");
-    match plan(&RecipeFile::default(), &Overrides::default(), &[source], &releases, &environment) {
+    match plan(&RecipeFile::default(), Admitted::default(), &Overrides::default(), &[source], &releases, &environment) {
         Ok(plan) => check_plan(conf, &plan),
         Err(error) => {
             let report = report(&error);
