@@ -219,6 +219,7 @@ enum Mapping {
 }
 
 /// Writes the id maps of process `pid`: directly as root, through `newuidmap` and `newgidmap` otherwise.
+#[expect(clippy::disallowed_methods, reason = "a file of the kernel, of the process with that number")]
 fn write_maps(pid: u32, mapping: Mapping) -> Result<()> {
     let lines = |own: u32, base: u32| match mapping {
         Mapping::Shifted(_) => vec![[0, base, IDS]],

@@ -80,7 +80,11 @@ fn the_users_own_configuration_allows_just_what_it_says() {
     let work = scratch.path("").canonicalize().unwrap();
     let args = ["plan", "--grant-requested"];
     let entry = |more: &str| format!("[[recipe]]\ndirectory = {work:?}\n{more}");
-    let allow = |text: String| std::fs::write(&config, text).unwrap();
+    let mode = |mode| std::fs::set_permissions(&config, std::fs::Permissions::from_mode(mode)).unwrap();
+    let allow = |text: String| {
+        std::fs::write(&config, text).unwrap();
+        mode(0o644);
+    };
 
     allow(entry("paths = [\"/etc\"]\ncommands = [\"true\"]\nvariables = [\"LOGIN\"]\n"));
     contains(&fine(&scratch, &args), &["asset       key, from /etc/hostname\n", "from the command `true`\n"]);
@@ -105,7 +109,7 @@ fn the_users_own_configuration_allows_just_what_it_says() {
         &["error: cannot use `$DIR/home/.config/piimg/config.toml`\n", "unknown field"],
     );
     allow(entry("commands = [\"true\"]\n"));
-    std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o666)).unwrap();
+    mode(0o666);
     contains(&fails(&scratch, USAGE, &args), &["caused by: others can write to it; remove it\n"]);
 }
 

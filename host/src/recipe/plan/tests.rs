@@ -141,13 +141,14 @@ fn a_password_of_the_users_own_is_not_expired() {
 
 #[test]
 fn a_base_keeps_its_users_unless_the_recipe_names_one() {
-    let mut file = RecipeFile { base: Some("old.img".into()), ..RecipeFile::default() };
+    let directory = RecipeDirectory::open(Path::new("/usr")).unwrap();
+    let mut file = RecipeFile { base: Some("old.img".into()), directory, ..RecipeFile::default() };
     let flags = Overrides { base: Some("new.img".into()), ..Overrides::default() };
     let plan = make(&file, &flags, &[]).unwrap();
     assert_eq!((plan.base, plan.user), (Some(HostPath::named("new.img")), None));
     file.user.authorized_keys = vec!["ssh-ed25519 AAAA ann".into()];
     let plan = make(&file, &Overrides::default(), &[]).unwrap();
-    assert_eq!(plan.base.unwrap().shown(), Path::new("old.img"));
+    assert_eq!(plan.base.unwrap().shown(), Path::new("/usr/old.img"));
     assert_eq!(plan.user.unwrap().name, "ubuntu");
 }
 
