@@ -122,6 +122,9 @@ pub fn refuse(wishes: &[Wish], directory: &RecipeDirectory, home: Option<&Home>,
         "the recipe in `{}` wants to use what is not its own:\n{list}",
         printable(&directory.place().to_string_lossy())
     ));
+    if wishes.iter().all(|wish| matches!(wish.thing, Thing::Nowhere(_))) {
+        return failure.hint("correct the recipe: no trust makes it lead anywhere");
+    }
     let file =
         home.map_or_else(|| "~/.config/piimg/config.toml".to_owned(), |home| home.config_file().display().to_string());
     let mut failure = failure.hint(format!(
