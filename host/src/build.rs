@@ -5,10 +5,13 @@
 
 mod above;
 mod added;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod archives;
 pub mod assets;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod base;
 mod boot_files;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod bootstrap;
 pub mod compare;
 mod earlier;
@@ -16,16 +19,22 @@ mod effects;
 mod emulated;
 pub mod finalise;
 mod finish;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod import;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod locked;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod native_tools;
 mod output;
 pub mod outside;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod partitions;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod plugins;
 pub mod probe;
 mod tarball;
 mod users;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod workbench;
 
 use std::collections::BTreeMap;
@@ -162,7 +171,7 @@ fn run(job: &Job) -> Result<()> {
     };
     let mut files = job.output.open()?;
     let base = match (&job.plan.base, job.base) {
-        (Some(path), Some(number)) => Some(Base::new(path, private::adopt_fd(number)?.into(), &store, &ui)?),
+        (Some(path), Some(number)) => Some(Base::new(path.shown(), private::adopt_fd(number)?.into(), &store, &ui)?),
         _ => None,
     };
     let build = Build {

@@ -17,6 +17,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Kind, Result};
+use crate::host_files::take_umask;
 use crate::ui::{Ui, Verbosity};
 
 /// Builds Raspberry Pi images from distribution packages and sandboxed customization plugins.
@@ -53,6 +54,7 @@ enum Command {
 /// Runs the program and returns its exit code.
 pub fn main() -> i32 {
     let started = Instant::now();
+    take_umask();
     // piimg starts itself with plain text only; a user's argument may be any bytes.
     let plain: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     if let Some(code) = internal(&plain) {

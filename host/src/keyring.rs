@@ -6,15 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Result};
+use crate::recipe::host::HostPath;
 use crate::recipe::release::Release;
 use crate::recipe::release::repository::{Chosen, KeyRing};
 use crate::sandbox::tool::Tool;
+use crate::ui::printable;
 
 /// Most bytes of a key ring; Debian's has 55 KB.
 const LIMIT: u64 = 4 << 20;
@@ -49,7 +52,7 @@ pub fn read_all(release: &Release, chosen: &BTreeMap<String, Chosen>, architectu
         let (path, keys) = match chosen.get(name) {
             Some(chosen) if chosen.fingerprints.is_empty() => (chosen.path.clone(), &described.fingerprints),
             Some(chosen) => (chosen.path.clone(), &chosen.fingerprints),
-            None => (find(name, described, &release.title)?, &described.fingerprints),
+            None => (HostPath::named(find(name, described, &release.title)?), &described.fingerprints),
         };
         let ring = read(&path, keys);
         let hint = format!("give the right file: --keyring {name}=FILE, or FILE#FINGERPRINT if another key is meant");
@@ -76,21 +79,26 @@ fn find(name: &str, ring: &KeyRing, title: &str) -> Result<PathBuf> {
     .into())
 }
 
-fn read(path: &Path, fingerprints: &[String]) -> Result<Ring> {
-    let named = || format!("cannot read `{}`", path.display());
-    let length = fs::metadata(path).with_context(named)?.len();
-    anyhow::ensure!(length <= LIMIT, "`{}` is bigger than 4 MiB: it is no key ring", path.display());
-    let whole = fs::read(path).with_context(named)?;
-    let keys = select(&whole, fingerprints).with_context(|| format!("`{}` does not do", path.display()))?;
+fn read(path: &HostPath, fingerprints: &[String]) -> Result<Ring> {
+    let shown = path.shown().display();
+    let named = || format!("cannot read `{shown}`");
+    let file = path.open().with_context(named)?;
+    let mut whole = Vec::new();
+    file.take(LIMIT + 1).read_to_end(&mut whole).with_context(named)?;
+    let is_short = u64::try_from(whole.len()).is_ok_and(|length| length <= LIMIT);
+    anyhow::ensure!(is_short, "`{shown}` is bigger than 4 MiB: it is no key ring");
+    let keys = select(&whole, fingerprints).with_context(|| format!("`{shown}` does not do"))?;
     Ok(Ring { whole, keys })
 }
 
 /// The keys of `ring` with these fingerprints, or all if there are none, without signatures by others.
 fn select(ring: &[u8], fingerprints: &[String]) -> Result<Vec<u8>> {
-    let home = tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o700))
-        .tempdir()
-        .context("cannot make a directory for gpg")?;
+    let home =
+        tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().with_context(|| {
+            let place = std::env::temp_dir();
+            Failure::host(format!("cannot make a temporary directory in `{}`", printable(&place.to_string_lossy())))
+                .hint("set TMPDIR to a directory that you can write to")
+        })?;
     let gpg = |arguments: &[&str], input: &[u8]| {
         Tool::new("gpg")
             .arg("--homedir")
@@ -194,10 +202,10 @@ mod tests {
 
         let path = dir.path().join("ring.asc");
         fs::write(&path, &ring).unwrap();
-        let error = format!("{:#}", read(&path, &[A.to_owned()]).unwrap_err());
+        let error = format!("{:#}", read(&HostPath::named(&path), &[A.to_owned()]).unwrap_err());
         assert!(error.contains(&format!("it must hold the key {A}; its keys are: ")), "{error}");
         fs::write(&path, "no key").unwrap();
-        let error = format!("{:#}", read(&path, &both).unwrap_err());
+        let error = format!("{:#}", read(&HostPath::named(&path), &both).unwrap_err());
         assert!(error.contains("it is no key ring that gpg can read"), "{error}");
     }
 

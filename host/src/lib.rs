@@ -8,12 +8,17 @@
 //! - Afterwards: [`report`] (what each plugin did, and who put a file there).
 //! - Around them: [`cli`], [`ui`] (the only printer), [`error`].
 
+#![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make what the host, an image or an attacker has"))]
+
 pub mod build;
 pub mod cli;
 pub mod download;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod emulation;
 pub mod error;
 pub mod git;
+pub mod home;
+pub mod host_files;
 pub mod image;
 pub mod keyring;
 pub mod plugin;
@@ -23,5 +28,6 @@ pub mod rootfs;
 pub mod sandbox;
 mod sealed;
 pub mod secret;
+#[expect(clippy::disallowed_methods, reason = "all but `prepare` runs in the private namespace")]
 pub mod store;
 pub mod ui;

@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod boot_config;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod bootstrap;
 pub mod changes;
 pub mod cmdline;
@@ -11,7 +12,9 @@ pub mod compare;
 pub mod files;
 pub mod initramfs;
 pub mod layers;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod packages;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod sources;
 pub mod tracker;
 pub mod units;

@@ -6,13 +6,17 @@
 
 pub mod command;
 pub(crate) mod disk;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod host_box;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub(crate) mod init;
 mod limits;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod mounts;
 pub mod names;
 pub mod private;
 pub mod proxy;
 mod seccomp;
+pub mod shell;
 pub mod tool;
 pub mod worker;

@@ -7,7 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start piimg and look at the host with its own tools")]
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -304,7 +304,9 @@ fn the_same_root_is_given_in_every_form() {
     assert_eq!(Host::now(), before, "the build left something on the host");
     let mut ends = vec!["tar", "root.img", "boot.img"];
     ends.extend(is_root.then_some("rootfs"));
-    let results: Vec<String> = ends.iter().map(|end| format!("images/{stem}.{end}")).collect();
+    // The tree is in a directory that nobody else can enter.
+    let inside = |end: &str| if end == "rootfs" { "rootfs/rootfs".to_owned() } else { end.to_owned() };
+    let results: Vec<String> = ends.iter().map(|end| format!("images/{stem}.{}", inside(end))).collect();
     assert_eq!(stdout.lines().collect::<Vec<_>>(), results);
     let mut names = place.images();
     names.sort();
@@ -333,12 +335,17 @@ fn the_same_root_is_given_in_every_form() {
     if is_root {
         let compare = format!(
             "mkdir ../unpacked && tar --numeric-owner --xattrs --xattrs-include='*' -xpf {stem}.tar -C ../unpacked \
-             && diff -r --no-dereference ../unpacked {stem}.rootfs \
-             && for tree in ../unpacked {stem}.rootfs; do (cd $tree && find . -printf '%p %y %m %U %G %T@ %l\\n' | sort) \
-             > $tree.list; done && cmp ../unpacked.list {stem}.rootfs.list && /sbin/getcap {stem}.rootfs/usr/bin/ping"
+             && diff -r --no-dereference ../unpacked {stem}.rootfs/rootfs \
+             && for tree in ../unpacked {stem}.rootfs/rootfs; do (cd $tree && find . -printf '%p %y %m %U %G %T@ %l\\n' | sort) \
+             > $tree.list; done && cmp ../unpacked.list {stem}.rootfs/rootfs.list && rm {stem}.rootfs/rootfs.list \
+             && /sbin/getcap {stem}.rootfs/rootfs/usr/bin/ping"
         );
         let (same, said) = shell(&place, &compare);
         assert!(same && said.contains("ping cap_net_raw=ep"), "{said}");
+        // Its set-user-id programs are for nobody else on this machine.
+        let (_, modes) =
+            shell(&place, &format!("stat -c '%a %u' {stem}.rootfs; find {stem}.rootfs -perm -4000 | head -1"));
+        assert!(modes.starts_with(&format!("700 0\n{stem}.rootfs/rootfs/")), "{modes}");
     }
 
     // Compressed it is the same archive, and the directory is replaced by another one.
@@ -349,7 +356,9 @@ fn the_same_root_is_given_in_every_form() {
     let (same, said) = shell(&place, &format!("zstd -dc {stem}.tar.zst | cmp - {stem}.tar"));
     assert!(same, "{said}");
     if is_root {
-        assert!(shell(&place, &format!("test -e {stem}.rootfs/etc/os-release && ! test -e {stem}.rootfs.partial")).0);
+        assert!(
+            shell(&place, &format!("test -e {stem}.rootfs/rootfs/etc/os-release && ! test -e {stem}.rootfs.partial")).0
+        );
     }
 }
 
@@ -381,12 +390,16 @@ fn an_ordinary_user_builds_without_sudo() {
     let before = Host::now();
     let plugin = user.built(&guest("minimal"));
     let arguments = ["build", "--plugin", plugin.to_str().unwrap(), "--grant-requested", "--imagedir", "images"];
-    let output = user.command(&user.built(&piimg()), arguments).output().unwrap();
+    // Files that a shell keeps from others are nobody's business inside, and what comes out is kept from them.
+    let program = user.built(&piimg());
+    let umask = ["-c", "umask 077; exec \"$@\"", "sh", program.to_str().unwrap()];
+    let output = user.command(Path::new("sh"), umask.iter().chain(&arguments)).output().unwrap();
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "{stderr}");
     assert_eq!(Host::now(), before, "the build left something on the host");
     let image = user.home().join(stdout.trim_end());
-    assert_eq!(std::fs::metadata(&image).unwrap().uid(), UID);
+    let metadata = std::fs::metadata(&image).unwrap();
+    assert_eq!((metadata.uid(), metadata.mode() & 0o777), (UID, 0o600));
     let verified = Command::new(piimg()).arg("verify").args(["--model", "pi4"]).arg(&image).output().unwrap();
     assert!(verified.status.success(), "{}", texts(&verified).0);
 }

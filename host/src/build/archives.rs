@@ -161,6 +161,7 @@ fn mirrored(repository: &Repository) -> Repository {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::host::HostPath;
     use crate::recipe::release::Releases;
 
     fn ring() -> Ring {
@@ -216,7 +217,7 @@ mod tests {
         let release = releases.get("trixie").unwrap().clone().resolved("arm64");
         let rings: Rings = [("debian".to_owned(), ring())].into();
         let mirrors: BTreeMap<String, String> = [("debian".to_owned(), "http://mirror/x".to_owned())].into();
-        let given = Chosen { path: "k.gpg".into(), fingerprints: Vec::new() };
+        let given = Chosen { path: HostPath::named("k.gpg"), fingerprints: Vec::new() };
         for (chosen, path) in [
             (BTreeMap::new(), "/usr/share/keyrings/debian-archive-keyring.gpg"),
             (BTreeMap::from([("debian".to_owned(), given)]), "/etc/apt/keyrings/debian.gpg"),

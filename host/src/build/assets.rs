@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Failure, Result};
+use crate::recipe::host::HostPath;
 use crate::ui::printable;
 
 /// Most files, each of which is open during the build. Whoever has more can hand over an archive.
@@ -14,40 +14,44 @@ const MOST: usize = 500;
 ///
 /// # Errors
 /// [`Failure::usage`] that names the asset, if one is neither a file nor a directory of files, or there are too many.
-pub fn open(assets: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, File>> {
+pub fn open(assets: &BTreeMap<String, HostPath>) -> Result<BTreeMap<String, File>> {
     let mut files = BTreeMap::new();
     for (name, path) in assets {
         open_one(name, path, &mut files).with_context(|| {
-            Failure::usage(format!("cannot open the asset `{}`, `{}`", printable(name), path.display()))
+            Failure::usage(format!("cannot open the asset `{}`, `{}`", printable(name), path.shown().display()))
         })?;
     }
     Ok(files)
 }
 
-fn open_one(name: &str, path: &Path, files: &mut BTreeMap<String, File>) -> Result<()> {
+fn open_one(name: &str, path: &HostPath, files: &mut BTreeMap<String, File>) -> Result<()> {
     // Before it is opened: nobody writes to a pipe.
-    let metadata = fs::metadata(path)?;
+    let metadata = fs::metadata(path.path())?;
     if metadata.is_file() {
         anyhow::ensure!(files.len() < MOST, "there are more than {MOST} files; an archive of them is one");
-        files.insert(name.to_owned(), File::open(path)?);
+        files.insert(name.to_owned(), path.open()?);
         return Ok(());
     }
     anyhow::ensure!(metadata.is_dir(), "it is neither a file nor a directory");
-    let mut entries: Vec<_> = fs::read_dir(path)?.collect::<std::io::Result<_>>()?;
+    let mut entries: Vec<_> = fs::read_dir(path.path())?.collect::<std::io::Result<_>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let inside = entry.file_name().into_string().ok().filter(|inside| !inside.contains(char::is_control));
-        let shown = || format!("`{}`", printable(&entry.path().to_string_lossy()));
+        let shown = || format!("`{}`", printable(&path.shown().join(entry.file_name()).to_string_lossy()));
         let inside = inside.with_context(|| format!("the name of {} is no text", shown()))?;
+        // What git keeps there may hold the token by which it was cloned.
+        anyhow::ensure!(!(path.is_recipes() && inside.eq_ignore_ascii_case(".git")), "{} is git's own", shown());
         // A link may lead back to where it is, or to what nobody meant to hand over.
         anyhow::ensure!(!entry.file_type()?.is_symlink(), "{} is a symbolic link", shown());
-        open_one(&format!("{name}/{inside}"), &entry.path(), files).with_context(shown)?;
+        open_one(&format!("{name}/{inside}"), &path.below(&inside), files).with_context(shown)?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -59,7 +63,7 @@ mod tests {
         for file in ["index.html", "css/a.css", "css/deep/.hidden"] {
             fs::write(site.join(file), "x").unwrap();
         }
-        let assets = |path: &Path| BTreeMap::from([("site".to_owned(), path.to_owned())]);
+        let assets = |path: &Path| BTreeMap::from([("site".to_owned(), HostPath::named(path))]);
         let names = |path: &Path| open(&assets(path)).unwrap().into_keys().collect::<Vec<_>>();
         assert_eq!(names(&site), ["site/css/a.css", "site/css/deep/.hidden", "site/index.html"]);
         assert_eq!(names(&site.join("index.html")), ["site"]);

@@ -17,6 +17,7 @@ use super::bootstrap::{Initramfs, install};
 use super::{Build, Emulation};
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Result};
+use crate::home::Home;
 use crate::keyring::Rings;
 use crate::plugin::capability::glob::matches_path;
 use crate::recipe::plan::Plan;
@@ -46,8 +47,8 @@ pub struct Job {
 /// # Errors
 /// If the namespace cannot be made.
 pub fn outside(job: &Job) -> Result<i32> {
-    let ids = store::prepare(&job.plan.store)?;
-    let entry = Entry { ids, role: "__compare", store: &job.plan.store, files: Vec::new(), hidden: Vec::new() };
+    let ids = store::prepare(&job.plan.store, Home::of_user().as_ref())?;
+    let entry = Entry { ids, role: "__compare", store: job.plan.store.path(), files: Vec::new(), hidden: Vec::new() };
     private::run(&entry, &serde_json::to_vec(job).context("cannot describe the job")?)
 }
 

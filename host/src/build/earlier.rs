@@ -11,10 +11,15 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
+use crate::host_files::Directory;
 use crate::image::compress::Compression;
+use crate::recipe::host::HostPath;
 use crate::recipe::output::OutputKind;
 use crate::recipe::plan::Plan;
 use crate::store::key;
+
+/// Most bytes of what is remembered of one result.
+const LONGEST_RECORD: u64 = 1 << 20;
 
 /// What an image is made from, beside its partitions, and what was promised of it.
 #[derive(Serialize)]
@@ -42,7 +47,7 @@ pub(super) fn identity(plan: &Plan, partitions: &str) -> String {
 #[derive(Clone, Debug)]
 pub(super) struct Earlier {
     /// In the store: a file for each identity.
-    records: PathBuf,
+    records: HostPath,
     /// Where images are put now.
     directory: PathBuf,
 }
@@ -94,7 +99,7 @@ impl Record {
 impl Earlier {
     /// # Errors
     /// If the directory of images cannot be found.
-    pub(super) fn new(records: PathBuf, directory: &Path) -> Result<Self> {
+    pub(super) fn new(records: HostPath, directory: &Path) -> Result<Self> {
         let directory = fs::canonicalize(directory).context("cannot find the directory of images")?;
         Ok(Self { records, directory })
     }
@@ -102,12 +107,12 @@ impl Earlier {
     /// Identities of those that are as they were left. What is told of others is forgotten.
     pub(super) fn identities(&self) -> Vec<String> {
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.records).into_iter().flatten().flatten() {
-            let identity = entry.file_name().to_string_lossy().into_owned();
-            match self.record(&identity) {
+        let Ok(records) = Directory::open(self.records.path(), self.records.links()) else { return found };
+        for identity in records.names().unwrap_or_default() {
+            match record(&records, &identity) {
                 Some(record) if !record.is_untouched() => {
                     // Another build may have been faster; a record that stays is found wanting again.
-                    fs::remove_file(entry.path()).ok();
+                    records.remove(&identity).ok();
                 }
                 Some(record) if record.directory == self.directory => found.push(identity),
                 _ => {}
@@ -116,13 +121,10 @@ impl Earlier {
         found
     }
 
-    fn record(&self, identity: &str) -> Option<Record> {
-        serde_json::from_slice(&fs::read(self.records.join(identity)).ok()?).ok()
-    }
-
     /// The file names of the result with that identity, if it still is as it was left.
     pub(super) fn results(&self, identity: &str) -> Option<Vec<String>> {
-        let record = self.record(identity).filter(Record::is_untouched)?;
+        let records = Directory::open(self.records.path(), self.records.links()).ok()?;
+        let record = record(&records, identity).filter(Record::is_untouched)?;
         Some(record.files.into_iter().take(record.results).map(|file| file.name).collect())
     }
 
@@ -136,14 +138,14 @@ impl Earlier {
         let files = files.context("what was built is gone")?;
         let record = Record { directory: self.directory.clone(), files, results: results.len() };
         let failed = "cannot remember the image in the store";
-        fs::create_dir_all(&self.records).context(failed)?;
         let text = serde_json::to_vec(&record).context(failed)?;
-        // Two builds may end at the same time.
-        let fresh = tempfile::NamedTempFile::new_in(&self.records).context(failed)?;
-        fs::write(fresh.path(), text).context(failed)?;
-        fresh.persist(self.records.join(identity)).context(failed)?;
-        Ok(())
+        let records = Directory::create(self.records.path(), self.records.links(), 0o700).context(failed)?;
+        records.replace(identity, &text, 0o600).context(failed)
     }
+}
+
+fn record(records: &Directory, identity: &str) -> Option<Record> {
+    serde_json::from_slice(&records.read(identity, LONGEST_RECORD).ok()??).ok()
 }
 
 #[cfg(test)]
@@ -156,7 +158,7 @@ mod tests {
         let images = dir.path().join("images");
         fs::create_dir(&images).unwrap();
         let names = ["a.img".to_owned(), "a.img.sha256".to_owned()];
-        let earlier = Earlier::new(dir.path().join("records"), &images).unwrap();
+        let earlier = Earlier::new(HostPath::named(dir.path().join("records")), &images).unwrap();
         let remember = || {
             for name in &names {
                 fs::write(images.join(name), "content").unwrap();
@@ -198,7 +200,7 @@ mod tests {
         fs::create_dir(&here).unwrap();
         fs::create_dir(&there).unwrap();
         fs::write(here.join("a.img"), "content").unwrap();
-        let records = dir.path().join("records");
+        let records = HostPath::named(dir.path().join("records"));
         Earlier::new(records.clone(), &here).unwrap().remember("id", &["a.img".to_owned()], &[]).unwrap();
         assert!(Earlier::new(records, &there).unwrap().identities().is_empty());
         assert!(dir.path().join("records/id").exists());

@@ -8,10 +8,11 @@ mod part;
 mod unnamed;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 pub use directory::inside as unpack_inside;
 pub(super) use part::Part;
@@ -20,6 +21,7 @@ use unnamed::Unnamed;
 
 use super::earlier::Earlier;
 use crate::error::{Context, Failure, Result};
+use crate::host_files::Directory;
 use crate::image::compress::Compression;
 use crate::recipe::output::OutputKind;
 use crate::recipe::plan::Plan;
@@ -52,7 +54,7 @@ impl OutputJob {
 /// The files-to-be, in the directory of images.
 #[derive(Debug)]
 pub(super) struct Output {
-    directory: PathBuf,
+    directory: Arc<Directory>,
     /// What all names begin with.
     stem: String,
     outputs: BTreeSet<OutputKind>,
@@ -66,12 +68,20 @@ pub(super) struct Output {
 /// What the results are called, after `stem`.
 pub fn result_names(outputs: &BTreeSet<OutputKind>, compression: Option<Compression>, stem: &str) -> Vec<String> {
     let parts = Part::of(outputs, compression).into_iter().rev().filter(|part| part.is_result());
-    let directory = outputs.contains(&OutputKind::Directory).then(|| directory_name(stem));
+    let directory = outputs.contains(&OutputKind::Directory).then(|| tree_name(stem));
     parts.filter_map(|part| part.name(stem, compression)).chain(directory).collect()
 }
 
+/// Bytes with which nothing can be begun.
+const NO_SPACE: u64 = 1 << 20;
+
 fn directory_name(stem: &str) -> String {
     format!("{stem}.rootfs")
+}
+
+/// Where the root file system is in the directory of that name.
+fn tree_name(stem: &str) -> String {
+    format!("{}/{}", directory_name(stem), directory::TREE)
 }
 
 impl Output {
@@ -80,25 +90,25 @@ impl Output {
     /// # Errors
     /// [`Failure::host`] if the directory cannot be made or written to, or if this user cannot give files to others.
     pub(super) fn create(plan: &Plan, image_name: &str) -> Result<Self> {
-        let directory = &plan.imagedir;
+        let shown = plan.imagedir.shown().display();
         if plan.outputs.contains(&OutputKind::Directory) {
             directory::check_user()?;
         }
         let failed = || {
-            Failure::host(format!("cannot create an image in `{}`", directory.display()))
+            Failure::host(format!("cannot create an image in `{shown}`"))
                 .hint("choose another directory with --imagedir")
         };
-        fs::create_dir_all(directory).with_context(failed)?;
+        let directory = Arc::new(plan.imagedir.create_directory().with_context(failed)?);
         let files = Part::of(&plan.outputs, plan.compression).into_iter();
-        let create = |part| Ok((part, Unnamed::create(directory, &format!("{part:?}")).with_context(failed)?));
+        let create = |part| Ok((part, Unnamed::create(&directory, &format!("{part:?}")).with_context(failed)?));
         Ok(Self {
-            directory: directory.clone(),
             stem: image_name.strip_suffix(".img").unwrap_or(image_name).to_owned(),
             outputs: plan.outputs.clone(),
             compression: plan.compression,
             files: files.map(create).collect::<Result<_>>()?,
             identity: memory_file("identity", b"")?,
-            earlier: Earlier::new(store::images(&plan.store), directory)?,
+            earlier: Earlier::new(store::images(&plan.store), plan.imagedir.path())?,
+            directory,
         })
     }
 
@@ -117,6 +127,11 @@ impl Output {
         }
     }
 
+    /// Whether nothing more can be written where the results are put.
+    pub(super) fn is_out_of_space(&self) -> bool {
+        rustix::fs::fstatvfs(&self.directory).is_ok_and(|free| free.f_bavail * free.f_frsize < NO_SPACE)
+    }
+
     fn unpacks(&self) -> bool {
         self.outputs.contains(&OutputKind::Directory)
     }
@@ -133,7 +148,7 @@ impl Output {
     pub(super) fn publish_failed(mut self) -> Result<Option<PathBuf>> {
         let name = self.failed_name();
         let Some(audit) = self.files.remove(&Part::AuditLog) else { return Ok(None) };
-        Ok(audit.publish_audit(&self.directory, &name)?.then(|| self.directory.join(name)))
+        Ok(audit.publish_audit(&name)?.then(|| self.directory.path().join(name)))
     }
 
     fn failed_name(&self) -> String {
@@ -164,20 +179,18 @@ impl Output {
         };
         if has_image {
             let name = names.first().context(Failure::bug("an image has no name"))?;
-            let failed = || Failure::build(format!("cannot name the image `{}`", directory.join(name).display()));
-            let latest = directory.join("latest_image");
-            let fresh = directory.join("latest_image.partial");
-            fs::write(&fresh, format!("{name}\n")).and_then(|()| fs::rename(&fresh, &latest)).with_context(failed)?;
+            let failed =
+                || Failure::build(format!("cannot name the image `{}`", directory.path().join(name).display()));
+            directory.replace("latest_image", format!("{name}\n").as_bytes(), 0o644).with_context(failed)?;
         }
-        let synced = File::open(&directory).and_then(|directory| directory.sync_all());
-        synced.with_context(|| format!("cannot sync `{}`", directory.display()))?;
-        Ok(names.iter().map(|name| directory.join(name)).collect())
+        directory.sync().with_context(|| format!("cannot sync `{}`", directory.path().display()))?;
+        Ok(names.iter().map(|name| directory.path().join(name)).collect())
     }
 
     /// Syncs the files and names them, each replacing one of that name whole. Returns the names of what was asked for, the
     /// image's first.
     fn name_all(mut self, identity: &str, ui: &Ui) -> Result<Vec<String>> {
-        let failed_before = self.directory.join(self.failed_name());
+        let failed_before = self.failed_name();
         let names = self.names();
         let unpacked = if self.unpacks() {
             let tar = self.files.get(&Part::PlainTar).or_else(|| self.files.get(&Part::Tar));
@@ -190,29 +203,26 @@ impl Output {
         for (part, name) in names {
             let Some(unnamed) = self.files.remove(&part) else { continue };
             if part == Part::AuditLog {
-                if unnamed.publish_audit(&self.directory, &name)? {
+                if unnamed.publish_audit(&name)? {
                     others.push(name);
                 }
                 continue;
             }
-            unnamed.publish(&self.directory, &name)?;
+            unnamed.publish(&name)?;
             if part.is_result() { results.push(name) } else { others.push(name) }
         }
         results.reverse();
         if let Some(unpacked) = unpacked {
-            results.push(unpacked.publish()?);
+            results.push(unpacked.publish(ui)?);
         } else {
             // The result is complete; at worst the next build writes it once more.
             let remembered = self.earlier.remember(identity, &results, &others);
             remembered.unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
         }
         // What is left of an attempt that this build repeated says nothing of the image.
-        match fs::remove_file(&failed_before) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot remove `{}`", failed_before.display()))
-            }
-            _ => Ok(results),
-        }
+        let removed = self.directory.remove(&failed_before);
+        removed.with_context(|| format!("cannot remove `{}`", self.directory.path().join(failed_before).display()))?;
+        Ok(results)
     }
 }
 

@@ -13,20 +13,23 @@ use super::{Job, PluginJob, assets};
 use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Failure, Kind, Result};
+use crate::home::Home;
 use crate::image::name::file_name;
 use crate::keyring::Rings;
 use crate::plugin::grant::GrantSet;
 use crate::plugin::inspect::{PluginInfo, keep_code};
 use crate::plugin::lock;
 use crate::plugin::policy::Ceiling;
+use crate::recipe::host::HostPath;
 use crate::recipe::locked::Packages;
 use crate::recipe::plan::Plan;
 use crate::sandbox::private::{self, Entry};
+use crate::sandbox::shell;
 use crate::sealed;
 use crate::secret::Secrets;
 use crate::secret::source::Source;
 use crate::store;
-use crate::ui::Ui;
+use crate::ui::{Ui, printable};
 
 /// A plan and what is not data of it.
 #[derive(Debug)]
@@ -38,6 +41,8 @@ pub struct Order {
     pub grants: Vec<GrantSet>,
     /// Where the secrets come from that the plugins may use.
     pub secrets: BTreeMap<String, Source>,
+    /// Where the user's own files are, if anywhere.
+    pub home: Option<Home>,
     /// What bounds it.
     pub ceiling: Ceiling,
     /// With which packages are signed.
@@ -65,19 +70,21 @@ pub enum Outcome {
 /// What goes wrong outside the private namespace.
 pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let plan = &order.plan;
+    shell::check(plan.assets.len() + order.plugins.len())?;
     // First, so that what cannot be read is known before anything is written.
     let secrets = read_secrets(&order.secrets)?;
     let name = file_name(plan.epoch.unwrap_or(now), &plan.flavour, &plan.release.name);
-    let ids = store::prepare(&plan.store)?;
+    let ids = store::prepare(&plan.store, order.home.as_ref())?;
     let output = Output::create(plan, &name)?;
     if !order.plugins.is_empty() {
         let plugins = order.plugins.iter().map(|(info, _)| info);
-        keep_code(&store::compiled(&plan.store), plugins).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
+        let kept = order.home.as_ref().map(|home| keep_code(home, plugins));
+        kept.unwrap_or(Ok(())).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
     }
     let mut packages = order.updates_lock.then(|| sealed::empty_file("packages")).transpose()?;
     let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
-    let open_base = |path: &PathBuf| {
-        File::open(path).with_context(|| Failure::usage(format!("cannot open the base `{}`", path.display())))
+    let open_base = |path: &HostPath| {
+        path.open().with_context(|| Failure::usage(format!("cannot open the base `{}`", path.shown().display())))
     };
     let base = plan.base.as_ref().map(open_base).transpose()?;
     let assets = assets::open(&plan.assets)?;
@@ -116,9 +123,10 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     files.extend(ui.timings().map(|timings| timings.as_fd()));
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;
     let hidden = order.secrets.values().filter_map(Source::variable).collect();
-    let status = private::run(&Entry { ids, role: "__build", store: &plan.store, files, hidden }, &job)?;
+    let status = private::run(&Entry { ids, role: "__build", store: plan.store.path(), files, hidden }, &job)?;
     if status != 0 {
         let code = explain(status, ui);
+        hints(plan, &output).iter().for_each(|hint| ui.hint(hint));
         // The inner process has told its error: whatever goes wrong here must not hide it.
         match output.publish_failed() {
             Ok(Some(path)) => ui.hint(&format!("what the plugins called before is in `{}`", path.display())),
@@ -132,6 +140,20 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         update_lock(&order.lock, file)?;
     }
     Ok(Outcome::Built(results))
+}
+
+/// What happened to the host while the build ran, which is most often why it failed.
+fn hints(plan: &Plan, output: &Output) -> Vec<String> {
+    let mut hints = Vec::new();
+    if !store::is_there(&plan.store) {
+        let shown = printable(&plan.store.shown().to_string_lossy());
+        hints.push(format!("the store `{shown}` was removed while the build ran: build again, it is made anew"));
+    }
+    if output.is_out_of_space() {
+        let shown = printable(&plan.imagedir.shown().to_string_lossy());
+        hints.push(format!("there is no space left in `{shown}`: free some, or choose another place with --imagedir"));
+    }
+    hints
 }
 
 /// Writes the packages that the build handed on to the lock file.

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::base::{mount, unmount};
 use crate::emulation;
 use crate::error::{Context, Result};
+use crate::home::Home;
+use crate::recipe::host::HostPath;
 use crate::sandbox::private::{self, Entry};
 use crate::store::{self, Store};
 use crate::ui::{Ui, Verbosity};
@@ -18,11 +20,11 @@ struct Job {
 ///
 /// # Errors
 /// A failure of the kind `Host` if the namespace cannot be made.
-pub fn outside(store: &std::path::Path, ui: &Ui) -> Result<i32> {
-    let ids = store::prepare(store)?;
+pub fn outside(store: &HostPath, ui: &Ui) -> Result<i32> {
+    let ids = store::prepare(store, Home::of_user().as_ref())?;
     ui.data(&format!("✓ ids from {} on are the image's", ids.uid_base));
     let job = serde_json::to_vec(&Job { verbosity: ui.verbosity() }).context("cannot describe the job")?;
-    private::run(&Entry { ids, role: "__probe", store, files: Vec::new(), hidden: Vec::new() }, &job)
+    private::run(&Entry { ids, role: "__probe", store: store.path(), files: Vec::new(), hidden: Vec::new() }, &job)
 }
 
 /// `piimg __probe`.

@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::blame::{build_info, open_root};
-use super::order::usual_store;
 use crate::error::{Context, Failure, Kind, Result};
+use crate::home::Home;
 use crate::plugin::inspect::{PluginInfo, inspect};
 use crate::plugin::replay::replay;
 use crate::plugin::{self, CodeCache, transcript};
 use crate::report::PluginReport;
 use crate::report::audit::{Audit, Difference, Possible, Risk, Row, audit, difference};
-use crate::store;
 use crate::ui::{Ui, printable};
 
 /// Widest line, so that it reads well on the narrowest terminal and in a mail.
@@ -77,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 }
 
 fn read(path: &Path) -> Result<PluginInfo> {
-    let cache = usual_store().and_then(|store| CodeCache::open(&store::compiled(&store)));
+    let cache = Home::of_user().as_ref().and_then(CodeCache::open);
     inspect(&plugin::engine()?, path, cache.as_ref())
 }
 

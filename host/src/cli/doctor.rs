@@ -9,6 +9,7 @@ use crate::build::{compare, probe};
 use crate::emulation;
 use crate::error::{Failure, Result};
 use crate::recipe::file::RecipeFile;
+use crate::recipe::host::{Admitted, HostPath};
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Plan, plan};
 use crate::recipe::release::Releases;
@@ -75,7 +76,14 @@ fn compared(arguments: Arguments) -> Result<Plan> {
         packages: arguments.packages,
         ..Overrides::default()
     };
-    let mut plan = plan(&RecipeFile::default(), &overrides, &[], &Releases::builtin()?, &environment(named)?)?;
+    let mut plan = plan(
+        &RecipeFile::default(),
+        Admitted::default(),
+        &overrides,
+        &[],
+        &Releases::builtin()?,
+        &environment(named)?,
+    )?;
     plan.architecture = architecture.unwrap_or(plan.architecture);
     Ok(plan)
 }
@@ -91,10 +99,10 @@ fn host(store: Option<PathBuf>, ui: &Ui) -> Result<i32> {
     }
     ui.data(&format!("✓ the programs that piimg starts: {}", programs.join(", ")));
     let environment = environment(store.is_some())?;
-    let store = store.unwrap_or(environment.default_store);
+    let store = HostPath::named(store.unwrap_or(environment.default_store));
     let code = probe::outside(&store, ui)?;
     if code == 0 {
-        ui.data(&format!("✓ the store {}", store.display()));
+        ui.data(&format!("✓ the store {}", store.shown().display()));
     }
     Ok(code)
 }

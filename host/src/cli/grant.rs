@@ -8,13 +8,16 @@ use clap::Args;
 use super::consent::{self, Answers};
 use super::order::{self, inspect_all};
 use crate::error::{Failure, Result};
+use crate::home::Home;
 use crate::plugin::inspect::PluginInfo;
 use crate::plugin::lock::{self, Lock};
 use crate::plugin::policy::Ceiling;
 use crate::plugin::proposal::{Basis, Proposal, Question};
 use crate::recipe::file::RecipeFile;
+use crate::recipe::host::{HostPath, admit};
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{PluginSource, known_params};
+use crate::recipe::trust::{Trust, refuse};
 use crate::ui::{Ui, printable, shell_quoted};
 
 /// Show what plugins ask for, and keep in `piimg.lock` what they may do.
@@ -47,16 +50,17 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let recipe = order::recipe(arguments.recipe.as_deref());
     let lock = order::lock_beside(recipe.as_deref());
     let file = recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
-    let paths = if arguments.plugins.is_empty() { &file.plugins } else { &arguments.plugins };
+    let home = Home::of_user();
+    let paths = plugins(arguments, &file, home.as_ref())?;
     if paths.is_empty() {
         return Err(Failure::usage("there is no plugin to grant anything to")
             .hint("name one: piimg grant PLUGIN")
             .into());
     }
     if arguments.revoke {
-        return revoke(paths, &arguments.only, &lock, ui).map(|()| 0);
+        return revoke(&paths, &arguments.only, home.as_ref(), &lock, ui).map(|()| 0);
     }
-    let infos = inspect_all(paths, order::usual_store().as_deref())?;
+    let infos = inspect_all(&paths, home.as_ref())?;
     let values = values(&infos, &file, &arguments.params)?;
     let ceiling = Ceiling::read(arguments.policy.as_deref())?;
     check_only(&infos, &values, &arguments.only)?;
@@ -64,6 +68,18 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         grant(info, values, arguments, &ceiling, &lock, ui)?;
     }
     Ok(0)
+}
+
+/// Those that the user names, or those of the recipe.
+fn plugins(arguments: &Arguments, file: &RecipeFile, home: Option<&Home>) -> Result<Vec<HostPath>> {
+    if !arguments.plugins.is_empty() {
+        return Ok(arguments.plugins.iter().map(HostPath::named).collect());
+    }
+    // Nothing else of the recipe is used.
+    let file = RecipeFile { plugins: file.plugins.clone(), directory: file.directory.clone(), ..RecipeFile::default() };
+    let trust = Trust::of_user(home, &file.directory)?;
+    let admitted = admit(&file, &Overrides::default(), &trust);
+    Ok(admitted.map_err(|wishes| refuse(&wishes, &file.directory, home, false))?.plugins)
 }
 
 /// Asks for one plugin.
@@ -141,15 +157,15 @@ fn check_only(infos: &[PluginInfo], values: &[BTreeMap<String, String>], only: &
     Ok(())
 }
 
-fn revoke(plugins: &[PathBuf], only: &[String], path: &Path, ui: &Ui) -> Result<()> {
+fn revoke(plugins: &[HostPath], only: &[String], home: Option<&Home>, path: &Path, ui: &Ui) -> Result<()> {
     let shown = printable(&path.display().to_string());
     for plugin in plugins {
         // The file may be gone; what it was called is then enough.
-        let (id, digest) = if plugin.exists() {
-            let infos = inspect_all(std::slice::from_ref(plugin), order::usual_store().as_deref())?;
+        let (id, digest) = if plugin.path().exists() {
+            let infos = inspect_all(std::slice::from_ref(plugin), home)?;
             infos.into_iter().next().map(|info| (info.conf.id, Some(info.digest))).unwrap_or_default()
         } else {
-            (plugin.to_string_lossy().into_owned(), None)
+            (plugin.shown().to_string_lossy().into_owned(), None)
         };
         let mut gone = None;
         lock::update(path, |text| {

@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::order::usual_store;
 use super::verify::{no_image, open};
 use crate::error::{Context, Failure, Result};
+use crate::home::Home;
 use crate::image::inspect::{FileSystemInfo, Inspection, inspect as inspect_image};
 use crate::plugin::grant::reason;
 use crate::plugin::inspect::{PluginInfo, inspect as inspect_plugin};
 use crate::plugin::{self, CodeCache};
-use crate::store;
 use crate::ui::{Ui, bytes, printable};
 
 /// Show what is in an image, or what a plugin is and asks for, without running `execute()`.
@@ -28,7 +27,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let (json, lines) = if is_wasm(&arguments.file)? {
-        let cache = usual_store().and_then(|store| CodeCache::open(&store::compiled(&store)));
+        let cache = Home::of_user().as_ref().and_then(CodeCache::open);
         let info = inspect_plugin(&plugin::engine()?, &arguments.file, cache.as_ref())?;
         (serde_json::to_string_pretty(&info), plugin_lines(&info))
     } else {

@@ -2,6 +2,7 @@
 //! that only if somebody at the terminal agreed.
 
 mod secrets;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,20 +15,21 @@ use crate::build::assets;
 use crate::build::outside::Order;
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Kind, Result, report};
+use crate::home::Home;
 use crate::image::source::recognise;
 use crate::keyring::{self, Rings};
 use crate::plugin::grant::{GrantSet, Granted};
-use crate::plugin::inspect::{PluginInfo, inspect};
+use crate::plugin::inspect::{PluginInfo, inspect_at};
 use crate::plugin::lock::Lock;
 use crate::plugin::policy::Ceiling;
 use crate::plugin::proposal::{Basis, Proposal};
 use crate::plugin::{self, CodeCache};
 use crate::recipe::file::RecipeFile;
+use crate::recipe::host::HostPath;
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Environment, Plan, PluginSource, default_store, plan};
 use crate::recipe::release::Releases;
 use crate::sandbox::tool;
-use crate::store;
 use crate::ui::Ui;
 
 /// File that is read from the current directory if there is one.
@@ -35,7 +37,7 @@ const RECIPE: &str = "piimg.toml";
 /// Grants, beside the recipe.
 const LOCK: &str = "piimg.lock";
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct OrderArguments {
     /// Recipe; `piimg.toml` of the current directory if there is one.
     #[arg(long, value_name = "FILE")]
@@ -121,6 +123,9 @@ pub(super) struct OrderArguments {
     /// Policy that bounds what may be granted, beside the site's own.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Let the recipe use what it names of this machine outside its own directory, once all of it was shown and agreed to.
+    #[arg(long)]
+    trust_recipe: bool,
     /// Let plugins choose the directories of the store and the image.
     #[arg(long)]
     allow_plugin_paths: bool,
@@ -144,7 +149,8 @@ enum EmulationArgument {
 
 /// The recipe that is meant, if there is one.
 pub(super) fn recipe(named: Option<&Path>) -> Option<PathBuf> {
-    named.map(Path::to_owned).or_else(|| Path::new(RECIPE).exists().then(|| RECIPE.into()))
+    let is_there = Path::new(RECIPE).symlink_metadata().is_ok();
+    named.map(Path::to_owned).or_else(|| is_there.then(|| RECIPE.into()))
 }
 
 /// Where grants are kept.
@@ -156,13 +162,15 @@ pub(super) fn lock_beside(recipe: Option<&Path>) -> PathBuf {
 /// somebody is at the terminal.
 pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Order> {
     let recipe = recipe(arguments.recipe.as_deref());
-    let mut file = recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
-    let mut paths = std::mem::take(&mut file.plugins);
-    paths.extend(arguments.plugins.iter().cloned());
+    let home = Home::of_user();
+    let file = recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
     let environment = environment(arguments.store.is_some() || file.rootfs.is_some())?;
-    // A store that only a plugin names is not known before the plugin is.
-    let store = arguments.store.as_ref().or(file.rootfs.as_ref()).unwrap_or(&environment.default_store);
-    let infos = inspect_all(&paths, Some(store))?;
+    let overrides = overrides(&arguments);
+    let question = trust::Question { file: &file, flags: &overrides, home: home.as_ref() };
+    let admitted = question.admit(arguments.trust_recipe)?;
+    let mut paths = admitted.plugins.clone();
+    paths.extend(arguments.plugins.iter().map(HostPath::named));
+    let infos = inspect_all(&paths, home.as_ref())?;
     let lock = lock_beside(recipe.as_deref());
     let granted = Granted {
         lock: Lock::read(&lock)?,
@@ -179,12 +187,11 @@ pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Ord
     };
     granted.check()?;
     let (refresh, keeps_to_lock) = (arguments.refresh, arguments.locked);
-    let flags = arguments.secrets.clone();
     let sources: Vec<PluginSource> = infos
         .iter()
         .map(|info| PluginSource { path: info.path.clone(), digest: info.digest.clone(), conf: info.conf.clone() })
         .collect();
-    let mut plan = plan(&file, &overrides(arguments), &sources, &Releases::builtin()?, &environment)?;
+    let mut plan = plan(&file, admitted, &overrides, &sources, &Releases::builtin()?, &environment)?;
     if keeps_to_lock {
         plan.locked = granted.lock.as_ref().and_then(|lock| lock.packages.clone());
     }
@@ -195,21 +202,22 @@ pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Ord
     let ceiling = granted.ceiling.clone();
     let rings = key_rings(&plan)?;
     let (plugins, grants) = grant_all(&plan, infos, granted, &lock, asker)?;
-    let secrets = secrets::needed(&plan, &flags, &plugins, &grants)?;
-    Ok(Order { plan, plugins, grants, secrets, ceiling, rings, emulation, refresh, lock, updates_lock: false })
+    let secrets = secrets::needed(&plan, &question, &plugins, &grants)?;
+    Ok(Order { plan, plugins, grants, secrets, home, ceiling, rings, emulation, refresh, lock, updates_lock: false })
 }
 
-/// Looks at plugins, with what the store knows of them.
-pub(super) fn inspect_all(paths: &[PathBuf], store: Option<&Path>) -> Result<Vec<PluginInfo>> {
+/// Looks at plugins, with what the user's cache has of them.
+pub(super) fn inspect_all(paths: &[HostPath], home: Option<&Home>) -> Result<Vec<PluginInfo>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
     let engine = plugin::engine()?;
-    let cache = store.and_then(|store| CodeCache::open(&store::compiled(store)));
-    paths.iter().map(|path| inspect(&engine, path, cache.as_ref())).collect()
+    let cache = home.and_then(CodeCache::open);
+    paths.iter().map(|path| inspect_at(&engine, path, cache.as_ref())).collect()
 }
 
-fn overrides(arguments: OrderArguments) -> Overrides {
+fn overrides(arguments: &OrderArguments) -> Overrides {
+    let arguments = arguments.clone();
     Overrides {
         release: arguments.release,
         architecture: arguments.arch,
@@ -337,8 +345,8 @@ pub(super) fn environment(named: bool) -> Result<Environment> {
 /// Likewise.
 fn check_base(plan: &Plan) -> Result<()> {
     let Some(base) = &plan.base else { return Ok(()) };
-    let unusable = format!("cannot build on `{}`", base.display());
-    let file = std::fs::File::open(base).and_then(|file| Ok((file.metadata()?.is_file(), file)));
+    let unusable = format!("cannot build on `{}`", base.shown().display());
+    let file = base.open().and_then(|file| Ok((file.metadata()?.is_file(), file)));
     match file.with_context(|| Failure::usage(unusable.clone()))? {
         (true, file) => recognise(&file).map(drop).context(unusable),
         (false, _) => Err(Failure::usage(unusable).hint("it must be a file: an image or a tar archive").into()),

@@ -1,5 +1,7 @@
 //! `piimg plan`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -8,8 +10,10 @@ use crate::build::outside::Order;
 use crate::build::result_names;
 use crate::error::{Context, Result};
 use crate::plugin::grant::{Standing, State, reason, spelled};
+use crate::recipe::host::HostPath;
 use crate::recipe::plan::{Plan, User};
 use crate::recipe::release::repository::Repository;
+use crate::secret::source::Source;
 use crate::ui::{Ui, printable};
 
 /// Say what `build` would do, without privilege and without writing anything.
@@ -28,6 +32,52 @@ struct Document<'a> {
     plugins: Vec<PluginDocument<'a>>,
     /// Names of the secrets that a build would read.
     secrets: Vec<&'a str>,
+    /// What of this machine a build would read, run and write to.
+    host: Vec<HostUse>,
+}
+
+/// A path, variable or command of this machine, and what it is for.
+#[derive(Serialize)]
+struct HostUse {
+    #[serde(rename = "for")]
+    purpose: String,
+    #[serde(flatten)]
+    thing: HostThing,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum HostThing {
+    Path(PathBuf),
+    Variable(String),
+    Command(String),
+}
+
+impl HostUse {
+    fn path(purpose: impl Into<String>, path: &HostPath) -> Self {
+        Self { purpose: purpose.into(), thing: HostThing::Path(path.shown().to_owned()) }
+    }
+}
+
+/// All of it: whoever reads a plan knows what a build would touch.
+fn host_uses(order: &Order) -> Vec<HostUse> {
+    let plan = &order.plan;
+    let mut uses = vec![HostUse::path("store", &plan.store), HostUse::path("output", &plan.imagedir)];
+    uses.extend(plan.base.iter().map(|base| HostUse::path("base", base)));
+    for planned in &plan.plugins {
+        uses.push(HostUse::path(format!("plugin {}", planned.id), &HostPath::named(&planned.path)));
+    }
+    uses.extend(plan.assets.iter().map(|(name, path)| HostUse::path(format!("asset {name}"), path)));
+    uses.extend(plan.keyrings.iter().map(|(name, ring)| HostUse::path(format!("key ring {name}"), &ring.path)));
+    for (name, source) in &order.secrets {
+        let purpose = format!("secret {name}");
+        uses.push(match source {
+            Source::File(path) => HostUse::path(purpose, path),
+            Source::Env(variable) => HostUse { purpose, thing: HostThing::Variable(variable.clone()) },
+            Source::Command(command) => HostUse { purpose, thing: HostThing::Command(command.clone()) },
+        });
+    }
+    uses
 }
 
 #[derive(Serialize)]
@@ -56,7 +106,7 @@ pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
         if let Some(user) = &mut plan.user {
             user.password_hash = "set".to_owned();
         }
-        let document = Document { plan: &plan, plugins, secrets };
+        let document = Document { plan: &plan, plugins, secrets, host: host_uses(&order) };
         ui.data(&serde_json::to_string_pretty(&document).context("cannot write the plan")?);
         return Ok(0);
     }
@@ -102,14 +152,14 @@ fn lines(order: &Order) -> Vec<String> {
             repositories(plan),
             if plan.fetching.offline { "; not asked: only what the store holds" } else { "" }
         ),
-        format!("store       {}", plan.store.display()),
+        format!("store       {}", shown(&plan.store)),
     ];
     if let Some(base) = &plan.base {
-        lines.insert(1, format!("base        {}", printable(&base.display().to_string())));
+        lines.insert(1, format!("base        {}", shown(base)));
     }
     let stem = format!("…-{}-{}-raspberry-pi", plan.flavour, plan.release.name);
     for name in result_names(&plan.outputs, plan.compression, &stem) {
-        lines.push(format!("output      {}", plan.imagedir.join(name).display()));
+        lines.push(format!("output      {}", shown(&plan.imagedir.below(&name))));
     }
     for ((info, _), grants) in order.plugins.iter().zip(&order.grants) {
         lines.push(format!(
@@ -134,8 +184,27 @@ fn lines(order: &Order) -> Vec<String> {
             ));
         }
     }
+    for planned in &plan.plugins {
+        let path = HostPath::named(&planned.path);
+        lines.push(format!("file        {}, for the plugin {}", shown(&path), printable(&planned.id)));
+    }
+    for (name, path) in &plan.assets {
+        lines.push(format!("asset       {}, from {}", printable(name), shown(path)));
+    }
+    for (name, ring) in &plan.keyrings {
+        lines.push(format!("key ring    {}, from {}", printable(name), shown(&ring.path)));
+    }
     for (name, source) in &order.secrets {
+        let source = match source {
+            // Here it is said in full: whoever agrees to a plan agrees to what it runs.
+            Source::Command(command) => format!("the command `{}`", printable(command)),
+            other => other.to_string(),
+        };
         lines.push(format!("secret      {name}, from {source}"));
     }
     lines
+}
+
+fn shown(path: &HostPath) -> String {
+    printable(&path.shown().display().to_string())
 }

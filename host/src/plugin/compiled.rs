@@ -1,33 +1,32 @@
 //! Compiled components: what they are worth trusting for, and where they are kept between builds.
 //!
-//! Native code does whatever it is made of, so it comes from three places only: a compiler that the caller provides, a
-//! directory that nobody but the calling user can write to, and the outer process of the same build. Never from a file
-//! that a user names. Even so it is only data here: a hole in the compiler would let a component choose what it is
+//! Native code does whatever it is made of, so it comes from three places only: a compiler that the caller provides, the
+//! calling user's own cache ([`crate::home`]), and the outer process of the same build. Never from a store, which a recipe
+//! may name, nor from a file that a user names. What is kept is sealed with a key that only this user has: whoever can put a
+//! file there, in a cache that is carried from one machine to another perhaps, can still not choose the code. Even so it is only data here: a hole in the compiler would let a component choose what it is
 //! compiled to, so code is loaded by workers alone ([`super::worker`]), which can do nothing. What a component was
 //! compiled to is kept under that component's digest, so it can harm no other.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{Read, Seek as _, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW};
+use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, UTIME_NOW};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 
 use crate::error::{Context as _, Failure, Result};
+use crate::home::{Home, Key, check_own};
+use crate::host_files::{Directory, Links};
 use crate::sealed;
 
 /// Most files that are kept: some tens of plugins in the versions of a few weeks.
 const MAX_FILES: usize = 64;
 /// Seconds after which a file that no build has used is dropped.
 const MAX_AGE: i64 = 30 * 86_400;
-/// Bytes after the code in a kept file: the digest of key and code.
+/// Bytes after the code in a kept file: the seal on name and code.
 const SEAL: u64 = 32;
 
 /// Native code of one component for one engine: a file in memory that cannot change any more, which the engine maps and
@@ -54,29 +53,27 @@ impl Code {
         Ok(Self { key, file: Some(Arc::new(file)), is_kept: false })
     }
 
-    /// Reads what [`Code::write_to`] wrote; none if it was for another key or is damaged.
-    fn read_from(mut file: &File, key: &str) -> Result<Option<Self>> {
+    /// Reads what [`Code::write_to`] wrote; none if it was for another component or sealed with another key, or is damaged.
+    fn read_from(mut file: &File, key: &str, user: &Key) -> Result<Option<Self>> {
         let Some(length) = file.metadata()?.len().checked_sub(SEAL) else { return Ok(None) };
         let code = Self::new(key.to_owned(), file.take(length))?;
         let mut found = Vec::new();
         file.read_to_end(&mut found)?;
-        let is_whole = found == code.seal()?;
+        let is_whole = found == code.seal(user)?;
         Ok(is_whole.then_some(Self { is_kept: true, ..code }))
     }
 
-    fn write_to(&self, mut file: &File) -> Result<()> {
+    fn write_to(&self, mut file: &File, user: &Key) -> Result<()> {
         let mut code = self.file()?;
         code.rewind()?;
         std::io::copy(&mut code, &mut file)?;
-        Ok(file.write_all(&self.seal()?)?)
+        Ok(file.write_all(&self.seal(user)?)?)
     }
 
-    fn seal(&self) -> Result<[u8; 32]> {
-        let mut hash = Sha256::new().chain_update(&self.key).chain_update("\n");
+    fn seal(&self, user: &Key) -> Result<[u8; 32]> {
         let mut code = self.file()?;
         code.rewind()?;
-        std::io::copy(&mut code, &mut hash)?;
-        Ok(hash.finalize().into())
+        Ok(user.seal("compiled plugin").and(&self.key).and("\n").and_file(code)?.finish())
     }
 
     /// What the inner process gets, and gives to [`Code::from_file`].
@@ -109,52 +106,45 @@ fn key(engine: &Engine, digest: &str) -> String {
     format!("{}-{:016x}", digest.trim_start_matches("sha256:"), hash.finish())
 }
 
-/// A directory with the code of earlier builds. Only the calling user can write to it.
+/// The code of earlier builds, in the calling user's own cache.
 #[derive(Debug)]
 pub struct CodeCache {
-    directory: OwnedFd,
+    directory: Directory,
+    key: Key,
 }
 
 impl CodeCache {
-    /// Opens the directory for reading; none if there is none, or if somebody else may write to it: whoever only looks
-    /// at a plugin then compiles it, with the same result. Whoever wants to keep code there is told why.
-    pub fn open(directory: &Path) -> Option<Self> {
-        Self::open_own(directory).ok()
+    /// Opens it for reading; none if there is none, or if somebody else may write to it: whoever only looks at a plugin then
+    /// compiles it, with the same result. Whoever wants to keep code there is told why.
+    pub fn open(home: &Home) -> Option<Self> {
+        let key = home.key().ok()??;
+        let directory = Directory::open_below(&home.compiled(), Links::Followed).ok()?;
+        Self::of(directory, key).ok()
     }
 
-    fn open_own(directory: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(directory, flags, Mode::empty()).context("cannot open it")?;
-        let stat = rustix::fs::fstat(&opened).context("cannot look at it")?;
-        check_own(stat.st_uid, stat.st_mode, rustix::process::geteuid().as_raw())?;
-        Ok(Self { directory: opened })
+    fn of(directory: Directory, key: Key) -> Result<Self> {
+        check_own(&directory.stat().context("cannot look at it")?)?;
+        Ok(Self { directory, key })
     }
 
     /// The kept code of that key. Whatever is there instead of it is as good as nothing: `keep` replaces it.
     fn find(&self, key: &str) -> Option<Code> {
-        // Not blocking, for nothing is known of it before it is open.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.directory, key, flags, Mode::empty()).ok()?;
-        let stat = rustix::fs::fstat(&file).ok()?;
-        let user = rustix::process::geteuid().as_raw();
-        let is_own_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-            && check_own(stat.st_uid, stat.st_mode, user).is_ok();
-        if is_own_file { Code::read_from(&file.into(), key).ok()? } else { None }
+        let file = self.directory.open_file(key).ok()??;
+        check_own(&rustix::fs::fstat(&file).ok()?).ok()?;
+        Code::read_from(&file, key, &self.key).ok()?
     }
 
     /// Under another name first: a file of its own name was written to its end.
     fn write(&self, code: &Code) -> Result<()> {
         let temporary = format!("{}.{}", code.key, std::process::id());
         // Left by a killed build whose process had the same number.
-        rustix::fs::unlinkat(&self.directory, &temporary, AtFlags::empty()).ok();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.directory, &temporary, flags, Mode::RUSR | Mode::WUSR)?;
-        let written = code
-            .write_to(&file.into())
-            .and_then(|()| Ok(rustix::fs::renameat(&self.directory, &temporary, &self.directory, &code.key)?));
+        self.directory.remove(&temporary).ok();
+        let file = self.directory.create_new(&temporary, Mode::RUSR | Mode::WUSR)?;
+        let written =
+            code.write_to(&file, &self.key).and_then(|()| Ok(self.directory.rename(&temporary, &code.key)?));
         if written.is_err() {
             // The first error is the one to tell; what is left is dropped with the outdated.
-            rustix::fs::unlinkat(&self.directory, &temporary, AtFlags::empty()).ok();
+            self.directory.remove(&temporary).ok();
         }
         written
     }
@@ -169,21 +159,17 @@ impl CodeCache {
         }
     }
 
-    fn drop_outdated(&self) -> rustix::io::Result<()> {
+    fn drop_outdated(&self) -> std::io::Result<()> {
         let mut files = Vec::new();
-        for entry in Dir::read_from(&self.directory)? {
-            let name = entry?.file_name().to_owned();
-            let stat = rustix::fs::statat(&self.directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
+        for name in self.directory.names()? {
+            let Some(stat) = self.directory.find(&name)? else { continue };
             if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
                 files.push((stat.st_mtime, name));
             }
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         for name in outdated(files, i64::try_from(now).unwrap_or(i64::MAX)) {
-            match rustix::fs::unlinkat(&self.directory, &name, AtFlags::empty()) {
-                Err(Errno::NOENT) => {}
-                done => done?,
-            }
+            self.directory.remove(&name)?;
         }
         Ok(())
     }
@@ -207,13 +193,11 @@ pub(super) fn find_or_compile(
 /// a while.
 ///
 /// # Errors
-/// If the directory is another user's or others may write to it, and if writing fails.
-pub(super) fn keep<'a>(directory: &Path, codes: impl Iterator<Item = &'a Code>) -> Result<()> {
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error).context("cannot make it"),
-        _ => {}
-    }
-    let cache = CodeCache::open_own(directory)?;
+/// If directory or key are another user's or others may write to them, and if writing fails.
+pub(super) fn keep<'a>(home: &Home, codes: impl Iterator<Item = &'a Code>) -> Result<()> {
+    // The directories above it are the user's business; in its own place there is no link.
+    let directory = Directory::create_below(&home.compiled(), Links::Followed, 0o700).context("cannot open it")?;
+    let cache = CodeCache::of(directory, home.key_or_new()?)?;
     let mut is_new = false;
     for code in codes {
         if code.is_kept {
@@ -229,14 +213,6 @@ pub(super) fn keep<'a>(directory: &Path, codes: impl Iterator<Item = &'a Code>) 
     Ok(())
 }
 
-/// Checks that a file of that owner and mode is the user's, and that nobody else can write to it. The mode covers access
-/// control lists too: their mask is its group part.
-fn check_own(owner: u32, mode: u32, user: u32) -> Result<()> {
-    anyhow::ensure!(owner == user, "it belongs to another user; remove it");
-    anyhow::ensure!(mode & 0o022 == 0, "others can write to it; remove it");
-    Ok(())
-}
-
 /// Which of the files, each with the second it was last used, are to be dropped at `now`.
 fn outdated<T>(mut files: Vec<(i64, T)>, now: i64) -> Vec<T> {
     files.sort_by_key(|(used, _)| std::cmp::Reverse(*used));
@@ -247,10 +223,13 @@ fn outdated<T>(mut files: Vec<(i64, T)>, now: i64) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::fd::OwnedFd;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
 
     use rustix::fs::MemfdFlags;
+
+    use sha2::{Digest as _, Sha256};
 
     use super::*;
     use crate::plugin::engine;
@@ -276,8 +255,12 @@ mod tests {
             Self { engine: engine::with_settings().unwrap(), dir: tempfile::tempdir().unwrap() }
         }
 
+        fn home(&self) -> Home {
+            Home::at(self.dir.path())
+        }
+
         fn path(&self) -> PathBuf {
-            self.dir.path().join("compiled")
+            self.home().compiled()
         }
 
         fn file(&self) -> PathBuf {
@@ -293,14 +276,14 @@ mod tests {
                 file.write_all(b"code").unwrap();
                 Ok(file)
             };
-            let cache = CodeCache::open(&self.path());
+            let cache = CodeCache::open(&self.home());
             let code = find_or_compile(cache.as_ref(), &self.engine, digest, compile).unwrap();
             assert_eq!(content(&code), b"code");
             (code, is_compiled)
         }
 
         fn keep(&self) -> Result<()> {
-            keep(&self.path(), [&self.find(DIGEST).0].into_iter())
+            keep(&self.home(), [&self.find(DIGEST).0].into_iter())
         }
 
         fn is_kept(&self, digest: &str) -> bool {
@@ -330,7 +313,7 @@ mod tests {
         assert_ne!(key(&place.engine, DIGEST), key(&other, DIGEST));
         // Neither is it by another name.
         fs::rename(place.file(), place.path().join(key(&other, DIGEST))).unwrap();
-        assert!(CodeCache::open(&place.path()).unwrap().find(&key(&other, DIGEST)).is_none());
+        assert!(CodeCache::open(&place.home()).unwrap().find(&key(&other, DIGEST)).is_none());
     }
 
     #[test]
@@ -374,7 +357,7 @@ mod tests {
         let place = Place::new();
         place.keep().unwrap();
         let refused = |why: &str| {
-            assert!(CodeCache::open(&place.path()).is_none(), "{why}");
+            assert!(CodeCache::open(&place.home()).is_none(), "{why}");
             assert_eq!(place.keep().unwrap_err().to_string(), why);
         };
         for mode in [0o770, 0o702] {
@@ -389,18 +372,24 @@ mod tests {
     }
 
     #[test]
-    fn only_the_owner_may_be_able_to_write() {
-        for (owner, mode, user, refusal) in [
-            (7, 0o100_600, 7, None),
-            (0, 0o40_755, 0, None),
-            (7, 0o100_600, 0, Some("it belongs to another user; remove it")),
-            (0, 0o100_644, 7, Some("it belongs to another user; remove it")),
-            (7, 0o100_620, 7, Some("others can write to it; remove it")),
-            (7, 0o41_777, 7, Some("others can write to it; remove it")),
-        ] {
-            let found = check_own(owner, mode, user).err().map(|error| error.to_string());
-            assert_eq!(found.as_deref(), refusal, "{owner} {mode:o} {user}");
-        }
+    fn code_that_somebody_else_sealed_is_no_code() {
+        let place = Place::new();
+        place.keep().unwrap();
+        // As in a cache that is carried from another machine, or in a repository: all is in order but the key.
+        let other = Place::new();
+        other.keep().unwrap();
+        fs::copy(other.file(), place.file()).unwrap();
+        assert!(!place.is_kept(DIGEST));
+        // Nor does a digest without a key help whoever can write to the place.
+        let plain = Sha256::new().chain_update(key(&place.engine, DIGEST)).chain_update("\ncode").finalize();
+        fs::write(place.file(), [&b"code"[..], &plain].concat()).unwrap();
+        assert!(!place.is_kept(DIGEST));
+        place.keep().unwrap();
+        assert!(place.is_kept(DIGEST));
+        fs::remove_file(place.dir.path().join("state/seal.key")).unwrap();
+        assert!(!place.is_kept(DIGEST), "nobody can tell any more");
+        place.keep().unwrap();
+        assert!(place.is_kept(DIGEST));
     }
 
     #[test]

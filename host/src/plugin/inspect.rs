@@ -15,7 +15,9 @@ pub use contract::{ImportedInterface, check};
 use super::compiled::{self, Code, CodeCache};
 use super::worker::Engine;
 use crate::error::{Context as _, Failure, Result};
+use crate::home::Home;
 use crate::recipe::conf::PluginConf;
+use crate::recipe::host::HostPath;
 use crate::ui::printable;
 
 /// Biggest component that is read.
@@ -55,13 +57,13 @@ impl PluginInfo {
     }
 }
 
-/// Keeps what the plugins were compiled to in that directory, where [`CodeCache`] finds it.
+/// Keeps what the plugins were compiled to in the user's own cache, where [`CodeCache`] finds it.
 ///
 /// # Errors
-/// If others can write to the directory, or this user cannot.
-pub fn keep_code<'a>(directory: &Path, plugins: impl Iterator<Item = &'a PluginInfo>) -> Result<()> {
-    compiled::keep(directory, plugins.map(|plugin| &plugin.code))
-        .with_context(|| format!("cannot keep compiled plugins in `{}`", directory.display()))
+/// If others can write to the cache, or this user cannot.
+pub fn keep_code<'a>(home: &Home, plugins: impl Iterator<Item = &'a PluginInfo>) -> Result<()> {
+    compiled::keep(home, plugins.map(|plugin| &plugin.code))
+        .with_context(|| format!("cannot keep compiled plugins in `{}`", home.compiled().display()))
 }
 
 /// A capability that a plugin asks for.
@@ -81,9 +83,17 @@ pub struct Request {
 /// # Errors
 /// [`Failure::usage`] if it is no plugin for this piimg, [`Failure::plugin`] if its `conf()` fails.
 pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Result<PluginInfo> {
-    let name = path.display().to_string();
+    inspect_at(engine, &HostPath::named(path), cache)
+}
+
+/// The same for a file that the user or a recipe named.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_at(engine: &Engine, path: &HostPath, cache: Option<&CodeCache>) -> Result<PluginInfo> {
+    let name = path.shown().display().to_string();
     let cannot_read = || Failure::usage(format!("cannot read the plugin `{}`", printable(&name)));
-    let file = File::open(path).with_context(cannot_read)?;
+    let file = path.open().with_context(cannot_read)?;
     let expected = file.metadata().map_or(0, |metadata| metadata.len().min(MAX_SIZE));
     let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
     // Counted while reading: the length that a device or pipe reports means nothing.
@@ -99,7 +109,7 @@ pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Resul
     let code = engine.code(cache, &name, &digest, &bytes)?;
     let conf = conf(engine, &name, &code)?;
     let requests = requests(&conf);
-    Ok(PluginInfo { path: path.to_owned(), digest, imports, conf, requests, code })
+    Ok(PluginInfo { path: path.shown().to_owned(), digest, imports, conf, requests, code })
 }
 
 /// Runs `conf()` twice, each time in a new instance: the answer must not depend on anything.

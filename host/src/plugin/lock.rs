@@ -5,7 +5,6 @@ mod packages;
 mod write;
 
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -13,6 +12,7 @@ use serde::Deserialize;
 use super::capability::Template;
 use super::inspect::Request;
 use crate::error::{Context as _, Failure, Result};
+use crate::host_files::{Directory, Links};
 use crate::recipe::locked::Packages;
 
 pub use edit::{revoke, set};
@@ -110,21 +110,28 @@ impl Lock {
 
 /// The text of the file; none if there is none.
 fn read(path: &Path) -> Result<Option<String>> {
-    let mut text = String::new();
-    let file = match std::fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(error).with_context(|| Failure::usage(format!("cannot read `{}`", path.display())));
-        }
-    };
-    file.take(LONGEST + 1)
-        .read_to_string(&mut text)
-        .with_context(|| Failure::usage(format!("cannot read `{}`", path.display())))?;
-    if u64::try_from(text.len()).is_ok_and(|length| length > LONGEST) {
-        return Err(Failure::usage(format!("`{}` is longer than 4 MiB", path.display())).into());
+    let cannot_read = || Failure::usage(format!("cannot read `{}`", path.display()));
+    match open_directory(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        opened => read_in(&opened.with_context(cannot_read)?, path),
     }
-    Ok(Some(text))
+}
+
+fn read_in(directory: &Directory, path: &Path) -> Result<Option<String>> {
+    let cannot_read = || Failure::usage(format!("cannot read `{}`", path.display()));
+    // A link could lead to a file that the recipe's author is curious of, or wants to be written to.
+    let Some(text) = directory.read(file_name(path), LONGEST).with_context(cannot_read)? else { return Ok(None) };
+    String::from_utf8(text).context("it is no text").with_context(cannot_read).map(Some)
+}
+
+/// The directory of the file, which the user named.
+fn open_directory(path: &Path) -> std::io::Result<Directory> {
+    let directory = path.parent().filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
+    Directory::open(directory, Links::Followed)
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
 /// The lines that grant `scopes`, ready to be added to the file.

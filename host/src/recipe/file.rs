@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
 use super::fetching::Fetching;
+use super::host::{RecipeDirectory, RecipePath, RecipeRing, RecipeSource};
 use super::limits::CommandLimits;
 use super::repository::OwnRepository;
 use crate::error::{Context, Failure, Result};
@@ -14,7 +15,7 @@ use crate::error::{Context, Failure, Result};
 /// Most bytes of a recipe.
 const LIMIT: u64 = 1 << 20;
 
-/// The file's content; paths in it are relative to the file.
+/// The file's content; paths in it are relative to the file, and are none before [`super::host::admit`] made them some.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RecipeFile {
@@ -22,7 +23,7 @@ pub struct RecipeFile {
     #[serde(alias = "arch")]
     pub architecture: Option<String>,
     /// Image, or archive of a root file system, in place of a bootstrap.
-    pub base: Option<PathBuf>,
+    pub base: Option<RecipePath>,
     /// Of the release's own repository.
     pub mirror: Option<String>,
     /// Repository → mirror.
@@ -34,7 +35,7 @@ pub struct RecipeFile {
     /// Where states of the release's own repository are kept, with `{timestamp}` for the time.
     pub snapshot_mirror: Option<String>,
     /// Key ring → file, with `#` and fingerprints behind it if other keys are meant than those of the release.
-    pub keyrings: BTreeMap<String, String>,
+    pub keyrings: BTreeMap<String, RecipeRing>,
     /// Those of the release that are used only if somebody asks for them.
     pub repositories: Vec<String>,
     /// Those that no release has.
@@ -42,10 +43,10 @@ pub struct RecipeFile {
     pub own_repositories: Vec<OwnRepository>,
     pub hostname: Option<String>,
     pub flavour: Option<String>,
-    pub imagedir: Option<PathBuf>,
+    pub imagedir: Option<RecipePath>,
     /// Directory of the store, under the original scripts' name.
     #[serde(alias = "store")]
-    pub rootfs: Option<PathBuf>,
+    pub rootfs: Option<RecipePath>,
     pub rootfs_extra_space_mb: Option<u32>,
     /// Kinds of output, as text.
     pub output: Vec<String>,
@@ -54,7 +55,7 @@ pub struct RecipeFile {
     /// Installed with the base layer, or on top of what [`RecipeFile::base`] names.
     pub packages: Vec<String>,
     /// Components, in the order in which they run.
-    pub plugins: Vec<PathBuf>,
+    pub plugins: Vec<RecipePath>,
     pub models: Vec<String>,
     /// Seconds since 1970; the environment's `SOURCE_DATE_EPOCH` wins.
     pub source_date_epoch: Option<u64>,
@@ -66,12 +67,12 @@ pub struct RecipeFile {
     /// Plugin id → parameter → value.
     pub params: BTreeMap<String, BTreeMap<String, toml::Value>>,
     /// Name → file.
-    pub assets: BTreeMap<String, PathBuf>,
-    /// Name → where its value comes from. Any value, so that no message of the parser quotes what may be a secret itself.
-    pub secrets: BTreeMap<String, toml::Value>,
+    pub assets: BTreeMap<String, RecipePath>,
+    /// Name → where its value comes from.
+    pub secrets: BTreeMap<String, RecipeSource>,
     /// What paths are relative to.
     #[serde(skip)]
-    pub directory: PathBuf,
+    pub directory: RecipeDirectory,
 }
 
 /// The first user.
@@ -96,28 +97,26 @@ impl RecipeFile {
     /// [`Failure::usage`] if it cannot be read or says something unknown, with the line.
     pub fn read(path: &Path) -> Result<Self> {
         let cannot_read = || Failure::usage(format!("cannot read `{}`", path.display()));
+        let directory = RecipeDirectory::open(path.parent().unwrap_or(Path::new(""))).with_context(cannot_read)?;
+        let name = path.file_name().context("it has no name").with_context(cannot_read)?;
+        // Whoever made the link may be curious what a message says of another file.
+        let itself = directory.recipe(Path::new(name)).with_context(|| {
+            cannot_read().hint("it is a link that leads out of its directory: name the file itself with --recipe")
+        })?;
         let mut text = String::new();
-        let source = std::fs::File::open(path).with_context(cannot_read)?;
+        let source = itself.open().with_context(cannot_read)?;
         source.take(LIMIT + 1).read_to_string(&mut text).with_context(cannot_read)?;
         if u64::try_from(text.len()).is_ok_and(|length| length > LIMIT) {
             return Err(Failure::usage(format!("`{}` is bigger than 1 MiB: it is not a recipe", path.display())).into());
         }
         let mut file =
             Self::parse(&text).with_context(|| Failure::usage(format!("cannot use `{}`", path.display())))?;
-        file.resolve(path.parent().unwrap_or(Path::new("")));
+        file.directory = directory;
         Ok(file)
     }
 
     fn parse(text: &str) -> Result<Self> {
         Ok(toml::from_str(text)?)
-    }
-
-    fn resolve(&mut self, directory: &Path) {
-        let paths = self.plugins.iter_mut().chain(self.assets.values_mut());
-        for path in paths.chain(&mut self.imagedir).chain(&mut self.rootfs).chain(&mut self.base) {
-            *path = directory.join(&*path);
-        }
-        self.directory = directory.to_owned();
     }
 }
 
@@ -126,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recipe_is_read_with_paths_relative_to_it() {
+    fn a_recipe_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("piimg.toml");
         std::fs::write(
@@ -136,8 +135,9 @@ mod tests {
         )
         .unwrap();
         let file = RecipeFile::read(&path).unwrap();
-        assert_eq!(file.plugins, [dir.path().join("a.wasm"), "/b.wasm".into()]);
-        assert_eq!(file.assets["logo"], dir.path().join("logo.png"));
+        assert_eq!(file.plugins, ["a.wasm".into(), "/b.wasm".into()]);
+        assert_eq!(file.assets["logo"], "logo.png".into());
+        assert_eq!(file.directory, RecipeDirectory::open(dir.path()).unwrap());
         assert_eq!(file.params["me/a"]["count"].as_integer(), Some(3));
     }
 
@@ -146,6 +146,21 @@ mod tests {
         let file = RecipeFile::parse("arch = \"arm64\"\nstore = \"/s\"\nsource-date-epoch = 9\n").unwrap();
         assert_eq!((file.architecture.as_deref(), file.rootfs), (Some("arm64"), Some("/s".into())));
         assert_eq!(file.source_date_epoch, Some(9));
+    }
+
+    #[test]
+    fn a_link_is_read_only_in_the_recipes_own_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (clone, secret) = (dir.path().join("clone"), dir.path().join("secret"));
+        std::fs::create_dir(&clone).unwrap();
+        std::fs::write(&secret, "root:hash").unwrap();
+        std::fs::write(clone.join("real.toml"), "hostname = 'a'\n").unwrap();
+        std::os::unix::fs::symlink("real.toml", clone.join("inside.toml")).unwrap();
+        std::os::unix::fs::symlink(&secret, clone.join("piimg.toml")).unwrap();
+        assert_eq!(RecipeFile::read(&clone.join("inside.toml")).unwrap().hostname.as_deref(), Some("a"));
+        let report = crate::error::report(&RecipeFile::read(&clone.join("piimg.toml")).unwrap_err());
+        assert_eq!(report.messages, [format!("cannot read `{}/piimg.toml`", clone.display())]);
+        assert!(report.hints[0].starts_with("it is a link that leads out of its directory"), "{report:?}");
     }
 
     #[test]

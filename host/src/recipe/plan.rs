@@ -19,6 +19,7 @@ use super::check;
 use super::conf::PluginConf;
 use super::fetching::Fetching;
 use super::file::{RecipeFile, UserFile};
+use super::host::{self, Admitted, HostPath, Offer};
 use super::limits::CommandLimits;
 use super::locked::Packages;
 use super::output::OutputKind;
@@ -27,7 +28,6 @@ use super::release::repository::Chosen;
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
 use crate::image::compress::Compression;
-use crate::secret::source::Source;
 use crate::ui::printable;
 use choose::{checked, choose, directory};
 use plugins::{check_made_for, order, plan_plugin};
@@ -44,7 +44,8 @@ pub struct Plan {
     pub release: Release,
     pub architecture: String,
     /// An image or archive that takes the place of a bootstrap.
-    pub base: Option<PathBuf>,
+    #[serde(deserialize_with = "host::of_job")]
+    pub base: Option<HostPath>,
     /// By the names of the release's repositories, in place of which they are used.
     pub mirrors: BTreeMap<String, String>,
     /// Key rings that somebody chose in place of the host's, by name.
@@ -60,8 +61,11 @@ pub struct Plan {
     pub flavour: String,
     /// Free space in the root file system beyond its content.
     pub extra_space_mb: u32,
-    pub store: PathBuf,
-    pub imagedir: PathBuf,
+    /// This and the other paths of the host are for the user's own process: the job knows nothing of them.
+    #[serde(skip_deserializing)]
+    pub store: HostPath,
+    #[serde(skip_deserializing)]
+    pub imagedir: HostPath,
     /// What the build gives; never empty.
     pub outputs: BTreeSet<OutputKind>,
     /// Of image and tar archive; none by default, for an image that is flashed where it was built.
@@ -74,10 +78,11 @@ pub struct Plan {
     pub user: Option<User>,
     /// In the order in which they run.
     pub plugins: Vec<PlannedPlugin>,
-    pub assets: BTreeMap<String, PathBuf>,
+    #[serde(skip_deserializing)]
+    pub assets: BTreeMap<String, HostPath>,
     /// Where secrets come from, by name. They are read elsewhere; the job knows nothing of it.
     #[serde(skip)]
-    pub secrets: BTreeMap<String, Source>,
+    pub secrets: BTreeMap<String, Offer>,
     /// What each command of a plugin may use.
     pub limits: CommandLimits,
     /// `SOURCE_DATE_EPOCH`, if set: seconds since 1970.
@@ -150,12 +155,13 @@ impl Findings {
     }
 }
 
-/// Makes the plan.
+/// Makes the plan; `host` is what the recipe may use of the host.
 ///
 /// # Errors
 /// One [`Failure::usage`] with every finding on a line of its own.
 pub fn plan(
     file: &RecipeFile,
+    host: Admitted,
     flags: &Overrides,
     plugins: &[PluginSource],
     releases: &Releases,
@@ -188,22 +194,22 @@ pub fn plan(
         &mut findings,
         "rootfs",
         "--store",
-        flags.store.as_ref().or(file.rootfs.as_ref()),
+        flags.store.clone().map(HostPath::named).or(host.store),
         flags,
         plugins,
         |conf| conf.image.rootfs.as_ref(),
     )
-    .unwrap_or_else(|| environment.default_store.clone());
+    .unwrap_or_else(|| HostPath::named(&environment.default_store));
     let imagedir = directory(
         &mut findings,
         "imagedir",
         "--imagedir",
-        flags.imagedir.as_ref().or(file.imagedir.as_ref()),
+        flags.imagedir.clone().map(HostPath::named).or(host.imagedir),
         flags,
         plugins,
         |conf| conf.image.imagedir.as_ref(),
     )
-    .unwrap_or_else(|| environment.current_directory.clone());
+    .unwrap_or_else(|| HostPath::named(&environment.current_directory));
     let packages: Vec<String> = file.packages.iter().chain(&flags.packages).cloned().collect();
     for package in &packages {
         findings.check("the package", package, check::package(package));
@@ -213,10 +219,10 @@ pub fn plan(
         .map(|plugin| plan_plugin(plugin, file, flags, &mut findings))
         .collect();
     params::check_unknown(file, flags, plugins, &mut findings);
-    let assets = assets(file, flags, &mut findings);
-    let secrets = secrets::sources(file, flags, &mut findings);
+    let assets = assets(host.assets, flags, &mut findings);
+    let secrets = secrets::sources(host.secrets, flags, &mut findings);
     let limits = limits(file, flags, &mut findings);
-    let base = flags.base.as_ref().or(file.base.as_ref()).cloned();
+    let base = flags.base.clone().map(HostPath::named).or(host.base);
     let architecture = flags.architecture.as_ref().or(file.architecture.as_ref());
     let resolved = release.map(|release| {
         let architecture = architecture.cloned().unwrap_or_else(|| release.architectures[0].clone());
@@ -234,7 +240,7 @@ pub fn plan(
         let mut release = release.resolved(&architecture);
         archives::add_own_repositories(&mut release, file, &mut findings);
         let mirrors = archives::mirrors(&release, &architecture, file, flags, snapshot.as_deref(), &mut findings);
-        let keyrings = archives::keyrings(&release, file, flags, &mut findings);
+        let keyrings = archives::keyrings(&release, host.keyrings, flags, &mut findings);
         archives::choose_repositories(&mut release, &architecture, file, flags, &mut findings);
         let models = models(file, &release, &mut findings);
         let keeps_users = base.is_some() && file.user == UserFile::default();
@@ -411,12 +417,16 @@ fn user(file: &RecipeFile, release: &Release, place: (&str, &str), findings: &mu
     }
 }
 
-fn assets(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> BTreeMap<String, PathBuf> {
-    let mut assets = file.assets.clone();
+fn assets(
+    recipes: BTreeMap<String, HostPath>,
+    flags: &Overrides,
+    findings: &mut Findings,
+) -> BTreeMap<String, HostPath> {
+    let mut assets = recipes;
     for asset in &flags.assets {
         match asset.split_once('=') {
             Some((name, path)) if !name.is_empty() && !path.is_empty() => {
-                assets.insert(name.to_owned(), path.into());
+                assets.insert(name.to_owned(), HostPath::named(path));
             }
             _ => findings.add(format!("--asset `{}` must be NAME=PATH", printable(asset))),
         }

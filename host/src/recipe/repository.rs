@@ -1,11 +1,10 @@
 //! A repository of the recipe's own: as one of the release, but signed with the keys that the recipe names. Pure.
 
-use std::path::Path;
-
 use serde::Deserialize;
 
 use super::check;
-use super::release::repository::{Chosen, KeyRing, Repository};
+use super::host::RecipeRing;
+use super::release::repository::{KeyRing, Repository};
 
 /// `[[repository]]` of `piimg.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -18,7 +17,7 @@ pub struct OwnRepository {
     pub suite: String,
     pub components: Vec<String>,
     /// File with the keys that sign it, and `#` and fingerprints behind it if only these of them may.
-    pub keyring: String,
+    pub keyring: RecipeRing,
     /// Those that it has packages of; all if there are none.
     pub architectures: Vec<String>,
 }
@@ -30,7 +29,7 @@ impl OwnRepository {
             ("name", self.name.clone(), check::repository(&self.name)),
             ("url", self.url.clone(), check::mirror(&self.url)),
             ("suite", self.suite.clone(), check::archive_word(&self.suite)),
-            ("keyring", self.keyring.clone(), signed(&self.keyring)),
+            ("keyring", self.keyring.text().to_owned(), signed(self.keyring.text())),
         ];
         if self.components.is_empty() {
             checked.push(("components", String::new(), Err("must be one or more, such as `main`".into())));
@@ -62,12 +61,6 @@ impl OwnRepository {
             fingerprints: Vec::new(),
         };
         (repository, ring)
-    }
-
-    /// The file with its keys, relative to `directory`.
-    pub(super) fn chosen(&self, directory: &Path) -> Chosen {
-        let chosen = Chosen::parse(&self.keyring);
-        Chosen { path: directory.join(&chosen.path), ..chosen }
     }
 }
 

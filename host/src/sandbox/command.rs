@@ -37,6 +37,8 @@ pub(super) const SET_UP_FAILED: i32 = 254;
 /// Status of a command that the filter killed; see [`super::seccomp`].
 const FOREIGN_CALL: i32 = 128 + nix::libc::SIGSYS;
 
+const FOREIGN_CALL_TEXT: &str = "(killed by the box: it made a system call of another ABI, such as the 32-bit one)";
+
 /// Bytes kept of each output stream; the rest is counted and dropped, so that a command cannot fill the
 /// memory of the build.
 const OUTPUT_LIMIT: usize = 8 << 20;
@@ -180,7 +182,7 @@ impl BoxCommand {
         // The box alone has it now: the proxy must see the end of a box that could not be made.
         drop(descriptors);
         drop(network);
-        let output = self.collect(&mut child, on_line)?;
+        let mut output = self.collect(&mut child, on_line)?;
         if output.status == SET_UP_FAILED {
             let reason = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
             if let Some(reason) = reason.strip_prefix(BOX_ERROR) {
@@ -189,10 +191,9 @@ impl BoxCommand {
             }
         }
         if output.status == FOREIGN_CALL {
-            on_line(
-                Stream::Stderr,
-                "(killed by the box: it made a system call of another ABI, such as the 32-bit one)",
-            );
+            on_line(Stream::Stderr, FOREIGN_CALL_TEXT);
+            // Also for whoever does not look at lines, but takes all that there was.
+            output.stderr.extend_from_slice(format!("{FOREIGN_CALL_TEXT}\n").as_bytes());
         }
         Ok(output)
     }

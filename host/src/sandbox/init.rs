@@ -16,6 +16,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::command::{BOX_ERROR, BoxCommand, Identity, NETWORK_ARG, SET_UP_FAILED, SPEC_ARG};
 use super::private::{IDS, die_with_parent, inherited_fd};
+use super::shell::at_most;
 use super::{mounts, proxy, seccomp};
 use crate::error::{Context, Failure, Result};
 
@@ -319,7 +320,7 @@ fn drop_capabilities() -> Result<()> {
 /// they become, and not for each user.
 fn limit_processes(command: &BoxCommand) -> Result<()> {
     use nix::sys::resource::{Resource, setrlimit};
-    let limit = command.limits.processes.saturating_add(PROCESS_HEADROOM);
+    let limit = at_most(Resource::RLIMIT_NPROC, command.limits.processes.saturating_add(PROCESS_HEADROOM));
     setrlimit(Resource::RLIMIT_NPROC, limit, limit).context("cannot limit the number of processes")
 }
 
@@ -328,6 +329,7 @@ fn set_limits() -> Result<()> {
     // If the machine runs out of memory all the same, this goes first.
     fs::write("/proc/self/oom_score_adj", "1000").context("cannot set the score of the command")?;
     for (resource, limit) in [(Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT), (Resource::RLIMIT_CORE, 0)] {
+        let limit = at_most(resource, limit);
         setrlimit(resource, limit, limit).with_context(|| format!("cannot set {resource:?}"))?;
     }
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot ask for the number of open files")?;

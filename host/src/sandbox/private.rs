@@ -53,6 +53,20 @@ impl IdMap {
         })
     }
 
+    /// Whether this user may give these ids to images: a store says which ones it was made with.
+    ///
+    /// # Errors
+    /// If they are ids of the host, where the kernel would let root map them.
+    pub fn check(self) -> Result<()> {
+        let is_shifted = |base: u32| base >= IDS && base.checked_add(IDS).is_some();
+        anyhow::ensure!(
+            is_shifted(self.uid_base) && is_shifted(self.gid_base),
+            "its ids, from {} on, are this machine's own",
+            self.uid_base.min(self.gid_base)
+        );
+        Ok(())
+    }
+
     /// The first range from 524288 up, as systemd-nspawn picks them, that no user was given in `/etc/subuid`.
     fn for_root(subuid: &str) -> Self {
         let taken: Vec<(u64, u64)> =
@@ -124,6 +138,8 @@ pub fn run(entry: &Entry<'_>, job: &[u8]) -> Result<i32> {
     let mut inherited: Vec<BorrowedFd<'_>> = entry.files.clone();
     inherited.push(inner.as_fd());
     let mut command = own_command()?;
+    // What else a shell has is nobody's business inside, and would change what programs do there.
+    command.env_clear().envs(tool::environment());
     entry.hidden.iter().for_each(|variable| {
         command.env_remove(variable);
     });
@@ -203,6 +219,7 @@ enum Mapping {
 }
 
 /// Writes the id maps of process `pid`: directly as root, through `newuidmap` and `newgidmap` otherwise.
+#[expect(clippy::disallowed_methods, reason = "a file of the kernel, of the process with that number")]
 fn write_maps(pid: u32, mapping: Mapping) -> Result<()> {
     let lines = |own: u32, base: u32| match mapping {
         Mapping::Shifted(_) => vec![[0, base, IDS]],

@@ -34,6 +34,30 @@ pub const PACKAGES: &[(&str, &str)] = &[
 /// ordinary user's `PATH` leaves out.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
+/// Variables of the user's that a program gets: where it finds other programs and files, how it reaches the network, and
+/// what it shows. Whatever else a shell may hold changes what such programs do (`TAR_OPTIONS`, `MKE2FS_CONFIG`, `PERL5OPT`,
+/// `XZ_OPT`, `APT_CONFIG`), and so an image.
+const ENVIRONMENT: [&str; 18] = [
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "USER",
+    "LOGNAME",
+    "TERM",
+    "COLUMNS",
+    "NO_COLOR",
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SOURCE_DATE_EPOCH",
+];
+
 /// How much of a failed program's output an error quotes.
 const QUOTED_LINES: usize = 20;
 
@@ -49,6 +73,11 @@ pub fn find(program: &str) -> Option<std::path::PathBuf> {
         .chain(SBIN.iter().map(Into::into))
         .map(|dir| dir.join(program))
         .find(|file| file.is_file())
+}
+
+/// Those of the [`ENVIRONMENT`] that are set.
+pub(super) fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
+    ENVIRONMENT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 /// The failure that says a program is missing and which package has it.
@@ -91,13 +120,14 @@ pub struct Tool {
     env: Vec<(String, OsString)>,
     stdin: Vec<u8>,
     syncs: bool,
+    inherits: bool,
 }
 
 impl Tool {
     pub fn new(program: &str) -> Self {
         // Output that is parsed must not depend on the user's language.
         let env = vec![("LC_ALL".to_owned(), OsString::from("C.UTF-8"))];
-        Self { program: program.to_owned(), args: Vec::new(), env, stdin: Vec::new(), syncs: true }
+        Self { program: program.to_owned(), args: Vec::new(), env, stdin: Vec::new(), syncs: true, inherits: false }
     }
 
     #[must_use]
@@ -133,6 +163,14 @@ impl Tool {
     #[must_use]
     pub const fn without_sync(mut self) -> Self {
         self.syncs = false;
+        self
+    }
+
+    /// Gives the program all variables of the user's: for what the user runs, not piimg.
+    #[must_use]
+    pub fn with_environment_of_user(mut self) -> Self {
+        self.inherits = true;
+        self.env.clear();
         self
     }
 
@@ -199,6 +237,9 @@ impl Tool {
     pub fn command(&self) -> Result<Command> {
         let program = find(&self.program).ok_or_else(|| missing(&self.program))?;
         let mut command = Command::new(program);
+        if !self.inherits {
+            command.env_clear().envs(environment());
+        }
         command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
         if !self.syncs {
             seccomp::ignore_sync(&mut command)?;
@@ -239,6 +280,17 @@ mod tests {
         let error = sync().run().unwrap_err();
         assert!(report(&error).messages[1].contains("Invalid argument"), "{error:?}");
         sync().without_sync().run().unwrap();
+    }
+
+    #[test]
+    fn a_program_gets_few_variables() {
+        let environment = Tool::new("env").env("OWN", "1").run().unwrap().stdout_text();
+        let names: Vec<&str> = environment.lines().filter_map(|line| line.split('=').next()).collect();
+        assert!(names.contains(&"PATH") && names.contains(&"OWN") && names.contains(&"LC_ALL"), "{names:?}");
+        // cargo sets this one for its tests.
+        assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && !names.contains(&"CARGO_MANIFEST_DIR"));
+        let all = Tool::new("env").with_environment_of_user().run().unwrap().stdout_text();
+        assert!(all.contains("CARGO_MANIFEST_DIR="));
     }
 
     #[test]

@@ -1,22 +1,22 @@
 //! Where the value of a secret comes from: `file:PATH`, `env:VARIABLE` or `cmd:COMMAND`.
 
 use std::fmt;
-use std::fs::File;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use zeroize::Zeroizing;
 
 use super::{MAX_SIZE, Secret, read};
 use crate::error::{Context as _, Failure, Result};
+use crate::host_files::umask;
+use crate::recipe::host::HostPath;
 use crate::sandbox::tool::{Tool, exit_status};
 use crate::ui::printable;
 
 /// A source, not yet read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    File(PathBuf),
+    File(HostPath),
     /// A variable of the environment.
     Env(String),
     /// What this shell command writes.
@@ -26,28 +26,38 @@ pub enum Source {
 /// What follows from a text that is no source. The text is not in it: somebody may have written the value itself.
 pub const FORMS: &str = "`file:PATH`, `env:VARIABLE` or `cmd:COMMAND`";
 
-impl Source {
-    /// None if it has none of the [`FORMS`].
-    pub fn parse(text: &str) -> Option<Self> {
+/// A source as it is written: not one that may be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form<'a> {
+    File(&'a str),
+    Env(&'a str),
+    Command(&'a str),
+}
+
+impl<'a> Form<'a> {
+    /// None if it is none of the [`FORMS`].
+    pub fn parse(text: &'a str) -> Option<Self> {
         let (kind, rest) = text.split_once(':')?;
         if rest.is_empty() || rest.contains('\0') {
             return None;
         }
         match kind {
-            "file" => Some(Self::File(rest.into())),
-            "env" if !rest.contains('=') => Some(Self::Env(rest.into())),
-            "cmd" => Some(Self::Command(rest.into())),
+            "file" => Some(Self::File(rest)),
+            "env" if !rest.contains('=') => Some(Self::Env(rest)),
+            "cmd" => Some(Self::Command(rest)),
             _ => None,
         }
     }
+}
 
-    /// With a path relative to `directory`.
-    #[must_use]
-    pub fn beside(self, directory: &Path) -> Self {
-        match self {
-            Self::File(path) => Self::File(directory.join(path)),
-            other => other,
-        }
+impl Source {
+    /// What the user wrote on the command line; none if it is none of the [`FORMS`].
+    pub fn named(text: &str) -> Option<Self> {
+        Some(match Form::parse(text)? {
+            Form::File(path) => Self::File(HostPath::named(path)),
+            Form::Env(variable) => Self::Env(variable.to_owned()),
+            Form::Command(command) => Self::Command(command.to_owned()),
+        })
     }
 
     /// The variable that the value is in.
@@ -65,7 +75,7 @@ impl Source {
     pub fn read(&self, name: &str) -> Result<Secret> {
         let failed = || Failure::usage(format!("cannot read the secret `{name}` from {self}"));
         let value = match self {
-            Self::File(path) => read(File::open(path).with_context(failed)?).with_context(failed)?,
+            Self::File(path) => read(path.open().with_context(failed)?).with_context(failed)?,
             Self::Env(variable) => {
                 let value = std::env::var_os(variable).context("it is not set").with_context(failed)?;
                 Zeroizing::new(value.into_vec())
@@ -76,11 +86,11 @@ impl Source {
     }
 }
 
-/// For people. A command is not quoted: it may hold what is as good as the secret.
+/// For people, in errors. A command is not quoted there: it may hold what is as good as the secret.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "the file `{}`", printable(&path.display().to_string())),
+            Self::File(path) => write!(f, "the file `{}`", printable(&path.shown().display().to_string())),
             Self::Env(variable) => write!(f, "the variable `{}`", printable(variable)),
             Self::Command(_) => f.write_str("its command"),
         }
@@ -90,7 +100,8 @@ impl fmt::Display for Source {
 /// Standard output of a command; what it complains about goes to the terminal, where it may also ask.
 fn output(command: &str) -> Result<Zeroizing<Vec<u8>>> {
     let mut child = Tool::new("/bin/sh")
-        .args(["-c", command])
+        .args(["-c", &format!("umask {:o}\n{command}", umask())])
+        .with_environment_of_user()
         .command()?
         .stdout(Stdio::piped())
         .spawn()
@@ -115,8 +126,8 @@ mod tests {
     #[test]
     fn a_source_has_one_of_three_forms() {
         for (text, expected) in [
-            ("file:/run/token", Some(Source::File("/run/token".into()))),
-            ("file:a:b", Some(Source::File("a:b".into()))),
+            ("file:/run/token", Some(Source::File(HostPath::named("/run/token")))),
+            ("file:a:b", Some(Source::File(HostPath::named("a:b")))),
             ("env:TOKEN", Some(Source::Env("TOKEN".into()))),
             ("cmd:pass show ann", Some(Source::Command("pass show ann".into()))),
             ("", None),
@@ -127,12 +138,8 @@ mod tests {
             ("https://example.org", None),
             ("cmd:a\0b", None),
         ] {
-            assert_eq!(Source::parse(text), expected, "{text}");
+            assert_eq!(Source::named(text), expected, "{text}");
         }
-        let beside = |text| Source::parse(text).unwrap().beside(Path::new("/r"));
-        assert_eq!(beside("file:a"), Source::File("/r/a".into()));
-        assert_eq!(beside("file:/a"), Source::File("/a".into()));
-        assert_eq!(beside("cmd:a"), Source::Command("a".into()));
     }
 
     #[test]
@@ -140,7 +147,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         std::fs::write(&path, "from a file\n").unwrap();
-        assert_eq!(Source::File(path).read("a").unwrap().expose(), b"from a file");
+        assert_eq!(Source::File(HostPath::named(path)).read("a").unwrap().expose(), b"from a file");
         assert_eq!(Source::Command("printf 'a\\n\\n'; true".into()).read("a").unwrap().expose(), b"a\n");
         let path = std::env::var("PATH").unwrap();
         assert_eq!(Source::Env("PATH".into()).read("a").unwrap().expose(), path.as_bytes());
@@ -158,7 +165,7 @@ mod tests {
             ("cmd:true", "from its command", "it is empty"),
             ("cmd:yes hunter2", "from its command", "it has more than 65536 bytes"),
         ] {
-            let report = report(&Source::parse(source).unwrap().read("ann").unwrap_err());
+            let report = report(&Source::named(source).unwrap().read("ann").unwrap_err());
             assert_eq!(report.kind, Kind::Usage, "{source}");
             assert_eq!(report.messages[0], format!("cannot read the secret `ann` {said}"));
             assert!(report.messages[1].contains(cause), "{source}: {report:?}");

@@ -10,6 +10,7 @@ use rustix::time::ClockId;
 use serde::Serialize;
 
 use crate::error::{Context as _, Failure, Result};
+use crate::host_files::{Directory, Links};
 
 /// The file, open, and the moment that its times count from.
 ///
@@ -44,8 +45,11 @@ impl Timings {
     /// # Errors
     /// [`Failure::usage`] if it cannot be created.
     pub fn create(path: &Path, started: Instant) -> Result<Self> {
-        let file = File::create(path)
-            .with_context(|| Failure::usage(format!("cannot create the file of timings `{}`", path.display())))?;
+        let failed = || Failure::usage(format!("cannot create the file of timings `{}`", path.display()));
+        let name = path.file_name().and_then(|name| name.to_str()).context("it has no name").with_context(failed)?;
+        let directory = path.parent().filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
+        let directory = Directory::open(directory, Links::Followed).with_context(failed)?;
+        let file = directory.start(name, 0o644).with_context(failed)?;
         Ok(Self { file, base: monotonic().saturating_sub(started.elapsed()) })
     }
 

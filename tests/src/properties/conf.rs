@@ -1,12 +1,11 @@
 //! What the host makes of a component's answer to `conf()`: a plan whose every value keeps the rules, or a refusal that
 //! can be shown.
 
-use std::path::Path;
-
 use piimg::error::{Kind, report};
 use piimg::plugin::inspect::PluginInfo;
 use piimg::recipe::conf::PluginConf;
 use piimg::recipe::file::RecipeFile;
+use piimg::recipe::host::{Admitted, HostPath};
 use piimg::recipe::overrides::Overrides;
 use piimg::recipe::plan::{Environment, Plan, PluginSource, plan};
 use piimg::recipe::release::Releases;
@@ -28,7 +27,7 @@ pub(super) fn check_answer(conf: &PluginConf) {
     let environment =
         Environment { default_store: "/var/cache/piimg".into(), current_directory: "/here".into(), epoch: None };
     let releases = Releases::builtin().expect("they are part of the program");
-    match plan(&RecipeFile::default(), &Overrides::default(), &[source], &releases, &environment) {
+    match plan(&RecipeFile::default(), Admitted::default(), &Overrides::default(), &[source], &releases, &environment) {
         Ok(plan) => check_plan(conf, &plan),
         Err(error) => {
             let report = report(&error);
@@ -47,8 +46,8 @@ fn check_plan(conf: &PluginConf, plan: &Plan) {
     let plain = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
     assert!(plain(&plan.hostname, "-.") && !plan.hostname.starts_with('-'), "{:?}", plan.hostname);
     assert!(plain(&plan.flavour, "._+-") && !plan.flavour.starts_with(['.', '-']), "{:?}", plan.flavour);
-    assert_eq!(plan.store, Path::new("/var/cache/piimg"), "a plugin does not choose a directory of the host");
-    assert_eq!(plan.imagedir, Path::new("/here"), "a plugin does not choose a directory of the host");
+    assert_eq!(plan.store, HostPath::named("/var/cache/piimg"), "a plugin does not choose a directory of the host");
+    assert_eq!(plan.imagedir, HostPath::named("/here"), "a plugin does not choose a directory of the host");
     assert!(plan.extra_space_mb <= 1 << 20, "{}", plan.extra_space_mb);
     let [plugin] = plan.plugins.as_slice() else { panic!("one plugin was planned, not {}", plan.plugins.len()) };
     assert_eq!(plugin.packages, conf.image.apt_get_packages);

@@ -137,7 +137,8 @@ fn the_lock_is_beside_the_recipe() {
     let scratch = with_guests(&["minimal"]);
     let digest = digest(&scratch, "minimal.wasm");
     std::fs::create_dir(scratch.path("robot")).unwrap();
-    scratch.write("robot/piimg.toml", "plugins = [\"../minimal.wasm\"]\n");
+    std::fs::rename(scratch.path("minimal.wasm"), scratch.path("robot/minimal.wasm")).unwrap();
+    scratch.write("robot/piimg.toml", "plugins = [\"minimal.wasm\"]\n");
     fails(&scratch, GRANT, &["plan", "--recipe", "robot/piimg.toml"]);
     scratch.write("robot/piimg.lock", lock("piimg/minimal", &digest, &MINIMAL_SCOPES));
     fine(&scratch, &["plan", "--recipe", "robot/piimg.toml"]);
@@ -381,11 +382,12 @@ fn the_lock_is_written_beside_the_recipe_whose_plugins_are_meant() {
     let scratch = with_guests(&["asks"]);
     contains(&fails(&scratch, USAGE, &["grant", "--yes"]), &["error: there is no plugin to grant anything to\n"]);
     std::fs::create_dir(scratch.path("robot")).unwrap();
-    scratch.write("robot/piimg.toml", "plugins = [\"../asks.wasm\"]\n[params.\"test/asks\"]\nuser = \"ann\"\n");
+    std::fs::rename(scratch.path("asks.wasm"), scratch.path("robot/asks.wasm")).unwrap();
+    scratch.write("robot/piimg.toml", "plugins = [\"asks.wasm\"]\n[params.\"test/asks\"]\nuser = \"ann\"\n");
     let refused = fails(&scratch, GRANT, &["plan", "--recipe", "robot/piimg.toml"]);
     contains(
         &refused,
-        &["  hint: for good: piimg grant --recipe 'robot/piimg.toml' 'robot/../asks.wasm', or in `piimg.lock`"],
+        &["  hint: for good: piimg grant --recipe 'robot/piimg.toml' 'robot/asks.wasm', or in `piimg.lock`"],
     );
     let said = grants(&scratch, &["grant", "--yes", "--recipe", "robot/piimg.toml"]);
     contains(&said, &["fs:write:/home/{params.user}/.asks → fs:write:/home/ann/.asks", "in `robot/piimg.lock`\n"]);

@@ -8,6 +8,7 @@ mod audit;
 mod build;
 mod doctor;
 mod grant;
+mod host;
 mod images;
 mod inspect;
 mod plan;

@@ -213,10 +213,10 @@ fn the_seven_parameters_come_from_flag_then_file_then_plugin() {
 
     scratch.write(
         "piimg.toml",
-        "hostname = \"file\"\nrootfs-extra-space-mb = 1\nrootfs = \"/file/rootfs\"\nflavour = \"paper\"\n\
-         release = \"trixie\"\nimagedir = \"/file/images\"\npackages = [\"nano\"]\n",
+        "hostname = \"file\"\nrootfs-extra-space-mb = 1\nrootfs = \"file/rootfs\"\nflavour = \"paper\"\n\
+         release = \"trixie\"\nimagedir = \"file/images\"\npackages = [\"nano\"]\n",
     );
-    let by_file = ["file", "1", "/file/rootfs", "paper", "trixie", "/file/images", "nano htop"];
+    let by_file = ["file", "1", "file/rootfs", "paper", "trixie", "file/images", "nano htop"];
     assert_eq!(seven(&json(&scratch, &args)), by_file);
     // A directory that the user chose needs no consent.
     args.pop();
@@ -440,7 +440,7 @@ fn a_plan_keeps_no_compiled_code() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let scratch = with_guests(&["minimal"]);
-    let compiled = scratch.path("store/compiled");
+    let compiled = scratch.path("../cache/piimg/compiled");
     std::fs::create_dir_all(&compiled).unwrap();
     // `Scratch::run` sees to it that nothing is written, whether the directory can be used or not.
     for mode in [0o700, 0o777] {

@@ -190,3 +190,33 @@ fn a_plugins_text_cannot_steer_the_terminal_that_asks() {
     let (question, _) = said.screen.split_once(PROMPT).unwrap();
     assert!(!question.contains('\u{1b}') && !question.contains('\u{202e}'), "{question:?}");
 }
+
+#[test]
+fn a_recipe_is_trusted_with_what_was_shown_and_no_more() {
+    let scratch = with_guests(&["secrets"]);
+    scratch.write(
+        "piimg.toml",
+        "plugins = [\"secrets.wasm\"]\n[assets]\nname = \"/etc/hostname\"\n[secrets]\ntoken = \"cmd:echo \u{202e}\"\n",
+    );
+    let args = ["plan", "--grant-requested", "--trust-recipe"];
+    let before = scratch.listing();
+    for answer in ["n\n", "\n", "maybe\n"] {
+        let said = talk(&scratch, &args, "y\n", &[answer]);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(GRANT), ""), "{}", said.screen);
+    }
+    let said = talk(&scratch, &args, "", &["y\n"]);
+    assert_eq!(said.code, Some(0), "{}", said.screen);
+    contains(
+        &said.screen,
+        &[
+            "wants to use what is not its own:\n",
+            "\n  reads `/etc/hostname`, as the asset `name`\n",
+            "\n  runs the command `echo \\u{202e}`, for the secret `token`\nLet it, for this time? [y/N] ",
+        ],
+    );
+    contains(&said.stdout, &["asset       name, from /etc/hostname\n", "from the command `echo \\u{202e}`\n"]);
+    assert_eq!(scratch.listing(), before, "a yes is for one time");
+    // Where there is nothing to be trusted with, nobody is asked.
+    scratch.write("piimg.toml", "");
+    assert_eq!(talk(&scratch, &["plan", "--trust-recipe"], "", &[]).code, Some(0));
+}

@@ -19,6 +19,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use piimg::error::{Kind, Report, report};
+use piimg::home::Home;
 use piimg::plugin::grant::{GrantSet, Granted};
 use piimg::plugin::inspect::{PluginInfo, inspect, keep_code};
 use piimg::plugin::run::{Run, RunReport, execute};

@@ -38,8 +38,9 @@ fn the_minimal_plugin_writes_its_note_and_runs_its_command() {
 
 #[test]
 fn kept_code_is_used_and_damaged_code_replaced() {
-    let store = tempfile::tempdir().unwrap();
-    let directory = store.path().join("compiled");
+    let place = tempfile::tempdir().unwrap();
+    let home = Home::at(place.path());
+    let directory = home.compiled();
     // A file that is written anew is another one.
     let file = || {
         let mut entries = std::fs::read_dir(&directory).unwrap().map(Result::unwrap);
@@ -48,8 +49,8 @@ fn kept_code_is_used_and_damaged_code_replaced() {
         (entry.path(), entry.metadata().unwrap().ino())
     };
     let cached = || {
-        let plugin = inspect(&engine(), &guest("panics"), CodeCache::open(&directory).as_ref()).unwrap();
-        keep_code(&directory, [&plugin].into_iter()).unwrap();
+        let plugin = inspect(&engine(), &guest("panics"), CodeCache::open(&home).as_ref()).unwrap();
+        keep_code(&home, [&plugin].into_iter()).unwrap();
         plugin
     };
     cached();

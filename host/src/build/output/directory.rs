@@ -3,21 +3,22 @@
 //! It belongs to the image's own users, which only root can arrange. The archive holds what packages and plugins made: so
 //! it is unpacked in a private namespace that sees the directory and the host's programs alone, with root's own ids.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Seek as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
-
-use rustix::fs::{CWD, RenameFlags};
+use std::sync::Arc;
 
 use crate::error::{Context, Failure, Result};
+use crate::host_files::Directory;
 use crate::sandbox::names::NumbersOnly;
 use crate::sandbox::private::{self, Entry, IdMap};
 use crate::sandbox::tool::Tool;
 use crate::store::remove_tree;
 use crate::ui::Ui;
+
+/// What the tree is called in the directory of the result.
+pub(super) const TREE: &str = "rootfs";
 
 /// # Errors
 /// [`Failure::host`] for anybody but root.
@@ -32,10 +33,15 @@ pub(super) fn check_user() -> Result<()> {
 
 /// A directory that has not got its name yet; it is removed if it never gets it. One that a killed build left is removed
 /// by the next build of that name.
+///
+/// The tree is below a directory that only root can enter: it holds what an image has, programs that lend the rights of
+/// their owner to whoever runs them among it, and it is chosen by whoever made packages and plugins. On an image these are
+/// the image's own users; here they would be everybody with an account on this machine.
 #[derive(Debug)]
 pub(super) struct Unpacked {
-    partial: PathBuf,
-    target: PathBuf,
+    directory: Arc<Directory>,
+    partial: String,
+    name: String,
 }
 
 /// Unpacks `tar` in `directory`, for [`Unpacked::publish`] under `name`.
@@ -45,26 +51,30 @@ pub(super) struct Unpacked {
 ///
 /// # Errors
 /// If the file system refuses, or `tar` fails.
-pub(super) fn unpack(directory: &Path, name: &str, tar: &File, ui: &Ui) -> Result<Unpacked> {
+pub(super) fn unpack(directory: &Arc<Directory>, name: &str, tar: &File, ui: &Ui) -> Result<Unpacked> {
     let step = ui.step("Unpack the root file system");
-    let partial = directory.join(format!("{name}.partial"));
-    let failed = || Failure::build(format!("cannot make the directory `{}`", partial.display()));
-    if fs::symlink_metadata(&partial).is_ok() {
-        remove_tree(&partial).with_context(failed)?;
-    }
-    fs::DirBuilder::new().mode(0o755).create(&partial).with_context(failed)?;
-    let unpacked = Unpacked { partial, target: directory.join(name) };
+    let partial = format!("{name}.partial");
+    let shown = directory.path().join(&partial);
+    let failed = || Failure::build(format!("cannot make the directory `{}`", shown.display()));
+    remove_tree(&directory.held(&partial)).with_context(failed)?;
+    let outer = directory.subdirectory(&partial, 0o700).with_context(failed)?;
+    let unpacked = Unpacked { directory: directory.clone(), partial, name: name.to_owned() };
+    // One that somebody else put there in this moment would be theirs, or open.
+    let stat = outer.stat().with_context(failed)?;
+    anyhow::ensure!(stat.st_uid == 0 && stat.st_mode & 0o077 == 0, failed());
+    let tree = outer.subdirectory(TREE, 0o755).with_context(failed)?;
     let mut position = tar;
     position.rewind().context("cannot read the archive again")?;
     let job = serde_json::to_vec(&tar.as_raw_fd()).context("cannot describe the job")?;
     let entry = Entry {
         ids: IdMap { uid_base: 0, gid_base: 0 },
         role: "__unpack",
-        store: &unpacked.partial,
+        store: &outer.held(TREE),
         files: vec![tar.as_fd()],
         hidden: Vec::new(),
     };
     let status = private::run(&entry, &job)?;
+    drop(tree);
     if status != 0 {
         let text = format!("cannot unpack the root file system: it ended with status {status}");
         return Err(Failure::build(text).into());
@@ -74,29 +84,30 @@ pub(super) fn unpack(directory: &Path, name: &str, tar: &File, ui: &Ui) -> Resul
 }
 
 impl Unpacked {
-    /// Gives the directory its name, in place of one that has it; returns the name.
+    /// Gives the directory its name, in place of one that has it; returns the name of the tree in it.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub(super) fn publish(self) -> Result<String> {
-        let failed = || Failure::build(format!("cannot name the directory `{}`", self.target.display()));
-        if fs::symlink_metadata(&self.target).is_ok() {
+    pub(super) fn publish(self, ui: &Ui) -> Result<String> {
+        let target = self.directory.path().join(&self.name);
+        let failed = || Failure::build(format!("cannot name the directory `{}`", target.display()));
+        let is_new = self.directory.rename_if_free(&self.partial, &self.name).with_context(failed)?;
+        if !is_new {
             // What was there is then called `.partial`, and is dropped with this.
-            rustix::fs::renameat_with(CWD, &self.partial, CWD, &self.target, RenameFlags::EXCHANGE)
-                .with_context(failed)?;
-        } else {
-            fs::rename(&self.partial, &self.target).with_context(failed)?;
+            self.directory.exchange(&self.partial, &self.name).with_context(failed)?;
         }
-        Ok(self.target.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        ui.info(&format!(
+            "only root can enter `{}`: programs in it lend rights to whoever runs them, as set-user-id programs do",
+            target.display()
+        ));
+        Ok(format!("{}/{TREE}", self.name))
     }
 }
 
 impl Drop for Unpacked {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.partial).is_ok() {
-            // The error that brought us here is the one to report.
-            remove_tree(&self.partial).ok();
-        }
+        // The error that brought us here is the one to report.
+        remove_tree(&self.directory.held(&self.partial)).ok();
     }
 }
 

@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
+use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::recipe::file::RecipeFile;
+use crate::recipe::host::{Admitted, HostPath};
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Environment, plan};
 use crate::recipe::release::Releases;
@@ -30,7 +32,8 @@ impl Place {
             current_directory: "/nowhere".into(),
             epoch: None,
         };
-        plan(&RecipeFile::default(), &flags, &[], &Releases::builtin().unwrap(), &environment).unwrap()
+        plan(&RecipeFile::default(), Admitted::default(), &flags, &[], &Releases::builtin().unwrap(), &environment)
+            .unwrap()
     }
 
     fn create(&self, name: &str, outputs: &[&str], compress: &str) -> Output {
@@ -148,7 +151,7 @@ fn the_audit_log_of_a_failed_build_is_kept_until_the_build_succeeds() {
 fn a_directory_that_cannot_be_written_to_is_named() {
     let place = Place::new();
     let file = tempfile::NamedTempFile::new().unwrap();
-    let plan = Plan { imagedir: file.path().join("images"), ..place.plan(&[], "none") };
+    let plan = Plan { imagedir: HostPath::named(file.path().join("images")), ..place.plan(&[], "none") };
     let report = crate::error::report(&Output::create(&plan, "a.img").unwrap_err());
     assert_eq!(report.messages[0], format!("cannot create an image in `{}/images`", file.path().display()));
     assert_eq!(report.hints, ["choose another directory with --imagedir"]);
@@ -164,6 +167,47 @@ fn names_of_results_follow_the_outputs() {
     assert_eq!(names(&[], "zstd"), ["a.img.zst"]);
     assert_eq!(
         names(&["directory", "partitions", "tar", "image"], "none"),
-        ["a.img", "a.tar", "a.root.img", "a.boot.img", "a.rootfs"]
+        ["a.img", "a.tar", "a.root.img", "a.boot.img", "a.rootfs/rootfs"]
     );
+}
+
+#[test]
+fn no_result_is_written_through_a_link() {
+    use std::os::unix::fs::symlink;
+
+    let place = Place::new();
+    let canary = place.store.path().join("canary");
+    let names = ["a.img", "a.img.bmap", "a.img.sha256", "latest_image"];
+    fs::write(&canary, "sings").unwrap();
+    for name in names {
+        // As a clone may have them, in which somebody builds.
+        symlink(&canary, place.images.path().join(name)).unwrap();
+        symlink(&canary, place.images.path().join(format!("{name}.partial"))).unwrap();
+    }
+    let output = place.create("a.img", &["image"], "none");
+    built(&output, "content");
+    assert_eq!(output.publish(&ui()).unwrap(), paths(&place, &["a.img"]));
+    for name in names {
+        let path = place.images.path().join(name);
+        assert!(!path.is_symlink() && path.is_file(), "{name}");
+    }
+    assert_eq!(place.text("a.img"), "content");
+    assert_eq!(place.text("latest_image"), "a.img\n");
+    assert_eq!(fs::read_to_string(&canary).unwrap(), "sings");
+}
+
+#[test]
+fn results_stay_in_the_directory_that_was_opened() {
+    let place = Place::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let moved = place.store.path().join("moved");
+    let output = place.create("a.img", &["image"], "none");
+    built(&output, "content");
+    fs::rename(place.images.path(), &moved).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), place.images.path()).unwrap();
+    output.publish(&ui()).unwrap();
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    assert!(moved.join("a.img").exists() && moved.join("latest_image").exists());
+    fs::remove_file(place.images.path()).unwrap();
+    fs::rename(&moved, place.images.path()).unwrap();
 }

@@ -1,74 +1,121 @@
 //! A file without a name, which gets one when it is complete.
 
-use std::ffi::CString;
-use std::fs::{self, File, Permissions};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::Mode;
 
 use crate::error::{Context, Failure, Result};
+use crate::host_files::{Directory, for_user, set_mode};
+
+/// Of results, before the user's umask.
+const MODE: u32 = 0o644;
+/// Of what may hold what others must not read.
+const PRIVATE: u32 = 0o600;
+
+/// Name of the file in a directory of its own.
+const HIDDEN: &str = "file";
 
 /// A file that has no name yet.
 #[derive(Debug)]
 pub(super) struct Unnamed {
     pub(super) file: File,
-    /// Where the file system has no unnamed files.
-    named: Option<PathBuf>,
+    directory: Arc<Directory>,
+    /// Where the file system has no unnamed files: the directory that it is in, which nobody else can enter, and its name.
+    hidden: Option<(Directory, String)>,
 }
 
 impl Unnamed {
     /// `what` tells it from others of this process.
-    pub(super) fn create(directory: &Path, what: &str) -> std::io::Result<Self> {
-        // Readable by all while it has no name: the checkers in the private namespace open it anew, and nobody else can.
-        let mode = Mode::from_raw_mode(0o644);
-        match rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, mode) {
-            Ok(file) => Ok(Self { file: file.into(), named: None }),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR) => {
-                let path = directory.join(format!("{}.{what}.partial", std::process::id()));
-                let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-                Ok(Self { file, named: Some(path) })
-            }
-            Err(error) => Err(error.into()),
+    pub(super) fn create(directory: &Arc<Directory>, what: &str) -> std::io::Result<Self> {
+        match directory.create_unnamed(mode())? {
+            Some(file) => Ok(Self { file, directory: directory.clone(), hidden: None }),
+            None => Self::hide(directory, what),
         }
+    }
+
+    fn hide(directory: &Arc<Directory>, what: &str) -> std::io::Result<Self> {
+        let name = format!("{}.{what}.partial", std::process::id());
+        let hidden = directory.subdirectory(&name, 0o700)?;
+        // Left by a killed build whose process had the same number.
+        hidden.remove(HIDDEN)?;
+        let file = hidden.create_new(HIDDEN, mode())?;
+        Ok(Self { file, directory: directory.clone(), hidden: Some((hidden, name)) })
     }
 
     /// Names an audit log; false if nothing is in it.
-    pub(super) fn publish_audit(self, directory: &Path, name: &str) -> Result<bool> {
+    pub(super) fn publish_audit(self, name: &str) -> Result<bool> {
         if self.file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
             return Ok(false);
         }
-        // It holds what plugins read of the image, which may be what others must not read.
-        self.file.set_permissions(Permissions::from_mode(0o600)).context("cannot protect the audit log")?;
-        self.publish(directory, name).map(|()| true)
+        self.publish_with(name, PRIVATE).map(|()| true)
     }
 
-    pub(super) fn publish(mut self, directory: &Path, name: &str) -> Result<()> {
-        let target = directory.join(name);
-        let failed = || Failure::build(format!("cannot name the file `{}`", target.display()));
-        self.file.sync_all().with_context(failed)?;
-        let partial = directory.join(format!("{name}.partial"));
-        match self.named.take() {
-            Some(path) => fs::rename(path, &partial).with_context(failed)?,
-            None => {
-                // A partial of that name was left by a build that was killed within these lines.
-                fs::remove_file(&partial).ok();
-                let source = CString::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
-                    .expect("a number has no null byte");
-                rustix::fs::linkat(CWD, source.as_c_str(), CWD, &partial, AtFlags::SYMLINK_FOLLOW)
-                    .with_context(failed)?;
-            }
-        }
-        fs::rename(&partial, &target).with_context(failed)
+    pub(super) fn publish(self, name: &str) -> Result<()> {
+        self.publish_with(name, MODE)
     }
+
+    fn publish_with(self, name: &str, mode: u32) -> Result<()> {
+        let failed =
+            || Failure::build(format!("cannot name the file `{}`", self.directory.path().join(name).display()));
+        self.file.sync_all().with_context(failed)?;
+        // From here on others can find it: what they may do with it is for the user's umask to say.
+        set_mode(&self.file, for_user(mode)).with_context(failed)?;
+        let named = match &self.hidden {
+            Some((hidden, _)) => self.directory.rename_from(hidden, HIDDEN, name),
+            None => self.directory.name(&self.file, name),
+        };
+        named.with_context(failed)
+    }
+}
+
+/// Readable by all while it has no name, whatever the user's umask is: the checkers in the private namespace open it anew,
+/// with ids of their own, and nobody else can.
+fn mode() -> Mode {
+    Mode::from_raw_mode(MODE)
 }
 
 impl Drop for Unnamed {
     fn drop(&mut self) {
-        if let Some(path) = &self.named {
+        if let Some((hidden, name)) = &self.hidden {
             // The error that brought us here is the one to report.
-            fs::remove_file(path).ok();
+            hidden.remove(HIDDEN).ok();
+            self.directory.remove_directory(name).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::host_files::{Links, umask};
+
+    #[test]
+    fn a_file_has_the_mode_that_its_stage_needs() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Arc::new(Directory::open(dir.path(), Links::Followed).unwrap());
+        let mode = |file: &File| file.metadata().unwrap().permissions().mode() & 0o777;
+        // As on a file system that has unnamed files, and on one that has not.
+        let makers: [fn(&Arc<Directory>, &str) -> std::io::Result<Unnamed>; 2] = [Unnamed::create, Unnamed::hide];
+        for make in makers {
+            drop(make(&place, "dropped").unwrap());
+            let mut result = make(&place, "result").unwrap();
+            result.file.write_all(b"x").unwrap();
+            assert_eq!(mode(&result.file), 0o644, "the checkers have other ids");
+            let mut audit = make(&place, "audit").unwrap();
+            audit.file.write_all(b"x").unwrap();
+            result.publish("result").unwrap();
+            assert!(audit.publish_audit("audit").unwrap());
+            assert!(!make(&place, "empty").unwrap().publish_audit("empty").unwrap());
+            for (name, expected) in [("result", MODE & !umask()), ("audit", PRIVATE & !umask())] {
+                assert_eq!(mode(&File::open(dir.path().join(name)).unwrap()), expected, "{name}");
+                fs::remove_file(dir.path().join(name)).unwrap();
+            }
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Puts `piimg.lock` in its place: whole, or not at all.
 
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use rustix::fs::{Gid, Mode, Uid};
+
+use super::{file_name, open_directory, read_in};
 use crate::error::{Context as _, Failure, Result};
+use crate::host_files::{Directory, for_user};
 
 /// What a new file may be used for, and by whom: it holds no secret.
 const NEW_MODE: u32 = 0o644;
@@ -14,38 +16,34 @@ const NEW_MODE: u32 = 0o644;
 /// directory belongs to.
 ///
 /// # Errors
-/// [`Failure::usage`] if it cannot be read, understood or written; the file is then what it was.
+/// [`Failure::usage`] if it cannot be read, understood or written, a link among others; the file is then what it was.
 pub fn update(path: &Path, edit: impl FnOnce(Option<&str>) -> Result<Option<String>>) -> Result<()> {
-    // A link stays, and what it leads to is changed.
-    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let old = super::read(&target)?;
+    let cannot_write = || Failure::usage(format!("cannot write `{}`", path.display()));
+    let directory = open_directory(path).with_context(cannot_write)?;
+    let old = read_in(&directory, path)?;
     let new = edit(old.as_deref()).with_context(|| Failure::usage(format!("cannot use `{}`", path.display())))?;
     let Some(new) = new.filter(|new| old.as_ref() != Some(new)) else { return Ok(()) };
-    replace(&target, &new).with_context(|| Failure::usage(format!("cannot write `{}`", path.display())))
+    replace(&directory, file_name(path), &new).with_context(cannot_write)
 }
 
-fn replace(path: &Path, text: &str) -> Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
+fn replace(directory: &Directory, name: &str, text: &str) -> Result<()> {
+    let (mode, owner) = match directory.find(name)? {
+        Some(old) => (Mode::from_raw_mode(old.st_mode & 0o777), old),
+        None => (for_user(NEW_MODE), directory.stat()?),
     };
-    let (mode, owner) = match std::fs::metadata(path) {
-        Ok(old) => (old.mode() & 0o777, old),
-        Err(_) => (NEW_MODE, std::fs::metadata(&directory)?),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(&directory)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
-    if rustix::process::geteuid().is_root() {
-        std::os::unix::fs::fchown(file.as_file(), Some(owner.uid()), Some(owner.gid()))?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path)?;
+    directory.replace_with(name, text.as_bytes(), mode, |file| {
+        if rustix::process::geteuid().is_root() {
+            rustix::fs::fchown(file, Some(Uid::from_raw(owner.st_uid)), Some(Gid::from_raw(owner.st_gid)))?;
+        }
+        Ok(())
+    })?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
     use super::*;
 
     #[test]
@@ -59,12 +57,29 @@ mod tests {
         .unwrap();
         assert_eq!(path.metadata().unwrap().mode() & 0o777, NEW_MODE);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink("piimg.lock", &link).unwrap();
-        update(&link, |old| Ok(Some(format!("{} two", old.unwrap())))).unwrap();
+        update(&path, |old| Ok(Some(format!("{} two", old.unwrap())))).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one two");
-        assert!(link.is_symlink() && path.metadata().unwrap().mode() & 0o777 == 0o640);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o640);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn a_link_is_neither_read_nor_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (canary, link) = (dir.path().join("canary"), dir.path().join("piimg.lock"));
+        for is_there in [true, false] {
+            if is_there {
+                std::fs::write(&canary, "sings").unwrap();
+            } else {
+                std::fs::remove_file(&canary).unwrap();
+            }
+            std::fs::remove_file(&link).ok();
+            std::os::unix::fs::symlink(&canary, &link).unwrap();
+            let error = format!("{:#}", update(&link, |_| Ok(Some("x".into()))).unwrap_err());
+            assert!(error.ends_with("it is a symbolic link, which leads somewhere else"), "{error}");
+            assert_eq!(std::fs::read_to_string(&canary).ok().as_deref(), is_there.then_some("sings"));
+            assert!(link.is_symlink());
+        }
     }
 
     #[test]

@@ -125,18 +125,13 @@ pub(super) fn mirrors(
 /// Key rings that somebody chose, by name.
 pub(super) fn keyrings(
     release: &Release,
-    file: &RecipeFile,
+    recipes: BTreeMap<String, Chosen>,
     flags: &Overrides,
     findings: &mut Findings,
 ) -> BTreeMap<String, Chosen> {
-    let own = file.own_repositories.iter().map(|own| (own.name.clone(), own.chosen(&file.directory)));
-    let mut chosen: BTreeMap<String, Chosen> = own.collect();
-    for (name, text) in &file.keyrings {
-        let ring = Chosen::parse(text);
-        chosen.insert(name.clone(), Chosen { path: file.directory.join(&ring.path), ..ring });
-    }
+    let mut chosen = recipes;
     for (name, text) in flags.keyrings.iter().filter_map(|flag| parse_keyring(flag)) {
-        chosen.insert(name.to_owned(), Chosen::parse(text));
+        chosen.insert(name.to_owned(), Chosen::named(text));
     }
     for name in chosen.keys().filter(|name| !release.keyrings.contains_key(*name)) {
         let known: Vec<&str> = release.keyrings.keys().map(String::as_str).collect();

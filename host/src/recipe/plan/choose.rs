@@ -1,9 +1,10 @@
 //! Values that the user and several plugins may each name: the user's word counts, and plugins must agree.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{Findings, PluginSource};
 use crate::recipe::conf::PluginConf;
+use crate::recipe::host::HostPath;
 use crate::recipe::overrides::Overrides;
 use crate::ui::{printable, shell_quoted};
 
@@ -64,12 +65,12 @@ pub(super) fn directory(
     findings: &mut Findings,
     parameter: &str,
     flag: &str,
-    chosen: Option<&PathBuf>,
+    chosen: Option<HostPath>,
     flags: &Overrides,
     plugins: &[PluginSource],
     of: impl Fn(&PluginConf) -> Option<&String>,
-) -> Option<PathBuf> {
-    let mut wished: Option<(PathBuf, String)> = None;
+) -> Option<HostPath> {
+    let mut wished: Option<(&String, String)> = None;
     for plugin in plugins {
         let Some(path) = of(&plugin.conf) else { continue };
         let (id, shown, quoted) = (printable(&plugin.conf.id), printable(path), shell_quoted(path));
@@ -80,15 +81,15 @@ pub(super) fn directory(
                 "`{id}` wants to use the host directory `{shown}` as {parameter}: agree with {flag} {quoted} (or --allow-plugin-paths), or choose another with {flag}"
             ));
         } else if let Some((first, of)) = &wished {
-            if chosen.is_none() && first != Path::new(path) {
-                let first = printable(&first.display().to_string());
+            if chosen.is_none() && Path::new(first) != Path::new(path) {
+                let first = printable(first);
                 findings.add(format!(
                     "`{of}` wants the {parameter} `{first}`, `{id}` wants `{shown}`: choose one with {flag}"
                 ));
             }
         } else {
-            wished = Some((PathBuf::from(path), id));
+            wished = Some((path, id));
         }
     }
-    chosen.cloned().or(wished.map(|(path, _)| path))
+    chosen.or(wished.map(|(path, _)| HostPath::named(path)))
 }

@@ -3,41 +3,41 @@
 use std::collections::BTreeMap;
 
 use super::Findings;
-use crate::recipe::file::RecipeFile;
+use crate::recipe::host::Offer;
 use crate::recipe::overrides::Overrides;
 use crate::secret::check_name;
 use crate::secret::source::{FORMS, Source};
 use crate::ui::printable;
 
-pub(super) fn sources(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> BTreeMap<String, Source> {
+pub(super) fn sources(
+    recipes: BTreeMap<String, Offer>,
+    flags: &Overrides,
+    findings: &mut Findings,
+) -> BTreeMap<String, Offer> {
     let mut sources = BTreeMap::new();
-    for (name, value) in &file.secrets {
-        let source = value.as_str().and_then(Source::parse).map(|source| source.beside(&file.directory));
-        add(&mut sources, "`[secrets]`", name, source, findings);
+    for (name, offer) in recipes {
+        add(&mut sources, "`[secrets]`", &name, offer, findings);
     }
     for flag in &flags.secrets {
         match flag.split_once('=') {
-            Some((name, text)) => add(&mut sources, "--secret", name, Source::parse(text), findings),
+            Some((name, text)) => {
+                let offer = Source::named(text).map_or(Offer::Malformed, Offer::Allowed);
+                add(&mut sources, "--secret", name, offer, findings);
+            }
             None => findings.add(format!("--secret must be NAME=SOURCE, with {FORMS} as source")),
         }
     }
     sources
 }
 
-fn add(
-    sources: &mut BTreeMap<String, Source>,
-    place: &str,
-    name: &str,
-    source: Option<Source>,
-    findings: &mut Findings,
-) {
+fn add(sources: &mut BTreeMap<String, Offer>, place: &str, name: &str, offer: Offer, findings: &mut Findings) {
     let shown = printable(name);
-    match (check_name(name), source) {
-        (Ok(()), Some(source)) => {
-            sources.insert(name.to_owned(), source);
-        }
-        (Ok(()), None) => {
+    match (check_name(name), offer) {
+        (Ok(()), Offer::Malformed) => {
             findings.add(format!("{place}: the source of `{shown}` must be {FORMS}, not the value itself"));
+        }
+        (Ok(()), offer) => {
+            sources.insert(name.to_owned(), offer);
         }
         (Err(rule), _) => findings.add(format!("{place}: `{shown}` is no name: {rule}")),
     }
@@ -45,14 +45,20 @@ fn add(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::path::Path;
 
-    fn found(file: &str, flags: &[&str]) -> (BTreeMap<String, Source>, Vec<String>) {
-        let mut file: RecipeFile = toml::from_str(file).unwrap();
-        file.directory = "/recipe".into();
+    use super::*;
+    use crate::recipe::file::RecipeFile;
+    use crate::recipe::host::{HostPath, RecipeDirectory, admit};
+    use crate::recipe::trust::Trust;
+
+    fn found(file: &str, flags: &[&str]) -> (BTreeMap<String, Offer>, Vec<String>) {
+        let file: RecipeFile = toml::from_str(file).unwrap();
+        let file = RecipeFile { directory: RecipeDirectory::open(Path::new("/usr")).unwrap(), ..file };
         let flags = Overrides { secrets: flags.iter().map(ToString::to_string).collect(), ..Overrides::default() };
         let mut findings = Findings::default();
-        (sources(&file, &flags, &mut findings), findings.0)
+        let admitted = admit(&file, &flags, &Trust::default()).unwrap();
+        (sources(admitted.secrets, &flags, &mut findings), findings.0)
     }
 
     #[test]
@@ -60,12 +66,10 @@ mod tests {
         let recipe = "[secrets]\na = \"file:a\"\nb = \"env:B\"\n";
         let (sources, findings) = found(recipe, &["b=file:b", "c=cmd:pass show a=b"]);
         assert_eq!(findings, [""; 0]);
-        let expected = [
-            ("a", Source::File("/recipe/a".into())),
-            ("b", Source::File("b".into())),
-            ("c", Source::Command("pass show a=b".into())),
-        ];
-        assert_eq!(sources, expected.map(|(name, source)| (name.to_owned(), source)).into());
+        let Offer::Allowed(Source::File(path)) = &sources["a"] else { panic!("{sources:?}") };
+        assert_eq!(path.shown(), Path::new("/usr/a"));
+        assert_eq!(sources["b"], Offer::Allowed(Source::File(HostPath::named("b"))));
+        assert_eq!(sources["c"], Offer::Allowed(Source::Command("pass show a=b".into())));
     }
 
     #[test]

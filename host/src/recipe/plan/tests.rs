@@ -1,6 +1,8 @@
 use super::*;
 use crate::error::{Kind, report};
 use crate::recipe::conf::ImageParams;
+use crate::recipe::host::{RecipeDirectory, Wish, admit};
+use crate::recipe::trust::Trust;
 
 fn plugin(id: &str, image: ImageParams) -> PluginSource {
     let conf = PluginConf { id: id.into(), image, ..PluginConf::default() };
@@ -11,8 +13,15 @@ fn environment() -> Environment {
     Environment { default_store: "/store".into(), current_directory: "/here".into(), epoch: Some(7) }
 }
 
+/// As if somebody had agreed to all that the recipe names.
+fn admitted(file: &RecipeFile, flags: &Overrides) -> Admitted {
+    let agreed = |wishes: Vec<Wish>| wishes.iter().fold(Trust::default(), Trust::and);
+    admit(file, flags, &Trust::default())
+        .unwrap_or_else(|wishes| admit(file, flags, &agreed(wishes)).expect("all of it was agreed to"))
+}
+
 fn make(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource]) -> Result<Plan> {
-    plan(file, flags, plugins, &Releases::builtin().unwrap(), &environment())
+    plan(file, admitted(file, flags), flags, plugins, &Releases::builtin().unwrap(), &environment())
 }
 
 fn refusal(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource]) -> String {
@@ -26,7 +35,7 @@ fn defaults_make_an_image() {
     let plan = make(&RecipeFile::default(), &Overrides::default(), &[]).unwrap();
     assert_eq!((plan.release.name.as_str(), plan.architecture.as_str()), ("trixie", "arm64"));
     assert_eq!((plan.hostname.as_str(), plan.flavour.as_str(), plan.extra_space_mb), ("raspberrypi", "custom", 500));
-    assert_eq!((plan.store, plan.imagedir), ("/store".into(), "/here".into()));
+    assert_eq!((plan.store, plan.imagedir), (HostPath::named("/store"), HostPath::named("/here")));
     assert!(plan.user.unwrap().expire_password, "a well-known password must be changed");
 }
 
@@ -45,7 +54,7 @@ fn each_of_the_seven_parameters_comes_from_the_plugin() {
     let plan = make(&RecipeFile::default(), &flags, &[plugin("a/b", image)]).unwrap();
     assert_eq!((plan.hostname.as_str(), plan.extra_space_mb, plan.flavour.as_str()), ("robot", 42, "bread"));
     assert_eq!(plan.release.name, "bookworm");
-    assert_eq!((plan.store, plan.imagedir), ("/plugin/rootfs".into(), "/plugin/images".into()));
+    assert_eq!((plan.store, plan.imagedir), (HostPath::named("/plugin/rootfs"), HostPath::named("/plugin/images")));
     assert_eq!(plan.plugins[0].packages, ["htop"]);
 }
 
@@ -132,13 +141,15 @@ fn a_password_of_the_users_own_is_not_expired() {
 
 #[test]
 fn a_base_keeps_its_users_unless_the_recipe_names_one() {
-    let mut file = RecipeFile { base: Some("old.img".into()), ..RecipeFile::default() };
+    let directory = RecipeDirectory::open(Path::new("/usr")).unwrap();
+    let mut file = RecipeFile { base: Some("old.img".into()), directory, ..RecipeFile::default() };
     let flags = Overrides { base: Some("new.img".into()), ..Overrides::default() };
     let plan = make(&file, &flags, &[]).unwrap();
-    assert_eq!((plan.base, plan.user), (Some("new.img".into()), None));
+    assert_eq!((plan.base, plan.user), (Some(HostPath::named("new.img")), None));
     file.user.authorized_keys = vec!["ssh-ed25519 AAAA ann".into()];
     let plan = make(&file, &Overrides::default(), &[]).unwrap();
-    assert_eq!((plan.base, plan.user.unwrap().name), (Some("old.img".into()), "ubuntu".into()));
+    assert_eq!(plan.base.unwrap().shown(), Path::new("/usr/old.img"));
+    assert_eq!(plan.user.unwrap().name, "ubuntu");
 }
 
 #[test]
@@ -163,7 +174,7 @@ fn plugins_that_want_different_directories_are_both_named() {
     let message = refusal(&RecipeFile::default(), &flags, &plugins);
     assert_eq!(message, "`a/a` wants the imagedir `/x`, `b/b` wants `/y`: choose one with --imagedir");
     flags.imagedir = Some("/z".into());
-    assert_eq!(make(&RecipeFile::default(), &flags, &plugins).unwrap().imagedir, PathBuf::from("/z"));
+    assert_eq!(make(&RecipeFile::default(), &flags, &plugins).unwrap().imagedir, HostPath::named("/z"));
 }
 
 #[test]
@@ -171,7 +182,9 @@ fn the_environments_time_wins_over_the_recipes() {
     let file = RecipeFile { source_date_epoch: Some(3), ..RecipeFile::default() };
     assert_eq!(make(&file, &Overrides::default(), &[]).unwrap().epoch, Some(7));
     let environment = Environment { epoch: None, ..environment() };
-    let made = plan(&file, &Overrides::default(), &[], &Releases::builtin().unwrap(), &environment).unwrap();
+    let made =
+        plan(&file, Admitted::default(), &Overrides::default(), &[], &Releases::builtin().unwrap(), &environment)
+            .unwrap();
     assert_eq!(made.epoch, Some(3));
 }
 
@@ -241,7 +254,11 @@ fn a_repository_of_the_recipes_own_is_one_more_of_the_release() {
             "[[repository]]\nname = '{name}'\nurl = 'http://h/x'\nsuite = 's'\ncomponents = ['main']\nkeyring = '{keyring}'\n"
         );
         let file: RecipeFile = toml::from_str(&text).unwrap();
-        RecipeFile { release: Some("jammy".into()), directory: "/recipe".into(), ..file }
+        RecipeFile {
+            release: Some("jammy".into()),
+            directory: RecipeDirectory::open(Path::new("/usr")).unwrap(),
+            ..file
+        }
     };
     let file = own("robots", &format!("r.asc#{}", "a".repeat(40)));
     let mut flags = Overrides { mirrors: vec!["robots=http://near/x".into()], ..Overrides::default() };
@@ -249,11 +266,11 @@ fn a_repository_of_the_recipes_own_is_one_more_of_the_release() {
     let names: Vec<&str> = made.release.repositories_for("arm64").map(|found| found.name.as_str()).collect();
     assert_eq!(names, ["ubuntu", "robots"], "the release's own stays the first");
     assert_eq!(made.mirrors["robots"], "http://near/x");
-    let expected = Chosen { path: "/recipe/r.asc".into(), fingerprints: vec!["A".repeat(40)] };
-    assert_eq!(made.keyrings["robots"], expected);
+    let ring = &made.keyrings["robots"];
+    assert_eq!((ring.path.shown(), &ring.fingerprints), (Path::new("/usr/r.asc"), &vec!["A".repeat(40)]));
     assert_eq!(made.release.keyrings["robots"].image, "/etc/apt/keyrings/robots.gpg");
     flags.keyrings = vec!["robots=k.gpg".into()];
-    assert_eq!(make(&file, &flags, &[]).unwrap().keyrings["robots"].path, PathBuf::from("k.gpg"));
+    assert_eq!(make(&file, &flags, &[]).unwrap().keyrings["robots"].path, HostPath::named("k.gpg"));
     // One that is not used is there all the same.
     let message = refusal(&own("ros", "r.asc"), &Overrides::default(), &[]);
     let expected = "there is a repository or a key ring `ros` already: give the recipe's repository another name";
@@ -264,7 +281,8 @@ fn a_repository_of_the_recipes_own_is_one_more_of_the_release() {
 
 #[test]
 fn mirrors_and_key_rings_are_named_for_what_they_stand_in_for() {
-    let mut file = RecipeFile { release: Some("jammy".into()), directory: "/recipe".into(), ..RecipeFile::default() };
+    let directory = RecipeDirectory::open(Path::new("/usr")).unwrap();
+    let mut file = RecipeFile { release: Some("jammy".into()), directory, ..RecipeFile::default() };
     file.mirror = Some("http://near/ports".into());
     file.mirrors.insert("ros".into(), "http://near/ros".into());
     file.keyrings.insert("ros".into(), "ros.gpg".into());
@@ -273,8 +291,8 @@ fn mirrors_and_key_rings_are_named_for_what_they_stand_in_for() {
     let made = make(&file, &flags, &[]).unwrap();
     let mirrors = [("ros", "http://near/ros"), ("ubuntu", "http://flag/ports?a=b")];
     assert_eq!(made.mirrors, mirrors.map(|(name, url)| (name.to_owned(), url.to_owned())).into());
-    assert_eq!(made.keyrings["ros"], Chosen { path: "/recipe/ros.gpg".into(), fingerprints: Vec::new() });
-    assert_eq!(made.keyrings["ubuntu"], Chosen { path: "k.gpg".into(), fingerprints: vec!["A".repeat(40)] });
+    assert_eq!(made.keyrings["ros"].path.shown(), Path::new("/usr/ros.gpg"));
+    assert_eq!(made.keyrings["ubuntu"], Chosen { path: HostPath::named("k.gpg"), fingerprints: vec!["A".repeat(40)] });
 
     flags.mirrors = vec!["rso=http://x/".into(), "ftp://x/".into()];
     flags.keyrings = vec!["k.gpg".into(), "debian=k.gpg".into()];

@@ -1,8 +1,8 @@
 //! Archives of packages, and the keys that sign them. Pure.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
+
+use crate::recipe::host::HostPath;
 
 /// A signed archive of packages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,20 +74,26 @@ pub struct KeyRing {
 /// A key ring that somebody chose in place of the host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chosen {
-    pub path: PathBuf,
+    /// No other process needs it.
+    #[serde(skip_deserializing)]
+    pub path: HostPath,
     /// The keys that may sign, if they are others than the release names.
     pub fingerprints: Vec<String>,
 }
 
 impl Chosen {
-    /// Parses `FILE` or `FILE#FINGERPRINT[,FINGERPRINT…]`.
-    pub fn parse(text: &str) -> Self {
+    /// Parses `FILE` or `FILE#FINGERPRINT[,FINGERPRINT…]`, as the user wrote it on the command line.
+    pub fn named(text: &str) -> Self {
+        let (path, fingerprints) = Self::parts(text);
+        Self { path: HostPath::named(path), fingerprints }
+    }
+
+    /// The name of a file, and fingerprints.
+    pub(in crate::recipe) fn parts(text: &str) -> (&str, Vec<String>) {
         let fingerprints = |list: &str| list.split(',').map(|one| one.to_ascii_uppercase()).collect::<Vec<_>>();
         match text.rsplit_once('#') {
-            Some((path, list)) if list.split(',').all(is_fingerprint) => {
-                Self { path: path.into(), fingerprints: fingerprints(list) }
-            }
-            _ => Self { path: text.into(), fingerprints: Vec::new() },
+            Some((path, list)) if list.split(',').all(is_fingerprint) => (path, fingerprints(list)),
+            _ => (text, Vec::new()),
         }
     }
 }
@@ -112,10 +118,10 @@ mod tests {
             (&format!("k.gpg#{}", A.to_lowercase()), "k.gpg", vec![A]),
             (&format!("k#1.gpg#{A},{B}"), "k#1.gpg", vec![A, B]),
         ] {
-            let chosen = Chosen::parse(text);
+            let chosen = Chosen::named(text);
             assert_eq!(
                 (chosen.path, chosen.fingerprints),
-                (path.into(), fingerprints.iter().map(|s| (*s).to_owned()).collect()),
+                (HostPath::named(path), fingerprints.iter().map(|s| (*s).to_owned()).collect()),
                 "{text}"
             );
         }

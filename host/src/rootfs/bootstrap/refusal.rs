@@ -67,6 +67,12 @@ pub(in crate::rootfs) fn not_in_the_store<'a>(files: impl Iterator<Item = &'a st
 }
 
 fn archive(text: &str) -> Option<Failure> {
+    if let Some(archive) = between(text, "GPG error: ", ": ").filter(|_| is_of_the_future(text)) {
+        return Some(
+            Failure::host(format!("the signature of `{archive}` is of the future: this machine's clock is wrong"))
+                .hint("set the clock (see `date`, `timedatectl`) and build again"),
+        );
+    }
     if let Some((archive, key)) = between(text, "GPG error: ", ": ").zip(text.split_once("NO_PUBKEY ")) {
         let key = key.1.split(' ').next().unwrap_or_default();
         return Some(
@@ -164,7 +170,10 @@ fn fetch(text: &str) -> Option<Failure> {
     let (address, reason) = text.strip_prefix("Failed to fetch ")?.split_once("  ")?;
     let reason = reason.split(" [IP: ").next().unwrap_or(reason).trim();
     let failed = |why: &str| Failure::build(format!("cannot fetch `{address}`: {why}"));
-    Some(if reason.starts_with("Hash Sum mismatch") || reason.contains("unexpected size") {
+    Some(if is_of_the_future(reason) {
+        Failure::host(format!("the certificate of `{address}` is of the future: this machine's clock is wrong"))
+            .hint("set the clock (see `date`, `timedatectl`) and build again")
+    } else if reason.starts_with("Hash Sum mismatch") || reason.contains("unexpected size") {
         failed("it is not what the archive's signature says")
             .hint("a mirror that is being renewed is whole again in some minutes; a proxy may keep an old file")
             .hint("if it stays so, the file was changed: use another mirror")
@@ -176,6 +185,11 @@ fn fetch(text: &str) -> Option<Failure> {
     } else {
         failed(reason).hint("check the network, the mirror (--mirror) and the proxy")
     })
+}
+
+/// Whether gpgv, sqv or GnuTLS says that what was signed is not valid yet.
+fn is_of_the_future(text: &str) -> bool {
+    ["in the future", "ot live until", "not yet valid", "not yet activated"].iter().any(|words| text.contains(words))
 }
 
 /// A Release file and how long its date is off.
@@ -231,6 +245,14 @@ mod tests {
             (
                 "E: Failed to fetch http://h/d/x.deb  Temporary failure resolving 'h'",
                 "cannot fetch `http://h/d/x.deb`: Temporary failure resolving 'h'",
+            ),
+            (
+                "W: GPG error: http://h/d trixie InRelease: Sub-process /usr/bin/sqv returned an error code (1), error message is: Verifying signature: Not live until 2025-08-09T11:00:00Z",
+                "the signature of `http://h/d trixie InRelease` is of the future: this machine's clock is wrong",
+            ),
+            (
+                "E: Failed to fetch https://h/d/x.deb  Certificate verification failed: The certificate is NOT trusted. The certificate chain uses not yet valid certificate. [IP: 1.2.3.4 443]",
+                "the certificate of `https://h/d/x.deb` is of the future: this machine's clock is wrong",
             ),
             ("E: Version '1' for 'x' was not found", "the archive has no version `1` of the package `x`"),
         ] {

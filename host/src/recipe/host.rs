@@ -1,0 +1,529 @@
+//! What a recipe names of the host, and the one door by which it becomes a path, a variable or a command that piimg uses.
+//!
+//! A recipe decides about the image. It comes with a repository, as its plugins do, and whoever builds it has not read it:
+//! so it reaches what lies in its own directory, and of the rest of the host only what the user allowed ([`super::trust`]).
+//! [`RecipePath`], [`RecipeRing`] and [`RecipeSource`] are what it says; nothing can be done with them but to [`admit`] them.
+//! What comes out is a [`HostPath`] or a [`Source`].
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use serde::{Deserialize, Serialize};
+
+use super::file::RecipeFile;
+use super::overrides::Overrides;
+use super::release::repository::Chosen;
+use super::trust::Trust;
+use crate::host_files::{Directory, Links};
+use crate::secret::source::{Form, Source};
+use crate::ui::printable;
+
+/// Variables that whoever sets them means for secrets of recipes: they need no further word.
+const SECRET_VARIABLES: &str = "PIIMG_SECRET_";
+
+/// Most links on the way of a path that does not exist, as the kernel's own limit.
+const MOST_LINKS: usize = 40;
+
+/// A path as a recipe wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct RecipePath(PathBuf);
+
+/// A key ring as a recipe wrote it: `FILE`, or `FILE#FINGERPRINT[,FINGERPRINT…]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct RecipeRing(String);
+
+/// Where a recipe says that a secret comes from. Any value, so that no message of the parser quotes what may be a secret
+/// itself.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct RecipeSource(toml::Value);
+
+impl From<&str> for RecipePath {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&str> for RecipeRing {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl RecipeRing {
+    /// To be shown.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A file or directory of the host that piimg may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostPath {
+    /// As whoever named it knows it.
+    shown: PathBuf,
+    /// Of what a recipe named: where that is, an absolute path without links. It is used as long as it still has none.
+    place: Option<PathBuf>,
+    /// It lies in the recipe's directory, and nobody but the recipe named it.
+    is_recipes: bool,
+}
+
+impl HostPath {
+    /// What the user named, or piimg itself: links of it are followed.
+    pub fn named(path: impl Into<PathBuf>) -> Self {
+        Self { shown: path.into(), place: None, is_recipes: false }
+    }
+
+    /// To be shown.
+    pub fn shown(&self) -> &Path {
+        &self.shown
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.place.as_deref().unwrap_or(&self.shown)
+    }
+
+    /// Whether only the recipe says so: what is there may have come with the recipe.
+    pub fn is_recipes(&self) -> bool {
+        self.is_recipes
+    }
+
+    /// How a [`Directory`] of it is opened.
+    pub fn links(&self) -> Links {
+        if self.place.is_some() { Links::Refused } else { Links::Followed }
+    }
+
+    /// What is below it, by a path without links.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Self {
+        Self {
+            shown: self.shown.join(name),
+            place: self.place.as_ref().map(|place| place.join(name)),
+            is_recipes: self.is_recipes,
+        }
+    }
+
+    /// Opens the file to read it.
+    ///
+    /// # Errors
+    /// If there is none, or the file system refuses.
+    pub fn open(&self) -> io::Result<File> {
+        let Some(place) = &self.place else { return File::open(&self.shown) };
+        // Not blocking, for a pipe would wait for somebody who writes to it.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let file = File::from(rustix::fs::openat2(CWD, place, flags, Mode::empty(), resolve)?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        Ok(file)
+    }
+
+    /// Opens the directory, and makes what is missing of it, as the user's umask wants it.
+    ///
+    /// # Errors
+    /// If it is none, a link is in its way that was not there before, or the file system refuses.
+    pub fn create_directory(&self) -> io::Result<Directory> {
+        Directory::create(self.path(), self.links(), 0o777)
+    }
+}
+
+impl Serialize for HostPath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.shown.serialize(serializer)
+    }
+}
+
+/// The name of a path in a job, for a process that cannot see the host: there is no other way to read one.
+pub(super) fn of_job<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<HostPath>, D::Error> {
+    Ok(Option::<PathBuf>::deserialize(deserializer)?.map(HostPath::named))
+}
+
+/// What of the host a recipe wants to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub thing: Thing,
+    /// What for: `the asset `logo``.
+    purpose: String,
+}
+
+/// A thing of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Thing {
+    /// A path to be read, or to be written to.
+    Path { shown: PathBuf, place: PathBuf, writes: bool },
+    /// A path of which nobody can tell where it leads. It cannot be allowed.
+    Nowhere(PathBuf),
+    /// A variable of the environment.
+    Variable(String),
+    /// A shell command.
+    Command(String),
+}
+
+impl Wish {
+    pub(super) fn new(thing: Thing, purpose: &str) -> Self {
+        Self { thing, purpose: purpose.to_owned() }
+    }
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { thing, purpose } = self;
+        match thing {
+            Thing::Path { shown, place, writes } => {
+                let verb = if *writes { "writes to" } else { "reads" };
+                write!(f, "{verb} `{}`, as {purpose}", printable(&place.to_string_lossy()))?;
+                if shown != place {
+                    write!(f, ", by the name `{}`", printable(&shown.to_string_lossy()))?;
+                }
+                Ok(())
+            }
+            Thing::Nowhere(shown) => {
+                write!(f, "names `{}`, as {purpose}, which leads nowhere", printable(&shown.to_string_lossy()))
+            }
+            Thing::Variable(name) => write!(f, "reads the variable `{}`, for {purpose}", printable(name)),
+            Thing::Command(command) => write!(f, "runs the command `{}`, for {purpose}", printable(command)),
+        }
+    }
+}
+
+/// Where a secret of the recipe comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    Allowed(Source),
+    /// Nobody needs to know unless the secret is needed.
+    Refused(Wish),
+    /// It has none of the forms.
+    Malformed,
+}
+
+/// What a recipe may use of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admitted {
+    pub plugins: Vec<HostPath>,
+    pub base: Option<HostPath>,
+    pub imagedir: Option<HostPath>,
+    pub store: Option<HostPath>,
+    pub assets: BTreeMap<String, HostPath>,
+    /// Those of its own repositories too.
+    pub keyrings: BTreeMap<String, Chosen>,
+    pub secrets: BTreeMap<String, Offer>,
+}
+
+/// The door: what the recipe names and no flag stands in for, as far as it lies in the recipe's own directory or the user
+/// trusts it. Reads links on the way of paths, and nothing else.
+///
+/// # Errors
+/// All that the recipe would have to be trusted with, secrets that may not be needed included, if it is more than these.
+pub fn admit(file: &RecipeFile, flags: &Overrides, trust: &Trust) -> Result<Admitted, Vec<Wish>> {
+    let mut door = Door { directory: &file.directory, trust, refused: Vec::new() };
+    let is_flagged = |flags: &[String], name: &str| {
+        flags.iter().any(|flag| flag.split_once('=').is_some_and(|(flagged, _)| flagged == name))
+    };
+    let plugins = file.plugins.iter().map(|path| door.path(path, false, "a plugin")).collect();
+    let base = file.base.as_ref().filter(|_| flags.base.is_none()).map(|path| door.path(path, false, "the base"));
+    let imagedir = file.imagedir.as_ref().filter(|_| flags.imagedir.is_none());
+    let imagedir = imagedir.map(|path| door.path(path, true, "the directory of images"));
+    let store = file.rootfs.as_ref().filter(|_| flags.store.is_none()).map(|path| door.path(path, true, "the store"));
+    let mut assets = BTreeMap::new();
+    for (name, path) in file.assets.iter().filter(|(name, _)| !is_flagged(&flags.assets, name)) {
+        assets.insert(name.clone(), door.path(path, false, &format!("the asset `{}`", printable(name))));
+    }
+    let own = file.own_repositories.iter().map(|own| (&own.name, &own.keyring));
+    let mut keyrings = BTreeMap::new();
+    for (name, ring) in own.chain(&file.keyrings).filter(|(name, _)| !is_flagged(&flags.keyrings, name)) {
+        let (path, fingerprints) = Chosen::parts(&ring.0);
+        let path = RecipePath(path.into());
+        let path = door.path(&path, false, &format!("the key ring `{}`", printable(name)));
+        keyrings.insert(name.clone(), Chosen { path, fingerprints });
+    }
+    let mut secrets = BTreeMap::new();
+    for (name, source) in file.secrets.iter().filter(|(name, _)| !is_flagged(&flags.secrets, name)) {
+        secrets.insert(name.clone(), door.source(source, &format!("the secret `{}`", printable(name))));
+    }
+    let mut refused = door.refused;
+    if !refused.is_empty() {
+        refused.extend(refused_secrets(&secrets));
+        return Err(refused);
+    }
+    Ok(Admitted { plugins, base, imagedir, store, assets, keyrings, secrets })
+}
+
+/// The secrets among these that nobody trusts the recipe with.
+pub fn refused_secrets(secrets: &BTreeMap<String, Offer>) -> Vec<Wish> {
+    let refused = secrets.values().filter_map(|offer| match offer {
+        Offer::Refused(wish) => Some(wish.clone()),
+        _ => None,
+    });
+    refused.collect()
+}
+
+struct Door<'a> {
+    /// The recipe's, absolute and without links; none where there is no recipe.
+    directory: &'a RecipeDirectory,
+    trust: &'a Trust,
+    refused: Vec<Wish>,
+}
+
+impl Door<'_> {
+    fn path(&mut self, path: &RecipePath, writes: bool, purpose: &str) -> HostPath {
+        self.decide(path, writes, purpose).unwrap_or_else(|wish| {
+            self.refused.push(wish);
+            HostPath::default()
+        })
+    }
+
+    fn decide(&self, path: &RecipePath, writes: bool, purpose: &str) -> Result<HostPath, Wish> {
+        let shown = self.directory.shown.join(&path.0);
+        let Some(place) = find(&self.directory.place.join(&path.0)) else {
+            return Err(Wish::new(Thing::Nowhere(shown), purpose));
+        };
+        let is_allowed = self.trust.allows_path(&place);
+        if is_allowed || self.directory.holds(&place) {
+            return Ok(HostPath { shown, place: Some(place), is_recipes: !is_allowed });
+        }
+        Err(Wish::new(Thing::Path { shown, place, writes }, purpose))
+    }
+
+    fn source(&self, source: &RecipeSource, purpose: &str) -> Offer {
+        let refused = |thing| Offer::Refused(Wish::new(thing, purpose));
+        match source.0.as_str().and_then(Form::parse) {
+            None => Offer::Malformed,
+            Some(Form::File(path)) => match self.decide(&RecipePath(path.into()), false, purpose) {
+                Ok(path) => Offer::Allowed(Source::File(path)),
+                Err(wish) => Offer::Refused(wish),
+            },
+            Some(Form::Env(name)) if name.starts_with(SECRET_VARIABLES) || self.trust.allows_variable(name) => {
+                Offer::Allowed(Source::Env(name.to_owned()))
+            }
+            Some(Form::Env(name)) => refused(Thing::Variable(name.to_owned())),
+            Some(Form::Command(command)) if self.trust.allows_command(command) => {
+                Offer::Allowed(Source::Command(command.to_owned()))
+            }
+            Some(Form::Command(command)) => refused(Thing::Command(command.to_owned())),
+        }
+    }
+}
+
+/// The directory that a recipe lies in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecipeDirectory {
+    /// As the user named it.
+    shown: PathBuf,
+    /// Absolute, without links.
+    place: PathBuf,
+}
+
+impl RecipeDirectory {
+    /// # Errors
+    /// If it is not there.
+    pub fn open(shown: &Path) -> io::Result<Self> {
+        let named = if shown == Path::new("") { Path::new(".") } else { shown };
+        Ok(Self { shown: shown.to_owned(), place: named.canonicalize()? })
+    }
+
+    /// Absolute, without links.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// The recipe itself, whose file is called `name`; none if it is a link that leads out of the directory.
+    pub(super) fn recipe(&self, name: &Path) -> Option<HostPath> {
+        let place = find(&self.place.join(name))?;
+        self.holds(&place).then(|| HostPath { shown: self.shown.join(name), place: Some(place), is_recipes: true })
+    }
+
+    /// Whether a path, absolute and without links, is in it. What git keeps there is not the recipe's: the configuration may
+    /// hold the token by which it was cloned.
+    fn holds(&self, place: &Path) -> bool {
+        let Ok(inside) = place.strip_prefix(&self.place) else { return false };
+        let is_gits = inside.components().any(|part| part.as_os_str().eq_ignore_ascii_case(".git"));
+        self.place.is_absolute() && self.place != Path::new("/") && !is_gits
+    }
+}
+
+/// Where a path leads, by an absolute path without links. What does not exist is in what does; none where nobody can tell.
+fn find(path: &Path) -> Option<PathBuf> {
+    let mut path = path.to_owned();
+    // What is not there, the last name first.
+    let mut missing = Vec::new();
+    let mut links = 0;
+    loop {
+        if let Ok(found) = path.canonicalize() {
+            return Some(missing.into_iter().rev().fold(found, |path: PathBuf, name: OsString| path.join(name)));
+        }
+        if let Ok(target) = path.read_link() {
+            // To what is not there: whoever writes there would make it.
+            links += 1;
+            path = path.parent().unwrap_or(Path::new("/")).join(target);
+        } else if let Some(Component::Normal(name)) = path.components().next_back() {
+            missing.push(name.to_owned());
+            path.pop();
+        } else {
+            // The parent of what is not there.
+            return None;
+        }
+        if links > MOST_LINKS {
+            return None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A clone with links that lead out of it, in a directory with other things of the host.
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            let place = Self(tempfile::tempdir().unwrap());
+            let clone = place.path("clone");
+            for name in ["clone/inside", "clone/.git", "outside/deep"] {
+                fs::create_dir_all(place.path(name)).unwrap();
+            }
+            for (target, name) in [
+                ("inside", "link-inside"),
+                ("../outside", "link-out"),
+                ("/etc", "link-absolute"),
+                ("link-out", "link-to-link"),
+                ("../nowhere/x", "link-to-nothing"),
+                ("inside/none", "link-to-nothing-inside"),
+                ("loop-b", "loop-a"),
+                ("loop-a", "loop-b"),
+            ] {
+                symlink(target, clone.join(name)).unwrap();
+            }
+            place
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().canonicalize().unwrap().join(name)
+        }
+
+        fn file(&self, text: &str) -> RecipeFile {
+            let directory = RecipeDirectory::open(&self.path("clone")).unwrap();
+            RecipeFile { directory, ..toml::from_str(text).unwrap() }
+        }
+    }
+
+    #[test]
+    fn a_path_of_a_recipe_ends_in_its_own_directory() {
+        let place = Place::new();
+        let assets = |path: &str, trust: &Trust| {
+            admit(&place.file(&format!("[assets]\na = {path:?}\n")), &Overrides::default(), trust)
+        };
+        for path in
+            ["x", "inside/x", "./inside/../x", "link-inside/x", ".", "link-to-nothing-inside", "a/b/c", ".gitignore"]
+        {
+            let admitted = assets(path, &Trust::default()).unwrap_or_else(|wishes| panic!("{path}: {wishes:?}"));
+            let asset = &admitted.assets["a"];
+            assert!(asset.path().starts_with(place.path("clone")) && asset.is_recipes(), "{path}: {asset:?}");
+        }
+        let canonical = place.path("");
+        let outside = canonical.display().to_string();
+        for (path, leads) in [
+            ("..", canonical.clone()),
+            ("../outside/x", place.path("outside/x")),
+            ("inside/../../outside", place.path("outside")),
+            ("/etc/shadow", "/etc/shadow".into()),
+            ("/proc/self/environ", PathBuf::new()),
+            ("link-out", place.path("outside")),
+            ("link-out/deep/x", place.path("outside/deep/x")),
+            ("link-to-link/x", place.path("outside/x")),
+            ("link-to-nothing", place.path("nowhere/x")),
+            ("link-absolute/passwd", "/etc/passwd".into()),
+            (".git/config", place.path("clone/.git/config")),
+            (".GIT/config", place.path("clone/.GIT/config")),
+            (&format!("{outside}clone2"), place.path("clone2")),
+        ] {
+            let wishes = assets(path, &Trust::default()).expect_err(path);
+            let [Wish { thing: Thing::Path { place: found, .. }, .. }] = wishes.as_slice() else {
+                panic!("{wishes:?}")
+            };
+            assert!(*found == leads || leads == Path::new(""), "{path}: {found:?}");
+            let trust = Trust::default().and(&wishes[0]);
+            assert!(!assets(path, &trust).unwrap().assets["a"].is_recipes(), "{path}: the user says so then");
+        }
+        for path in ["none/../../outside", "none/..", "loop-a", "loop-a/x"] {
+            let wishes = assets(path, &Trust::default()).expect_err(path);
+            assert!(wishes[0].to_string().ends_with("as the asset `a`, which leads nowhere"), "{wishes:?}");
+            // No word of the user's makes it one.
+            assert_eq!(assets(path, &Trust::default().and(&wishes[0])), Err(wishes));
+        }
+    }
+
+    #[test]
+    fn each_key_goes_through_the_door() {
+        let place = Place::new();
+        let text = "plugins = ['../p.wasm']\nbase = '/b.img'\nimagedir = '/i'\nrootfs = '/s'\n\
+                    [assets]\na = '/a'\n[keyrings]\nk = '/k.gpg'\n\
+                    [[repository]]\nname = 'r'\nkeyring = '/r.gpg#AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA'\n\
+                    [secrets]\nc = 'cmd:id'\nv = 'env:TOKEN'\nf = 'file:/f'\nown = 'env:PIIMG_SECRET_X'\nbad = 3\n";
+        let wishes = admit(&place.file(text), &Overrides::default(), &Trust::default()).unwrap_err();
+        let outside = place.path("");
+        let outside = outside.display();
+        assert_eq!(
+            wishes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [
+                format!("reads `{outside}p.wasm`, as a plugin, by the name `{outside}clone/../p.wasm`"),
+                "reads `/b.img`, as the base".into(),
+                "writes to `/i`, as the directory of images".into(),
+                "writes to `/s`, as the store".into(),
+                "reads `/a`, as the asset `a`".into(),
+                "reads `/r.gpg`, as the key ring `r`".into(),
+                "reads `/k.gpg`, as the key ring `k`".into(),
+                "runs the command `id`, for the secret `c`".into(),
+                "reads `/f`, as the secret `f`".into(),
+                "reads the variable `TOKEN`, for the secret `v`".into(),
+            ]
+        );
+        // What the command line says instead is the user's.
+        let owned = |text: &str| vec![text.to_owned()];
+        let flags = Overrides {
+            base: Some("/b".into()),
+            imagedir: Some("/i".into()),
+            store: Some("/s".into()),
+            assets: owned("a=/b"),
+            keyrings: vec!["k=/k".into(), "r=/r".into()],
+            secrets: vec!["c=cmd:x".into(), "v=env:X".into()],
+            ..Overrides::default()
+        };
+        let wishes = admit(&place.file(text), &flags, &Trust::default()).unwrap_err();
+        assert_eq!(wishes.len(), 2, "{wishes:?}");
+        let trust = wishes.iter().fold(Trust::default(), Trust::and);
+        let admitted = admit(&place.file(text), &flags, &trust).unwrap();
+        assert_eq!(admitted.secrets["own"], Offer::Allowed(Source::Env("PIIMG_SECRET_X".into())));
+        assert_eq!(admitted.secrets["bad"], Offer::Malformed);
+        assert!(admitted.assets.is_empty() && admitted.base.is_none());
+    }
+
+    #[test]
+    fn a_link_that_comes_later_is_not_followed() {
+        let place = Place::new();
+        fs::write(place.path("clone/inside/a"), "own").unwrap();
+        fs::write(place.path("outside/a"), "canary").unwrap();
+        let file = place.file("imagedir = 'inside/new'\n[assets]\na = 'inside/a'\n");
+        let admitted = admit(&file, &Overrides::default(), &Trust::default()).unwrap();
+        let read = || admitted.assets["a"].open().map(|file| io::read_to_string(file).unwrap());
+        assert_eq!(read().unwrap(), "own");
+        fs::rename(place.path("clone/inside"), place.path("clone/moved")).unwrap();
+        symlink("../outside", place.path("clone/inside")).unwrap();
+        assert!(read().is_err());
+        let error = admitted.imagedir.unwrap().create_directory().unwrap_err().to_string();
+        assert_eq!(error, "`inside` is a symbolic link");
+        assert!(!place.path("outside/new").exists());
+    }
+}
