@@ -25,8 +25,16 @@ use crate::error::{Context as _, Failure, Result};
 use crate::ui::bytes;
 
 /// Files beside programs and libraries that programs look at: how libraries are found, what time it is where, defaults.
-const SETTINGS: [&str; 6] =
-    ["/etc/ld.so.cache", "/etc/localtime", "/etc/mke2fs.conf", "/etc/e2fsck.conf", "/etc/mtab", "/proc"];
+const SETTINGS: [&str; 8] = [
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/etc/mke2fs.conf",
+    "/etc/e2fsck.conf",
+    "/etc/mtab",
+    "/etc/gnupg",
+    "/etc/gcrypt",
+    "/proc",
+];
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"];
 
 /// What root keeps: without these it could not read another user's file.

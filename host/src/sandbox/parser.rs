@@ -194,7 +194,8 @@ fn talk<A: DeserializeOwned>(
     // It is short: the socket holds it, whatever the worker does.
     let length = u32::try_from(job.len()).expect("a job is short").to_le_bytes();
     socket.set_write_timeout(Some(patience)).ok();
-    socket.write_all(&[&length[..], &job].concat()).map_err(|error| broken(&error))?;
+    // One that has ended already may have said something before.
+    socket.write_all(&[&length[..], &job].concat()).ok();
     loop {
         let mut head = [0; 5];
         fill(socket, &mut head, &mut patience)?;

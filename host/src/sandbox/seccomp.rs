@@ -99,6 +99,8 @@ pub(super) fn reader(may_write: bool) -> Result<[BpfProgram; 3]> {
         refused.extend(always(calls::OF_WRITERS));
         refused.extend(always(calls::OF_WRITERS_HERE));
     }
+    // The limits of another process.
+    refused.insert(libc::SYS_prlimit64, vec![all([condition(0, Qword, Ne, 0)])?]);
     // A thread, and never a process.
     let thread = u64::try_from(libc::CLONE_THREAD).expect("a flag is positive");
     let processes = Rules::from([(libc::SYS_clone, vec![all([condition(0, Qword, MaskedEq(thread), 0)])?])]);

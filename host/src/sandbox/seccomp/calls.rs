@@ -79,7 +79,7 @@ pub(super) const REFUSED: &[c_long] = &[
 #[rustfmt::skip]
 pub(super) const NOT_OF_A_READER: &[c_long] = &[
     SYS_accept, SYS_accept4, SYS_bind, SYS_connect, SYS_kill, SYS_listen, SYS_mq_open, SYS_msgget, SYS_pidfd_open,
-    SYS_pidfd_send_signal, SYS_prlimit64, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_semget, SYS_setpriority,
+    SYS_pidfd_send_signal, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_semget, SYS_setpriority,
     SYS_shmat, SYS_shmget, SYS_socket, SYS_socketpair, SYS_tgkill, SYS_tkill,
 ];
 
