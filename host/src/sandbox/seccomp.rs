@@ -88,7 +88,7 @@ pub(super) fn confine_program() -> Result<()> {
 ///
 /// # Errors
 /// [`Failure::host`] if the processor is one that filters are not made for.
-pub(super) fn reader(may_write: bool) -> Result<[BpfProgram; 3]> {
+pub(super) fn reader(may_write: bool) -> Result<[BpfProgram; 4]> {
     let mut known = always(calls::OF_PROGRAMS);
     known.extend(always(calls::OF_PROGRAMS_HERE));
     known.extend(always(calls::OF_PROGRAMS_NEW));
@@ -101,6 +101,15 @@ pub(super) fn reader(may_write: bool) -> Result<[BpfProgram; 3]> {
     }
     // The limits of another process.
     refused.insert(libc::SYS_prlimit64, vec![all([condition(0, Qword, Ne, 0)])?]);
+    // `gpg` asks whether its agent is there, and must hear that it is not: it may have a socket, which connects to nothing
+    // and, being a stream, can send nowhere else.
+    let number = |value: libc::c_int| u64::try_from(value).expect("a small number");
+    let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_SEQPACKET];
+    let mut sockets = vec![all([condition(0, Dword, Ne, number(libc::AF_UNIX))])?];
+    for kind in kinds {
+        sockets.push(all([condition(1, Dword, MaskedEq(0xf), number(kind))])?);
+    }
+    refused.insert(libc::SYS_socket, sockets);
     // A thread, and never a process.
     let thread = u64::try_from(libc::CLONE_THREAD).expect("a flag is positive");
     let processes = Rules::from([(libc::SYS_clone, vec![all([condition(0, Qword, MaskedEq(thread), 0)])?])]);
@@ -108,6 +117,7 @@ pub(super) fn reader(may_write: bool) -> Result<[BpfProgram; 3]> {
         filter(known, errno(libc::ENOSYS), SeccompAction::Allow)?,
         filter(refused, SeccompAction::Allow, errno(libc::EPERM))?,
         filter(processes, SeccompAction::Allow, errno(libc::EPERM))?,
+        filter(always(&[libc::SYS_connect]), SeccompAction::Allow, errno(libc::ECONNREFUSED))?,
     ])
 }
 

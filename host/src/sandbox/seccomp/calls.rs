@@ -78,9 +78,9 @@ pub(super) const REFUSED: &[c_long] = &[
 /// What a program does not get that only reads files which are open: other processes, signals, sockets.
 #[rustfmt::skip]
 pub(super) const NOT_OF_A_READER: &[c_long] = &[
-    SYS_accept, SYS_accept4, SYS_bind, SYS_connect, SYS_kill, SYS_listen, SYS_mq_open, SYS_msgget, SYS_pidfd_open,
+    SYS_accept, SYS_accept4, SYS_bind, SYS_kill, SYS_listen, SYS_mq_open, SYS_msgget, SYS_pidfd_open,
     SYS_pidfd_send_signal, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_semget, SYS_setpriority,
-    SYS_shmat, SYS_shmget, SYS_socket, SYS_socketpair, SYS_tgkill, SYS_tkill,
+    SYS_shmat, SYS_shmget, SYS_socketpair, SYS_tgkill, SYS_tkill,
 ];
 
 #[cfg(target_arch = "x86_64")]
