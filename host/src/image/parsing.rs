@@ -158,7 +158,7 @@ pub(crate) fn inside(arguments: &[String]) -> Result<i32> {
             Job::Files { partition, paths, mut most } => {
                 let reader = FatReader::open(&file, &partition)?;
                 for path in &paths {
-                    inside.next()?;
+                    inside.begin_next()?;
                     let length = reader.copy_to(path, most, inside)?;
                     most = most.saturating_sub(length);
                 }

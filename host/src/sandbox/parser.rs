@@ -270,7 +270,7 @@ impl Inside {
     ///
     /// # Errors
     /// If the host is gone.
-    pub fn next(&mut self) -> Result<()> {
+    pub fn begin_next(&mut self) -> Result<()> {
         say(&mut self.socket, tag::NEXT, &[])
     }
 }

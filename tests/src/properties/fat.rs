@@ -7,14 +7,14 @@ use super::naive::assert_printable;
 use super::patched::{file, patched};
 
 /// Sectors: the boot sector, a table, a hundred clusters.
-const LENGTH: usize = 102;
+const LENGTH: u8 = 102;
 const SECTOR: usize = 512;
 
 /// A FAT32 with a directory, a file in it, and a file of a long name and of two clusters beside it.
 fn whole() -> Vec<u8> {
-    let mut bytes = vec![0; LENGTH * SECTOR];
+    let mut bytes = vec![0; usize::from(LENGTH) * SECTOR];
     bytes[11..17].copy_from_slice(&[0, 2, 1, 1, 0, 1]);
-    bytes[32..40].copy_from_slice(&[LENGTH as u8, 0, 0, 0, 1, 0, 0, 0]);
+    bytes[32..40].copy_from_slice(&[LENGTH, 0, 0, 0, 1, 0, 0, 0]);
     bytes[44] = 2;
     bytes[66..71].copy_from_slice(&[0x29, 1, 2, 3, 4]);
     bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
@@ -40,7 +40,7 @@ fn whole() -> Vec<u8> {
 
 pub(super) fn check(data: &[u8]) -> bool {
     let image = file(&patched(&whole(), data));
-    let length = (LENGTH * SECTOR) as u64;
+    let length = u64::from(LENGTH) * 512;
     let partition = Partition { kind: PartitionType::FAT32, start: Sectors(0), length: Bytes(length).to_sectors() };
     let read = || -> anyhow::Result<(FatReader, u64)> {
         let reader = FatReader::open(&image, &partition)?;
