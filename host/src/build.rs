@@ -62,7 +62,7 @@ use crate::report::conflicts::{Ran, conflicts};
 use crate::rootfs::packages::{Archive, Package};
 use crate::sandbox::private;
 use crate::secret::{Secret, Secrets};
-use crate::store::Store;
+use crate::store::{Damaged, Store};
 use crate::ui::{Timings, Ui, Verbosity};
 
 /// What the outer process asks for. Files are inherited descriptors, by number.
@@ -151,10 +151,16 @@ struct Layers {
 ///
 /// # Errors
 /// Whatever a step fails with.
-pub fn inside(arguments: &[String]) -> Result<()> {
+pub fn inside(arguments: &[String]) -> Result<i32> {
     let job = private::enter(arguments)?;
     let job: Job = serde_json::from_slice(&job).context("cannot read the job")?;
-    run(&job)
+    match run(&job) {
+        Err(error) if error.is::<Damaged>() => {
+            Ui::new(job.verbosity).warn(&format!("{error:#}; it is made anew"));
+            Ok(outside::AGAIN)
+        }
+        result => result.map(|()| 0),
+    }
 }
 
 fn run(job: &Job) -> Result<()> {
@@ -244,8 +250,11 @@ impl Build<'_> {
         }
     }
 
-    /// A finished layer of that key, if the store has one.
+    /// A finished layer of that key, if the store has one that is whole.
     fn finished(&self, key: &str) -> Option<Layer> {
+        if !self.store.has_layer(key, &mut |damage| self.ui.warn(damage)).ok()? {
+            return None;
+        }
         serde_json::from_slice(&fs::read(self.store.layer(key).join("layer.json")).ok()?).ok()
     }
 }

@@ -96,13 +96,14 @@ fn internal(arguments: &[String]) -> Option<i32> {
     let rest = &arguments[2..];
     let result: Result<i32> = match role {
         "inside" => private::inside(rest),
-        "build" => crate::build::inside(rest).map(|()| 0),
+        "build" => crate::build::inside(rest),
         "unpack" => crate::build::unpack_inside(rest).map(|()| 0),
         "probe" => crate::build::probe::inside(rest).map(|()| 0),
         "compare" => crate::build::compare::inside(rest).map(|()| 0),
         "box" => Ok(init::main(rest)),
         "give" => private::give(rest),
         "worker" => crate::plugin::inside::main(rest),
+        "parse" => crate::image::parsing::inside(rest),
         _ => return None,
     };
     Some(result.unwrap_or_else(|error| Ui::new(Verbosity::Normal).error(&error)))

@@ -15,6 +15,7 @@ pub mod mbr;
 pub mod models;
 pub mod name;
 mod occupied;
+pub mod parsing;
 pub mod pass;
 pub mod source;
 pub mod verify;
@@ -28,4 +29,49 @@ use std::path::PathBuf;
 /// `/proc/self` would mean the child, and our descriptors are closed there.
 pub fn descriptor_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// Files below `directory` that are not tests.
+    fn sources(directory: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        let found = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+        found
+            .filter(|path| path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("tests.rs"))
+            .collect()
+    }
+
+    /// What parses the bytes of a stranger, and the only files that may have it do so.
+    #[test]
+    fn files_of_strangers_have_one_door() {
+        let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let doors: [(&str, &[&str]); 10] = [
+            ("FatReader::open(", &["image/parsing.rs"]),
+            ("source::unpack(", &["image/parsing.rs"]),
+            ("source::recognise(", &["image/parsing.rs"]),
+            ("XzDecoder", &["image/source.rs"]),
+            ("zstd::Decoder", &["image/source.rs"]),
+            ("Tool::new(\"sfdisk", &[]),
+            ("Tool::new(\"fsck.fat", &[]),
+            ("Tool::new(\"e2fsck", &[]),
+            ("Tool::new(\"dumpe2fs", &[]),
+            ("Tool::new(\"gpg", &[]),
+        ];
+        for path in sources(&all) {
+            let name = path.strip_prefix(&all).unwrap().to_str().unwrap();
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            for (call, allowed) in doors {
+                let is_here = code.contains(call);
+                assert!(
+                    !is_here || allowed.contains(&name),
+                    "`{call}` in {name}: ask a `Parser`, or run it `Confined`"
+                );
+            }
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +17,14 @@ use crate::error::{Context, Failure, Result};
 use crate::recipe::host::HostPath;
 use crate::recipe::release::Release;
 use crate::recipe::release::repository::{Chosen, KeyRing};
-use crate::sandbox::tool::Tool;
+use crate::sandbox::confined::{Confined, Limits};
 use crate::ui::printable;
 
 /// Most bytes of a key ring; Debian's has 55 KB.
 const LIMIT: u64 = 4 << 20;
+
+/// `gpg` reads the largest ring in some seconds.
+const LIMITS: Limits = Limits { time: Duration::from_secs(60), ..Limits::USUAL };
 
 /// A key ring that was checked; as hexadecimal digits, to be passed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +104,9 @@ fn select(ring: &[u8], fingerprints: &[String]) -> Result<Vec<u8>> {
                 .hint("set TMPDIR to a directory that you can write to")
         })?;
     let gpg = |arguments: &[&str], input: &[u8]| {
-        Tool::new("gpg")
+        Confined::new("gpg", &[])?
+            .writing_to(home.path())
+            .within(LIMITS)
             .arg("--homedir")
             .arg(home.path())
             .args(["--batch", "--quiet", "--no-autostart", "--no-options", "--trust-model=always"])
@@ -153,6 +159,7 @@ fn primary_keys(listing: &str) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::error::report;
+    use crate::sandbox::tool::Tool;
 
     const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     const B: &str = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB";

@@ -4,12 +4,18 @@
 //! to those ids. Only the build, inside its private namespace, reads or writes `data/`, where the store is `/store`.
 //! `images/` belongs to the calling user, and the build cannot read it. Compiled plugins are not here: [`crate::home`].
 
+mod manifest;
 mod remove;
+pub(crate) mod sealed;
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use manifest::Manifest;
 pub(crate) use remove::remove_tree;
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -187,10 +193,41 @@ pub fn key(inputs: &impl Serialize) -> String {
     hex::encode(&digest[..16])
 }
 
+/// Something of the store is not what was put there. It is gone now: the same build, begun once more, makes it anew.
+#[derive(Debug)]
+pub struct Damaged {
+    /// What it is, and where it is damaged.
+    what: String,
+}
+
+impl Damaged {
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into() }
+    }
+}
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the store was damaged: {}", self.what)
+    }
+}
+
+impl std::error::Error for Damaged {}
+
+/// Layers that this process has compared with their lists.
+#[derive(Debug, Default)]
+struct Checked {
+    /// As far as the kernel knows of changes.
+    seen: BTreeSet<String>,
+    /// Byte for byte.
+    read: BTreeSet<String>,
+}
+
 /// The store as the build sees it.
 #[derive(Clone, Debug)]
 pub struct Store {
     data: PathBuf,
+    checked: Arc<Mutex<Checked>>,
 }
 
 impl Store {
@@ -203,7 +240,7 @@ impl Store {
     }
 
     pub(crate) fn open_at(data: &Path) -> Result<Self> {
-        let store = Self { data: data.to_owned() };
+        let store = Self { data: data.to_owned(), checked: Arc::default() };
         for dir in ["layers", "artifacts", "archives", "archives/partial", "downloads", "heads", "locks", "stage"] {
             fs::create_dir_all(data.join(dir)).with_context(|| format!("cannot create `{dir}` in the store"))?;
         }
@@ -276,6 +313,96 @@ impl Store {
         self.data.join("layers").join(key)
     }
 
+    /// Whether the store has the finished layer `key`, as it was committed: nobody has changed anything in it, as far as the
+    /// kernel knows. One that is damaged is told to `warn` and dropped.
+    ///
+    /// # Errors
+    /// If a damaged one cannot be dropped.
+    pub fn has_layer(&self, key: &str, warn: &mut dyn FnMut(&str)) -> Result<bool> {
+        if self.checked().seen.contains(key) {
+            return Ok(true);
+        }
+        let directory = self.layer(key);
+        if !directory.exists() {
+            return Ok(false);
+        }
+        let list = Manifest::read(&directory);
+        if list.as_ref().is_some_and(|list| list.is_untouched(&directory).unwrap_or(false)) {
+            self.checked().seen.insert(key.to_owned());
+            return Ok(true);
+        }
+        // A store that was copied has other inodes; what is in them tells.
+        if let Some(damage) = damage(&directory, list.as_ref()) {
+            warn(&format!("the layer {key} of the store is damaged: {damage}; it is made anew"));
+            self.drop_layer(key)?;
+            return Ok(false);
+        }
+        self.know(key);
+        Ok(true)
+    }
+
+    /// Compares layers with their lists, byte for byte, each once in a process; `keys` are those of an image, from the bottom
+    /// up. One that is damaged is dropped, with those above it, which may have been made from the damage.
+    ///
+    /// # Errors
+    /// [`Damaged`] if one was.
+    pub fn check_layers(&self, keys: &[&str]) -> Result<()> {
+        for (index, key) in keys.iter().enumerate() {
+            if self.checked().read.contains(*key) {
+                continue;
+            }
+            let directory = self.layer(key);
+            if let Some(damage) = damage(&directory, Manifest::read(&directory).as_ref()) {
+                keys[index..].iter().try_for_each(|key| self.drop_layer(key))?;
+                return Err(Damaged::new(format!("in the layer {key}, {damage}")).into());
+            }
+            self.know(key);
+        }
+        Ok(())
+    }
+
+    /// Whether [`Store::check_layers`] has nothing to do.
+    pub fn has_checked(&self, keys: &[&str]) -> bool {
+        let checked = self.checked();
+        keys.iter().all(|key| checked.read.contains(*key))
+    }
+
+    fn know(&self, key: &str) {
+        let mut checked = self.checked();
+        checked.seen.insert(key.to_owned());
+        checked.read.insert(key.to_owned());
+    }
+
+    fn checked(&self) -> std::sync::MutexGuard<'_, Checked> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a layer that is not what it should be.
+    fn drop_layer(&self, key: &str) -> Result<()> {
+        let mut checked = self.checked();
+        checked.seen.remove(key);
+        checked.read.remove(key);
+        drop(checked);
+        self.drop_whole(&self.layer(key))
+    }
+
+    /// Removes an artifact that is not what it should be.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn drop_artifact(&self, key: &str) -> Result<()> {
+        self.drop_whole(&self.artifact(key))
+    }
+
+    /// What exists is complete, so it is moved away before it is taken apart.
+    fn drop_whole(&self, path: &Path) -> Result<()> {
+        let stage = self.stage()?;
+        match fs::rename(path, stage.path().join("old")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context("cannot tidy the store"),
+            _ => Ok(()),
+        }
+    }
+
     /// A finished file system image or the like.
     pub fn artifact(&self, key: &str) -> PathBuf {
         self.data.join("artifacts").join(key)
@@ -306,19 +433,14 @@ impl Store {
             if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
                 continue;
             }
-            // An artifact that exists is complete, so it is moved away before it is taken apart.
-            let stage = self.stage()?;
-            match fs::rename(self.artifact(old), stage.path().join("old")) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context(failed),
-                _ => {}
-            }
+            self.drop_artifact(old)?;
         }
         Ok(())
     }
 
-    /// The newest result for inputs that do not name the state of an archive.
+    /// The newest result for inputs that do not name the state of an archive; none if what was written is damaged.
     pub fn head<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        serde_json::from_slice(&fs::read(self.data.join("heads").join(key)).ok()?).ok()
+        sealed::from_text(&fs::read(self.data.join("heads").join(key)).ok()?)
     }
 
     /// # Errors
@@ -326,7 +448,7 @@ impl Store {
     pub fn set_head(&self, key: &str, value: &impl Serialize) -> Result<()> {
         let path = self.data.join("heads").join(key);
         let fresh = path.with_extension(std::process::id().to_string());
-        fs::write(&fresh, serde_json::to_vec(value).context("cannot describe a layer")?)
+        fs::write(&fresh, sealed::to_text(value).context("cannot describe a layer")?)
             .context("cannot write to the store")?;
         fs::rename(&fresh, &path).context("cannot write to the store")
     }
@@ -366,7 +488,7 @@ impl Store {
                 continue;
             }
             if fs::create_dir(&path).is_ok() {
-                return Ok(Stage { path, _lock: lock });
+                return Ok(Stage { path, _lock: lock, store: self.clone() });
             }
         }
         unreachable!("one of the numbers is free")
@@ -409,6 +531,24 @@ impl Store {
     }
 }
 
+/// What is wrong with a layer, in words; none if it is as its list says, which then has the layer's inodes.
+fn damage(directory: &Path, list: Option<&Manifest>) -> Option<String> {
+    let Some(list) = list else { return Some("the list of what is in it is missing or damaged".to_owned()) };
+    let compare = || -> Result<Option<String>> {
+        let found = Manifest::of(directory)?;
+        let difference = list.difference(&found);
+        if difference.is_none() && found != *list {
+            found.write(directory)?;
+        }
+        Ok(difference)
+    };
+    match compare() {
+        Ok(difference) => difference.map(|path| format!("`{path}` is not what was put there")),
+        // A disk that is broken says so.
+        Err(error) => Some(format!("{error:#}")),
+    }
+}
+
 /// Held while something of one name is being made.
 #[derive(Debug)]
 pub struct Lock {
@@ -430,6 +570,7 @@ impl Lock {
 pub struct Stage {
     path: PathBuf,
     _lock: File,
+    store: Store,
 }
 
 impl Stage {
@@ -437,14 +578,23 @@ impl Stage {
         &self.path
     }
 
-    /// Syncs and moves the whole directory to `target`: a layer that exists is complete.
+    /// Syncs and moves the whole directory to `target`: a layer that exists is complete, and has a list of what is in it.
     ///
     /// # Errors
     /// If the store's file system refuses.
     pub fn commit(self, target: &Path) -> Result<()> {
+        let layers = self.store.data.join("layers");
+        let layer = target.strip_prefix(&layers).ok().and_then(Path::to_str);
+        if layer.is_some() {
+            Manifest::of(&self.path)?.write(&self.path)?;
+        }
         let directory = File::open(&self.path).context("cannot open a stage of the store")?;
         rustix::fs::syncfs(&directory).context("cannot sync the store")?;
-        fs::rename(&self.path, target).with_context(|| format!("cannot commit `{}`", target.display()))
+        fs::rename(&self.path, target).with_context(|| format!("cannot commit `{}`", target.display()))?;
+        if let Some(key) = layer {
+            self.store.know(key);
+        }
+        Ok(())
     }
 }
 
@@ -614,6 +764,73 @@ mod tests {
         let store = Store::open_at(dir.path()).unwrap();
         let left = ["old", "young", "old and used"].map(|text| store.download(&digest(text)).unwrap().is_some());
         assert_eq!(left, [false, true, true]);
+    }
+
+    fn with_layer(store: &Store, key: &str) -> PathBuf {
+        let stage = store.stage().unwrap();
+        fs::create_dir(stage.path().join("fs")).unwrap();
+        fs::write(stage.path().join("fs/file"), "content").unwrap();
+        stage.commit(&store.layer(key)).unwrap();
+        store.layer(key).join("fs/file")
+    }
+
+    /// Whether the layer is there, and what was said.
+    fn look(store: &Store, key: &str) -> (bool, String) {
+        let mut said = String::new();
+        let is_there = store.has_layer(key, &mut |text| said = text.to_owned()).unwrap();
+        (is_there, said)
+    }
+
+    #[test]
+    fn a_damaged_layer_is_named_and_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = with_layer(&Store::open_at(dir.path()).unwrap(), "k");
+        let store = Store::open_at(dir.path()).unwrap();
+        assert_eq!(look(&store, "none"), (false, String::new()));
+        assert_eq!(look(&store, "k"), (true, String::new()));
+        std::thread::sleep(Duration::from_millis(10));
+        fs::write(&file, "cOntent").unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        let said = "the layer k of the store is damaged: `fs/file` is not what was put there; it is made anew";
+        assert_eq!(look(&store, "k"), (false, said.to_owned()));
+        assert!(!store.layer("k").exists());
+        with_layer(&store, "k");
+        assert_eq!(look(&store, "k"), (true, String::new()));
+    }
+
+    #[test]
+    fn what_no_time_tells_is_found_by_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        for key in ["a", "b", "c"] {
+            with_layer(&store, key);
+        }
+        // As if the disk itself had lost a bit: the list says that nobody touched anything.
+        fs::write(store.layer("b").join("fs/file"), "cOntent").unwrap();
+        let (listed, found) = (Manifest::read(&store.layer("b")).unwrap(), Manifest::of(&store.layer("b")).unwrap());
+        found.with_digests_of(&listed).write(&store.layer("b")).unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        assert_eq!(look(&store, "b"), (true, String::new()));
+        assert!(!store.has_checked(&["a", "b", "c"]));
+        store.check_layers(&["a"]).unwrap();
+        let error = store.check_layers(&["a", "b", "c"]).unwrap_err();
+        assert!(error.is::<Damaged>());
+        let said = "the store was damaged: in the layer b, `fs/file` is not what was put there";
+        assert_eq!(error.to_string(), said);
+        assert_eq!(["a", "b", "c"].map(|key| store.layer(key).exists()), [true, false, false]);
+        assert!(store.has_checked(&["a"]));
+    }
+
+    #[test]
+    fn a_damaged_head_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        store.set_head("h", &("layer", 1_780_000_000)).unwrap();
+        assert_eq!(store.head("h"), Some(("layer".to_owned(), 1_780_000_000)));
+        let path = dir.path().join("heads/h");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("178", "179")).unwrap();
+        assert_eq!(store.head::<(String, u64)>("h"), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod scratch;
 use std::path::PathBuf;
 
 use piimg::plugin::{CompileLimits, Engine};
+use piimg::sandbox::parser::Parser;
 pub use scratch::{Ran, Scratch};
 
 /// The engine, with workers of the program: a test program is none.
@@ -19,6 +20,14 @@ pub use scratch::{Ran, Scratch};
 /// If the program has not been built, or this machine cannot run an engine.
 pub fn engine() -> Engine {
     Engine::of(piimg(), CompileLimits::USUAL).expect("this machine runs an engine")
+}
+
+/// Returns parsers of the program, likewise.
+///
+/// # Panics
+/// If the program has not been built.
+pub fn parser() -> Parser {
+    Parser::of(piimg())
 }
 
 /// Returns the target directory that all members are built into.

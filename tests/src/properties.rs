@@ -7,22 +7,28 @@
 
 mod accounts;
 mod boot;
+mod build_info;
 mod calls;
 mod cmdline;
 mod component;
 mod conf;
 mod config;
 mod coverage;
+mod fat;
 mod git;
+mod listing;
 mod lock;
 mod message;
 mod naive;
+mod patched;
 mod path;
 mod policy;
 mod request;
 mod scope;
+mod table;
 mod template;
 mod transcript;
+mod unpack;
 mod url;
 
 use std::path::PathBuf;
@@ -51,24 +57,29 @@ impl Property {
     }
 }
 
-pub const ALL: [Property; 18] = [
+pub const ALL: [Property; 23] = [
     property("accounts", accounts::check, 10),
     property("boot", boot::check, 10).costly(),
+    property("build_info", build_info::check, 200),
     property("calls", calls::check, 20).costly(),
     property("cmdline", cmdline::check, 5),
     property("component", component::check, 1000).costly(),
     property("conf", conf::check, 20),
     property("config", config::check, 5),
     property("coverage", coverage::check, 50),
+    property("fat", fat::check, 20).costly(),
     property("git", git::check, 40).costly(),
+    property("listing", listing::check, 20).costly(),
     property("lock", lock::check, 20),
     property("message", message::check, 20),
     property("path", path::check, 10).costly(),
     property("policy", policy::check, 20),
     property("request", request::check, 20),
     property("scope", scope::check, 20),
+    property("table", table::check, 20).costly(),
     property("template", template::check, 20),
     property("transcript", transcript::check, 20),
+    property("unpack", unpack::check, 20).costly(),
     property("url", url::check, 20),
 ];
 

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking, also in its helpers")]
 
+#[path = "image/hostile.rs"]
+mod hostile;
+
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -19,6 +22,7 @@ use piimg::image::pass::pass;
 use piimg::image::verify::{Expectations, VerifyReport, verify};
 use piimg::rootfs::files::{ImagePath, Rootfs};
 use piimg::sandbox::tool::Tool;
+use piimg_tests::parser;
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempDir, tempdir, tempfile};
 
@@ -82,7 +86,7 @@ fn expectations() -> Expectations {
 }
 
 fn check(image: &NamedTempFile) -> VerifyReport {
-    verify(image.as_file(), &expectations()).unwrap()
+    verify(image.as_file(), &expectations(), &parser()).unwrap()
 }
 
 /// The findings of an image built from the tree that `change` has changed.
@@ -179,12 +183,13 @@ fn two_builds_have_the_same_bytes_and_holes() {
 #[test]
 fn an_image_says_what_it_is() {
     let image = build(tree().path()).unwrap();
-    let found = inspect(image.as_file()).unwrap();
+    let found = inspect(image.as_file(), &parser()).unwrap();
     assert_eq!((found.hostname.as_deref(), found.os.as_deref()), (Some("robot"), Some("Test 1")));
     assert_eq!(found.models, [Model::Pi4]);
     assert_eq!(found.partitions.len(), 2);
     assert_eq!(found.partitions[1].partuuid, identity().root_partuuid());
     assert!(found.allocated < found.size);
+    assert_eq!(found.unreadable, [""; 0]);
     let labels: Vec<&str> = found
         .partitions
         .iter()
@@ -207,7 +212,7 @@ fn a_missing_boot_file_is_named() {
 fn an_image_that_boots_nothing_fails_without_expectations() {
     let tree = tree();
     std::fs::remove_file(tree.path().join("boot/firmware/kernel8.img")).unwrap();
-    let report = verify(build(tree.path()).unwrap().as_file(), &Expectations::default()).unwrap();
+    let report = verify(build(tree.path()).unwrap().as_file(), &Expectations::default(), &parser()).unwrap();
     let findings = report.findings();
     assert_eq!(findings[0], ("boot files", "no Pi can boot from this image"));
     assert_eq!(findings[1], ("boot files", "pi4 does not boot: missing `kernel8.img` (the kernel)"));
@@ -293,7 +298,7 @@ fn damage_is_found() {
 }
 
 fn report_of(file: &File) -> VerifyReport {
-    verify(file, &expectations()).unwrap()
+    verify(file, &expectations(), &parser()).unwrap()
 }
 
 /// The bytes that a block map names, with their checksums; read from the file's text.

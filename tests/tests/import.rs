@@ -197,3 +197,41 @@ fn what_is_not_the_release_is_refused() {
     let said = refused("cut.img");
     assert!(said.contains("caused by: it has no boot partition in its partition table"), "{said}");
 }
+
+/// On a disk of its own, so that it is no other that fills: 1 GiB, of which piimg leaves a part to others.
+#[test]
+fn an_archive_that_would_fill_the_disk_ends_before_it_does() {
+    let place = Place(tempfile::tempdir().unwrap());
+    let directory = place.0.path();
+    std::fs::create_dir(directory.join("store")).unwrap();
+    let content = directory.join("content");
+    std::fs::write(&content, vec![b'x'; 900 << 20]).unwrap();
+    let tar = |name: &str, options: &[&str]| {
+        let mut tar = Command::new("tar");
+        tar.current_dir(directory).args(["--create", "--file", name]).args(options);
+        assert!(tar.status().unwrap().success());
+        assert!(directory.join(name).metadata().unwrap().len() < 2 << 20, "{name} is no bomb");
+    };
+    // One that is long when it is unpacked, and one with a file that no image could hold.
+    tar("bomb.tar.xz", &["--xz", "content"]);
+    let hole = std::fs::File::create(directory.join("hole")).unwrap();
+    hole.set_len(1 << 40).unwrap();
+    tar("hole.tar", &["--sparse", "hole"]);
+    let run = |base: &str| {
+        let script = "mount -t tmpfs -o size=1g,mode=711 tmpfs store && \"$0\" \"$@\"; code=$?; df --output=avail -B1 store | tail -n1; exit $code";
+        let mut command = Command::new("unshare");
+        command.current_dir(directory).args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(piimg());
+        command.args(["build", "--store", "store", "--release", "bookworm", "--base", base]);
+        let output = command.output().unwrap();
+        let left: u64 = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned(), left)
+    };
+    let (code, said, left) = run("bomb.tar.xz");
+    assert_eq!(code, Some(3), "{said}");
+    let reason = "there is no room for what is in `bomb.tar.xz` in `";
+    assert!(said.contains(reason) && said.contains("of which 256 MiB are left to the rest of the machine"), "{said}");
+    assert!(left > 1000 << 20, "{left} bytes are left: the import is still there");
+    let (code, said, _) = run("hole.tar");
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("cannot import `hole.tar`") && said.contains("`tar` failed with status"), "{said}");
+}

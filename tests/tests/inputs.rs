@@ -138,6 +138,6 @@ macro_rules! tests {
 }
 
 tests! {
-    accounts boot calls cmdline component conf config coverage git lock message path policy request scope template transcript
-    url
+    accounts boot build_info calls cmdline component conf config coverage fat git listing lock message path policy request
+    scope table template transcript unpack url
 }

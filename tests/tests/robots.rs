@@ -31,7 +31,12 @@ fn a_robot_says_that_it_is_up() {
     assert!(output.status.success(), "the build failed with {}:\n{said}", output.status);
     let image = dir.path().join(String::from_utf8(output.stdout).unwrap().trim());
 
-    let mut machine = boot(&std::fs::File::open(&image).unwrap(), &BootOptions::default(), Box::new(|_| {})).unwrap();
+    let mut machine = boot(
+        &std::fs::File::open(&image).unwrap(),
+        &BootOptions { parser: piimg_tests::parser(), ..BootOptions::default() },
+        Box::new(|_| {}),
+    )
+    .unwrap();
     machine.wait_for_login(PATIENCE).unwrap();
     machine.login("ubuntu", "raspberry").unwrap();
     let mut ask = |command: &str| {

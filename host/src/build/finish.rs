@@ -20,9 +20,10 @@ use crate::image::assemble::{assemble, copy_extents};
 use crate::image::layout::{Bytes, Identity};
 use crate::image::mbr;
 use crate::image::models::Model;
-use crate::image::pass::{Compressed, Digests, digest, pass};
+use crate::image::pass::{Compressed, Digests, digest, map, pass};
 use crate::image::verify::{Expectations, verify};
 use crate::recipe::plan::Plan;
+use crate::sandbox::parser::Parser;
 use crate::sandbox::private;
 use crate::ui::{Ui, bytes};
 
@@ -49,10 +50,15 @@ pub(super) fn run(
     let plain = files.get(&Part::PlainImage);
     let image = plain.or_else(|| files.get(&Part::Image)).context(Failure::bug("no file for the image"))?;
     let compressed = plain.and(files.get(&Part::Image));
-    put_together(&build.ui, &partitions, image)?;
+    if let Err(error) = put_together(&build.ui, &partitions, image) {
+        // A full disk is none of the store's faults.
+        return if partitions.are_sound() { Err(error) } else { partitions.refuse(&build.store) };
+    }
     let table = mbr::read(image)?;
-    // Unless it must be compressed, there is nothing to learn from the bytes of an image that is known.
-    let known = partitions.digests(&table).filter(|_| compressed.is_none());
+    let known = partitions.digests(&table);
+    if known.is_none() && partitions.are_kept() {
+        return partitions.refuse(&build.store);
+    }
 
     let refused = AtomicBool::new(false);
     let (verified, read, kept) = thread::scope(|scope| {
@@ -70,12 +76,20 @@ pub(super) fn run(
         let read = read(build, image, known.as_ref(), compressed, refused);
         (join(verifier), read, join(keeper))
     });
+    if let (Some(known), true) = (&known, verified.is_err() || read.is_err())
+        && digest(image, None, &mut |_| true)?.0 != known.sha256
+    {
+        return partitions.refuse(&build.store);
+    }
     // An image that is refused is not read to its end: that error would follow from this one.
     verified?;
     let (digests, compressed) = read?;
     kept?;
-    if known.is_none() {
-        partitions.keep_digests(&build.store, &table, &digests)?;
+    match known {
+        None => partitions.keep_digests(&build.store, &table, &digests)?,
+        // Every byte of the image was read for it.
+        Some(known) if known != digests => return partitions.refuse(&build.store),
+        Some(_) => {}
     }
 
     if let (Some(mut bmap), Some(checksum)) = (files.get(&Part::Bmap), files.get(&Part::ImageChecksum)) {
@@ -131,7 +145,7 @@ fn check(ui: &Ui, plan: &Plan, identity: &Identity, image: &File) -> Result<()> 
         identity: Some(identity.clone()),
         free: Some(Bytes::mib(u64::from(plan.extra_space_mb))),
     };
-    let report = verify(image, &expected)?;
+    let report = verify(image, &expected, &Parser::default())?;
     if !report.passed() {
         let findings: Vec<String> =
             report.findings().iter().map(|(check, finding)| format!("{check}: {finding}")).collect();
@@ -142,7 +156,7 @@ fn check(ui: &Ui, plan: &Plan, identity: &Identity, image: &File) -> Result<()> 
     Ok(())
 }
 
-/// Reads the image once, unless all that it would tell is `known`.
+/// Reads the image once. If its checksum is `known`, it is enough to compare what holds data with the block map.
 fn read(
     build: &Build<'_>,
     image: &File,
@@ -151,17 +165,24 @@ fn read(
     refused: &AtomicBool,
 ) -> Result<(Digests, Option<Compressed>)> {
     let compress = build.plan.compression.zip(compressed);
-    let step = build.ui.step(if compress.is_some() { "Compress the image" } else { "Checksum the image" });
-    if let Some(digests) = known {
-        step.done_with("unchanged, from the store");
-        return Ok((digests.clone(), None));
-    }
+    let title = match (&compress, known) {
+        (Some(_), _) => "Compress the image",
+        (None, None) => "Checksum the image",
+        (None, Some(_)) => "Compare the image",
+    };
+    let step = build.ui.step(title);
     let length = image.metadata().context("cannot read the image")?.len();
     step.set_total(length);
-    let (digests, compressed) = pass(image, compress, &mut |position| {
+    let watch = &mut |position: Bytes| {
         step.set_position(position.0);
         !refused.load(Ordering::Relaxed)
-    })?;
+    };
+    if let (None, Some(known)) = (&compress, known) {
+        let bmap = map(image, watch)?;
+        step.done();
+        return Ok((Digests { bmap, sha256: known.sha256.clone() }, None));
+    }
+    let (digests, compressed) = pass(image, compress, watch)?;
     match (build.plan.compression, &compressed) {
         (Some(compression), Some(compressed)) => step.done_with(&format!(
             "{}, {} % of it, with {compression}",

@@ -15,21 +15,24 @@ use super::{Build, finalise, plugins};
 use crate::error::{Context, Failure, Result};
 use crate::image::ext4::device_in;
 use crate::image::ext4::extract::{self, Debugfs, extract};
-use crate::image::fat::FatReader;
-use crate::image::source::{self, Kind, partitions, recognise};
+use crate::image::layout::{BOOT_LENGTH, Bytes, Partition};
+use crate::image::parsing::{self, BootPartition, LONGEST, recognise};
+use crate::image::source::{Kind, partitions};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::cmdline::Cmdline;
 use crate::rootfs::files::{Attrs, Fate, ImagePath, Rootfs};
 use crate::rootfs::{packages, sources};
-use crate::sandbox::command::Bind;
+use crate::sandbox::command::{Bind, BoxOutput, Exceeded};
+use crate::sandbox::disk::Room;
 use crate::sandbox::host_box::{HostBox, WORK};
 use crate::sandbox::names::ACCOUNTS;
+use crate::sandbox::parser::Parser;
 use crate::sandbox::tool::Output;
 use crate::store::{Stage, Store, key, remove_tree};
 use crate::ui::{Step, Ui, bytes, printable};
 
-/// Largest file of a boot partition that is taken: that of the whole partition here.
-const BOOT_FILE_LIMIT: u64 = crate::image::layout::BOOT_LENGTH.0;
+/// What the files of a boot partition may come to: the whole partition here.
+const BOOT_LIMIT: Bytes = BOOT_LENGTH;
 
 const DIRECTORY: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
 /// A FAT knows no modes.
@@ -88,13 +91,16 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
     let whole = File::options().read(true).write(true).create_new(true).open(place.join("whole"));
     let whole = whole.context("cannot prepare the import")?;
     step.note("unpacking");
-    source::unpack(&base.file, &whole).with_context(unusable)?;
+    let parser = Parser::default();
+    let store = build.plan.store.display().to_string();
+    let mut room = Room::new(stage.path(), &printable(&store), &format!("what is in `{}`", base.name))?;
+    parsing::unpack(&parser, &base.file, &whole, LONGEST, &mut room).with_context(unusable)?;
     let jail = stage.path().join("box");
     {
         let host = HostBox::new(&jail, &place)?;
-        let taken = match recognise(&whole).with_context(unusable)? {
-            Kind::Image => take_image(&whole, &host, &place, step),
-            Kind::Tar => take_archive(&host, &place, step),
+        let taken = match recognise(&parser, &whole).with_context(unusable)? {
+            Kind::Image => take_image(&whole, &host, &place, &parser, &room, step),
+            Kind::Tar => take_archive(&host, &place, &room, step),
         };
         taken.with_context(unusable)?;
     }
@@ -105,7 +111,7 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
 }
 
 /// Both partitions of an image become one tree.
-fn take_image(whole: &File, host: &HostBox, place: &Path, step: &Step) -> Result<()> {
+fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room: &Room, step: &Step) -> Result<()> {
     let (boot, root, count) = partitions(whole)?;
     if count > 2 {
         step.warn(&format!("it has {count} partitions, of which the boot and the root partition are taken"));
@@ -119,9 +125,7 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, step: &Step) -> Result
         let mut command = host.command(["debugfs"].iter().chain(&extract::ARGUMENTS).copied().chain([&*device]));
         command.env.push((extract::ENVIRONMENT.0.to_owned(), extract::ENVIRONMENT.1.to_owned()));
         let output = command.run(Some(File::open(&script).context("cannot prepare the import")?), &mut |_, _| {})?;
-        if let Some(limit) = output.exceeded {
-            return Err(Failure::build(format!("`debugfs` {limit}")).into());
-        }
+        refuse("debugfs", &output, room)?;
         anyhow::ensure!(output.dropped == 0, Failure::build("`debugfs` says more of a file than can be read"));
         Ok(Output { status: output.status, stdout: output.stdout, stderr: output.stderr })
     };
@@ -136,25 +140,44 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, step: &Step) -> Result
     // Times in a FAT are of a zone that nobody knows: these files get that of the last change of packages.
     let status = Rootfs::open(&tree, 0)?.open_file(&ImagePath::parse("/var/lib/dpkg/status")?);
     let changed = status.ok().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.mtime());
-    take_boot(&FatReader::open(whole, &boot)?, &Rootfs::open(&tree, u64::try_from(changed).unwrap_or_default())?)
+    take_boot(parser, whole, &boot, &Rootfs::open(&tree, u64::try_from(changed).unwrap_or_default())?)
+}
+
+/// An error if a program ran into a limit; of the disk it says what is left.
+fn refuse(program: &str, output: &BoxOutput, room: &Room) -> Result<()> {
+    let Some(limit) = output.exceeded else { return Ok(()) };
+    let failure = Failure::build(format!("`{program}` {limit}"));
+    let is_of_disk = matches!(limit, Exceeded::Disk(_) | Exceeded::Files(_));
+    Err(if is_of_disk { failure.hint(format!("make room there: {}", room.describe())) } else { failure }.into())
 }
 
 /// What the boot partition covers when it is mounted goes.
-fn take_boot(boot: &FatReader, rootfs: &Rootfs) -> Result<()> {
+fn take_boot(parser: &Parser, whole: &File, partition: &Partition, rootfs: &Rootfs) -> Result<()> {
     let (tree, directory) = (rootfs.exact(), ImagePath::parse(BOOT)?);
     tree.make_dir_all(&directory, DIRECTORY)?;
     tree.clear(&directory, &|_| Fate::Remove)?;
-    for file in boot.list()? {
-        let path = directory.join(&file.path)?;
+    let files = BootPartition::read(parser, whole, partition)?.files;
+    let paths: Vec<String> = files.into_iter().map(|file| file.path).collect();
+    let write = |index: usize, content: &[u8]| -> Result<()> {
+        let path = directory.join(&paths[index])?;
         if let Some(parent) = path.parent() {
             tree.make_dir_all(&parent, DIRECTORY)?;
         }
-        tree.write(&path, &boot.read(&file.path, BOOT_FILE_LIMIT)?, BOOT_FILE)?;
-    }
-    Ok(())
+        Ok(tree.write(&path, content, BOOT_FILE)?)
+    };
+    let (mut current, mut content) = (None, Vec::new());
+    parsing::read_files(parser, whole, partition, &paths, BOOT_LIMIT, &mut |index, data| {
+        if let Some(done) = current.replace(index).filter(|done| *done != index) {
+            write(done, &content)?;
+            content.clear();
+        }
+        content.extend_from_slice(data);
+        Ok(())
+    })?;
+    current.map_or(Ok(()), |last| write(last, &content))
 }
 
-fn take_archive(host: &HostBox, place: &Path, step: &Step) -> Result<()> {
+fn take_archive(host: &HostBox, place: &Path, room: &Room, step: &Step) -> Result<()> {
     step.note("unpacking the root file system");
     let accounts = accounts(host, place, step)?;
     let (directory, file) = (format!("--directory={WORK}/tree"), format!("--file={WORK}/whole"));
@@ -181,9 +204,7 @@ fn take_archive(host: &HostBox, place: &Path, step: &Step) -> Result<()> {
     let mut command = host.command(options);
     command.binds.extend(accounts);
     let output = command.run(None, &mut |_, line| step.detail(&format!("tar | {line}")))?;
-    if let Some(limit) = output.exceeded {
-        return Err(Failure::build(format!("`tar` {limit}")).into());
-    }
+    refuse("tar", &output, room)?;
     if output.status == 0 {
         return Ok(());
     }

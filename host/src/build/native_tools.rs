@@ -124,7 +124,11 @@ pub(super) fn ensure(store: &Store, request: &Request<'_>, step: &Step) -> Resul
     let key = key(&inputs);
     let _lock = store.lock(&key)?;
     let layer = store.layer(&key);
-    if !layer.exists() {
+    let is_there = store.has_layer(&key, &mut |damage| step.warn(damage))?;
+    if is_there {
+        // Its programs run in place of the image's own: whatever they do goes into layers.
+        store.check_layers(&[&key])?;
+    } else {
         if request.archives.fetching.offline {
             return Err(Failure::build("the build is offline, and the store has no native tools for it").into());
         }

@@ -141,6 +141,18 @@ impl Output {
         self.files.values().map(|unnamed| unnamed.file.as_fd()).chain([self.identity.as_fd()]).collect()
     }
 
+    /// Takes back what a build has written that is begun once more; `other` is a file of the same kind.
+    ///
+    /// # Errors
+    /// If the file system refuses.
+    pub(super) fn empty(&self, other: Option<&File>) -> Result<()> {
+        let files = self.files.values().map(|unnamed| &unnamed.file).chain([&self.identity]).chain(other);
+        for mut file in files {
+            file.set_len(0).and_then(|()| file.rewind()).context("cannot begin the image once more")?;
+        }
+        Ok(())
+    }
+
     /// Of a build that failed: names what its plugins called, if any ran; returns the path.
     ///
     /// # Errors

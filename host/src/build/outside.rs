@@ -64,6 +64,12 @@ pub enum Outcome {
     Failed(i32),
 }
 
+/// Exit code of an inner process that found damage in the store and removed it: to be begun once more.
+pub(super) const AGAIN: i32 = 75;
+
+/// How often a build begins once more. A disk on which more goes wrong than that is broken.
+const MOST_REPAIRS: usize = 3;
+
 /// Builds what the order asks for.
 ///
 /// # Errors
@@ -123,7 +129,15 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     files.extend(ui.timings().map(|timings| timings.as_fd()));
     let job = serde_json::to_vec(&job).context("cannot describe the job")?;
     let hidden = order.secrets.values().filter_map(Source::variable).collect();
-    let status = private::run(&Entry { ids, role: "__build", store: plan.store.path(), files, hidden }, &job)?;
+    let entry = Entry { ids, role: "__build", store: plan.store.path(), files, hidden };
+    let mut status = private::run(&entry, &job)?;
+    for _ in 0..MOST_REPAIRS {
+        if status != AGAIN {
+            break;
+        }
+        output.empty(packages.as_ref())?;
+        status = private::run(&entry, &job)?;
+    }
     if status != 0 {
         let code = explain(status, ui);
         hints(plan, &output).iter().for_each(|hint| ui.hint(hint));
@@ -174,6 +188,10 @@ fn authorities(order: &Order) -> Result<Authorities> {
 fn explain(status: i32, ui: &Ui) -> i32 {
     if (1..=5).contains(&status) || status == Kind::Bug as i32 {
         return status;
+    }
+    if status == AGAIN {
+        let failure = Failure::build("the store was damaged again while it was made anew");
+        return ui.error(&failure.hint("is its disk broken? choose another place with --store").into());
     }
     ui.error(
         &Failure::build(format!("the build ended with status {status} before it could say why"))

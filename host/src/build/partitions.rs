@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount as mount_fs};
 use serde::{Deserialize, Serialize};
@@ -16,14 +16,14 @@ use crate::image::ext4::{self, Ext4Options};
 use crate::image::fat::{self, FatOptions};
 use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::image::mbr::Table;
-use crate::image::pass::Digests;
+use crate::image::pass::{Digests, digest};
 use crate::recipe::plan::Plan;
 use crate::report::{BUILD_INFO, BaseInfo, BuildInfo};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::changes::changes;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
-use crate::store::{Lock, Stage, Store, key};
+use crate::store::{Damaged, Lock, Stage, Store, key, sealed};
 
 /// What is known of the image, beside the partitions that it is made of.
 const KNOWN: &str = "image.json";
@@ -43,6 +43,8 @@ pub(super) struct Partitions {
     pub(super) identity: layout::Identity,
     /// Where they are until [`Partitions::keep`].
     stage: Option<Stage>,
+    /// An earlier build made them.
+    are_kept: bool,
     /// They are not dropped while this build uses them.
     lock: Lock,
 }
@@ -97,11 +99,30 @@ impl Partitions {
 
     /// What the image of these partitions is known to come to, if it begins with `table`.
     ///
-    /// The partitions determine every byte of it, and nothing in the store changes: so the image is not read again
-    /// to be sure of what is known. If the store is damaged, a checksum that is then wrong shows it.
+    /// The partitions determine every byte of it. That they still are what they were is seen by comparing the image with
+    /// this.
     pub(super) fn digests(&self, table: &Table) -> Option<Digests> {
-        let known: Known = serde_json::from_slice(&fs::read(self.directory.join(KNOWN)).ok()?).ok()?;
-        (known.table == *table).then_some(known.digests)
+        known(&self.directory).filter(|known| known.table == *table).map(|known| known.digests)
+    }
+
+    /// Whether they are those of an earlier build.
+    pub(super) const fn are_kept(&self) -> bool {
+        self.are_kept
+    }
+
+    /// Whether what could not be used of them is not their fault: they are new, or every byte can be read.
+    pub(super) fn are_sound(&self) -> bool {
+        let read = |file: &File| digest(file, None, &mut |_| true).is_ok();
+        !self.are_kept || self.open().is_ok_and(|(boot, root)| read(&boot) && read(&root))
+    }
+
+    /// Removes partitions of the store that do not give the image that they gave before.
+    ///
+    /// # Errors
+    /// [`Damaged`], or why they cannot be removed.
+    pub(super) fn refuse(&self, store: &Store) -> Result<()> {
+        store.drop_artifact(&self.key)?;
+        Err(Damaged::new(format!("the partitions {} do not give the image that they gave before", self.key)).into())
     }
 
     /// Keeps what [`Partitions::digests`] returns.
@@ -113,11 +134,15 @@ impl Partitions {
         // Two builds may have found it missing; each writes a file of its own.
         let stage = store.stage()?;
         let fresh = stage.path().join(KNOWN);
-        let text = serde_json::to_vec(&known).context("cannot describe the image")?;
+        let text = sealed::to_text(&known).context("cannot describe the image")?;
         fs::write(&fresh, text)
             .and_then(|()| fs::rename(&fresh, self.directory.join(KNOWN)))
             .context("cannot write to the store")
     }
+}
+
+fn known(directory: &Path) -> Option<Known> {
+    sealed::from_text(&fs::read(directory.join(KNOWN)).ok()?)
 }
 
 /// What the partitions of these layers are kept under.
@@ -139,12 +164,16 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, key: String) -> Result<
     let lock = build.store.lock(&key)?;
     let directory = build.store.artifact(&key);
     let identity = layout::Identity::derive(key.as_bytes());
+    // Without what is known of them nobody could tell whether they are as they were.
+    if directory.exists() && known(&directory).is_none() {
+        build.store.drop_artifact(&key)?;
+    }
     if directory.exists() {
         build.ui.step("Write the partitions").done_with("unchanged, from the store");
-        return Ok(Partitions { key, directory, identity, stage: None, lock });
+        return Ok(Partitions { key, directory, identity, stage: None, are_kept: true, lock });
     }
     let stage = make(build, layers, &identity)?;
-    Ok(Partitions { key, directory: stage.path().to_owned(), identity, stage: Some(stage), lock })
+    Ok(Partitions { key, directory: stage.path().to_owned(), identity, stage: Some(stage), are_kept: false, lock })
 }
 
 /// What the image will tell about itself.
@@ -178,6 +207,18 @@ fn describe(rootfs: &Rootfs, info: &BuildInfo) -> Result<()> {
     Ok(tree.write(&path, &text, Attrs { mode: 0o600, uid: 0, gid: 0 })?)
 }
 
+/// Compares with their lists whatever goes into the image and was not made or compared in this build.
+fn check(build: &Build<'_>, layers: &Layers) -> Result<()> {
+    let keys: Vec<&str> = layers.stack.iter().map(|layer| layer.key.as_str()).collect();
+    if build.store.has_checked(&keys) {
+        return Ok(());
+    }
+    let step = build.ui.step("Check the layers");
+    build.store.check_layers(&keys)?;
+    step.done();
+    Ok(())
+}
+
 /// Mounts the layers in `stage`, finalised for the image of that identity.
 pub(super) fn finalised(
     build: &Build<'_>,
@@ -186,6 +227,7 @@ pub(super) fn finalised(
     identity: &layout::Identity,
 ) -> Result<(Mounted, Rootfs)> {
     let plan = build.plan;
+    check(build, layers)?;
     let trees = build.trees(&layers.stack);
     let mounted = mount(stage, &trees)?;
     let step = build.ui.step("Finalise the root file system");

@@ -12,6 +12,9 @@ use crate::report::blame::{Origin, listed_as, origins};
 use crate::report::{BUILD_INFO, BuildInfo};
 use crate::ui::{Ui, printable};
 
+/// Longest description of a build that is read: it lists changes of 4 MiB, and has little else.
+const LONGEST_INFO: usize = 32 << 20;
+
 /// Say who put a file of an image there: which plugin by which call, which package, or which step of piimg.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -61,5 +64,6 @@ pub(super) fn open_root(path: &Path) -> Result<Ext4Reader> {
 pub(super) fn build_info(root: &Ext4Reader) -> Result<Option<BuildInfo>> {
     let Some(text) = root.read(BUILD_INFO)? else { return Ok(None) };
     let unusable = || Failure::usage(format!("cannot understand `{BUILD_INFO}` of the image"));
+    anyhow::ensure!(text.len() <= LONGEST_INFO, unusable().hint("it is longer than a build makes it"));
     serde_json::from_slice(&text).with_context(unusable).map(Some)
 }

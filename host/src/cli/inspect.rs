@@ -13,6 +13,7 @@ use crate::image::inspect::{FileSystemInfo, Inspection, inspect as inspect_image
 use crate::plugin::grant::reason;
 use crate::plugin::inspect::{PluginInfo, inspect as inspect_plugin};
 use crate::plugin::{self, CodeCache};
+use crate::sandbox::parser::Parser;
 use crate::ui::{Ui, bytes, printable};
 
 /// Show what is in an image, or what a plugin is and asks for, without running `execute()`.
@@ -31,7 +32,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         let info = inspect_plugin(&plugin::engine()?, &arguments.file, cache.as_ref())?;
         (serde_json::to_string_pretty(&info), plugin_lines(&info))
     } else {
-        let inspection = inspect_image(&open(&arguments.file)?).with_context(|| no_image(&arguments.file))?;
+        let inspection =
+            inspect_image(&open(&arguments.file)?, &Parser::default()).with_context(|| no_image(&arguments.file))?;
         (serde_json::to_string_pretty(&inspection), image_lines(&inspection))
     };
     if arguments.json {
@@ -116,6 +118,7 @@ fn image_lines(image: &Inspection) -> Vec<String> {
         ));
     }
     lines.extend(image.cmdline.as_ref().map(|cmdline| format!("cmdline     {}", printable(cmdline.trim()))));
+    lines.extend(image.unreadable.iter().map(|why| format!("unreadable  {}", printable(why))));
     lines.push("boot files".into());
     lines.extend(image.boot_files.iter().map(|file| format!("  {:>9}  {}", bytes(file.size), printable(&file.path))));
     lines

@@ -16,7 +16,7 @@ use crate::build::outside::Order;
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Kind, Result, report};
 use crate::home::Home;
-use crate::image::source::recognise;
+use crate::image::parsing::recognise;
 use crate::keyring::{self, Rings};
 use crate::plugin::grant::{GrantSet, Granted};
 use crate::plugin::inspect::{PluginInfo, inspect_at};
@@ -29,6 +29,7 @@ use crate::recipe::host::HostPath;
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Environment, Plan, PluginSource, default_store, plan};
 use crate::recipe::release::Releases;
+use crate::sandbox::parser::Parser;
 use crate::sandbox::tool;
 use crate::ui::Ui;
 
@@ -348,7 +349,7 @@ fn check_base(plan: &Plan) -> Result<()> {
     let unusable = format!("cannot build on `{}`", base.shown().display());
     let file = base.open().and_then(|file| Ok((file.metadata()?.is_file(), file)));
     match file.with_context(|| Failure::usage(unusable.clone()))? {
-        (true, file) => recognise(&file).map(drop).context(unusable),
+        (true, file) => recognise(&Parser::default(), &file).map(drop).context(unusable),
         (false, _) => Err(Failure::usage(unusable).hint("it must be a file: an image or a tar archive").into()),
     }
 }

@@ -1,6 +1,7 @@
 //! `piimg verify`.
 
 use std::fs::File;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,6 +9,7 @@ use clap::Args;
 use crate::error::{Context, Failure, Kind, Result};
 use crate::image::models::Model;
 use crate::image::verify::{Expectations, Outcome, verify};
+use crate::sandbox::parser::Parser;
 use crate::ui::{Ui, printable};
 
 /// Check an image: table, file systems, boot files, and what must not be in it.
@@ -25,7 +27,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let file = open(&arguments.image)?;
     let models = arguments.models.iter().map(|name| model(name)).collect::<Result<_>>()?;
-    let report = verify(&file, &Expectations { models, ..Expectations::default() })?;
+    let report = verify(&file, &Expectations { models, ..Expectations::default() }, &Parser::default())?;
     if arguments.json {
         ui.data(&serde_json::to_string_pretty(&report).context("cannot write the report")?);
     } else {
@@ -46,7 +48,11 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 
 /// Opens an image for reading.
 pub(super) fn open(path: &std::path::Path) -> Result<File> {
-    File::open(path).with_context(|| Failure::usage(format!("cannot open the image `{}`", path.display())))
+    let refused = || Failure::usage(format!("cannot open the image `{}`", path.display()));
+    let kind = std::fs::metadata(path).with_context(refused)?.file_type();
+    // To open a pipe is to wait for somebody at its other end.
+    anyhow::ensure!(kind.is_file() || kind.is_block_device(), refused().hint("it must be a file, or a disk"));
+    File::open(path).with_context(refused)
 }
 
 /// What to say of a file that cannot be taken apart.

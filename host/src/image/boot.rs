@@ -10,19 +10,20 @@ mod tests;
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 pub use session::Session;
 
-use super::fat::FatReader;
-use super::inspect::read_boot;
-use super::layout::Bytes;
+use super::layout::{Bytes, Partition};
 use super::models::{self, BootFiles, BootPlan, Model};
+use super::parsing::{self, BootPartition};
 use super::{assemble, descriptor_path, mbr};
 use crate::error::{Context as _, Failure, Result};
+use crate::sandbox::disk::Room;
+use crate::sandbox::parser::Parser;
 use crate::sandbox::tool::{Tool, find};
 
 /// The emulator.
@@ -39,11 +40,13 @@ pub struct BootOptions {
     pub ssh_port: Option<u16>,
     /// Length of the disk that the image sees, to watch its root file system grow; never shorter than the image.
     pub disk: Option<Bytes>,
+    /// By what its boot partition is read.
+    pub parser: Parser,
 }
 
 impl Default for BootOptions {
     fn default() -> Self {
-        Self { model: None, memory_mib: 1024, cpus: 2, ssh_port: None, disk: None }
+        Self { model: None, memory_mib: 1024, cpus: 2, ssh_port: None, disk: None, parser: Parser::default() }
     }
 }
 
@@ -59,21 +62,18 @@ pub type OnLine = Box<dyn FnMut(&str) + Send>;
 /// [`Failure::host`] if QEMU is missing, [`Failure::build`] if the image names no kernel.
 pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Session> {
     let table = mbr::read(image)?;
-    let (_, files) = read_boot(image, &table)?;
-    let plan = choose(&files, options.model)?;
     let (_, partition) = table.boot().context("the image has no boot partition")?;
-    let reader = FatReader::open(image, partition)?;
+    let files = BootPartition::read(&options.parser, image, partition)?.boot_files();
+    let plan = choose(&files, options.model)?;
 
     let temp = tempfile::tempdir().context("cannot make a temporary directory")?;
-    let kernel = temp.path().join("kernel");
-    extract_kernel(&reader, &plan.kernel, &kernel)?;
-    let initramfs = temp.path().join("initramfs");
+    let source = Source { parser: &options.parser, image, partition, temp: temp.path() };
+    let (kernel, initramfs) = (temp.path().join("kernel"), temp.path().join("initramfs"));
+    source.take_kernel(&plan.kernel, &kernel)?;
     if !plan.initramfs.is_empty() {
         // Several are concatenated, as the firmware does.
         let mut out = File::create(&initramfs).context("cannot write the initramfs")?;
-        for name in &plan.initramfs {
-            reader.copy_to(name, &mut out)?;
-        }
+        source.copy("the initramfs", &plan.initramfs, &mut out)?;
     }
     let disk = disk(image, options.disk)?;
     let cmdline = kernel_arguments(files.text(&plan.cmdline).unwrap_or_default());
@@ -99,26 +99,39 @@ fn choose(files: &BootFiles, model: Option<Model>) -> Result<BootPlan> {
     })
 }
 
-/// Copies the kernel out of the image; QEMU does not take a compressed one.
-fn extract_kernel(reader: &FatReader, name: &str, path: &Path) -> Result<()> {
-    const GZIP: [u8; 2] = [0x1f, 0x8b];
-    /// No kernel is longer; a hostile one would fill the disk.
-    const LONGEST: u64 = 1 << 30;
+/// Where the files come from that QEMU starts, and where they go.
+struct Source<'a> {
+    parser: &'a Parser,
+    image: &'a File,
+    partition: &'a Partition,
+    temp: &'a Path,
+}
 
-    let mut raw = tempfile::tempfile().context("cannot make a temporary file")?;
-    reader.copy_to(name, &mut raw)?;
-    raw.rewind().context("cannot read the kernel")?;
-    let mut magic = [0; 2];
-    raw.read_exact(&mut magic).with_context(|| format!("`{name}` is not a kernel"))?;
-    raw.rewind().context("cannot read the kernel")?;
-    let mut out = File::create(path).context("cannot write the kernel")?;
-    let unpacked = if magic == GZIP {
-        std::io::copy(&mut flate2::read::GzDecoder::new(raw).take(LONGEST), &mut out)
-    } else {
-        std::io::copy(&mut raw, &mut out)
-    };
-    unpacked.with_context(|| format!("cannot unpack the kernel `{name}`"))?;
-    out.flush().context("cannot write the kernel")
+impl Source<'_> {
+    /// No kernel or initramfs is longer; a hostile one would fill the disk.
+    const LONGEST: Bytes = Bytes::mib(1024);
+
+    fn room(&self, what: &str) -> Result<Room> {
+        Room::new(self.temp, &self.temp.display().to_string(), what)
+    }
+
+    /// Copies files of the boot partition to `out`, one behind the other.
+    fn copy(&self, what: &str, names: &[String], out: &mut File) -> Result<()> {
+        let mut room = self.room(what)?;
+        parsing::read_files(self.parser, self.image, self.partition, names, Self::LONGEST, &mut |_, data| {
+            room.take(u64::try_from(data.len()).expect("a length fits 64 bits"))?;
+            out.write_all(data).with_context(|| format!("cannot write {what}"))
+        })
+    }
+
+    /// Copies the kernel out of the image; QEMU does not take a compressed one.
+    fn take_kernel(&self, name: &str, path: &Path) -> Result<()> {
+        let failed = || format!("cannot unpack the kernel `{name}`");
+        let mut raw = tempfile::tempfile_in(self.temp).context("cannot make a temporary file")?;
+        self.copy("the kernel", &[name.to_owned()], &mut raw)?;
+        let out = File::create(path).context("cannot write the kernel")?;
+        parsing::unpack(self.parser, &raw, &out, Self::LONGEST, &mut self.room("the kernel")?).with_context(failed)
+    }
 }
 
 /// The file that serves as disk: the image, or a sparse and longer copy of it.

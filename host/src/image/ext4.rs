@@ -20,7 +20,6 @@ use std::io::Write as _;
 use std::path::Path;
 
 pub(in crate::image) use occupied::occupied;
-pub(in crate::image) use reader::device;
 pub use reader::{Ext4Reader, Listed, device_in};
 pub use size::{ContentSize, content_size, partition_size};
 pub use superblock::Superblock;

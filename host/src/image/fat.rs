@@ -8,6 +8,7 @@ mod occupied;
 mod reader;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -6,14 +6,13 @@ use std::os::unix::fs::MetadataExt as _;
 use serde::Serialize;
 
 use super::ext4::{Ext4Reader, Superblock};
-use super::fat::{FatFile, FatReader, FatSummary};
+use super::fat::{FatFile, FatSummary};
 use super::layout::{Bytes, Partition, partuuid};
 use super::mbr::{self, Table};
-use super::models::{self, BootFiles, Model};
+use super::models::{self, Model};
+use super::parsing::BootPartition;
 use crate::error::{Context as _, Result};
-
-/// Longest text that is read from a boot partition.
-const LONGEST_TEXT: u64 = 1 << 20;
+use crate::sandbox::parser::Parser;
 
 /// An image taken apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,6 +31,8 @@ pub struct Inspection {
     /// `PRETTY_NAME` of the operating system.
     pub os: Option<String>,
     pub cmdline: Option<String>,
+    /// What could not be read, and why.
+    pub unreadable: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,56 +57,65 @@ pub enum FileSystemInfo {
 /// Takes `image` apart.
 ///
 /// # Errors
-/// If it has no partition table or cannot be read; a file system that is not understood is left out.
-pub fn inspect(image: &File) -> Result<Inspection> {
+/// If it has no partition table or cannot be read; a file system that is not understood is left out, and told.
+pub fn inspect(image: &File, parser: &Parser) -> Result<Inspection> {
     let metadata = image.metadata().context("cannot read the image")?;
     let table = mbr::read(image)?;
-    let (boot_files, boot) = read_boot(image, &table).unwrap_or_default();
+    let mut unreadable = Vec::new();
+    // Whatever cannot be read leaves the rest to be told.
+    let mut told = |error: anyhow::Error| unreadable.push(format!("{error:#}"));
+    let boot = table.boot().and_then(|(_, boot)| BootPartition::read(parser, image, boot).map_err(&mut told).ok());
     let root = table.root().map(|(_, root)| Ext4Reader::open(image, root.start.to_bytes())).transpose()?;
-    let text = |path: &str| root.as_ref().and_then(|root| root.read_text(path).ok().flatten());
+    let mut text = |path: &str| root.as_ref().and_then(|root| root.read_text(path).map_err(&mut told).ok().flatten());
+    let hostname = text("/etc/hostname").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    let os = text("/etc/os-release").and_then(|text| pretty_name(&text));
+    unreadable.dedup();
+    let files = boot.as_ref().map(BootPartition::boot_files).unwrap_or_default();
+    let partitions = table.partitions.iter().map(|(number, partition)| {
+        let fat = boot.as_ref().filter(|_| table.boot().is_some_and(|(boot, _)| boot == number));
+        describe(image, parser, &table, *number, partition, fat)
+    });
     Ok(Inspection {
         size: Bytes(metadata.len()),
         allocated: Bytes(metadata.blocks() * 512),
         disk_signature: format!("{:08x}", table.disk_signature),
-        partitions: table
-            .partitions
-            .iter()
-            .map(|(number, partition)| describe(image, &table, *number, partition))
-            .collect(),
-        models: models::bootable(&boot),
-        cmdline: boot.text("cmdline.txt").map(|text| text.trim().to_owned()),
-        boot_files,
-        hostname: text("/etc/hostname").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
-        os: text("/etc/os-release").and_then(|text| pretty_name(&text)),
+        partitions: partitions.collect(),
+        models: models::bootable(&files),
+        cmdline: files.text("cmdline.txt").map(|text| text.trim().to_owned()),
+        boot_files: boot.map(|boot| boot.files).unwrap_or_default(),
+        hostname,
+        os,
+        unreadable,
     })
 }
 
-/// The files of the boot partition, with the texts that firmware reads.
-///
-/// # Errors
-/// If there is no boot partition or its file system is broken.
-pub fn read_boot(image: &File, table: &Table) -> Result<(Vec<FatFile>, BootFiles)> {
-    let (_, partition) = table.boot().context("the image has no boot partition")?;
-    let reader = FatReader::open(image, partition)?;
-    let files = reader.list()?;
-    let mut boot = BootFiles::new(files.iter().map(|file| &file.path));
-    for file in files.iter().filter(|file| BootFiles::is_text(&file.path) && file.size <= LONGEST_TEXT) {
-        let text = reader.read(&file.path, LONGEST_TEXT)?;
-        boot.add_text(&file.path, String::from_utf8_lossy(&text).into_owned());
-    }
-    Ok((files, boot))
-}
-
-fn describe(image: &File, table: &Table, number: usize, partition: &Partition) -> PartitionInfo {
-    let fat = || FatReader::open(image, partition).and_then(|reader| reader.summary()).map(FileSystemInfo::Vfat);
-    let ext4 = || Superblock::read(image, partition.start.to_bytes()).map(FileSystemInfo::Ext4);
+/// `boot` is what is known of the partition if it is the one that firmware boots from.
+fn describe(
+    image: &File,
+    parser: &Parser,
+    table: &Table,
+    number: usize,
+    partition: &Partition,
+    boot: Option<&BootPartition>,
+) -> PartitionInfo {
+    let is_first = table.boot().is_some_and(|(first, _)| *first == number);
+    let fat = || match boot {
+        Some(boot) => Some(boot.summary.clone()),
+        None if is_first => None,
+        None => BootPartition::read(parser, image, partition).ok().map(|boot| boot.summary),
+    };
+    let ext4 = || Superblock::read(image, partition.start.to_bytes()).ok();
     PartitionInfo {
         number,
         partuuid: partuuid(table.disk_signature, number),
         kind: partition.kind.0,
         start: partition.start.to_bytes(),
         length: partition.length.to_bytes(),
-        file_system: if partition.kind.is_fat() { fat().ok() } else { ext4().ok() },
+        file_system: if partition.kind.is_fat() {
+            fat().map(FileSystemInfo::Vfat)
+        } else {
+            ext4().map(FileSystemInfo::Ext4)
+        },
     }
 }
 

@@ -58,9 +58,21 @@ pub fn pass(
     watch: &mut dyn FnMut(Bytes) -> bool,
 ) -> Result<(Digests, Option<Compressed>)> {
     let occupied = occupied::occupied(image)?;
-    let (sha256, bmap, compressed) = read(image, Some(&occupied), compress, watch)?;
+    let wanted = Wanted { sha256: true, occupied: Some(&occupied) };
+    let (sha256, bmap, compressed) = read(image, wanted, compress, watch)?;
+    let sha256 = sha256.context(Failure::bug("the image was read without a checksum"))?;
     let bmap = bmap.context(Failure::bug("the image was read without a map"))?;
     Ok((Digests { sha256, bmap }, compressed))
+}
+
+/// Reads `image` once: returns its block map alone. That says all of an image: where it names nothing, there are zeros.
+///
+/// # Errors
+/// As [`pass`].
+pub fn map(image: &File, watch: &mut dyn FnMut(Bytes) -> bool) -> Result<Bmap> {
+    let occupied = occupied::occupied(image)?;
+    let (_, bmap, _) = read(image, Wanted { sha256: false, occupied: Some(&occupied) }, None, watch)?;
+    bmap.context(Failure::bug("the image was read without a map"))
 }
 
 /// Reads any `file` once: returns its SHA-256 in hexadecimal digits; the rest is as [`pass`] does it.
@@ -72,17 +84,24 @@ pub fn digest(
     compress: Option<(Compression, &File)>,
     watch: &mut dyn FnMut(Bytes) -> bool,
 ) -> Result<(String, Option<Compressed>)> {
-    let (sha256, _, compressed) = read(file, None, compress, watch)?;
-    Ok((sha256, compressed))
+    let (sha256, _, compressed) = read(file, Wanted { sha256: true, occupied: None }, compress, watch)?;
+    Ok((sha256.context(Failure::bug("the file was read without a checksum"))?, compressed))
 }
 
-/// Makes a block map if it is told what is `occupied`.
+/// What a reading is to come to.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    sha256: bool,
+    /// A block map, which must name this in any case.
+    occupied: Option<&'a [Range<u64>]>,
+}
+
 fn read(
     file: &File,
-    occupied: Option<&[Range<u64>]>,
+    wanted: Wanted<'_>,
     compress: Option<(Compression, &File)>,
     watch: &mut dyn FnMut(Bytes) -> bool,
-) -> Result<(String, Option<Bmap>, Option<Compressed>)> {
+) -> Result<(Option<String>, Option<Bmap>, Option<Compressed>)> {
     // Holes are found by seeking, which must not move anybody else's position.
     let file = File::open(descriptor_path(file)).context("cannot open what was written again")?;
     let length = Bytes(file.metadata().context("cannot read what was written")?.len());
@@ -93,11 +112,13 @@ fn read(
             senders.push(sender);
             pieces
         };
-        let pieces = queue();
-        let sha256 = scope.spawn(move || checksum(&pieces));
-        let bmap = occupied.map(|occupied| {
+        let sha256 = wanted.sha256.then(|| {
             let pieces = queue();
-            scope.spawn(move || map(&pieces, occupied))
+            scope.spawn(move || checksum(&pieces))
+        });
+        let bmap = wanted.occupied.map(|occupied| {
+            let pieces = queue();
+            scope.spawn(move || map_pieces(&pieces, occupied))
         });
         let compressed = compress.map(|(compression, out)| {
             let pieces = queue();
@@ -106,7 +127,7 @@ fn read(
         let end = feed(&file, length, &senders, watch).context("cannot read what was written");
         // Which ends the consumers.
         drop(senders);
-        let (sha256, bmap, compressed) = (join(sha256), bmap.map(join), compressed.map(join));
+        let (sha256, bmap, compressed) = (sha256.map(join), bmap.map(join), compressed.map(join));
         match end? {
             // A compressor that was cut off has something to say too, but it is not the cause.
             End::Stopped => Err(Failure::build("what was written was not read to its end").into()),
@@ -177,7 +198,7 @@ fn checksum(pieces: &Receiver<Piece>) -> String {
     hex::encode(hash.finalize())
 }
 
-fn map(pieces: &Receiver<Piece>, occupied: &[Range<u64>]) -> Bmap {
+fn map_pieces(pieces: &Receiver<Piece>, occupied: &[Range<u64>]) -> Bmap {
     let mut builder = BmapBuilder::new(occupied);
     pieces.iter().for_each(|piece| builder.add(&piece));
     builder.finish()

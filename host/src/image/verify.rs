@@ -4,17 +4,24 @@ mod references;
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 
 use serde::Serialize;
 
-use super::ext4::{Ext4Reader, Superblock, device};
-use super::inspect::read_boot;
+use super::assemble;
+use super::ext4::{Ext4Reader, Superblock, device_in};
 use super::layout::{Bytes, Identity, Partition};
 use super::mbr::{self, Table};
 use super::models::{self, BootFiles, Model};
-use super::{assemble, descriptor_path};
-use crate::error::{Context as _, Result};
-use crate::sandbox::tool::Tool;
+use super::parsing::BootPartition;
+use crate::error::{Context as _, Kind, Result, report};
+use crate::sandbox::confined::Confined;
+use crate::sandbox::disk::Room;
+use crate::sandbox::parser::Parser;
+use crate::sandbox::tool::Output;
+
+/// The longest copy of a boot partition that is kept in memory: two of those that piimg makes.
+const MOST_IN_MEMORY: Bytes = Bytes::mib(1024);
 
 /// What the image is supposed to be. Without expectations an image must be able to boot some Pi.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +82,7 @@ impl VerifyReport {
 ///
 /// # Errors
 /// [`Failure::host`](crate::error::Failure::host) if a checker is missing, or if the image cannot be read at all.
-pub fn verify(image: &File, expected: &Expectations) -> Result<VerifyReport> {
+pub fn verify(image: &File, expected: &Expectations, parser: &Parser) -> Result<VerifyReport> {
     let mut report = VerifyReport { checks: Vec::new(), models: Vec::new() };
     let mut add = |name, outcome| report.checks.push(Check { name, outcome });
     let table = match mbr::read(image) {
@@ -93,8 +100,8 @@ pub fn verify(image: &File, expected: &Expectations) -> Result<VerifyReport> {
     match table.boot() {
         Some((_, partition)) => {
             add("boot file system", check_fat(image, partition)?);
-            match read_boot(image, &table) {
-                Ok((_, files)) => boot = Some(files),
+            match BootPartition::read(parser, image, partition) {
+                Ok(read) => boot = Some(read),
                 Err(error) => add("boot partition", Outcome::Failed(vec![format!("{error:#}")])),
             }
         }
@@ -114,7 +121,8 @@ pub fn verify(image: &File, expected: &Expectations) -> Result<VerifyReport> {
         }
     };
     let mut models = Vec::new();
-    if let Some(boot) = &boot {
+    if let Some(boot) = boot.as_ref().map(BootPartition::boot_files) {
+        let boot = &boot;
         models = models::bootable(boot);
         add("boot files", check_boot_files(boot, &models, expected));
         add(
@@ -123,14 +131,10 @@ pub fn verify(image: &File, expected: &Expectations) -> Result<VerifyReport> {
         );
     }
     if let Some(root) = &root {
-        add(
-            "fstab",
-            outcome(
-                references::fstab(root.read_text("/etc/fstab")?.as_deref(), &labels(image, &table), &table),
-                "`fstab` names the image's partitions",
-            ),
-        );
-        add("first boot", outcome(check_identity(root)?, "machine-id and host keys are left to the first boot"));
+        let names = labels(image, &table, boot.as_ref());
+        let fstab = root.read_text("/etc/fstab").map(|text| references::fstab(text.as_deref(), &names, &table));
+        add("fstab", found(fstab, "`fstab` names the image's partitions")?);
+        add("first boot", found(check_identity(root), "machine-id and host keys are left to the first boot")?);
     }
     report.models = models;
     Ok(report)
@@ -140,12 +144,32 @@ fn outcome(findings: Vec<String>, passed: &str) -> Outcome {
     if findings.is_empty() { Outcome::Passed(passed.to_owned()) } else { Outcome::Failed(findings) }
 }
 
+/// The outcome of a search that the image may have stopped.
+fn found(searched: Result<Vec<String>>, passed: &str) -> Result<Outcome> {
+    match searched {
+        Ok(findings) => Ok(outcome(findings, passed)),
+        // Of a program that is missing the image knows nothing.
+        Err(error) if report(&error).kind == Kind::Host => Err(error),
+        Err(error) => Ok(Outcome::Failed(vec![format!("{error:#}")])),
+    }
+}
+
+/// What a checker complains of, after `title`; one that does not end complains too.
+fn complaint(ran: Result<Output>, title: &str) -> Result<Option<String>> {
+    match ran {
+        Ok(output) if output.status == 0 => Ok(None),
+        Ok(output) => Ok(Some(format!("{title}{}", output.tail()))),
+        // A program that is missing is no finding.
+        Err(error) if report(&error).kind == Kind::Host => Err(error),
+        Err(error) => Ok(Some(format!("{error:#}"))),
+    }
+}
+
 fn check_table(image: &File, table: &Table, expected: &Expectations) -> Result<Outcome> {
     let mut findings = Vec::new();
-    let output = Tool::new("sfdisk").arg("--verify").arg(descriptor_path(image)).output()?;
-    if output.status != 0 {
-        findings.push(output.tail());
-    }
+    let sfdisk = Confined::new("sfdisk", &[image])?;
+    let place = sfdisk.place(0);
+    findings.extend(complaint(sfdisk.arg("--verify").arg(place).output(), "")?);
     if table.disk_signature == 0 {
         findings.push("the disk signature is zero, so that no partition has a PARTUUID".to_owned());
     }
@@ -187,17 +211,31 @@ fn check_length(image: &File, table: &Table) -> Result<Outcome> {
 }
 
 fn check_fat(image: &File, partition: &Partition) -> Result<Outcome> {
-    // `fsck.fat` only takes a whole file.
-    let copy = File::from(
-        rustix::fs::memfd_create("boot", rustix::fs::MemfdFlags::CLOEXEC).context("cannot make a file in memory")?,
-    );
+    let copy = copy_of(image, partition)?;
+    let checker = Confined::new("fsck.fat", &[&copy])?;
+    let place = checker.place(0);
+    let findings = complaint(checker.arg("-n").arg(place).output(), "`fsck.fat` reports: ")?;
+    Ok(outcome(findings.into_iter().collect(), "`fsck.fat` finds no error"))
+}
+
+/// A file of a partition alone: `fsck.fat` only takes a whole file.
+fn copy_of(image: &File, partition: &Partition) -> Result<File> {
+    let failed = || "cannot copy the boot partition";
     let length = partition.length.to_bytes();
-    copy.set_len(length.0).context("cannot make a file in memory")?;
-    assemble::copy_extents(image, partition.start.to_bytes(), length, &copy, Bytes(0))
-        .context("cannot read the boot partition")?;
-    let output = Tool::new("fsck.fat").arg("-n").arg(descriptor_path(&copy)).output()?;
-    let findings = if output.status == 0 { Vec::new() } else { vec![format!("`fsck.fat` reports: {}", output.tail())] };
-    Ok(outcome(findings, "`fsck.fat` finds no error"))
+    let metadata = image.metadata().with_context(failed)?;
+    // What a table says may be longer than the file, which is a finding of its own.
+    let there = metadata.len().saturating_sub(partition.start.to_bytes().0).min(length.0);
+    let data = there.min(metadata.blocks().saturating_mul(512));
+    let copy = if data <= MOST_IN_MEMORY.0 {
+        File::from(rustix::fs::memfd_create("boot", rustix::fs::MemfdFlags::CLOEXEC).with_context(failed)?)
+    } else {
+        let directory = std::env::temp_dir();
+        Room::new(&directory, &directory.display().to_string(), "a copy of the boot partition")?.take(data)?;
+        tempfile::tempfile_in(&directory).with_context(failed)?
+    };
+    copy.set_len(length.0).with_context(failed)?;
+    assemble::copy_extents(image, partition.start.to_bytes(), Bytes(there), &copy, Bytes(0)).with_context(failed)?;
+    Ok(copy)
 }
 
 fn check_ext4(image: &File, partition: &Partition, expected: &Expectations) -> Result<Outcome> {
@@ -207,10 +245,9 @@ fn check_ext4(image: &File, partition: &Partition, expected: &Expectations) -> R
         Err(error) => return Ok(Outcome::Failed(vec![error.to_string()])),
     };
     let mut findings = Vec::new();
-    let output = Tool::new("e2fsck").without_sync().arg("-fn").arg(device(image, start)).output()?;
-    if output.status != 0 {
-        findings.push(format!("`e2fsck` reports: {}", output.tail()));
-    }
+    let checker = Confined::new("e2fsck", &[image])?.without_sync();
+    let place = device_in(&checker.place(0), start);
+    findings.extend(complaint(checker.arg("-fn").arg(place).output(), "`e2fsck` reports: ")?);
     if superblock.size > partition.length.to_bytes() {
         findings.push(format!(
             "the root file system of {} is longer than its partition of {}",
@@ -261,11 +298,9 @@ fn check_identity(root: &Ext4Reader) -> Result<Vec<String>> {
 }
 
 /// Labels and UUIDs of the file systems, in the form in which `fstab` names them.
-fn labels(image: &File, table: &Table) -> BTreeSet<String> {
+fn labels(image: &File, table: &Table, boot: Option<&BootPartition>) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    if let Some(summary) =
-        table.boot().and_then(|(_, boot)| super::fat::FatReader::open(image, boot).ok()?.summary().ok())
-    {
+    if let Some(BootPartition { summary, .. }) = boot {
         names.insert(format!("LABEL={}", summary.label));
         names.insert(format!("UUID={:04X}-{:04X}", summary.volume_id >> 16, summary.volume_id & 0xffff));
     }

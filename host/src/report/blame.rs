@@ -26,14 +26,16 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plugin { id, version, digest, effect } => {
+                let digest = printable(digest);
                 write!(f, "plugin {} {} ({digest}): {effect}", printable(id), printable(version))
             }
             Self::Unlisted { id, version, digest, directory, count } => write!(
                 f,
-                "plugin {} {} ({digest}): perhaps, it changed {count} paths below {} that are not listed; \
+                "plugin {} {} ({}): perhaps, it changed {count} paths below {} that are not listed; \
                  all of its calls are in the audit log",
                 printable(id),
                 printable(version),
+                printable(digest),
                 printable(directory)
             ),
             Self::Step { step } => write!(f, "piimg: {}", printable(step)),

@@ -1,10 +1,17 @@
 //! What is left of a disk, and what must stay for the rest of the machine whatever a plugin does.
 
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use rustix::io::Errno;
 
-/// Bytes and files that are left to others.
+use crate::error::{Context as _, Failure, Result as PiimgResult};
+use crate::ui::bytes;
+
+/// Bytes and files that are left to others: what a running system needs for its logs, its mail and the removal of packages,
+/// which has to write before it frees anything. It is also what a fast disk takes between two looks at a box, which are a
+/// tenth of a second apart: a command that writes as fast as it can is ended before the last byte.
 const RESERVED_BYTES: u64 = 256 << 20;
 const RESERVED_FILES: u64 = 10_000;
 
@@ -40,6 +47,71 @@ impl Free {
     }
 }
 
+/// How often the disk is asked while something grows on it.
+const STEP: u64 = 16 << 20;
+
+/// What is left on the disk of something that grows, for as long as nobody knows how long it is going to be.
+#[derive(Debug)]
+pub struct Room {
+    /// The place, as people know it.
+    place: String,
+    directory: File,
+    /// What grows there, as people know it.
+    what: String,
+    taken: u64,
+    /// Up to which what is taken was asked for.
+    asked: u64,
+}
+
+impl Room {
+    /// Room for `what` in `directory`, which people know as `place`.
+    ///
+    /// # Errors
+    /// If there is no such directory.
+    pub fn new(directory: &Path, place: &str, what: &str) -> PiimgResult<Self> {
+        let opened = File::open(directory).with_context(|| format!("cannot open `{place}`"))?;
+        Ok(Self { place: place.to_owned(), directory: opened, what: what.to_owned(), taken: 0, asked: 0 })
+    }
+
+    /// Takes `length` bytes more, before they are written.
+    ///
+    /// # Errors
+    /// [`Failure::host`] if only the reserve would be left.
+    pub fn take(&mut self, length: u64) -> PiimgResult<()> {
+        self.taken = self.taken.saturating_add(length);
+        if self.taken <= self.asked {
+            return Ok(());
+        }
+        self.asked = self.taken.saturating_add(STEP);
+        let free =
+            Free::at(&self.directory).with_context(|| format!("cannot ask how much is free in `{}`", self.place))?;
+        if free.has_room(length.saturating_add(STEP)) {
+            return Ok(());
+        }
+        let text = format!(
+            "there is no room for {} in `{}`: it needs more than {}, and {} are free, of which {} are left to the rest of \
+             the machine",
+            self.what,
+            self.place,
+            bytes(self.taken),
+            bytes(free.bytes),
+            bytes(RESERVED_BYTES)
+        );
+        Err(Failure::host(text).hint("make room there, or choose another place").into())
+    }
+
+    /// What is left now, in words, for the error of something else that filled the disk.
+    pub fn describe(&self) -> String {
+        let free = Free::at(&self.directory).map_or(0, |free| free.bytes);
+        format!(
+            "{} are free in `{}`, of which {} are left to the rest of the machine",
+            bytes(free),
+            self.place,
+            bytes(RESERVED_BYTES)
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +126,16 @@ mod tests {
         }
         let here = std::fs::File::open(std::env::temp_dir()).unwrap();
         assert!(Free::at(&here).unwrap().bytes > 0);
+    }
+
+    #[test]
+    fn what_grows_ends_before_the_reserve() {
+        let directory = std::env::temp_dir();
+        let mut room = Room::new(&directory, "/the/store", "`x.img`").unwrap();
+        room.take(1).unwrap();
+        let free = Free::at(&room.directory).unwrap();
+        let error = room.take(free.usable().bytes + (1 << 30)).unwrap_err().to_string();
+        assert!(error.starts_with("there is no room for `x.img` in `/the/store`: it needs more than "), "{error}");
+        assert!(error.ends_with(" are free, of which 256 MiB are left to the rest of the machine"), "{error}");
     }
 }

@@ -83,6 +83,49 @@ pub(super) fn confine_program() -> Result<()> {
     ])
 }
 
+/// The filters of a program of the host that reads what a stranger made: what programs of an image may ask of the kernel,
+/// but for processes, signals and the network, and for changes of files unless it `may_write`.
+///
+/// # Errors
+/// [`Failure::host`] if the processor is one that filters are not made for.
+pub(super) fn reader(may_write: bool) -> Result<[BpfProgram; 4]> {
+    let mut known = always(calls::OF_PROGRAMS);
+    known.extend(always(calls::OF_PROGRAMS_HERE));
+    known.extend(always(calls::OF_PROGRAMS_NEW));
+    let mut refused = refusals()?;
+    refused.extend(always(calls::NOT_OF_A_READER));
+    refused.extend(always(calls::NOT_OF_A_READER_HERE));
+    if !may_write {
+        refused.extend(always(calls::OF_WRITERS));
+        refused.extend(always(calls::OF_WRITERS_HERE));
+    }
+    // The limits of another process.
+    refused.insert(libc::SYS_prlimit64, vec![all([condition(0, Qword, Ne, 0)])?]);
+    // `gpg` asks whether its agent is there, and must hear that it is not: it may have a socket, which connects to nothing
+    // and, being a stream, can send nowhere else.
+    let number = |value: libc::c_int| u64::try_from(value).expect("a small number");
+    let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_SEQPACKET];
+    let mut sockets = vec![all([condition(0, Dword, Ne, number(libc::AF_UNIX))])?];
+    for kind in kinds {
+        sockets.push(all([condition(1, Dword, MaskedEq(0xf), number(kind))])?);
+    }
+    refused.insert(libc::SYS_socket, sockets);
+    // A thread, and never a process.
+    let thread = u64::try_from(libc::CLONE_THREAD).expect("a flag is positive");
+    let processes = Rules::from([(libc::SYS_clone, vec![all([condition(0, Qword, MaskedEq(thread), 0)])?])]);
+    Ok([
+        filter(known, errno(libc::ENOSYS), SeccompAction::Allow)?,
+        filter(refused, SeccompAction::Allow, errno(libc::EPERM))?,
+        filter(processes, SeccompAction::Allow, errno(libc::EPERM))?,
+        filter(always(&[libc::SYS_connect]), SeccompAction::Allow, errno(libc::ECONNREFUSED))?,
+    ])
+}
+
+/// Installs filters between `fork` and `exec`: system calls alone.
+pub(super) fn install_in_child(filters: &[BpfProgram]) -> std::io::Result<()> {
+    filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter).map_err(|_| std::io::Error::last_os_error()))
+}
+
 /// Confines this process to what the engine of plugins needs: memory, threads, the descriptors that it has.
 ///
 /// # Errors

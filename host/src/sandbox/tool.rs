@@ -221,7 +221,7 @@ impl Tool {
             .map(drop)
     }
 
-    fn check(&self, output: Output) -> Result<Output> {
+    pub(super) fn check(&self, output: Output) -> Result<Output> {
         if output.status == 0 {
             return Ok(output);
         }

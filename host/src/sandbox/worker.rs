@@ -65,8 +65,16 @@ impl Worker {
     ///
     /// # Errors
     /// [`Failure::host`] if it cannot be started.
-    #[expect(unsafe_code, reason = "descriptors are made inheritable in the child, where no other child can get them")]
     pub fn start(program: &Path, bounds: Bounds, files: &[BorrowedFd<'_>]) -> Result<Self> {
+        Self::start_as("__worker", program, bounds, files)
+    }
+
+    /// The same with the internal subcommand that it becomes; that calls [`enter`] first.
+    ///
+    /// # Errors
+    /// As [`Worker::start`].
+    #[expect(unsafe_code, reason = "descriptors are made inheritable in the child, where no other child can get them")]
+    pub fn start_as(role: &str, program: &Path, bounds: Bounds, files: &[BorrowedFd<'_>]) -> Result<Self> {
         let (socket, inner) = UnixStream::pair().context("cannot make a socket pair")?;
         let numbers: Vec<i32> = files.iter().map(|file| file.as_raw_fd()).collect();
         let entry = Entry { socket: inner.as_raw_fd(), files: numbers.clone(), bounds };
@@ -81,7 +89,7 @@ impl Worker {
             Ok(())
         };
         let mut command = own_program(program);
-        command.arg("__worker").arg(entry).env_clear();
+        command.arg(role).arg(entry).env_clear();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // SAFETY: `inherit` makes system calls alone: it neither allocates nor takes a lock.
         unsafe {
@@ -232,8 +240,10 @@ fn set_limits(bounds: Bounds) -> Result<()> {
         (Resource::RLIMIT_MSGQUEUE, 0),
     ] {
         // What is lower already cannot be raised any more.
-        let limit = getrlimit(resource).map_or(limit, |(_, highest)| limit.min(highest));
-        setrlimit(resource, limit, limit).with_context(|| format!("cannot set {resource:?}"))?;
+        let (limit, highest) = getrlimit(resource).map_or((limit, limit), |(_, highest)| (limit.min(highest), highest));
+        // At the first limit of processor time the kernel says so, at the second it kills.
+        let hard = if matches!(resource, Resource::RLIMIT_CPU) { highest.min(limit.saturating_add(1)) } else { limit };
+        setrlimit(resource, limit, hard).with_context(|| format!("cannot set {resource:?}"))?;
     }
     Ok(())
 }

@@ -62,3 +62,36 @@ fn what_is_no_image_is_named() {
         }
     }
 }
+
+#[test]
+fn a_pipe_is_no_image() {
+    let scratch = Scratch::new();
+    nix::unistd::mkfifo(&scratch.path("pipe.img"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for command in ["inspect", "verify", "boot"] {
+        let said = fails(&scratch, USAGE, &[command, "pipe.img"]);
+        contains(&said, &["cannot open the image `pipe.img`", "hint: it must be a file, or a disk"]);
+    }
+}
+
+/// A table and a FAT32 of a few clusters whose top directory leads back into itself.
+#[test]
+fn a_chain_that_leads_back_is_told() {
+    let mut image = vec![0; 200 << 10];
+    image[446 + 4] = 0x0c;
+    image[446 + 8..][..8].copy_from_slice(&[1, 0, 0, 0, 200, 0, 0, 0]);
+    image[510..512].copy_from_slice(&[0x55, 0xaa]);
+    let fat = &mut image[512..];
+    fat[11..17].copy_from_slice(&[0, 2, 1, 1, 0, 1]);
+    fat[32..40].copy_from_slice(&[100, 0, 0, 0, 1, 0, 0, 0]);
+    fat[44] = 2;
+    fat[510..512].copy_from_slice(&[0x55, 0xaa]);
+    fat[512 + 8] = 2;
+    fat[1024..1024 + 12].copy_from_slice(b"\xe5REMOVED    ");
+    let scratch = Scratch::new();
+    scratch.write("loop.img", image);
+    let told = "`/` on the boot partition has clusters that lead back into it, are another file's or are none";
+    contains(&fine(&scratch, &["inspect", "loop.img"]), &[&format!("unreadable  {told}")]);
+    let ran = scratch.run(["boot", "loop.img"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    contains(&ran.stderr, &["error: `loop.img` is not a Raspberry Pi image that piimg understands", told]);
+}

@@ -3,10 +3,10 @@
 use std::fs::File;
 use std::ops::Range;
 
-use super::device;
+use super::device_in;
 use crate::error::{Context as _, Result};
 use crate::image::layout::Bytes;
-use crate::sandbox::tool::Tool;
+use crate::sandbox::confined::Confined;
 
 /// Every block that is in use in the ext4 at `start` of `image`, as bytes from there.
 ///
@@ -15,7 +15,9 @@ use crate::sandbox::tool::Tool;
 /// # Errors
 /// [`Failure::host`](crate::error::Failure::host) if `e2fsprogs` is missing, or if there is no ext4.
 pub(in crate::image) fn occupied(image: &File, start: Bytes) -> Result<Vec<Range<u64>>> {
-    let output = Tool::new("dumpe2fs").without_sync().arg(device(image, start)).run()?;
+    let program = Confined::new("dumpe2fs", &[image])?.without_sync();
+    let device = device_in(&program.place(0), start);
+    let output = program.arg(device).run()?;
     parse(&output.stdout_text()).context("cannot understand what `dumpe2fs` says of the root file system")
 }
 

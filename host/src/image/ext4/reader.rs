@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Context as _, Failure, Result};
 use crate::image::descriptor_path;
 use crate::image::layout::Bytes;
-use crate::sandbox::tool::Tool;
+use crate::sandbox::confined::Confined;
 
 /// How many symbolic links a path may have.
 const MOST_LINKS: usize = 8;
@@ -14,9 +14,8 @@ const MOST_LINKS: usize = 8;
 /// A root partition opened for reading.
 #[derive(Debug)]
 pub struct Ext4Reader {
-    /// Kept so that the descriptor's path stays valid.
-    _image: File,
-    device: PathBuf,
+    image: File,
+    start: Bytes,
 }
 
 /// An entry of a directory.
@@ -34,9 +33,9 @@ impl Ext4Reader {
     /// # Errors
     /// If the descriptor cannot be opened again.
     pub fn open(image: &File, start: Bytes) -> Result<Self> {
+        // A descriptor that can only be read: the image is never written to.
         let image = File::open(descriptor_path(image)).context("cannot open the image again")?;
-        let device = device(&image, start);
-        Ok(Self { _image: image, device })
+        Ok(Self { image, start })
     }
 
     /// The entries of the directory `path` sorted by name; none if it does not exist.
@@ -103,13 +102,7 @@ impl Ext4Reader {
             .filter(|entry| entry.name.ends_with(".list") && !entry.name.contains(['"', '\n', '\r']))
             .map(|entry| format!("cat \"{LISTS}/{}\"\n", entry.name))
             .collect();
-        let output = Tool::new("debugfs")
-            .without_sync()
-            .env("DEBUGFS_PAGER", "__none__")
-            .args(["-f", "-"])
-            .arg(&self.device)
-            .stdin(commands)
-            .run()?;
+        let output = self.debugfs(&["-f", "-"])?.stdin(commands).run()?;
         Ok(named_in(&output.stdout_text(), paths))
     }
 
@@ -126,17 +119,17 @@ impl Ext4Reader {
         }
     }
 
+    fn debugfs(&self, arguments: &[&str]) -> Result<Confined> {
+        let program = Confined::new("debugfs", &[&self.image])?.without_sync().env("DEBUGFS_PAGER", "__none__");
+        let device = device_in(&program.place(0), self.start);
+        Ok(program.args(arguments).arg(device))
+    }
+
     fn request(&self, command: &str, path: &str) -> Result<Option<Vec<u8>>> {
         if path.contains(['"', '\n', '\r']) {
             return Err(Failure::build(format!("cannot ask for {path:?} in the root file system")).into());
         }
-        let output = Tool::new("debugfs")
-            .without_sync()
-            .env("DEBUGFS_PAGER", "cat")
-            .arg("-R")
-            .arg(format!("{command} \"{path}\""))
-            .arg(&self.device)
-            .output()?;
+        let output = self.debugfs(&["-R", &format!("{command} \"{path}\"")])?.output()?;
         let errors = String::from_utf8_lossy(&output.stderr);
         let mut complaints = errors.lines().filter(|line| !line.starts_with("debugfs 1.") && !line.trim().is_empty());
         match complaints.next() {
@@ -149,11 +142,6 @@ impl Ext4Reader {
 }
 
 /// How the e2fsprogs are told of a file system that does not start with its file.
-pub(in crate::image) fn device(image: &File, start: Bytes) -> PathBuf {
-    device_in(&descriptor_path(image), start)
-}
-
-/// The same of an image by its path.
 pub fn device_in(image: &Path, start: Bytes) -> PathBuf {
     if start.0 == 0 { image.to_owned() } else { PathBuf::from(format!("{}?offset={}", image.display(), start.0)) }
 }

@@ -75,6 +75,37 @@ pub(super) const REFUSED: &[c_long] = &[
     SYS_swapon, SYS_syslog, SYS_umount2, SYS_unshare, SYS_userfaultfd, SYS_vhangup,
 ];
 
+/// What a program does not get that only reads files which are open: other processes, signals, sockets.
+#[rustfmt::skip]
+pub(super) const NOT_OF_A_READER: &[c_long] = &[
+    SYS_accept, SYS_accept4, SYS_bind, SYS_kill, SYS_listen, SYS_mq_open, SYS_msgget, SYS_pidfd_open,
+    SYS_pidfd_send_signal, SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_semget, SYS_setpriority,
+    SYS_shmat, SYS_shmget, SYS_socketpair, SYS_tgkill, SYS_tkill,
+];
+
+#[cfg(target_arch = "x86_64")]
+pub(super) const NOT_OF_A_READER_HERE: &[c_long] = &[SYS_fork, SYS_vfork];
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) const NOT_OF_A_READER_HERE: &[c_long] = &[];
+
+/// What changes files, which a program that may not write has no use for.
+#[rustfmt::skip]
+pub(super) const OF_WRITERS: &[c_long] = &[
+    SYS_copy_file_range, SYS_fallocate, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_fremovexattr,
+    SYS_fsetxattr, SYS_ftruncate, SYS_linkat, SYS_lremovexattr, SYS_lsetxattr, SYS_mkdirat, SYS_mknodat, SYS_removexattr,
+    SYS_renameat2, SYS_setxattr, SYS_symlinkat, SYS_truncate, SYS_unlinkat, SYS_utimensat,
+];
+
+#[cfg(target_arch = "x86_64")]
+#[rustfmt::skip]
+pub(super) const OF_WRITERS_HERE: &[c_long] = &[
+    SYS_chmod, SYS_chown, SYS_creat, SYS_futimesat, SYS_lchown, SYS_link, SYS_mkdir, SYS_mknod, SYS_rename, SYS_renameat,
+    SYS_rmdir, SYS_symlink, SYS_unlink, SYS_utime, SYS_utimes,
+];
+/// `renameat`: a number of the generic table, which has no name there.
+#[cfg(not(target_arch = "x86_64"))]
+pub(super) const OF_WRITERS_HERE: &[c_long] = &[38];
+
 /// What the engine of plugins needs once it is confined, beside threads and memory of its own: it waits for events that
 /// only it can cause.
 #[rustfmt::skip]

@@ -1,0 +1,141 @@
+//! Which files a process may open from now on, by the kernel's Landlock: it needs no privilege and no namespace, and holds
+//! for whatever the process becomes. See <https://docs.kernel.org/userspace-api/landlock.html>.
+//!
+//! Where the kernel has none, there is no such wall, and callers have others.
+
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::libc;
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Context as _, Result};
+
+/// `LANDLOCK_ACCESS_FS_*`.
+const EXECUTE: u64 = 1;
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const TRUNCATE: u64 = 1 << 14;
+
+/// All that each version of Landlock knows of files, and `LANDLOCK_ACCESS_NET_*`, `LANDLOCK_SCOPE_*`.
+const FILE_RIGHTS: [(i64, u64); 4] = [(1, 0x1fff), (2, 0x2000), (3, 0x4000), (5, 0x8000)];
+const NET_RIGHTS: [(i64, u64); 1] = [(4, 3)];
+const SCOPES: [(i64, u64); 1] = [(6, 3)];
+
+/// `LANDLOCK_CREATE_RULESET_VERSION` and `LANDLOCK_RULE_PATH_BENEATH`.
+const ASK_VERSION: libc::c_ulong = 1;
+const PATH_BENEATH: libc::c_int = 1;
+
+/// `struct landlock_ruleset_attr`.
+#[repr(C)]
+struct RulesetAttributes {
+    files: u64,
+    net: u64,
+    scopes: u64,
+}
+
+/// `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct PathBeneath {
+    allowed: u64,
+    parent: i32,
+}
+
+/// What may be opened; nothing at first.
+#[derive(Debug)]
+pub(super) struct Ruleset {
+    /// None where the kernel has no Landlock.
+    descriptor: Option<OwnedFd>,
+    handled: u64,
+}
+
+impl Ruleset {
+    /// # Errors
+    /// If the kernel has Landlock and refuses.
+    #[expect(unsafe_code, reason = "Landlock's calls have no wrapper")]
+    pub(super) fn new() -> Result<Self> {
+        // SAFETY: without attributes the call only answers which version there is.
+        let version = unsafe {
+            libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0, ASK_VERSION)
+        };
+        let known = |rights: &[(i64, u64)]| {
+            rights.iter().filter(|(since, _)| version >= *since).fold(0, |sum, (_, rights)| sum | rights)
+        };
+        if version < 1 {
+            return Ok(Self { descriptor: None, handled: 0 });
+        }
+        let attributes =
+            RulesetAttributes { files: known(&FILE_RIGHTS), net: known(&NET_RIGHTS), scopes: known(&SCOPES) };
+        // An older kernel takes a longer structure, as long as what it does not know is zero.
+        let length = size_of::<RulesetAttributes>();
+        // SAFETY: the attributes live during the call, and have that length.
+        let number = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attributes, length, 0) };
+        let number = Errno::result(number).context("cannot make rules for the files of a program")?;
+        let number = i32::try_from(number).context("cannot make rules for the files of a program")?;
+        // SAFETY: the kernel has just made this descriptor for us.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+        Ok(Self { descriptor: Some(descriptor), handled: attributes.files })
+    }
+
+    /// Whether the kernel keeps to it.
+    #[cfg(test)]
+    pub(super) const fn is_enforced(&self) -> bool {
+        self.descriptor.is_some()
+    }
+
+    /// Lets everything below `path` be read and executed; nothing if there is no such path.
+    pub(super) fn read_below(&self, path: &Path) {
+        if let Some(opened) = open(path) {
+            let is_directory = rustix::fs::fstat(&opened)
+                .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory);
+            self.allow(opened.as_fd(), READ_FILE | EXECUTE | if is_directory { READ_DIR } else { 0 });
+        }
+    }
+
+    /// Lets a file that is open here be read, and be opened again; one without a place in a file system always may.
+    pub(super) fn read(&self, file: BorrowedFd<'_>) {
+        self.allow(file, READ_FILE);
+    }
+
+    /// Lets a device be read and written.
+    pub(super) fn use_device(&self, path: &Path) {
+        if let Some(opened) = open(path) {
+            self.allow(opened.as_fd(), READ_FILE | WRITE_FILE | TRUNCATE);
+        }
+    }
+
+    /// Lets everything be done below the directory.
+    pub(super) fn write_below(&self, path: &Path) {
+        if let Some(opened) = open(path) {
+            self.allow(opened.as_fd(), u64::MAX);
+        }
+    }
+
+    /// What cannot be allowed stays forbidden: then the program fails, and says what it cannot open.
+    #[expect(unsafe_code, reason = "Landlock's calls have no wrapper")]
+    fn allow(&self, below: BorrowedFd<'_>, rights: u64) {
+        let Some(descriptor) = &self.descriptor else { return };
+        let rule = PathBeneath { allowed: rights & self.handled, parent: below.as_raw_fd() };
+        // SAFETY: the rule lives during the call, and both descriptors are open.
+        unsafe {
+            libc::syscall(libc::SYS_landlock_add_rule, descriptor.as_raw_fd(), PATH_BENEATH, &raw const rule, 0);
+        }
+    }
+
+    /// Holds from now on, for this process and whatever it becomes. It must have `no_new_privs`.
+    ///
+    /// Makes one system call and nothing else: it may be used between `fork` and `exec`.
+    #[expect(unsafe_code, reason = "Landlock's calls have no wrapper")]
+    pub(super) fn enforce(&self) -> std::io::Result<()> {
+        let Some(descriptor) = &self.descriptor else { return Ok(()) };
+        // SAFETY: the descriptor is open; the call takes no memory.
+        let result = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, descriptor.as_raw_fd(), 0) };
+        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    }
+}
+
+fn open(path: &Path) -> Option<OwnedFd> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()
+}

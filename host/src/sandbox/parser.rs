@@ -1,0 +1,331 @@
+//! The one door through which bytes of strangers are parsed: a [`Worker`] that has the open file and nothing else.
+//!
+//! The host gives it a job, and it answers with data in pieces and one answer at the end. What it says is the word of the
+//! file's maker: it is bounded in length and time, and no more is believed of it than of the file. A file that makes a
+//! parser loop, crash or swallow memory is an error that says so.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::worker::{Bounds, Entered, Worker, enter};
+use crate::error::{Context as _, Failure, Kind, Result, report};
+use crate::ui::{bytes, printable};
+
+/// Longest message from a parser: a piece of data, or an answer.
+const LONGEST: usize = 64 << 20;
+
+/// Bytes that a parser sends at once.
+pub const PIECE: usize = 64 << 10;
+
+/// Most causes and hints of an error, and characters of each: they are for a terminal.
+const MOST_LINES: usize = 16;
+const LONGEST_LINE: usize = 2000;
+
+/// Time for the start of a process, beside its work.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a parser may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of the processor; four times as much by the clock, for a machine that has other things to do too.
+    pub time: Duration,
+    /// Bytes.
+    pub memory: u64,
+}
+
+impl Limits {
+    /// The boot partition of a card is read in a tenth of a second.
+    pub const LOOK: Self = Self { time: Duration::from_secs(60), memory: 512 << 20 };
+    /// A slow machine unpacks an image of 8 GiB in some minutes; `xz -9` takes 65 MiB of memory, and most of it is for those
+    /// who chose a longer dictionary.
+    pub const UNPACK: Self = Self { time: Duration::from_secs(1800), memory: 1 << 30 };
+}
+
+/// Starts parsers.
+#[derive(Clone, Debug)]
+pub struct Parser {
+    /// piimg itself.
+    program: PathBuf,
+    /// In place of the usual limits.
+    limits: Option<Limits>,
+}
+
+impl Default for Parser {
+    /// Parsers of this program.
+    fn default() -> Self {
+        Self::of("/proc/self/exe")
+    }
+}
+
+/// What comes from a parser before its answer.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    Data(&'a [u8]),
+    /// What comes now belongs to the next thing that was asked for.
+    Next,
+}
+
+/// First byte of a message.
+mod tag {
+    pub(super) const DATA: u8 = 1;
+    pub(super) const NEXT: u8 = 2;
+    pub(super) const ANSWER: u8 = 3;
+    pub(super) const REFUSED: u8 = 4;
+    pub(super) const NOT_CONFINED: u8 = 5;
+}
+
+/// An error of a parser.
+#[derive(Debug, Serialize, Deserialize)]
+struct Refused {
+    /// What was given is not what can be used, rather than broken.
+    is_usage: bool,
+    messages: Vec<String>,
+    hints: Vec<String>,
+}
+
+impl Refused {
+    fn of(error: &anyhow::Error) -> Self {
+        let report = report(error);
+        Self { is_usage: report.kind == Kind::Usage, messages: report.messages, hints: report.hints }
+    }
+
+    fn into_error(self) -> anyhow::Error {
+        let line = |text: &String| printable(&text.chars().take(LONGEST_LINE).collect::<String>());
+        let mut messages = self.messages.iter().take(MOST_LINES).map(line);
+        let first = messages.next().unwrap_or_else(|| "it cannot be read".to_owned());
+        let kind = if self.is_usage { Kind::Usage } else { Kind::Build };
+        let failure = self
+            .hints
+            .iter()
+            .take(MOST_LINES)
+            .fold(Failure::new(kind, first), |failure, hint| failure.hint(line(hint)));
+        let causes: Vec<String> = messages.collect();
+        let cause = causes.into_iter().rev().fold(None, |cause: Option<anyhow::Error>, message| {
+            Some(cause.map_or_else(|| anyhow::anyhow!("{message}"), |cause| cause.context(message.clone())))
+        });
+        match cause {
+            None => failure.into(),
+            Some(cause) => cause.context(failure),
+        }
+    }
+}
+
+/// How a parser ended that gave no answer.
+enum Broken {
+    HungUp,
+    Silent,
+    Garbage,
+    /// The host itself cannot go on.
+    Stopped(anyhow::Error),
+}
+
+impl Parser {
+    /// Parsers of `program`, which must be this piimg.
+    pub fn of(program: impl Into<PathBuf>) -> Self {
+        Self { program: program.into(), limits: None }
+    }
+
+    /// With these limits in place of the usual ones.
+    #[must_use]
+    pub const fn within(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Has a parser do `job` on `files`; `take` gets what it sends before its answer.
+    ///
+    /// # Errors
+    /// What the parser refuses, what `take` fails with, [`Failure::build`] if the parser runs into a limit or breaks, and
+    /// [`Failure::host`] if there can be none.
+    pub fn run<A: DeserializeOwned>(
+        &self,
+        limits: Limits,
+        job: &impl Serialize,
+        files: &[&File],
+        take: &mut dyn FnMut(Piece<'_>) -> Result<()>,
+    ) -> Result<A> {
+        let limits = self.limits.unwrap_or(limits);
+        let descriptors: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+        let bounds = Bounds { memory: limits.memory, file: 0, cpu: limits.time.as_secs().max(1) };
+        let mut worker = Worker::start_as("__parse", &self.program, bounds, &descriptors)?;
+        let talked = talk(worker.socket(), job, limits.time * 4 + GRACE, take);
+        // One that hung up is about to end by itself, and by what it ends is to be told.
+        let status = if matches!(talked, Err(Broken::HungUp)) { worker.wait()? } else { worker.end()? };
+        talked.map_err(|broken| match broken {
+            Broken::Stopped(error) => error,
+            Broken::Silent => failure(format!("reading it took longer than {} s", (limits.time * 4).as_secs())),
+            Broken::Garbage => failure("what reads it broke, and sent what is no message".to_owned()),
+            Broken::HungUp => failure(died(status, limits)),
+        })?
+    }
+}
+
+fn failure(text: String) -> anyhow::Error {
+    Failure::build(text).hint("it is damaged, or was made to do that").into()
+}
+
+/// By what a parser ended, in words.
+fn died(status: i32, limits: Limits) -> String {
+    match status - 128 {
+        nix::libc::SIGXCPU | nix::libc::SIGKILL => {
+            format!("reading it took more than {} s of computing", limits.time.as_secs())
+        }
+        nix::libc::SIGABRT => format!("reading it took more than {} of memory", bytes(limits.memory)),
+        signal if signal > 0 => format!("what reads it was ended by signal {signal}"),
+        _ => format!("what reads it ended with status {status}"),
+    }
+}
+
+/// Gives the job and takes what comes, until an answer does.
+fn talk<A: DeserializeOwned>(
+    socket: &mut UnixStream,
+    job: &impl Serialize,
+    mut patience: Duration,
+    take: &mut dyn FnMut(Piece<'_>) -> Result<()>,
+) -> std::result::Result<Result<A>, Broken> {
+    let job = postcard::to_allocvec(job).expect("a job is plain data");
+    // It is short: the socket holds it, whatever the worker does.
+    let length = u32::try_from(job.len()).expect("a job is short").to_le_bytes();
+    socket.set_write_timeout(Some(patience)).ok();
+    // One that has ended already may have said something before.
+    socket.write_all(&[&length[..], &job].concat()).ok();
+    loop {
+        let mut head = [0; 5];
+        fill(socket, &mut head, &mut patience)?;
+        let [tag, length @ ..] = head;
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        if length > if tag == tag::DATA { PIECE } else { LONGEST } {
+            return Err(Broken::Garbage);
+        }
+        let mut message = vec![0; length];
+        fill(socket, &mut message, &mut patience)?;
+        match tag {
+            tag::DATA => take(Piece::Data(&message)).map_err(Broken::Stopped)?,
+            tag::NEXT => take(Piece::Next).map_err(Broken::Stopped)?,
+            tag::ANSWER => return postcard::from_bytes(&message).map(Ok).map_err(|_| Broken::Garbage),
+            tag::REFUSED => {
+                let refused: Refused = postcard::from_bytes(&message).map_err(|_| Broken::Garbage)?;
+                return Ok(Err(refused.into_error()));
+            }
+            tag::NOT_CONFINED => {
+                let why = printable(&String::from_utf8_lossy(&message));
+                return Ok(Err(anyhow::anyhow!(why).context(Failure::host("cannot confine a worker process"))));
+            }
+            _ => return Err(Broken::Garbage),
+        }
+    }
+}
+
+/// Only waiting counts: what the host does with the data takes its own time.
+fn fill(socket: &mut UnixStream, buffer: &mut [u8], patience: &mut Duration) -> std::result::Result<(), Broken> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        if patience.is_zero() {
+            return Err(Broken::Silent);
+        }
+        let start = Instant::now();
+        let received = socket.set_read_timeout(Some(*patience)).and_then(|()| socket.read(&mut buffer[filled..]));
+        *patience = patience.saturating_sub(start.elapsed());
+        match received {
+            Ok(0) => return Err(Broken::HungUp),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(broken(&error)),
+        }
+    }
+    Ok(())
+}
+
+fn broken(error: &std::io::Error) -> Broken {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Broken::Silent,
+        _ => Broken::HungUp,
+    }
+}
+
+/// What the parser's side has.
+#[derive(Debug)]
+pub struct Inside {
+    socket: UnixStream,
+    pub files: Vec<File>,
+}
+
+impl Inside {
+    /// Sends data to the host.
+    ///
+    /// # Errors
+    /// If the host is gone.
+    pub fn send(&mut self, data: &[u8]) -> Result<()> {
+        data.chunks(PIECE).try_for_each(|piece| say(&mut self.socket, tag::DATA, piece))
+    }
+
+    /// Says that the next thing begins.
+    ///
+    /// # Errors
+    /// If the host is gone.
+    pub fn begin_next(&mut self) -> Result<()> {
+        say(&mut self.socket, tag::NEXT, &[])
+    }
+}
+
+/// Data that is written goes to the host.
+impl std::io::Write for Inside {
+    fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+        self.send(data).map(|()| data.len()).map_err(std::io::Error::other)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn say(socket: &mut UnixStream, tag: u8, message: &[u8]) -> Result<()> {
+    let length = u32::try_from(message.len()).context("a message is too long")?.to_le_bytes();
+    let head = [&[tag][..], &length].concat();
+    socket.write_all(&head).and_then(|()| socket.write_all(message)).context("the host is gone")
+}
+
+/// The parser's side: confines itself, takes the job, and has `work` do it.
+///
+/// # Errors
+/// If it was not started by a host, or the host is gone.
+pub fn serve<J: DeserializeOwned, A: Serialize>(
+    arguments: &[String],
+    work: impl FnOnce(J, &mut Inside) -> Result<A>,
+) -> Result<i32> {
+    let mut entered = enter(arguments)?;
+    if let Err(error) = entered.confine() {
+        say(&mut entered.socket, tag::NOT_CONFINED, format!("{error:#}").as_bytes())?;
+        return Ok(1);
+    }
+    let Entered { mut socket, files, .. } = entered;
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).context("the host is gone")?;
+    let mut job = vec![0; usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX)];
+    socket.read_exact(&mut job).context("the host is gone")?;
+    let job = postcard::from_bytes(&job).map_err(|_| Failure::bug("the host gave no job"))?;
+    let mut inside = Inside { socket, files };
+    match work(job, &mut inside) {
+        Ok(answer) => {
+            let answer = postcard::to_allocvec(&answer).map_err(|_| Failure::bug("an answer cannot be written"))?;
+            if answer.len() > LONGEST {
+                let refused = Refused::of(&Failure::build("there is more in it than can be told").into());
+                say(&mut inside.socket, tag::REFUSED, &postcard::to_allocvec(&refused).expect("plain data"))?;
+            } else {
+                say(&mut inside.socket, tag::ANSWER, &answer)?;
+            }
+        }
+        Err(error) => {
+            let refused = postcard::to_allocvec(&Refused::of(&error)).expect("plain data");
+            say(&mut inside.socket, tag::REFUSED, &refused)?;
+        }
+    }
+    Ok(0)
+}
