@@ -11,6 +11,7 @@ pub mod limits;
 pub mod locked;
 pub mod output;
 pub mod overrides;
+pub mod package;
 pub mod password;
 pub mod plan;
 pub mod release;
