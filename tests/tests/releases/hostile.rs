@@ -25,8 +25,8 @@ for place in / /proc/[0-9]*/root/ /proc/[0-9]*/cwd/ /proc/[0-9]*/fd/*/; do
         [ ! -e $place$name ] || echo $place$name
     done
 done >$found/places
-for secret in root cwd mem maps environ fd; do
-    (ls /proc/1/$secret/. || head -c 1 /proc/1/$secret) >/dev/null 2>&1 && echo $secret
+for secret in root cwd exe mem maps environ fd/0 fd/1 fd/2 fd/3 fd/4; do
+    (readlink /proc/1/$secret || ls /proc/1/$secret/. || head -c 1 /proc/1/$secret) >/dev/null 2>&1 && echo $secret
 done >$found/first
 mkdir -p /tmp/mounted
 (mount -t tmpfs none /tmp/mounted || unshare -m true || chroot /proc/1/root true || mknod /tmp/disk b 7 0) \
