@@ -12,6 +12,7 @@ pub mod limits;
 pub mod locked;
 pub mod output;
 pub mod overrides;
+pub mod package;
 pub mod password;
 pub mod plan;
 pub mod release;

@@ -20,6 +20,8 @@ mod image;
 mod limits;
 #[path = "sandbox/network.rs"]
 mod network;
+#[path = "sandbox/packages.rs"]
+mod packages;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -39,7 +41,8 @@ const ATTACK: &str = "attack";
 type Test = (&'static str, fn());
 
 fn tests() -> Vec<Test> {
-    [&around::TESTS[..], &calls::TESTS, &host::TESTS, &image::TESTS, &limits::TESTS, &network::TESTS].concat()
+    [&around::TESTS[..], &calls::TESTS, &host::TESTS, &image::TESTS, &limits::TESTS, &network::TESTS, &packages::TESTS]
+        .concat()
 }
 
 fn main() {

@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::bootstrap::{Initramfs, LISTS, fetch_lists, install, lists_key};
+use super::bootstrap::{Initramfs, fetch, fetch_lists, install, lists_key};
 use super::{Build, Layer, Layers, import, native_tools};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::locked::Packages;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Apt, Archive};
-use crate::rootfs::sources::{self, Sources};
 use crate::sandbox::command::BoxCommand;
 use crate::store::{Stage, key};
 use crate::ui::Step;
@@ -22,8 +21,12 @@ use crate::ui::Step;
 /// After this time a base layer is reused only with a warning: the archive has had security updates since.
 const STALE_DAYS: u64 = 7;
 
-/// Beside the tree of the base layer: the sources that its lists are from, where the image has others.
-const SOURCES: &str = "sources";
+/// Beside the tree of the base layer: apt's lists, where each is from, and what apt made of them.
+pub(super) const LISTS: &str = "lists";
+pub(super) const ORIGINS: &str = "origins.json";
+const INDEX: &str = "index";
+/// The sources that its lists are from, where the image has others.
+pub(super) const SOURCES: &str = "sources";
 
 const ROOT_DIRECTORY: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
 const ROOT_FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
@@ -62,7 +65,7 @@ struct Inputs<'a> {
 pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let plan = build.plan;
     let inputs = Inputs {
-        step: "base, its initramfs without the time of the clock, its sources without other architectures",
+        step: "base, its packages installed in a box",
         import: build.base.as_ref().map(|base| base.digest.as_str()),
         release: &plan.release,
         architecture: &plan.architecture,
@@ -132,16 +135,21 @@ fn bootstrapped<'a>(build: &Build<'a>) -> &'a [String] {
 }
 
 fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
-    let directory = build.store.layer(&layer.key);
-    let archive = Archive {
-        lists: directory.join("lists"),
-        index: directory.join("index"),
+    let archive = archive(build, &build.store.layer(&layer.key), epoch);
+    Layers { stack: vec![layer], archive, epoch }
+}
+
+/// The archives of the base layer in `directory`, for it and the layers above it.
+pub(super) fn archive(build: &Build<'_>, directory: &Path, epoch: u64) -> Archive {
+    Archive {
+        lists: directory.join(LISTS),
+        origins: directory.join(ORIGINS),
+        index: directory.join(INDEX),
         cache: build.store.archives(),
-        apt: apt(build, &directory),
+        apt: apt(build, directory),
         fetching: build.plan.fetching.clone(),
         epoch,
-    };
-    Layers { stack: vec![layer], archive, epoch }
+    }
 }
 
 /// apt for the layer in `directory` and those above it.
@@ -200,45 +208,33 @@ struct Made {
 }
 
 fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
-    let (plan, tree, kept) = (build.plan, stage.path().join("fs"), stage.path().join(SOURCES));
-    if let Some(base) = &build.base {
-        import::fill(build, base, stage, step)?;
-        fetch_lists(build, &tree, &stage.path().join("lists"), &kept, step)?;
-    }
+    let (plan, tree, lists) = (build.plan, stage.path().join("fs"), stage.path().join(LISTS));
+    let names = [&plan.release.packages[..], &plan.packages].concat();
+    let prepared = match &build.base {
+        Some(base) => {
+            import::fill(build, base, stage, step)?;
+            fetch_lists(build, stage, step)?;
+            None
+        }
+        None => Some(fetch(build, stage, &names, step)?),
+    };
     let below = build.below(step)?;
     let mounted = mount(stage, &below)?;
     let root = mounted.path();
-    if build.base.is_none() {
-        let names = [&plan.release.packages[..], &plan.packages].concat();
-        let sources = install(build, root, &names, Initramfs::Once, step)?;
-        settle_sources(build, root, &sources, &kept)?;
+    let mut is_indexed = false;
+    if let Some(prepared) = prepared {
+        is_indexed = install(build, stage, root, &prepared, &names, Initramfs::Once, step)?;
         settle(build, root, step)?;
     }
     let packages = packages::installed(&Rootfs::open(root, 0)?)?.into_values().collect();
-    packages::index(&apt(build, stage.path()), build.preferences.as_deref(), root, &stage.path().join("index"))?;
+    if !is_indexed {
+        let (apt, preferences) = (apt(build, stage.path()), build.preferences.as_deref());
+        packages::index(&apt, preferences, root, &lists, &stage.path().join(INDEX))?;
+    }
     unmount(stage, mounted)?;
     build.emulation.check_layer(&tree)?;
-    let lists = stage.path().join("lists");
-    fs::rename(tree.join(LISTS), &lists).context("cannot keep the package lists")?;
-    // The directory itself belongs to the image.
-    fs::create_dir(tree.join(LISTS)).context("cannot make `/var/lib/apt/lists`")?;
-    fs::create_dir_all(lists.join("partial")).context("cannot keep the package lists")?;
     let epoch = plan.epoch.map_or_else(|| packages::archive_date(&lists), Ok)?;
     Ok(Made { packages, archive_state: packages::archive_state(&lists)?, epoch })
-}
-
-/// Gives the image the sources that its release says; those of the bootstrap are kept in `kept` if they are others.
-fn settle_sources(build: &Build<'_>, root: &Path, used: &Sources, kept: &Path) -> Result<()> {
-    if used.are_the_images() {
-        return Ok(());
-    }
-    let (plan, archives) = (build.plan, build.archives());
-    let rootfs = Rootfs::open(root, plan.epoch.unwrap_or_default())?;
-    if !plan.mirrors.is_empty() {
-        sources::keep(root, kept)?;
-    }
-    sources::replace(root, &rootfs, used, &archives.image_files(&plan.architecture)?, plan.keep_mirror)?;
-    archives.add_key_rings(&rootfs, &plan.architecture)
 }
 
 /// What the release adds to its packages: groups, files, locales, states of units.

@@ -1,21 +1,30 @@
-//! Has `mmdebstrap` install a release, or fetch the lists of its archives, and sees that what it left is whole.
+//! Fetches what a release is made of, installs it, and sees that what the packages left is whole.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Build;
-use super::base::write_files;
+use super::base::{LISTS, ORIGINS, SOURCES, archive, write_files};
 use crate::error::{Context, Failure, Result};
-use crate::rootfs::bootstrap::{self, Bootstrap, Extent};
-use crate::rootfs::files::{ImagePath, Rootfs};
-use crate::rootfs::packages;
+use crate::rootfs::bootstrap::{self, Bootstrap, Extent, Fetched, Installation};
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+use crate::rootfs::packages::{self, Resolved};
 use crate::rootfs::sources::{self, Sources};
 use crate::sandbox::command::BoxCommand;
-use crate::store::key;
+use crate::store::{Stage, key};
 use crate::ui::Step;
 
 /// Where apt keeps what it fetched of archives.
-pub(super) const LISTS: &str = "var/lib/apt/lists";
+const APT_LISTS: &str = "/var/lib/apt/lists";
+
+/// What tells the hooks of a kernel not to make an initramfs: https://kernel-team.pages.debian.net/kernel-handbook/ch-update-hooks.html
+const WITHOUT_INITRAMFS: (&str, &str) = ("INITRD", "No");
+
+/// What was fetched for a bootstrap.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    sources: Sources,
+    resolved: Resolved,
+}
 
 /// Which of the base layers has the newest lists of an archive: what else they hold does not matter.
 pub(super) fn lists_key(build: &Build<'_>) -> String {
@@ -31,7 +40,7 @@ fn last_lists(build: &Build<'_>) -> Result<PathBuf> {
         Failure::build("the build is offline, and the store has no lists of this archive")
             .hint("build once without --offline, with the same release, architecture and mirrors")
     })?;
-    Ok(build.store.layer(&layer).join("lists"))
+    Ok(build.store.layer(&layer).join(LISTS))
 }
 
 /// When the initramfs is made.
@@ -43,47 +52,98 @@ pub(super) enum Initramfs {
     AsPackagesAsk,
 }
 
-/// Bootstraps the release into the empty rootfs at `root`, with `packages` and the files that they look at. Returns where
-/// they came from.
+/// Lays the files that `packages` look at and apt's sources into the tree of the stage, and what apt fetched beside it. No
+/// program of the image runs.
+pub(super) fn fetch(build: &Build<'_>, stage: &Stage, packages: &[String], step: &Step) -> Result<Prepared> {
+    let tree = stage.path().join("fs");
+    std::fs::create_dir_all(&tree).context("cannot prepare a layer")?;
+    write_files(build, &tree, true)?;
+    let (sources, resolved) = ask(build, stage.path(), &tree, Extent::System, packages, step)?;
+    if !sources.are_the_images() {
+        sources::keep(&tree, &stage.path().join(SOURCES))?;
+        sources::withdraw(&tree, &sources, build.plan.keep_mirror)?;
+    }
+    Ok(Prepared { sources, resolved })
+}
+
+/// Installs what was fetched into the tree of the stage, mounted at `root`, in which no program has run yet. Returns whether
+/// apt of the image has an index of the sources that the layers above use.
 pub(super) fn install(
     build: &Build<'_>,
+    stage: &Stage,
     root: &Path,
+    prepared: &Prepared,
     packages: &[String],
     initramfs: Initramfs,
     step: &Step,
-) -> Result<Sources> {
-    write_files(build, root, true)?;
-    let sources = bootstrap(build, root, Extent::System, packages, initramfs, step)?;
+) -> Result<bool> {
+    let (plan, beside) = (build.plan, stage.path());
+    let epoch = plan.epoch.map_or_else(|| packages::archive_date(&beside.join(LISTS)), Ok)?;
+    let mut archive = archive(build, beside, epoch);
+    if initramfs == Initramfs::Once {
+        let (name, value) = WITHOUT_INITRAMFS;
+        archive.apt.environment.insert(name.into(), value.into());
+    }
+    let own = plan.release.own_repository(&plan.architecture)?;
+    let installation = Installation {
+        suite: &own.suites[0],
+        root,
+        archive: &archive,
+        resolved: &prepared.resolved,
+        packages,
+        preferences: build.preferences.as_deref(),
+        scratch: beside,
+    };
+    bootstrap::install(&installation, step)?;
     check_architecture(build, root)?;
     packages::check(&Rootfs::open(root, 0)?, packages)?;
     if initramfs == Initramfs::Once {
-        kernel_hooks(build, root, step)?;
+        kernel_hooks(build, root, epoch, step)?;
     }
-    Ok(sources)
+    settle_sources(build, root, &beside.join(SOURCES), &prepared.sources)
 }
 
-/// Fetches the lists of the release's archives into the tree at `tree`, which nobody else looks at yet; `scratch` is a
-/// directory of its file system that does not exist. Their sources are kept in `kept`.
-pub(super) fn fetch_lists(build: &Build<'_>, tree: &Path, scratch: &Path, kept: &Path, step: &Step) -> Result<()> {
-    let failed = "cannot keep the package lists";
-    fs::create_dir(scratch).context(failed)?;
-    bootstrap(build, scratch, Extent::Lists, &[], Initramfs::AsPackagesAsk, step)?;
-    sources::keep(scratch, kept)?;
-    let lists = tree.join(LISTS);
-    crate::store::remove_tree(&lists)?;
-    fs::create_dir_all(lists.parent().unwrap_or(tree)).context(failed)?;
-    fs::rename(scratch.join(LISTS), &lists).context(failed)?;
-    crate::store::remove_tree(scratch)
+/// Gives the image the sources that its release says; those of the bootstrap stay in `kept` if they are others. Returns
+/// whether the layers above use the same as the bootstrap.
+fn settle_sources(build: &Build<'_>, root: &Path, kept: &Path, used: &Sources) -> Result<bool> {
+    if used.are_the_images() {
+        return Ok(true);
+    }
+    let (plan, archives) = (build.plan, build.archives());
+    let rootfs = Rootfs::open(root, plan.epoch.unwrap_or_default())?;
+    sources::add(&rootfs, &archives.image_files(&plan.architecture)?)?;
+    archives.add_key_rings(&rootfs, &plan.architecture)?;
+    if plan.mirrors.is_empty() {
+        // They are of the same archives: apt takes the image's.
+        crate::store::remove_tree(kept)?;
+    }
+    Ok(!plan.mirrors.is_empty())
 }
 
-fn bootstrap(
+/// Fetches the lists of the release's archives beside the tree of the stage, which somebody else made: the tree's own are
+/// taken out of it. Sources are kept too.
+pub(super) fn fetch_lists(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<()> {
+    let scratch = stage.path().join("scratch");
+    ask(build, stage.path(), &scratch, Extent::Lists, &[], step)?;
+    sources::keep(&scratch, &stage.path().join(SOURCES))?;
+    crate::store::remove_tree(&scratch)?;
+    let (rootfs, lists) = (Rootfs::open(&stage.path().join("fs"), 0)?, ImagePath::parse(APT_LISTS)?);
+    if rootfs.metadata(&lists)?.is_some() {
+        rootfs.remove(&lists, true)?;
+    }
+    Ok(rootfs.make_dir_all(&lists, Attrs { mode: 0o755, uid: 0, gid: 0 })?)
+}
+
+/// Prepares the tree `target` and fetches lists into the directory `beside`. Returns where they came from, and what is to be
+/// installed.
+fn ask(
     build: &Build<'_>,
-    root: &Path,
+    beside: &Path,
+    target: &Path,
     extent: Extent,
     packages: &[String],
-    initramfs: Initramfs,
     step: &Step,
-) -> Result<Sources> {
+) -> Result<(Sources, Resolved)> {
     let plan = build.plan;
     let lists = if plan.fetching.offline { Some(last_lists(build)?) } else { None };
     let own = plan.release.own_repository(&plan.architecture)?;
@@ -100,21 +160,16 @@ fn bootstrap(
         lists: lists.as_deref(),
         preferences: build.preferences.as_deref(),
         merge_usr: extent == Extent::System && plan.release.merge_usr,
-        environment: &plan.release.environment,
-        epoch: plan.epoch,
-        emulated: build.emulation.is_foreign(),
-        without_initramfs: initramfs == Initramfs::Once,
     };
-    // apt locks its archives, and would fail where another build waits.
-    let _archives = build.store.lock("archives")?;
-    bootstrap::run(&bootstrap, root, &build.store.archives(), step)?;
-    Ok(sources)
+    let fetched = Fetched { lists: &beside.join(LISTS), origins: &beside.join(ORIGINS) };
+    let resolved = bootstrap::fetch(&bootstrap, target, fetched, step)?;
+    Ok((sources, resolved))
 }
 
 /// Runs the hooks that were held back, for each kernel that has no initramfs.
 ///
 /// They see the build's time: the initramfs would have that of the clock in it otherwise.
-fn kernel_hooks(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
+fn kernel_hooks(build: &Build<'_>, root: &Path, epoch: u64, step: &Step) -> Result<()> {
     const HOOKS: &str = "/etc/kernel/postinst.d";
     /// Keeps `/vmlinuz` and `/initrd.img`.
     const LINKS: &str = "/usr/bin/linux-update-symlinks";
@@ -122,7 +177,6 @@ fn kernel_hooks(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
     if rootfs.metadata(&ImagePath::parse(HOOKS)?)?.is_none() {
         return Ok(());
     }
-    let epoch = build.plan.epoch.map_or_else(|| packages::archive_date(&root.join(LISTS)), Ok)?;
     for (kernel, _) in rootfs.list_dir(&ImagePath::parse("/boot")?)? {
         let Some(version) = kernel.strip_prefix("vmlinuz-") else { continue };
         if rootfs.metadata(&ImagePath::parse(&format!("/boot/initrd.img-{version}"))?)?.is_some() {

@@ -13,7 +13,7 @@ use nix::sys::time::TimeValLike as _;
 use serde::{Deserialize, Serialize};
 
 use super::base::{mount, unmount};
-use super::bootstrap::{Initramfs, install};
+use super::bootstrap::{Initramfs, fetch, install};
 use super::{Build, Emulation};
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Result};
@@ -167,10 +167,12 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
     let how = if mode == Mode::Plain { "under plain emulation" } else { "with native tools" };
     let step = ui.step(format!("Bootstrap {} ({}) {how}", job.plan.release.name, job.plan.architecture));
     let stage = store.stage()?;
-    let mounted = mount(&stage, &build.below(&step)?)?;
+    let below = build.below(&step)?;
     let (start, cpu) = (Instant::now(), children_cpu()?);
     let packages = job.packages.as_ref().unwrap_or(&job.plan.release.packages);
-    install(&build, mounted.path(), packages, initramfs, &step)?;
+    let prepared = fetch(&build, &stage, packages, &step)?;
+    let mounted = mount(&stage, &below)?;
+    install(&build, &stage, mounted.path(), &prepared, packages, initramfs, &step)?;
     let took = Took { time: start.elapsed(), cpu: children_cpu()?.saturating_sub(cpu) };
     unmount(&stage, mounted)?;
     build.emulation.check_layer(&stage.path().join("fs"))?;

@@ -21,8 +21,11 @@ use serde::{Deserialize, Serialize};
 use super::archives::Archives;
 use crate::emulation::{self, host_architecture};
 use crate::error::{Context, Failure, Result};
-use crate::rootfs::bootstrap::{self, Bootstrap, Extent};
-use crate::store::{Store, key};
+use crate::rootfs::bootstrap::{self, Bootstrap, Extent, Fetched, Installation};
+use crate::rootfs::layers::Mounted;
+use crate::rootfs::packages::{self, Apt, Archive};
+use crate::rootfs::sources;
+use crate::store::{Stage, Store, key, remove_tree};
 use crate::ui::Step;
 
 const LIST: &str = include_str!("../../../files/emulation/native.toml");
@@ -120,7 +123,7 @@ pub(super) fn ensure(store: &Store, request: &Request<'_>, step: &Step) -> Resul
     let emulator = fs::metadata(&qemu).context("cannot read the emulator")?.len();
     let own = request.archives.release.own_repository(host_architecture())?;
     let mirror = request.archives.mirrors.get(&own.name);
-    let inputs = ("tools", own, mirror, request.architecture, &list, emulator);
+    let inputs = ("tools, installed in a box", own, mirror, request.architecture, &list, emulator);
     let key = key(&inputs);
     let _lock = store.lock(&key)?;
     let layer = store.layer(&key);
@@ -135,42 +138,20 @@ pub(super) fn ensure(store: &Store, request: &Request<'_>, step: &Step) -> Resul
         step.note("preparing native tools");
         let stage = store.stage()?;
         let tree = stage.path().join("fs");
-        make(&tree, store, request, &list, step)?;
+        make(&stage, store, request, &list, step)?;
         fs::copy(&qemu, tree.join(PRIVATE).join("qemu")).context("cannot copy the emulator")?;
         stage.commit(&layer)?;
     }
     Ok(layer.join("fs"))
 }
 
-fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &Step) -> Result<()> {
+fn make(stage: &Stage, store: &Store, request: &Request<'_>, list: &List, step: &Step) -> Result<()> {
     let failed = "cannot make the tools layer";
+    let tree = &stage.path().join("fs");
     let tools = tree.join(PRIVATE).join("tools");
     fs::create_dir_all(&tools).context(failed)?;
     let names: Vec<String> = list.packages.iter().map(|package| package.name.clone()).collect();
-    let release = request.archives.release;
-    let own = release.own_repository(host_architecture())?;
-    let bootstrap = Bootstrap {
-        extent: Extent::System,
-        suite: &own.suites[0],
-        architectures: &[host_architecture().to_owned()],
-        components: &own.components,
-        packages: &names,
-        sources: &request.archives.of_tools(host_architecture())?,
-        are_old: request.archives.are_old,
-        fetching: request.archives.fetching,
-        // Those of the tools are not kept.
-        lists: None,
-        preferences: None,
-        merge_usr: release.merge_usr,
-        environment: &release.environment,
-        epoch: None,
-        emulated: false,
-        without_initramfs: true,
-    };
-    // apt locks its archives, and would fail where another build waits.
-    let _archives = store.lock("archives")?;
-    bootstrap::run(&bootstrap, &tools, &store.archives(), step)?;
-    crate::store::remove_tree(&tools.join("var/lib/apt/lists"))?;
+    install(stage, &tools, store, request, &names, step)?;
     let multiarch = multiarch().context(Failure::bug("native tools on a host that has none"))?;
     let inside = format!("/{PRIVATE}/tools/usr/lib/{multiarch}");
     fs::create_dir_all(tree.join("usr/lib")).context(failed)?;
@@ -191,6 +172,71 @@ fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &S
         }
     }
     Ok(())
+}
+
+/// Bootstraps the tools into the empty directory `tools`: an ordinary system, its packages in boxes like those of an image.
+fn install(
+    stage: &Stage,
+    tools: &Path,
+    store: &Store,
+    request: &Request<'_>,
+    packages: &[String],
+    step: &Step,
+) -> Result<()> {
+    let (archives, architecture) = (request.archives, host_architecture());
+    let own = archives.release.own_repository(architecture)?;
+    let used = archives.of_tools(architecture)?;
+    let bootstrap = Bootstrap {
+        extent: Extent::System,
+        suite: &own.suites[0],
+        architectures: &[architecture.to_owned()],
+        components: &own.components,
+        packages,
+        sources: &used,
+        are_old: archives.are_old,
+        fetching: archives.fetching,
+        // Those of the tools are not kept.
+        lists: None,
+        preferences: None,
+        merge_usr: archives.release.merge_usr,
+    };
+    // On the file system of the package cache; nothing of it stays.
+    let beside = stage.path().join("tools");
+    let [lists, origins, kept, index, empty, work] =
+        ["lists", "origins.json", "sources", "index", "empty", "work"].map(|name| beside.join(name));
+    for directory in [&empty, &work] {
+        fs::create_dir_all(directory).context("cannot make the tools layer")?;
+    }
+    let fetched = Fetched { lists: &lists, origins: &origins };
+    let resolved = bootstrap::fetch(&bootstrap, tools, fetched, step)?;
+    sources::keep(tools, &kept)?;
+    let mut environment = archives.release.environment.clone();
+    // They have no kernel that would need one.
+    environment.insert("INITRD".into(), "No".into());
+    let apt = Apt {
+        native: APT,
+        architecture: architecture.to_owned(),
+        has_preferences: false,
+        sources: Some(kept),
+        environment,
+    };
+    let epoch = packages::archive_date(&lists)?;
+    let (cache, fetching) = (store.archives(), archives.fetching.clone());
+    let archive = Archive { lists, origins, index, cache, apt, fetching, epoch };
+    {
+        let mounted = Mounted::new(&[empty], tools, &work)?;
+        let installation = Installation {
+            suite: &own.suites[0],
+            root: mounted.path(),
+            archive: &archive,
+            resolved: &resolved,
+            packages,
+            preferences: None,
+            scratch: &beside,
+        };
+        bootstrap::install(&installation, step)?;
+    }
+    remove_tree(&beside)
 }
 
 /// Paths of the package's executables, canonical and relative to the tools.

@@ -1,5 +1,7 @@
 //! Rules for single values, each with a message that names the rule.
 
+use super::package::PackageSpec;
+
 /// Highest `rootfs-extra-space-mb`: 1 TiB, half of what a master boot record can address.
 pub const MOST_EXTRA_SPACE_MB: u32 = 1 << 20;
 
@@ -55,30 +57,12 @@ pub fn extra_space_mb(size: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// `name` or `name=version` as Debian Policy 5.6.1 and 5.6.12 write them, with an optional `:architecture`.
+/// `name` or `name=version`, with an optional `:architecture`: [`PackageSpec`].
 ///
 /// # Errors
 /// The rule it breaks.
 pub fn package(spec: &str) -> Result<(), String> {
-    let (name, version) = spec.split_once('=').map_or((spec, None), |(name, version)| (name, Some(version)));
-    let (name, architecture) =
-        name.split_once(':').map_or((name, None), |(name, architecture)| (name, Some(architecture)));
-    let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let named =
-        name.len() >= 2 && lower(name.as_bytes()[0]) && name.bytes().all(|byte| lower(byte) || b"+-.".contains(&byte));
-    if !named {
-        return Err("must be a package name: at least 2 lowercase letters, digits, `+`, `-` or `.`, beginning with a letter or digit".into());
-    }
-    if architecture.is_some_and(|text| text.is_empty() || !text.bytes().all(|byte| lower(byte) || byte == b'-')) {
-        return Err("the part after `:` must be an architecture".into());
-    }
-    let versioned = |text: &str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-:~".contains(&byte))
-    };
-    if version.is_some_and(|version| !versioned(version)) {
-        return Err("the part after `=` must be a version: letters, digits, `.`, `+`, `-`, `:`, `~`".into());
-    }
-    Ok(())
+    PackageSpec::parse(spec).map(drop)
 }
 
 /// A user or group name as Debian's `adduser` takes it.

@@ -1,11 +1,16 @@
-//! The first rootfs: mmdebstrap installs a release's packages into an empty directory.
+//! The first rootfs, in two halves that have nothing in common but files.
 //!
-//! The packages are trusted by the archive's signature; their maintainer scripts run in mmdebstrap's chroot inside
-//! the build's private namespace, with apt outside of it as always in mmdebstrap.
+//! [`fetch`] has the network, and runs programs of the host alone: mmdebstrap lays what apt reads into an empty tree, apt
+//! fetches the lists of the archives, compares them with their signatures and says what is to be installed. The lists then
+//! leave the tree.
+//!
+//! [`install`] has packages, each of which is what a signed list says, and runs their programs and scripts: each in a box
+//! without network that sees the tree and the packages, and nothing else of the build or of the host. No program outside
+//! of a box reads the tree from then on.
 
+mod install;
 mod refusal;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::symlink;
@@ -13,12 +18,13 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+pub use install::{Installation, install};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-pub(super) use refusal::not_in_the_store;
 use refusal::{better, explain, is_only_a_warning};
+pub(super) use refusal::{not_in_the_store, refusal_in};
 
+use super::packages::{Origins, Resolved};
 use super::sources::Sources;
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
@@ -34,7 +40,7 @@ pub enum Extent {
     Lists,
 }
 
-/// What to bootstrap.
+/// What to fetch.
 #[derive(Debug)]
 pub struct Bootstrap<'a> {
     pub extent: Extent,
@@ -55,38 +61,39 @@ pub struct Bootstrap<'a> {
     pub preferences: Option<&'a Path>,
     /// Whether `/bin`, `/sbin` and `/lib` must be made links into `/usr` in advance.
     pub merge_usr: bool,
-    /// What maintainer scripts are told.
-    pub environment: &'a BTreeMap<String, String>,
-    /// Times in files follow this, where a tool asks for it. Seconds since 1970.
-    pub epoch: Option<u64>,
-    /// Programs of the architecture do not run by themselves; piimg has seen to that.
-    pub emulated: bool,
-    /// Whether the hooks of a new kernel make no initramfs: it would be made again for each package that belongs into
-    /// it. Then it must be made afterwards.
-    pub without_initramfs: bool,
+}
+
+/// Where [`fetch`] lays what apt fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct Fetched<'a> {
+    /// The new directory of the lists.
+    pub lists: &'a Path,
+    /// The file that says where they are from.
+    pub origins: &'a Path,
 }
 
 /// Lines of mmdebstrap's output an error quotes.
 const QUOTED_LINES: usize = 25;
+
+/// Where apt keeps the lists in a tree.
+const LISTS: &str = "var/lib/apt/lists";
+
+/// What mmdebstrap takes from the host, for programs of the image to find. None is to see it.
+const OF_THE_HOST: [&str; 2] = ["etc/resolv.conf", "etc/hostname"];
 
 /// Arguments of mmdebstrap.
 fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     let mut arguments: Vec<String> = [
         // Inside a user namespace this mode makes no other one; it differs from `root` in not calling mknod.
         "--mode=unshare",
-        match bootstrap.extent {
-            Extent::System => "--variant=apt",
-            // Of this one nothing but what is named is installed.
-            Extent::Lists => "--variant=custom",
-        },
+        // Of this one nothing but what is named is installed, and nothing is named: no program of the tree is run.
+        "--variant=custom",
         "--format=directory",
-        // The target holds the files written in advance, and the shared package cache is mounted into it: apt must
-        // find packages there, and keep them; the package lists serve the later layers.
-        "--skip=check/empty,download/empty,essential/unlink,cleanup/apt/lists,cleanup/apt/cache",
+        // The target holds the files written in advance; the package lists serve the later layers. It looks for qemu
+        // outside of the target, which is not needed to fetch.
+        "--skip=check/empty,check/qemu,cleanup/apt/lists",
         "--aptopt=Acquire::Languages \"none\"",
         "--aptopt=APT::Install-Recommends \"false\"",
-        // A file written in advance wins over the one in the package.
-        "--dpkgopt=force-confold",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -100,15 +107,8 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     if bootstrap.fetching.offline {
         arguments.push("--skip=update".into());
     }
-    if bootstrap.emulated {
-        // It looks for qemu outside of the target, where piimg's registration has no effect.
-        arguments.push("--skip=check/qemu".into());
-    }
     arguments.push(format!("--architectures={}", bootstrap.architectures.join(",")));
     arguments.push(format!("--components={}", bootstrap.components.join(",")));
-    if !bootstrap.packages.is_empty() {
-        arguments.push(format!("--include={}", bootstrap.packages.join(",")));
-    }
     arguments.extend(bootstrap.sources.options());
     // Behind the hooks that lay the sources.
     arguments.push(format!("--setup-hook={FETCH}"));
@@ -122,44 +122,57 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
 const FETCH: &str = include_str!("bootstrap/fetch.sh");
 
 /// What [`FETCH`] looks at.
-fn variables(bootstrap: &Bootstrap<'_>) -> [(&'static str, String); 3] {
-    let system = [format!("?and(?essential,?architecture({}))", bootstrap.architectures[0]), "apt".to_owned()];
-    let base: &[String] = if bootstrap.extent == Extent::System { &system } else { &[] };
-    let packages: Vec<&str> = base.iter().chain(bootstrap.packages).map(String::as_str).collect();
+fn variables(bootstrap: &Bootstrap<'_>, answers: &Path) -> [(&'static str, String); 5] {
+    let system = format!("?and(?essential,?architecture({})) apt", bootstrap.architectures[0]);
+    let is_system = bootstrap.extent == Extent::System;
     let pauses: Vec<String> = bootstrap.fetching.pauses().map(|pause| pause.as_secs().to_string()).collect();
     [
-        ("PIIMG_PACKAGES", packages.join(" ")),
+        ("PIIMG_SYSTEM", if is_system { system } else { String::new() }),
+        ("PIIMG_PACKAGES", bootstrap.packages.join(" ")),
         ("PIIMG_PAUSES", pauses.join(" ")),
         ("PIIMG_OFFLINE", u8::from(bootstrap.fetching.offline).to_string()),
+        ("PIIMG_ANSWERS", answers.display().to_string()),
     ]
 }
 
-/// Installs the release into `target`, with the package cache `archives`.
+/// Prepares the tree `target`, in which no program has run yet, and fetches the lists of the archives into `fetched`.
+/// Returns what is to be installed.
 ///
 /// # Privileges
 /// Uid 0 of the private namespace.
 ///
 /// # Errors
 /// [`Failure::host`] without mmdebstrap, [`Failure::build`] if it fails, with the end of its output.
-pub fn run(bootstrap: &Bootstrap<'_>, target: &Path, archives: &Path, step: &Step) -> Result<()> {
+pub fn fetch(bootstrap: &Bootstrap<'_>, target: &Path, fetched: Fetched<'_>, step: &Step) -> Result<Resolved> {
+    fs::create_dir_all(target).context("cannot make the root file system")?;
     if bootstrap.merge_usr {
         merge_usr(target, &bootstrap.architectures[0]).context("cannot make the links of a merged `/usr`")?;
     }
-    let cache = target.join("var/cache/apt/archives");
-    fs::create_dir_all(&cache).context("cannot prepare the package cache")?;
     if let Some(lists) = bootstrap.lists {
-        copy_lists(lists, &target.join("var/lib/apt/lists")).context("cannot use the package lists of the store")?;
+        copy_lists(lists, &target.join(LISTS)).context("cannot use the package lists of the store")?;
     }
-    mount(Some(archives), &cache, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-        .context("cannot bind the package cache")?;
-    let result = mmdebstrap(bootstrap, target, step);
-    umount2(&cache, MntFlags::MNT_DETACH).context("cannot unbind the package cache")?;
-    result?;
+    let answers = tempfile::tempdir_in("/tmp").context("cannot make a directory")?;
+    mmdebstrap(bootstrap, target, answers.path(), step)?;
+    let failed = "cannot keep the package lists";
     // mmdebstrap's own options stay behind as configuration; these were for the build only.
-    for file in ["etc/dpkg/dpkg.cfg.d/99mmdebstrap", "etc/apt/apt.conf.d/99mmdebstrap"] {
-        fs::remove_file(target.join(file)).with_context(|| format!("cannot remove `/{file}`"))?;
+    for file in ["etc/apt/apt.conf.d/99mmdebstrap"].into_iter().chain(OF_THE_HOST) {
+        fs::remove_file(target.join(file)).or_else(is_gone).with_context(|| format!("cannot remove `/{file}`"))?;
     }
-    Ok(())
+    fs::rename(target.join(LISTS), fetched.lists).context(failed)?;
+    // The directories themselves belong to the image.
+    for directory in [LISTS, "var/cache/apt/archives"] {
+        fs::create_dir_all(target.join(directory)).context(failed)?;
+    }
+    let read = |name: &str| match fs::read_to_string(answers.path().join(name)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        other => other.context("cannot read what apt said"),
+    };
+    Origins::parse(&read("targets")?).keep(fetched.origins)?;
+    Resolved::parse(&read("system")?, &read("uris")?)
+}
+
+fn is_gone(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 /// Copies apt's lists, which are plain files.
@@ -186,20 +199,10 @@ fn merge_usr(target: &Path, architecture: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, step: &Step) -> Result<()> {
+fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, answers: &Path, step: &Step) -> Result<()> {
     let mut tool = Tool::new("mmdebstrap").args(arguments(bootstrap, target));
-    for (name, value) in bootstrap.environment {
+    for (name, value) in variables(bootstrap, answers) {
         tool = tool.env(name, value);
-    }
-    for (name, value) in variables(bootstrap) {
-        tool = tool.env(name, value);
-    }
-    if let Some(epoch) = bootstrap.epoch {
-        tool = tool.env("SOURCE_DATE_EPOCH", epoch.to_string());
-    }
-    if bootstrap.without_initramfs {
-        // Debian's kernel hooks look at it: https://kernel-team.pages.debian.net/kernel-handbook/ch-update-hooks.html
-        tool = tool.env("INITRD", "No");
     }
     // Writable by every uid inside: apt's download user needs it.
     let mut child = tool
@@ -282,14 +285,11 @@ mod tests {
             lists: None,
             preferences: None,
             merge_usr: false,
-            environment: &BTreeMap::new(),
-            epoch: None,
-            emulated: true,
-            without_initramfs: true,
         };
         let plain = arguments(&bootstrap, Path::new("/t"));
         assert_eq!(plain[plain.len() - 2..], ["trixie", "/t"]);
-        assert!(plain.contains(&"--include=ssh,sudo".to_owned()), "{plain:?}");
+        assert!(plain.contains(&"--variant=custom".to_owned()), "{plain:?}");
+        assert!(!plain.iter().any(|argument| argument.starts_with("--include")), "nothing is installed: {plain:?}");
         assert!(plain.contains(&"--components=main,non-free-firmware".to_owned()), "{plain:?}");
         assert!(plain.contains(&"--architectures=armhf,arm64".to_owned()), "{plain:?}");
         assert!(plain.contains(&"--keyring=/k.gpg".to_owned()), "{plain:?}");
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn all_packages_are_fetched_first() {
+    fn apt_is_told_what_it_is_asked_for() {
         let (components, packages) = (["main".to_owned()], ["ssh".to_owned(), "sudo=1.9".to_owned()]);
         let fetching = Fetching { retries: 3, offline: true, ..Fetching::default() };
         let bootstrap = Bootstrap {
@@ -321,13 +321,9 @@ mod tests {
             lists: None,
             preferences: Some(Path::new("/run/preferences")),
             merge_usr: false,
-            environment: &BTreeMap::new(),
-            epoch: None,
-            emulated: true,
-            without_initramfs: true,
         };
-        let values = variables(&bootstrap).map(|(_, value)| value);
-        assert_eq!(values, ["?and(?essential,?architecture(arm64)) apt ssh sudo=1.9", "1 2 4", "1"]);
+        let values = variables(&bootstrap, Path::new("/a")).map(|(_, value)| value);
+        assert_eq!(values, ["?and(?essential,?architecture(arm64)) apt", "ssh sudo=1.9", "1 2 4", "1", "/a"]);
         let arguments = arguments(&bootstrap, Path::new("/t"));
         for expected in [
             "--skip=update",

@@ -1,30 +1,34 @@
 //! Packages of a layer: apt resolves inside the box, piimg downloads outside of it into one shared cache, dpkg
 //! installs inside the box without network.
+//!
+//! apt in the box is a program of the image. It says names of packages, and nothing else of what it says is used: where
+//! their files are and what is in them is looked up in the signed lists.
 
+mod cache;
 mod database;
 mod lists;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
-use crate::rootfs::bootstrap::not_in_the_store;
+use crate::recipe::package::PackageSpec;
 use crate::rootfs::files::Rootfs;
 use crate::sandbox::command::{Bind, BoxCommand, Stream};
-use crate::sandbox::tool::Tool;
-use crate::ui::Step;
+use crate::ui::{Step, printable};
+use cache::Cache;
 pub use database::{check, installed};
-use lists::package_lists;
-pub use lists::{archive_date, archive_state, digests};
+use lists::{Listed, check_known, file_name, find};
+pub use lists::{Origins, archive_date, archive_state, digests};
 
 /// Options of every apt run in a box.
-const APT: [&str; 11] = [
+const APT: [&str; 12] = [
+    // A name that apt does not know is no regular expression.
+    "-oAPT::Cmd::Pattern-Only=true",
     // Nobody else uses the archives directory, which is read-only.
     "-oDebug::NoLocking=true",
     // Of the two caches this one also depends on what is installed.
@@ -55,6 +59,8 @@ pub struct Package {
 pub struct Archive {
     /// apt's lists as the base layer saw them, so that all layers are of one state of the archive.
     pub lists: PathBuf,
+    /// Where each of them is from: [`Origins`].
+    pub origins: PathBuf,
     /// What [`index`] made of them.
     pub index: PathBuf,
     /// The shared cache of downloaded packages.
@@ -106,12 +112,17 @@ const PREFER: &[&str] = &["-oDir::Etc::Preferences=/var/cache/apt/preferences"];
 /// Where apt keeps its index and the packages that it installs.
 const CACHE: &str = "/var/cache/apt";
 
-/// Has apt read the lists of the rootfs at `root` and keep what it understood in the new directory `index`: reading them
-/// takes longer than installing a package. Preferences are kept there too.
+/// Where apt keeps what it fetched of archives.
+const LISTS: &str = "/var/lib/apt/lists";
+
+/// Has apt in the rootfs at `root` read `lists` and keep what it understood in the directory `index`: reading them takes
+/// longer than installing a package. Preferences are kept there too.
 ///
 /// # Errors
 /// [`Failure::build`] if the image's apt cannot.
-pub fn index(apt: &Apt, preferences: Option<&Path>, root: &Path, index: &Path) -> Result<()> {
+pub fn index(apt: &Apt, preferences: Option<&Path>, root: &Path, lists: &Path, index: &Path) -> Result<()> {
+    // Programs of the image may have written to it: what is there is not trusted to be what it seems.
+    crate::store::remove_tree(index)?;
     // The directory lies over the image's own while apt runs, archives included.
     fs::create_dir_all(index.join("archives/partial")).context("cannot keep apt's index")?;
     if let Some(preferences) = preferences {
@@ -119,15 +130,35 @@ pub fn index(apt: &Apt, preferences: Option<&Path>, root: &Path, index: &Path) -
     }
     let mut command = apt.command(root, &["check"]);
     command.binds.push(Bind { source: index.to_owned(), target: CACHE.into(), writable: true });
+    command.binds.push(Bind { source: lists.to_owned(), target: LISTS.into(), writable: false });
     command.check(&mut |_, _| {}).map(drop)
 }
 
-/// One line of `apt-get --print-uris`.
+/// What one line of `apt-get --print-uris` names. The address in it is not looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Download {
-    uri: String,
+struct Named {
     file: String,
     size: u64,
+}
+
+/// What apt of the host found that a bootstrap installs, before any program of the image ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// Files of the packages that must be there for dpkg and apt to run, in the order in which dpkg takes them.
+    system: Vec<String>,
+    /// Those, and all others.
+    all: Vec<Named>,
+}
+
+impl Resolved {
+    /// Understands what `apt-get --simulate` and `apt-get --print-uris` print.
+    ///
+    /// # Errors
+    /// [`Failure::build`] if it is something else.
+    pub(super) fn parse(simulated: &str, uris: &str) -> Result<Self> {
+        let installs = simulated.lines().filter_map(|line| line.strip_prefix("Inst "));
+        Ok(Self { system: installs.map(parse_install).collect::<Result<_>>()?, all: parse_uris(uris)? })
+    }
 }
 
 impl Archive {
@@ -147,16 +178,17 @@ impl Archive {
     ) -> Result<Vec<Package>> {
         let rootfs = Rootfs::open(root, 0)?;
         let before = installed(&rootfs)?;
+        self.check_known(&before, specs)?;
         let recommends = format!("-oAPT::Install-Recommends={recommends}");
-        let mut arguments = vec![recommends.as_str(), "install"];
+        let mut arguments = vec![recommends.as_str(), "install", "--"];
         arguments.extend(specs.iter().map(String::as_str));
         step.note("resolving packages");
         let mut print: Vec<&str> = vec!["--print-uris"];
         print.extend(&arguments);
         let output = self.apt(root, &print, None).check(&mut |_, _| {})?;
-        let downloads = parse_uris(&String::from_utf8_lossy(&output.stdout))?;
-        self.download(&downloads, step)?;
-        let archives = self.offer(&downloads, stage)?;
+        let named = parse_uris(&String::from_utf8_lossy(&output.stdout))?;
+        let archives = stage.join("archives");
+        self.lay(&named, &archives, step)?;
         let mut install: Vec<&str> = vec!["--no-download"];
         install.extend(&arguments);
         self.apt(root, &install, Some(&archives)).check(&mut |stream, line| progress(step, stream, line))?;
@@ -173,7 +205,8 @@ impl Archive {
     /// # Errors
     /// [`Failure::build`] if apt refuses.
     pub fn remove(&self, root: &Path, names: &[String], purge: bool, step: &Step) -> Result<()> {
-        let mut arguments = vec![if purge { "purge" } else { "remove" }];
+        self.check_known(&installed(&Rootfs::open(root, 0)?)?, names)?;
+        let mut arguments = vec![if purge { "purge" } else { "remove" }, "--"];
         arguments.extend(names.iter().map(String::as_str));
         self.apt(root, &arguments, None).check(&mut |stream, line| progress(step, stream, line))?;
         Ok(())
@@ -183,107 +216,80 @@ impl Archive {
         let mut command = self.apt.command(root, arguments);
         command.env.push(("SOURCE_DATE_EPOCH".into(), self.epoch.to_string()));
         command.binds.push(Bind { source: self.index.clone(), target: CACHE.into(), writable: false });
-        command.binds.push(Bind { source: self.lists.clone(), target: "/var/lib/apt/lists".into(), writable: false });
-        if let Some(archives) = archives {
-            command.binds.push(Bind {
-                source: archives.to_owned(),
-                target: "/var/cache/apt/archives".into(),
-                writable: false,
-            });
-        }
+        command.binds.push(Bind { source: self.lists.clone(), target: LISTS.into(), writable: false });
+        command.binds.extend(archives.map(offered));
         command
     }
 
-    /// Brings every package into the cache, checked by its digest in the signed lists.
-    fn download(&self, downloads: &[Download], step: &Step) -> Result<()> {
-        let missing: Vec<&Download> = downloads.iter().filter(|download| !self.cached(download)).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        if self.fetching.offline {
-            return Err(not_in_the_store(missing.iter().map(|download| download.file.as_str())).into());
-        }
-        let digests = self.digests(&missing)?;
-        step.note(&format!("downloading {} packages", missing.len()));
-        let partial = self.cache.join("partial");
-        for download in missing {
-            let digest = digests
-                .get(&download.file)
-                .with_context(|| Failure::build(format!("the package lists hold no digest of `{}`", download.file)))?;
-            let target = partial.join(&download.file);
-            // apt's own downloader knows the host's proxies and credentials; it checks the digest.
-            let helper = Tool::new("/usr/lib/apt/apt-helper")
-                .args(self.fetching.apt_options().iter().map(|(name, value)| format!("-o{name}={value}")))
-                .args(["-oAPT::Sandbox::User=root", "download-file", &download.uri])
-                .arg(&target)
-                .arg(format!("SHA256:{digest}"));
-            run_patiently(&helper, self.fetching.pauses()).with_context(|| {
-                Failure::build(format!("cannot download `{}`", download.file))
-                    .hint("if the archive has dropped this version, renew the base layer: piimg build --refresh")
-            })?;
-            fs::rename(&target, self.cache.join(&download.file))
-                .with_context(|| format!("cannot keep `{}`", download.file))?;
-        }
-        Ok(())
+    /// The files of the packages that a bootstrap begins with, in their order, in the new directory `place`; all others are
+    /// fetched too.
+    ///
+    /// # Errors
+    /// [`Failure::build`] if one cannot be fetched.
+    pub(super) fn lay_system(&self, resolved: &Resolved, place: &Path, step: &Step) -> Result<Vec<String>> {
+        let all = self.look_up(&resolved.all)?;
+        self.cache(step).fill(&all.iter().collect::<Vec<_>>(), place)?;
+        let find = |file: &String| {
+            let listed = all.iter().find(|listed| listed.file == *file);
+            listed.with_context(|| Failure::bug(format!("apt would install `{file}`, and not fetch it")))
+        };
+        let system: Vec<&Listed> = resolved.system.iter().map(find).collect::<Result<_>>()?;
+        self.cache(step).lay(&system, place)?;
+        Ok(resolved.system.clone())
     }
 
-    fn cached(&self, download: &Download) -> bool {
-        fs::metadata(self.cache.join(&download.file)).is_ok_and(|metadata| metadata.len() == download.size)
+    fn lay(&self, named: &[Named], place: &Path, step: &Step) -> Result<()> {
+        let listed = self.look_up(named)?;
+        self.cache(step).lay(&listed.iter().collect::<Vec<_>>(), place)
     }
 
-    /// Digests by file name, from the `Packages` lists.
-    fn digests(&self, downloads: &[&Download]) -> Result<BTreeMap<String, String>> {
-        let wanted: BTreeSet<&str> = downloads.iter().map(|download| download.file.as_str()).collect();
-        let mut digests = BTreeMap::new();
-        for text in package_lists(&self.lists)? {
-            for stanza in text?.split("\n\n") {
-                let Some(file) = archive_name(stanza) else { continue };
-                let (true, Some(digest)) = (wanted.contains(file.as_str()), field(stanza, "SHA256")) else { continue };
-                digests.insert(file, digest.to_owned());
-            }
-        }
-        Ok(digests)
+    fn cache<'a>(&'a self, step: &'a Step) -> Cache<'a> {
+        Cache { directory: &self.cache, fetching: &self.fetching, step }
     }
 
-    /// A directory with just these packages, for one apt run: the cache itself is never shown to a command.
-    fn offer(&self, downloads: &[Download], stage: &Path) -> Result<PathBuf> {
-        let archives = stage.join("archives");
-        crate::store::remove_tree(&archives)?;
-        let partial = archives.join("partial");
-        fs::create_dir_all(&partial).context("cannot prepare packages")?;
-        // apt wants this mode and could not set it on a read-only mount.
-        fs::set_permissions(&partial, fs::Permissions::from_mode(0o700)).context("cannot prepare packages")?;
-        for download in downloads {
-            fs::hard_link(self.cache.join(&download.file), archives.join(&download.file))
-                .with_context(|| format!("cannot prepare `{}`", download.file))?;
+    /// What the signed lists say of these files.
+    fn look_up(&self, named: &[Named]) -> Result<Vec<Listed>> {
+        if named.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(archives)
+        let mut found = find(&self.lists, &self.origins, &named.iter().map(|one| one.file.as_str()).collect())?;
+        let mut seen = BTreeSet::new();
+        let files = named.iter().filter(|one| seen.insert(&one.file));
+        let listed = |one: &Named| {
+            // The same version may lie in two archives with other contents: apt means one of a certain length.
+            let all = found.remove(&one.file).unwrap_or_default();
+            all.into_iter().find(|listed| listed.size == one.size).with_context(|| {
+                Failure::build(format!(
+                    "the image's apt wants `{}`, which is not in the signed lists of the archives",
+                    printable(&one.file)
+                ))
+                .hint("its apt has other sources than the plan, or is not what it seems")
+            })
+        };
+        files.map(listed).collect()
+    }
+
+    /// As [`lists::check_known`], for texts.
+    fn check_known(&self, installed: &BTreeMap<String, Package>, specs: &[String]) -> Result<()> {
+        let parse = |spec: &String| {
+            PackageSpec::parse(spec)
+                .map_err(|rule| Failure::build(format!("cannot ask apt for `{}`: it {rule}", printable(spec))).into())
+        };
+        let specs: Vec<PackageSpec> = specs.iter().map(parse).collect::<Result<_>>()?;
+        check_known(&self.lists, &installed.values().map(|package| package.name.as_str()).collect(), &specs)
     }
 }
 
-/// Runs apt's downloader, once more after each pause if the server says that it is busy: that is no reason to apt.
-fn run_patiently(helper: &Tool, pauses: impl Iterator<Item = Duration>) -> Result<()> {
-    for pause in pauses {
-        let output = helper.output()?;
-        if output.status == 0 {
-            return Ok(());
-        }
-        if !is_busy(&output.tail()) {
-            break;
-        }
-        std::thread::sleep(pause);
-    }
-    helper.run().map(drop)
+/// Where apt and dpkg find the packages in `archives`.
+pub(super) fn offered(archives: &Path) -> Bind {
+    Bind { source: archives.to_owned(), target: ARCHIVES.into(), writable: false }
 }
 
-/// Whether apt was answered with a status that says to come back later.
-fn is_busy(said: &str) -> bool {
-    let statuses = ["429", "500", "502", "503", "504"];
-    statuses.iter().any(|status| said.contains(&format!("  {status}  ")))
-}
+/// Where [`offered`] shows packages.
+pub(super) const ARCHIVES: &str = "/var/cache/apt/archives";
 
 /// Shows what dpkg is doing.
-fn progress(step: &Step, stream: Stream, line: &str) {
+pub(super) fn progress(step: &Step, stream: Stream, line: &str) {
     if stream == Stream::Stdout && (line.starts_with("Unpacking ") || line.starts_with("Setting up ")) {
         step.note(line.trim_end_matches(" ..."));
     }
@@ -291,20 +297,33 @@ fn progress(step: &Step, stream: Stream, line: &str) {
 }
 
 /// Lines `'URI' FILE SIZE DIGEST`; anything else apt prints is skipped.
-fn parse_uris(text: &str) -> Result<Vec<Download>> {
+fn parse_uris(text: &str) -> Result<Vec<Named>> {
     text.lines()
         .filter_map(|line| line.strip_prefix('\''))
         .map(|line| {
-            let parsed = line.split_once("' ").and_then(|(uri, rest)| {
+            let parsed = line.split_once("' ").and_then(|(_, rest)| {
                 let mut words = rest.split(' ');
                 let file = words.next().filter(|file| !file.contains('/') && !file.is_empty())?;
-                Some(Download { uri: uri.to_owned(), file: file.to_owned(), size: words.next()?.parse().ok()? })
+                Some(Named { file: file.to_owned(), size: words.next()?.parse().ok()? })
             });
-            parsed.with_context(|| {
-                Failure::build(format!("apt printed an unexpected line: `{}`", crate::ui::printable(line)))
-            })
+            parsed.with_context(|| unexpected(line))
         })
         .collect()
+}
+
+/// `NAME [OLD] (VERSION ORIGIN, ORIGIN [ARCHITECTURE]) […]`: the name of the file.
+fn parse_install(line: &str) -> Result<String> {
+    let parsed = line.split_once(" (").and_then(|(name, rest)| {
+        let (inside, _) = rest.split_once("])")?;
+        let (version, architecture) = (inside.split(' ').next()?, inside.rsplit_once('[')?.1);
+        let name = name.split([' ', ':']).next()?;
+        Some(file_name(name, version, architecture))
+    });
+    parsed.with_context(|| unexpected(line))
+}
+
+fn unexpected(line: &str) -> Failure {
+    Failure::build(format!("apt printed an unexpected line: `{}`", printable(line)))
 }
 
 /// The value of `name` in a stanza of a control file.
@@ -312,26 +331,15 @@ fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
     stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// The file name apt keeps the package of `stanza` under: the colon of an epoch is escaped.
-fn archive_name(stanza: &str) -> Option<String> {
-    let version = field(stanza, "Version")?.replace(':', "%3a");
-    Some(format!("{}_{version}_{}.deb", field(stanza, "Package")?, field(stanza, "Architecture")?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn uris_are_parsed_and_strange_ones_refused() {
+    fn of_what_apt_prints_the_address_is_not_looked_at() {
         let text =
-            "Reading package lists...\n'http://m/pool/h/htop_3%2b1_arm64.deb' htop_3+1_arm64.deb 1234 MD5Sum:aa\n";
-        let download = Download {
-            uri: "http://m/pool/h/htop_3%2b1_arm64.deb".into(),
-            file: "htop_3+1_arm64.deb".into(),
-            size: 1234,
-        };
-        assert_eq!(parse_uris(text).unwrap(), [download]);
+            "Reading package lists...\n'http://evil/pool/h/htop_3%2b1_arm64.deb' htop_3+1_arm64.deb 1234 MD5Sum:aa\n";
+        assert_eq!(parse_uris(text).unwrap(), [Named { file: "htop_3+1_arm64.deb".into(), size: 1234 }]);
         for bad in ["'http://m/x' ../x.deb 1 SHA256:a", "'http://m/x' x.deb many SHA256:a", "'http://m/x"] {
             let error = parse_uris(bad).unwrap_err().to_string();
             assert!(error.starts_with("apt printed an unexpected line"), "{error}");
@@ -339,16 +347,18 @@ mod tests {
     }
 
     #[test]
-    fn packages_are_named_as_apt_names_them() {
-        let stanza = "Package: vim\nVersion: 2:9.0-1+b1\nArchitecture: arm64\nSHA256: aa";
-        assert_eq!(archive_name(stanza).unwrap(), "vim_2%3a9.0-1+b1_arm64.deb");
-    }
-
-    #[test]
-    fn a_server_that_is_busy_is_known_by_its_status() {
-        assert!(is_busy("E: Failed to fetch http://h/x.deb  503  Service Unavailable [IP: 127.0.0.1 80]"));
-        for other in ["E: Failed to fetch http://h/503/x.deb  404  Not Found", "E: 500 files", ""] {
-            assert!(!is_busy(other), "{other}");
-        }
+    fn the_order_of_a_bootstrap_is_understood() {
+        let simulated = "NOTE: This is only a simulation!\n\
+            Inst libc6 (2.36-9+deb12u14 Debian:12.15/oldstable [arm64]) []\n\
+            Conf libc6 (2.36-9+deb12u14 Debian:12.15/oldstable [arm64])\n\
+            Inst libcap2 [1:2.65-1] (1:2.66-4 Debian:12/oldstable, Debian-Security:12/x [arm64]) [dpkg:arm64 ]\n\
+            Inst linux-image:arm64 (6.1 Label with spaces:1/x [all])\n";
+        let resolved = Resolved::parse(simulated, "'http://h/a.deb' libc6_2_arm64.deb 1 SHA256:a\n").unwrap();
+        assert_eq!(
+            resolved.system,
+            ["libc6_2.36-9+deb12u14_arm64.deb", "libcap2_1%3a2.66-4_arm64.deb", "linux-image_6.1_all.deb"]
+        );
+        assert_eq!(resolved.all, [Named { file: "libc6_2_arm64.deb".into(), size: 1 }]);
+        assert!(Resolved::parse("Inst libc6\n", "").is_err());
     }
 }

@@ -83,18 +83,12 @@ pub fn keep(root: &Path, kept: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Gives the tree at `root`, which `rootfs` is, the image's sources, `files` by name, in place of those of the bootstrap.
-/// They are all, `without_default`, or come beside what mmdebstrap chose.
+/// Takes the sources of a bootstrap out of the tree at `root`, in which no program has run yet: what mmdebstrap chose for the
+/// image stays, unless the image is `without_default`.
 ///
 /// # Errors
-/// If a file cannot be written or removed.
-pub fn replace(
-    root: &Path,
-    rootfs: &Rootfs,
-    sources: &Sources,
-    files: &[(String, String)],
-    without_default: bool,
-) -> Result<()> {
+/// If a file cannot be removed.
+pub fn withdraw(root: &Path, sources: &Sources, without_default: bool) -> Result<()> {
     let failed = "cannot write apt's sources";
     let parts = root.join(PARTS);
     for entry in fs::read_dir(&parts).context(failed)? {
@@ -107,7 +101,7 @@ pub fn replace(
         let kept = root.join(KEPT);
         if without_default { fs::remove_file(kept) } else { fs::rename(kept, root.join(LIST)) }.context(failed)?;
     }
-    add(rootfs, files)
+    Ok(())
 }
 
 /// Writes sources, `files` by name, beside those that are there.
@@ -165,8 +159,8 @@ mod tests {
         }
         keep(&root, &kept).unwrap();
         let mirrored = sources(DefaultSource::Kept, &["/t/ros.sources"]);
-        replace(&root, &Rootfs::open(&root, 0).unwrap(), &mirrored, &[("ros.sources".into(), "own".into())], false)
-            .unwrap();
+        withdraw(&root, &mirrored, false).unwrap();
+        add(&Rootfs::open(&root, 0).unwrap(), &[("ros.sources".into(), "own".into())]).unwrap();
         let names = |directory: &Path| {
             let mut names: Vec<_> = fs::read_dir(directory)
                 .unwrap()

@@ -14,8 +14,11 @@ use crate::error::{Context, Result};
 /// Where the program finds the directory that it may write to.
 pub const WORK: &str = "/files";
 
+/// An empty directory that a caller may show something at.
+pub const INPUT: &str = "/input";
+
 /// What a box covers, or has to find.
-const OWN: [&str; 6] = ["dev", "proc", "run", "tmp", "sys", "files"];
+const OWN: [&str; 7] = ["dev", "proc", "run", "tmp", "sys", "files", "input"];
 
 /// A root file system of the host's programs, for commands that may write to one directory and to nothing else.
 #[derive(Debug)]

@@ -4,14 +4,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use piimg_tests::repository::Answer;
+use piimg_tests::repository::{Answer, Package};
 
 use super::{Place, contains, suite};
 
 const FETCHED: &str = "base-files_1.0_arm64.deb";
 
 /// What is said where all packages were fetched and the first was to be installed.
-pub(super) const INSTALLS: &str = "I: installing essential packages...";
+pub(super) const INSTALLS: &str = "cannot install the essential packages of `bookworm`";
 
 fn fetched(place: &Place, file: &str) -> usize {
     place.server.asked().iter().filter(|path| path.ends_with(file)).count()
@@ -79,4 +79,42 @@ fn an_offline_build_asks_nobody() {
         &["error: the build is offline, and the store has no lists of this archive", "build once without --offline"],
     );
     assert_eq!(place.server.asked(), [""; 0]);
+}
+
+#[test]
+fn builds_that_fetch_the_same_at_the_same_time_do_not_disturb_each_other() {
+    let place = Place::new(&suite().component("main", vec![Package::new("tool", "1.0", "arm64")]));
+    // A base layer of its own each, in one store.
+    let packages: [&[&str]; 3] = [&[], &["--package", "tool"], &["--package", "tool=1.0"]];
+    std::thread::scope(|scope| {
+        let builds = packages.map(|arguments| scope.spawn(|| contains(&place.refused(arguments), &[INSTALLS])));
+        builds.into_iter().for_each(|build| build.join().unwrap());
+    });
+    let archives = place.dir.path().join("store/data/archives");
+    let names = |directory: &std::path::Path| -> Vec<String> {
+        let names =
+            std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.collect()
+    };
+    assert!(names(&archives).contains(&"tool_1.0_arm64.deb".to_owned()), "{:?}", names(&archives));
+    for name in names(&archives).iter().filter(|name| name.ends_with(".deb")) {
+        let package = name.split('_').next().unwrap();
+        let signed = std::fs::read(place.repository.path().join(place.repository.file_of(package))).unwrap();
+        assert!(std::fs::read(archives.join(name)).unwrap() == signed, "{name} is not whole");
+    }
+}
+
+#[test]
+fn a_package_of_the_store_that_is_damaged_is_named_and_fetched_anew() {
+    let place = Place::new(&suite());
+    contains(&place.refused(&[]), &[INSTALLS]);
+    assert_eq!(fetched(&place, FETCHED), 1);
+    let kept = place.dir.path().join("store/data/archives").join(FETCHED);
+    let mut content = std::fs::read(&kept).unwrap();
+    let signed = content.clone();
+    *content.last_mut().unwrap() ^= 1;
+    // In place: the length is the same.
+    std::fs::write(&kept, &content).unwrap();
+    contains(&place.refused(&[]), &[FETCHED, "of the store is not what the archive's signature says", INSTALLS]);
+    assert_eq!((fetched(&place, FETCHED), std::fs::read(&kept).unwrap()), (2, signed));
 }

@@ -20,6 +20,9 @@ const REAL: [&str; 9] =
 /// Debian's suite that they are of.
 const SUITE: &str = "bookworm";
 
+/// A value of the user's environment that no program of an image is to see.
+pub(crate) const TOKEN: &str = "canary-of-the-users-environment";
+
 /// Architectures that there are; each archive has those of its description.
 const ALL: [&str; 3] = ["amd64", "arm64", "armhf"];
 /// With those of the host, programs run natively or not at all: a build must not fall back.
@@ -152,7 +155,8 @@ impl Archives {
 
     fn run(&self, arguments: &[&str]) -> (bool, String, String) {
         let mut command = Command::new(piimg_tests::piimg());
-        command.current_dir(self.dir.path()).env("SOURCE_DATE_EPOCH", "1750000000").args(["build", "--release"]);
+        command.current_dir(self.dir.path()).env("SOURCE_DATE_EPOCH", "1750000000");
+        command.env("TOKEN", TOKEN).args(["build", "--release"]);
         command.args([&self.release.name, "--arch", &self.architecture, "--store", "store", "--imagedir", "images"]);
         command.args(["--emulation", EMULATION]);
         for served in &self.served {

@@ -10,6 +10,7 @@
 
 mod archive;
 mod checks;
+mod hostile;
 mod image;
 mod raspios;
 mod ubuntu;

@@ -4,6 +4,7 @@ use piimg::recipe::release::{Release, Releases};
 use piimg_tests::repository::Package;
 
 use super::archive::Archives;
+use super::hostile::{ORDINARY, Probes};
 use super::image::Image;
 use super::{BOARDS, checks};
 
@@ -79,14 +80,18 @@ fn firmware() -> Package {
 
 fn build(name: &str, architecture: &str) -> (Archives, Image) {
     let release = Releases::builtin().unwrap().get(name).unwrap().clone().resolved(architecture);
+    let probes = Probes::new();
     let mut packages = kernels(&release, architecture);
     packages.push(firmware());
     packages.push(
         Package::new("raspberrypi-archive-keyring", "1.0", "all")
+            .depends(ORDINARY)
             .file("/usr/share/keyrings/raspberrypi-archive-keyring.pgp", "a ring\n"),
     );
-    let archives = Archives::new(name, architecture, Vec::new(), &[("raspberrypi", packages)]);
+    packages.push(probes.ordinary.clone());
+    let archives = Archives::new(name, architecture, vec![probes.essential.clone()], &[("raspberrypi", packages)]);
     let image = archives.build(&[]);
+    probes.found_nothing(&archives, &image);
     checks::architecture_is(&archives, &image);
     checks::partitions_are_named(&image);
     checks::first_boot_is_prepared(&image);

@@ -3,6 +3,7 @@
 use super::{Answer, Session, from_bench};
 use crate::plugin::capability::Need;
 use crate::plugin::workbench::{CallError, ErrorCode, InstalledPackage};
+use crate::recipe::package::{self, PackageSpec};
 use crate::ui::printable;
 
 /// Most packages in one call.
@@ -12,11 +13,7 @@ impl Session<'_> {
     pub(super) fn install_packages(&mut self, specs: &[String], recommends: bool) -> Answer<Vec<InstalledPackage>> {
         check_count(specs)?;
         for spec in specs {
-            let (name, version) =
-                spec.split_once('=').map_or((spec.as_str(), None), |(name, version)| (name, Some(version)));
-            check_name(name)?;
-            version.map_or(Ok(()), check_version)?;
-            self.gate(&Need::PkgInstall(name.to_owned()))?;
+            self.gate(&Need::PkgInstall(parse(spec)?.name))?;
         }
         self.bench.install_packages(specs, recommends).map_err(|error| from_bench(&error))
     }
@@ -46,30 +43,21 @@ fn check_count(names: &[String]) -> Answer<()> {
     }
 }
 
-/// Debian's rule: at least two of lowercase letters, digits and `+-.`, the first a letter or digit.
-fn check_name(name: &str) -> Answer<()> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    // `name-` and `name+` at the end mean remove and install to apt.
-    let good = (2..=200).contains(&name.len())
-        && name.starts_with(plain)
-        && name.chars().all(|c| plain(c) || matches!(c, '+' | '-' | '.'))
-        && !name.ends_with('-');
-    if good {
-        Ok(())
-    } else {
-        Err(CallError::new(ErrorCode::Invalid, format!("`{}` is no name of a package", printable(name))))
+/// What is named, by the grammar that holds for the recipe too. A plugin's scopes name packages of the image's own
+/// architecture.
+fn parse(spec: &str) -> Answer<PackageSpec> {
+    let invalid = |rule: &str| CallError::new(ErrorCode::Invalid, format!("`{}` {rule}", printable(spec)));
+    let parsed = PackageSpec::parse(spec).map_err(|rule| invalid(&rule))?;
+    if parsed.architecture.is_some() {
+        return Err(invalid("names an architecture, which a plugin cannot"));
     }
+    Ok(parsed)
 }
 
-fn check_version(version: &str) -> Answer<()> {
-    let good = (1..=200).contains(&version.len())
-        && version.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && version.chars().all(|c| c.is_ascii_alphanumeric() || ".+-~:".contains(c));
-    if good {
-        Ok(())
-    } else {
-        Err(CallError::new(ErrorCode::Invalid, format!("`{}` is no version of a package", printable(version))))
-    }
+/// The same without a version.
+fn check_name(name: &str) -> Answer<()> {
+    package::check_name(name)
+        .map_err(|rule| CallError::new(ErrorCode::Invalid, format!("`{}` {rule}", printable(name))))
 }
 
 #[cfg(test)]
@@ -91,7 +79,15 @@ mod tests {
         ] {
             assert_eq!(check_name(name).is_ok(), good, "{name}");
         }
-        assert!(check_version("1:2.3-4+deb12u1~rc").is_ok());
-        assert!(check_version("1 2").is_err() && check_version("").is_err());
+        assert_eq!(parse("htop=1:2.3-4+deb12u1~rc").unwrap().name, "htop");
+        for (spec, said) in [
+            ("htop=1 2", "version"),
+            ("htop=", "version"),
+            ("htop=3.2.2-2-", "version"),
+            ("htop:armhf", "architecture"),
+        ] {
+            let error = parse(spec).unwrap_err();
+            assert!(error.code == ErrorCode::Invalid && error.message.contains(said), "{spec}: {error:?}");
+        }
     }
 }

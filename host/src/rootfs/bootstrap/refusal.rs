@@ -4,10 +4,7 @@
 //! is to it a mere warning.
 
 use crate::error::Failure;
-use crate::ui::shell_quoted;
-
-/// How a line of `fetch.sh` begins that names packages which an offline build lacks.
-const NOT_IN_THE_STORE: &str = "not in the store:";
+use crate::ui::{printable, shell_quoted};
 
 /// How a kind of refusal ranks: of several lines, the one with the higher rank is the cause of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,6 +61,12 @@ pub(in crate::rootfs) fn not_in_the_store<'a>(files: impl Iterator<Item = &'a st
     let files: Vec<&str> = files.collect();
     Failure::build(format!("the build is offline, and the store lacks: {}", files.join(", ")))
         .hint("build once without --offline: what is fetched is kept")
+}
+
+/// What apt refused, as it said in `text`.
+pub(in crate::rootfs) fn refusal_in(text: &str) -> Option<Failure> {
+    let refusal = text.lines().fold(None, |found, line| better(found, explain(&printable(line))));
+    refusal.map(|refusal| refusal.failure)
 }
 
 fn archive(text: &str) -> Option<Failure> {
@@ -146,9 +149,6 @@ fn unsigned(text: &str) -> Option<Failure> {
 }
 
 fn package(text: &str) -> Option<Failure> {
-    if let Some(files) = text.strip_prefix(NOT_IN_THE_STORE) {
-        return Some(not_in_the_store(files.split_whitespace()));
-    }
     if let Some(name) = text.strip_prefix("Unable to locate package ") {
         return Some(
             Failure::build(format!("the archive has no package `{name}`"))

@@ -1,0 +1,241 @@
+//! The files of packages, shared by all builds. Each is compared with the digest of the signed list whenever it is used:
+//! the cache saves a download, and is believed in nothing.
+//!
+//! Builds that want the same new package at the same time download it each for itself, into directories of their own; what
+//! they kept is the same.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+
+use super::lists::Listed;
+use crate::error::{Context, Failure, Result};
+use crate::recipe::fetching::Fetching;
+use crate::rootfs::bootstrap::{not_in_the_store, refusal_in};
+use crate::sandbox::tool::Tool;
+use crate::ui::Step;
+
+/// Most packages that one downloader is told of: a command line has a bound.
+const AT_ONCE: usize = 200;
+
+/// How apt calls a directory of what is not whole yet.
+const PARTIAL: &str = "partial";
+
+/// The shared directory, and how what it lacks is fetched.
+pub(super) struct Cache<'a> {
+    pub(super) directory: &'a Path,
+    pub(super) fetching: &'a Fetching,
+    pub(super) step: &'a Step,
+}
+
+impl Cache<'_> {
+    /// Fetches those of `files` that the cache lacks, through the empty directory `place`: the others are compared when they
+    /// are used.
+    ///
+    /// # Errors
+    /// As [`Cache::lay`].
+    pub(super) fn fill(&self, files: &[&Listed], place: &Path) -> Result<()> {
+        prepare(place)?;
+        let is_there = |listed: &Listed| {
+            fs::metadata(self.directory.join(&listed.file)).is_ok_and(|metadata| metadata.len() == listed.size)
+        };
+        let missing: Vec<&Listed> = files.iter().copied().filter(|listed| !is_there(listed)).collect();
+        self.fetch(&missing, place)
+    }
+
+    /// Makes the directory `place` of just `files`, each of which is what the signed list says: the cache itself is never
+    /// shown to a command.
+    ///
+    /// # Errors
+    /// [`Failure::build`] if one cannot be fetched, or must not be as the build is offline.
+    pub(super) fn lay(&self, files: &[&Listed], place: &Path) -> Result<()> {
+        prepare(place)?;
+        let mut missing = Vec::new();
+        for listed in files {
+            if !self.link(listed, place)? {
+                missing.push(*listed);
+            }
+        }
+        self.fetch(&missing, place)
+    }
+
+    /// Gives a file of the cache a second name in `place`, if it is there and whole.
+    fn link(&self, listed: &Listed, place: &Path) -> Result<bool> {
+        let (kept, laid) = (self.directory.join(&listed.file), place.join(&listed.file));
+        let failed = || format!("cannot prepare `{}`", listed.file);
+        match fs::hard_link(&kept, &laid) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            other => other.with_context(failed)?,
+        }
+        // Under its own name: another build may replace that of the cache at any moment.
+        if is_whole(listed, &laid)? {
+            return Ok(true);
+        }
+        fs::remove_file(&laid).with_context(failed)?;
+        fs::remove_file(&kept).or_else(is_gone).with_context(failed)?;
+        self.step.warn(&format!(
+            "`{}` of the store is not what the archive's signature says: it is thrown away and fetched anew",
+            listed.file
+        ));
+        Ok(false)
+    }
+
+    /// Downloads `files` into the cache and `place`.
+    fn fetch(&self, files: &[&Listed], place: &Path) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        if self.fetching.offline {
+            return Err(not_in_the_store(files.iter().map(|listed| listed.file.as_str())).into());
+        }
+        self.step.note(&format!("downloading {} packages", files.len()));
+        let mut missing: BTreeMap<&str, &Listed> = files.iter().map(|listed| (listed.file.as_str(), *listed)).collect();
+        let mut pauses = self.fetching.pauses();
+        loop {
+            let said = self.download(&missing.values().copied().collect::<Vec<_>>(), &place.join(PARTIAL))?;
+            let come: Vec<&Listed> = missing.values().copied().collect();
+            for listed in come {
+                if self.keep(listed, place)? {
+                    missing.remove(listed.file.as_str());
+                }
+            }
+            // What was not whole keeps its place otherwise.
+            make_partial(place)?;
+            let Some(first) = missing.keys().next() else { return Ok(()) };
+            // apt asks again where a connection broke, but not a server that says it is busy.
+            let Some(pause) = pauses.next().filter(|_| is_busy(&said)) else {
+                let failure = refusal_in(&said).unwrap_or_else(|| {
+                    let text = crate::ui::printable(said.trim());
+                    Failure::build(if text.is_empty() {
+                        "it is not what the archive's signature says".into()
+                    } else {
+                        text
+                    })
+                });
+                let renew = "if the archive has dropped this version, renew the base layer: piimg build --refresh";
+                return Err(anyhow::Error::from(failure.hint(renew)).context(format!("cannot download `{first}`")));
+            };
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Has apt's own downloader fetch, which knows the host's proxies and credentials. Returns what it complained of.
+    fn download(&self, files: &[&Listed], partial: &Path) -> Result<String> {
+        let mut said = String::new();
+        for files in files.chunks(AT_ONCE) {
+            let mut helper = Tool::new("/usr/lib/apt/apt-helper")
+                .args(self.fetching.apt_options().iter().map(|(name, value)| format!("-o{name}={value}")))
+                .args(["-oAPT::Sandbox::User=root", "download-file"]);
+            for listed in files {
+                helper = helper.arg(&listed.uri).arg(partial.join(&listed.file));
+                helper = helper.arg(format!("SHA256:{}", listed.digest));
+            }
+            let output = helper.output()?;
+            if output.status != 0 {
+                said += &String::from_utf8_lossy(&output.stderr);
+            }
+        }
+        Ok(said)
+    }
+
+    /// Takes over what was downloaded, if it is whole.
+    fn keep(&self, listed: &Listed, place: &Path) -> Result<bool> {
+        let (fresh, laid) = (place.join(PARTIAL).join(&listed.file), place.join(&listed.file));
+        let failed = || format!("cannot keep `{}`", listed.file);
+        if !fresh.exists() {
+            return Ok(false);
+        }
+        if !is_whole(listed, &fresh)? {
+            fs::remove_file(&fresh).with_context(failed)?;
+            return Ok(false);
+        }
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o644)).with_context(failed)?;
+        fs::hard_link(&fresh, laid).with_context(failed)?;
+        fs::rename(&fresh, self.directory.join(&listed.file)).with_context(failed)?;
+        Ok(true)
+    }
+}
+
+/// Makes the directory anew, as apt wants to find it.
+fn prepare(place: &Path) -> Result<()> {
+    crate::store::remove_tree(place)?;
+    make_partial(place)
+}
+
+/// Makes what is in it for files that are not whole yet, and empty.
+fn make_partial(place: &Path) -> Result<()> {
+    let (failed, partial) = ("cannot prepare packages", place.join(PARTIAL));
+    crate::store::remove_tree(&partial)?;
+    fs::create_dir_all(&partial).context(failed)?;
+    // apt wants this mode and could not set it on a read-only mount.
+    fs::set_permissions(&partial, fs::Permissions::from_mode(0o700)).context(failed)
+}
+
+fn is_whole(listed: &Listed, path: &Path) -> Result<bool> {
+    let failed = || format!("cannot read `{}`", path.display());
+    let mut file = File::open(path).with_context(failed)?;
+    if file.metadata().with_context(failed)?.len() != listed.size {
+        return Ok(false);
+    }
+    let mut hash = Sha256::new();
+    std::io::copy(&mut file, &mut hash).with_context(failed)?;
+    Ok(hex::encode(hash.finalize()) == listed.digest)
+}
+
+fn is_gone(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// Whether apt was answered with a status that says to come back later.
+fn is_busy(said: &str) -> bool {
+    let statuses = ["429", "500", "502", "503", "504"];
+    statuses.iter().any(|status| said.contains(&format!("  {status}  ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::{Ui, Verbosity};
+
+    fn listed(file: &str, content: &[u8]) -> Listed {
+        Listed {
+            file: file.into(),
+            uri: "http://archive.invalid/x".into(),
+            size: content.len().try_into().unwrap(),
+            digest: hex::encode(Sha256::digest(content)),
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_thrown_away_and_never_laid() {
+        let dir = tempfile::tempdir().unwrap();
+        let (directory, place) = (dir.path().join("cache"), dir.path().join("place"));
+        fs::create_dir(&directory).unwrap();
+        let ui = Ui::new(Verbosity::Quiet);
+        let (fetching, step) = (Fetching { offline: true, ..Fetching::default() }, ui.step("Test"));
+        let cache = Cache { directory: &directory, fetching: &fetching, step: &step };
+        let good = listed("good_1_all.deb", b"good");
+        fs::write(directory.join(&good.file), b"good").unwrap();
+        for damaged in [b"evil".as_slice(), b"longer", b""] {
+            let bad = listed("bad_1_all.deb", b"fine");
+            fs::write(directory.join(&bad.file), damaged).unwrap();
+            let error = cache.lay(&[&good, &bad], &place).unwrap_err().to_string();
+            assert_eq!(error, "the build is offline, and the store lacks: bad_1_all.deb");
+            assert!(!place.join(&bad.file).exists() && !directory.join(&bad.file).exists());
+            assert_eq!(fs::read(place.join(&good.file)).unwrap(), b"good");
+        }
+        cache.lay(&[&good], &place).unwrap();
+        assert_eq!(fs::read_dir(&place).unwrap().count(), 2, "it, and a directory for what is not whole");
+    }
+
+    #[test]
+    fn a_server_that_is_busy_is_known_by_its_status() {
+        assert!(is_busy("E: Failed to fetch http://h/x.deb  503  Service Unavailable [IP: 127.0.0.1 80]"));
+        for other in ["E: Failed to fetch http://h/503/x.deb  404  Not Found", "E: 500 files", ""] {
+            assert!(!is_busy(other), "{other}");
+        }
+    }
+}
