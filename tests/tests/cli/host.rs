@@ -219,7 +219,7 @@ fn a_store_that_came_with_the_clone_is_not_believed() {
     ] {
         let description = serde_json::json!({ "format": 2, "ids": { "uid_base": ids, "gid_base": ids } });
         scratch.write("store/store.json", description.to_string());
-        let ran = scratch.run([&["build", "--offline"], flags].concat());
+        let ran = scratch.run([&["build", "--offline"][..], flags].concat());
         let expected = format!("error: cannot use `store` as the store\n  caused by: {cause}\n");
         assert!(ran.code == Some(HOST) && ran.stderr.starts_with(&expected), "{ran:?}");
     }
