@@ -13,5 +13,6 @@ pub mod initramfs;
 pub mod layers;
 pub mod packages;
 pub mod sources;
+pub mod times;
 pub mod tracker;
 pub mod units;

@@ -1,4 +1,5 @@
-//! The base layer: the release's packages and files, or an image that was there before, before any plugin.
+//! The base layer: the release's packages and files, or an image that was there before. Nothing of the recipe is in it but
+//! what the release, the archives and the architecture are, and no time but the archive's: all images of a release share it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::bootstrap::{Initramfs, LISTS, fetch_lists, install, lists_key};
+use super::packages::Packages as Below;
 use super::{Build, Layer, Layers, import, native_tools};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::locked::Packages;
@@ -15,6 +17,7 @@ use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Apt, Archive};
 use crate::rootfs::sources::{self, Sources};
+use crate::rootfs::times::{self, Wrong};
 use crate::sandbox::command::BoxCommand;
 use crate::store::{Stage, key};
 use crate::ui::Step;
@@ -53,8 +56,6 @@ struct Inputs<'a> {
     /// Versions that apt prefers.
     #[serde(skip_serializing_if = "Option::is_none")]
     locked: Option<&'a Packages>,
-    packages: &'a [String],
-    epoch: Option<u64>,
     files: Vec<(&'a str, String)>,
 }
 
@@ -62,7 +63,7 @@ struct Inputs<'a> {
 pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let plan = build.plan;
     let inputs = Inputs {
-        step: "base, its initramfs without the time of the clock, its sources without other architectures",
+        step: "base of the release alone, its times from the archive",
         import: build.base.as_ref().map(|base| base.digest.as_str()),
         release: &plan.release,
         architecture: &plan.architecture,
@@ -70,8 +71,6 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         keep_mirror: plan.keep_mirror,
         rings: rings(build),
         locked: plan.locked.as_ref(),
-        packages: bootstrapped(build),
-        epoch: plan.epoch,
         files: plan.release.files.iter().map(|file| (file.path.as_str(), file.digest())).collect(),
     };
     let head_key = key(&inputs);
@@ -92,7 +91,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let step = build.ui.step(title(build));
     let made = make(build, &stage, &step)?;
     // The archive's state is part of the layer's name, so that layers above it know what they stand on.
-    let layer = Layer { key: key(&(&head_key, &made.archive_state)), packages: made.packages, plugin: None };
+    let layer = Layer { key: key(&(&head_key, &made.archive_state)), packages: made.packages, ..Layer::default() };
     let count = layer.packages.len();
     if build.finished(&layer.key).is_none() {
         write_description(&stage, &layer)?;
@@ -126,11 +125,6 @@ fn title(build: &Build<'_>) -> String {
     }
 }
 
-/// The recipe's packages, as far as the base layer has them: an image is imported as it is.
-fn bootstrapped<'a>(build: &Build<'a>) -> &'a [String] {
-    if build.base.is_none() { &build.plan.packages } else { &[] }
-}
-
 fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
     let directory = build.store.layer(&layer.key);
     let archive = Archive {
@@ -141,7 +135,8 @@ fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
         fetching: build.plan.fetching.clone(),
         epoch,
     };
-    Layers { stack: vec![layer], archive, epoch }
+    let epoch = build.plan.epoch.unwrap_or(archive.epoch);
+    Layers { packages: Below::of_base(&layer), stack: vec![layer], archive, epoch }
 }
 
 /// apt for the layer in `directory` and those above it.
@@ -209,8 +204,7 @@ fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
     let mounted = mount(stage, &below)?;
     let root = mounted.path();
     if build.base.is_none() {
-        let names = [&plan.release.packages[..], &plan.packages].concat();
-        let sources = install(build, root, &names, Initramfs::Once, step)?;
+        let sources = install(build, root, &plan.release.packages, Initramfs::Once, step)?;
         settle_sources(build, root, &sources, &kept)?;
         settle(build, root, step)?;
     }
@@ -223,7 +217,10 @@ fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
     // The directory itself belongs to the image.
     fs::create_dir(tree.join(LISTS)).context("cannot make `/var/lib/apt/lists`")?;
     fs::create_dir_all(lists.join("partial")).context("cannot keep the package lists")?;
-    let epoch = plan.epoch.map_or_else(|| packages::archive_date(&lists), Ok)?;
+    let epoch = packages::archive_date(&lists)?;
+    // An image that is imported may have files of no time.
+    let wrong = if build.base.is_none() { Wrong::LaterOrNone } else { Wrong::Later };
+    times::settle(&tree, wrong, epoch)?;
     Ok(Made { packages, archive_state: packages::archive_state(&lists)?, epoch })
 }
 
@@ -233,7 +230,7 @@ fn settle_sources(build: &Build<'_>, root: &Path, used: &Sources, kept: &Path) -
         return Ok(());
     }
     let (plan, archives) = (build.plan, build.archives());
-    let rootfs = Rootfs::open(root, plan.epoch.unwrap_or_default())?;
+    let rootfs = Rootfs::open(root, 0)?;
     if !plan.mirrors.is_empty() {
         sources::keep(root, kept)?;
     }
@@ -251,7 +248,7 @@ fn settle(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
     write_files(build, root, false)?;
     if !release.locales.is_empty() {
         let list: String = release.locales.iter().map(|locale| format!("{locale} UTF-8\n")).collect();
-        let rootfs = Rootfs::open(root, build.plan.epoch.unwrap_or_default())?;
+        let rootfs = Rootfs::open(root, 0)?;
         rootfs.write(&ImagePath::parse("/etc/locale.gen")?, list.as_bytes(), ROOT_FILE)?;
         step.note("generating locales");
         run(&["locale-gen"])?;
@@ -264,9 +261,10 @@ fn settle(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// Copies the release's files: those that packages look at when they are configured first, the others afterwards.
+/// Copies the release's files: those that packages look at when they are configured first, the others afterwards. They have
+/// no time until that of the archive is known.
 pub(super) fn write_files(build: &Build<'_>, root: &Path, early: bool) -> Result<()> {
-    let rootfs = Rootfs::open(root, build.plan.epoch.unwrap_or_default())?;
+    let rootfs = Rootfs::open(root, 0)?;
     for file in build.plan.release.files.iter().filter(|file| file.early == early) {
         let path = ImagePath::parse(&file.path)?;
         if let Some(parent) = path.parent() {

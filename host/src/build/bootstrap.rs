@@ -17,6 +17,10 @@ use crate::ui::Step;
 /// Where apt keeps what it fetched of archives.
 pub(super) const LISTS: &str = "var/lib/apt/lists";
 
+/// The time that programs of a bootstrap are told, which that of the archive is not known to yet: accounts that packages
+/// make have it as the day of their last change. 2000-01-01; a day of 0 would mean that a password has to be changed.
+const EPOCH: u64 = 946_684_800;
+
 /// Which of the base layers has the newest lists of an archive: what else they hold does not matter.
 pub(super) fn lists_key(build: &Build<'_>) -> String {
     let plan = build.plan;
@@ -94,6 +98,7 @@ fn bootstrap(
         architectures: &plan.release.architectures_of(&plan.architecture),
         components: &own.components,
         packages,
+        later: &if extent == Extent::System { later(build) } else { Vec::new() },
         sources: &sources,
         are_old: plan.snapshot.is_some(),
         fetching: &plan.fetching,
@@ -101,7 +106,7 @@ fn bootstrap(
         preferences: build.preferences.as_deref(),
         merge_usr: extent == Extent::System && plan.release.merge_usr,
         environment: &plan.release.environment,
-        epoch: plan.epoch,
+        epoch: Some(EPOCH),
         emulated: build.emulation.is_foreign(),
         without_initramfs: initramfs == Initramfs::Once,
     };
@@ -109,6 +114,12 @@ fn bootstrap(
     let _archives = build.store.lock("archives")?;
     bootstrap::run(&bootstrap, root, &build.store.archives(), step)?;
     Ok(sources)
+}
+
+/// What the recipe and the plugins list.
+fn later(build: &Build<'_>) -> Vec<String> {
+    let listed = build.plan.plugins.iter().flat_map(|plugin| &plugin.packages);
+    build.plan.packages.iter().chain(listed).cloned().collect()
 }
 
 /// Runs the hooks that were held back, for each kernel that has no initramfs.
@@ -122,7 +133,7 @@ fn kernel_hooks(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
     if rootfs.metadata(&ImagePath::parse(HOOKS)?)?.is_none() {
         return Ok(());
     }
-    let epoch = build.plan.epoch.map_or_else(|| packages::archive_date(&root.join(LISTS)), Ok)?;
+    let epoch = packages::archive_date(&root.join(LISTS))?;
     for (kernel, _) in rootfs.list_dir(&ImagePath::parse("/boot")?)? {
         let Some(version) = kernel.strip_prefix("vmlinuz-") else { continue };
         if rootfs.metadata(&ImagePath::parse(&format!("/boot/initrd.img-{version}"))?)?.is_some() {

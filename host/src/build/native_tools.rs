@@ -151,6 +151,7 @@ fn make(tree: &Path, store: &Store, request: &Request<'_>, list: &List, step: &S
         architectures: &[host_architecture().to_owned()],
         components: &own.components,
         packages: &names,
+        later: &[],
         sources: &request.archives.of_tools(host_architecture())?,
         are_old: request.archives.are_old,
         fetching: request.archives.fetching,

@@ -44,6 +44,9 @@ pub struct Bootstrap<'a> {
     pub architectures: &'a [String],
     pub components: &'a [String],
     pub packages: &'a [String],
+    /// What will be installed on top later: it is fetched with the rest, so that a wrong name is known before anything is
+    /// installed.
+    pub later: &'a [String],
     /// Archives to use.
     pub sources: &'a Sources,
     /// They are old states, which may have expired.
@@ -125,7 +128,8 @@ const FETCH: &str = include_str!("bootstrap/fetch.sh");
 fn variables(bootstrap: &Bootstrap<'_>) -> [(&'static str, String); 3] {
     let system = [format!("?and(?essential,?architecture({}))", bootstrap.architectures[0]), "apt".to_owned()];
     let base: &[String] = if bootstrap.extent == Extent::System { &system } else { &[] };
-    let packages: Vec<&str> = base.iter().chain(bootstrap.packages).map(String::as_str).collect();
+    let packages: Vec<&str> =
+        base.iter().chain(bootstrap.packages).chain(bootstrap.later).map(String::as_str).collect();
     let pauses: Vec<String> = bootstrap.fetching.pauses().map(|pause| pause.as_secs().to_string()).collect();
     [
         ("PIIMG_PACKAGES", packages.join(" ")),
@@ -276,6 +280,7 @@ mod tests {
             architectures: &architectures,
             components: &components,
             packages: &packages,
+            later: &[],
             sources: &sources.clone(),
             are_old: false,
             fetching: &Fetching::default(),
@@ -315,6 +320,7 @@ mod tests {
             architectures: &["arm64".to_owned()],
             components: &components,
             packages: &packages,
+            later: &["tree".to_owned()],
             sources: &Sources { default: DefaultSource::Used, files: Vec::new(), keyring: None },
             are_old: true,
             fetching: &fetching,
@@ -327,8 +333,9 @@ mod tests {
             without_initramfs: true,
         };
         let values = variables(&bootstrap).map(|(_, value)| value);
-        assert_eq!(values, ["?and(?essential,?architecture(arm64)) apt ssh sudo=1.9", "1 2 4", "1"]);
+        assert_eq!(values, ["?and(?essential,?architecture(arm64)) apt ssh sudo=1.9 tree", "1 2 4", "1"]);
         let arguments = arguments(&bootstrap, Path::new("/t"));
+        assert!(arguments.contains(&"--include=ssh,sudo=1.9".to_owned()), "what comes later is only fetched");
         for expected in [
             "--skip=update",
             "--aptopt=Acquire::Retries \"3\"",

@@ -24,7 +24,7 @@ use lists::package_lists;
 pub use lists::{archive_date, archive_state, digests};
 
 /// Options of every apt run in a box.
-const APT: [&str; 11] = [
+const APT: [&str; 12] = [
     // Nobody else uses the archives directory, which is read-only.
     "-oDebug::NoLocking=true",
     // Of the two caches this one also depends on what is installed.
@@ -36,6 +36,8 @@ const APT: [&str; 11] = [
     "-oDpkg::Options::=--force-confdef",
     // There is no one to answer, and nothing that must stay as it is.
     "-oAPT::Get::Assume-Yes=true",
+    // A version that is named, or locked, may be older than what is installed.
+    "-oAPT::Get::allow-downgrades=true",
     // History and terminal logs hold times and change with every build.
     "-oDir::Log::History=",
     "-oDir::Log::Terminal=",
