@@ -30,7 +30,7 @@ impl Mounted {
         Self::mount(MsFlags::empty(), lowers, Some((upper, work)))
     }
 
-    /// Mounts `lowers`, two at least, with nothing on top: they can be read and not be written to.
+    /// Mounts `lowers` with nothing on top: they can be read and not be written to.
     ///
     /// # Privileges
     /// Uid 0 of the private namespace.
@@ -38,7 +38,11 @@ impl Mounted {
     /// # Errors
     /// As [`Mounted::new`].
     pub fn read_only(lowers: &[PathBuf]) -> Result<Self> {
-        Self::mount(MsFlags::MS_RDONLY, lowers, None)
+        let [only] = lowers else { return Self::mount(MsFlags::MS_RDONLY, lowers, None) };
+        // The kernel wants two.
+        let empty = PathBuf::from("/build/empty");
+        fs::create_dir_all(&empty).context("cannot prepare an overlay")?;
+        Self::mount(MsFlags::MS_RDONLY, &[empty, only.clone()], None)
     }
 
     fn mount(flags: MsFlags, lowers: &[PathBuf], top: Option<(&Path, &Path)>) -> Result<Self> {
