@@ -4,12 +4,12 @@
 //! private namespace ([`crate::sandbox::private`]).
 
 mod above;
-mod added;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod archives;
 pub mod assets;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod base;
+mod below;
 mod boot_files;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod bootstrap;
@@ -27,6 +27,7 @@ mod locked;
 mod native_tools;
 mod output;
 pub mod outside;
+mod packages;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod partitions;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
@@ -37,6 +38,7 @@ mod users;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod workbench;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -48,6 +50,7 @@ use import::Base;
 use nix::sched::CloneFlags;
 use output::Part;
 pub use output::{OutputJob, result_names, unpack_inside};
+use packages::Packages;
 use serde::{Deserialize, Serialize};
 
 use crate::download::Authorities;
@@ -57,8 +60,8 @@ use crate::keyring::Rings;
 use crate::plugin::inspect::PluginInfo;
 use crate::plugin::policy::Ceiling;
 use crate::recipe::plan::Plan;
-use crate::report::PluginReport;
 use crate::report::conflicts::{Ran, conflicts};
+use crate::report::{Effect, PluginReport};
 use crate::rootfs::packages::{Archive, Package};
 use crate::sandbox::private;
 use crate::secret::{Secret, Secrets};
@@ -120,6 +123,8 @@ struct Build<'a> {
     ceiling: Ceiling,
     authorities: Authorities,
     assets: BTreeMap<String, File>,
+    /// Digests of the assets, when somebody has asked.
+    asset_digests: OnceCell<BTreeMap<String, String>>,
     /// The file that becomes the audit log beside the image; none where no plugin runs.
     audit: Option<File>,
     secrets: Secrets,
@@ -129,22 +134,42 @@ struct Build<'a> {
 }
 
 /// A finished layer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Layer {
     key: String,
     /// What was installed by it.
+    #[serde(default)]
     packages: Vec<Package>,
+    /// What it removed, or has in another version.
+    #[serde(default)]
+    gone: Vec<Package>,
+    /// Of a layer of packages: what always deserves a look.
+    #[serde(default)]
+    notable: Vec<Effect>,
     /// Of a plugin's layer: what the plugin did.
     #[serde(default)]
     plugin: Option<PluginReport>,
 }
 
 /// The layers of an image from the bottom up, and what they have in common.
+#[derive(Clone)]
 struct Layers {
+    /// Packages lie lowest: nothing that a plugin or the user has made is below a run of apt or dpkg.
     stack: Vec<Layer>,
+    /// What the layers of packages hold.
+    packages: Packages,
+    /// Its time, the date of the archive's state, is that of whatever is written into layers: they do not depend on when
+    /// they were made, nor on the image's time.
     archive: Archive,
-    /// Seconds since 1970 that files written by piimg and the plugins' clocks get.
+    /// The image's time, in seconds since 1970: no file of it is later, and plugins and their commands are told it.
     epoch: u64,
+}
+
+impl Layers {
+    /// The key of the highest one.
+    fn top(&self) -> &str {
+        &self.stack.last().expect("the base layer is there").key
+    }
 }
 
 /// `piimg __build`: enters the private namespace and builds.
@@ -190,6 +215,7 @@ fn run(job: &Job) -> Result<()> {
         ceiling: job.ceiling.clone(),
         authorities: job.authorities.clone(),
         assets,
+        asset_digests: OnceCell::new(),
         audit: files.remove(&Part::AuditLog),
         secrets: job.secrets.iter().map(take).collect::<Result<_>>()?,
         refresh: job.refresh,
@@ -200,11 +226,8 @@ fn run(job: &Job) -> Result<()> {
         nix::sched::unshare(CloneFlags::CLONE_NEWNET).context(Failure::host("cannot leave the network"))?;
     }
     let mut layers = base::ensure(&build)?;
-    layers.stack.extend(added::ensure(&build, &layers)?);
-    layers.stack.extend(users::ensure(&build, &layers)?);
-    for (index, plugin) in job.plugins.iter().enumerate() {
-        layers.stack.push(plugins::ensure(&build, &layers, index, plugin)?);
-    }
+    packages::lay(&build, &mut layers, &job.plugins)?;
+    let layers = plugins::ensure(&build, layers, &job.plugins)?;
     warn_of_conflicts(&build, job, &layers);
     let packages = job.packages.map(private::adopt_fd).transpose()?.map(File::from);
     locked::settle(&build, &layers, packages)?;

@@ -16,5 +16,6 @@ pub mod layers;
 pub mod packages;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod sources;
+pub mod times;
 pub mod tracker;
 pub mod units;

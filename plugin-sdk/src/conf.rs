@@ -103,6 +103,13 @@ impl PluginConf {
         specs.into_iter().fold(self, Self::package)
     }
 
+    /// A package, such as a compiler, that is there while `execute` runs and that the image does not get; and why. Of files
+    /// that it brought nothing stays in the image, unless the plugin was granted to write there.
+    #[must_use]
+    pub fn build_package(self, name: &str, reason: &str) -> Self {
+        self.capability(&format!("pkg:build:{name}"), reason)
+    }
+
     /// A capability without which the plugin cannot work, and why, such as `fs:write:/etc/motd`. `{params.NAME}` in it
     /// stands for the value of a [`Param`] of the plugin.
     #[must_use]

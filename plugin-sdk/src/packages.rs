@@ -1,15 +1,18 @@
-//! Packages of the image.
+//! Packages of the image. They lie below everything that plugins write, so that a call which needs others than there are
+//! ends the run of `execute`, and it begins anew above those.
 
 use crate::__private::bindings::piimg::plugin::packages as raw;
 use crate::Error;
 pub use raw::Installed;
 
-/// Installs packages, each `name` or `name=version`, without what they merely recommend; returns what was not there
-/// before. Needs `pkg:install:<name>` for each. What a plugin always needs belongs into
-/// [`crate::PluginConf::package`] instead, where piimg can cache it.
+/// Sees that packages, each `name` or `name=version`, are installed, without what they merely recommend; returns what came
+/// into the image for this call, nothing if they were there without it. Needs `pkg:install:<name>` for each. What a plugin
+/// always needs belongs into [`crate::PluginConf::package`] instead, and what it needs only while it runs into
+/// [`crate::PluginConf::build_package`]. Ask for all of it in one call, and early: `execute` begins anew for each call
+/// that installs something. A package that cannot be installed ends the build.
 ///
 /// # Errors
-/// [`crate::ErrorCode::Denied`], or [`crate::ErrorCode::CommandFailed`] if the package manager fails.
+/// [`crate::ErrorCode::Denied`].
 pub fn install(specs: &[&str]) -> Result<Vec<Installed>, Error> {
     Ok(raw::install(&owned(specs), false)?)
 }
@@ -22,18 +25,18 @@ pub fn install_with_recommended(specs: &[&str]) -> Result<Vec<Installed>, Error>
     Ok(raw::install(&owned(specs), true)?)
 }
 
-/// Removes packages and keeps their configuration. Needs `pkg:remove:<name>` for each.
+/// Sees that packages are not installed, and keeps their configuration. Needs `pkg:remove:<name>` for each.
 ///
 /// # Errors
-/// As [`install`].
+/// As [`install`], and [`crate::ErrorCode::Invalid`] for what the recipe or a plugin asked for by name.
 pub fn remove(names: &[&str]) -> Result<(), Error> {
     Ok(raw::remove(&owned(names), false)?)
 }
 
-/// Removes packages and their configuration. Needs `pkg:remove:<name>` for each.
+/// Sees that neither packages nor their configuration are installed. Needs `pkg:remove:<name>` for each.
 ///
 /// # Errors
-/// As [`install`].
+/// As [`remove`].
 pub fn purge(names: &[&str]) -> Result<(), Error> {
     Ok(raw::remove(&owned(names), true)?)
 }

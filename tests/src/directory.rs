@@ -78,13 +78,17 @@ impl Workbench for Directory {
         Ok(Outcome { stdout: b"htop 3.2.2\n".to_vec(), ..Outcome::default() })
     }
 
-    fn install_packages(&mut self, specs: &[String], _recommends: bool) -> anyhow::Result<Vec<InstalledPackage>> {
+    fn install_packages(
+        &mut self,
+        specs: &[String],
+        _recommends: bool,
+    ) -> anyhow::Result<Option<Vec<InstalledPackage>>> {
         let Some(packages) = &mut self.packages else { panic!("nothing may be installed, but {specs:?} was") };
         packages.extend(specs.iter().cloned());
-        Ok(Vec::new())
+        Ok(Some(Vec::new()))
     }
 
-    fn remove_packages(&mut self, names: &[String], _purge: bool) -> anyhow::Result<()> {
+    fn remove_packages(&mut self, names: &[String], _purge: bool) -> anyhow::Result<bool> {
         panic!("nothing may be removed, but {names:?} was")
     }
 

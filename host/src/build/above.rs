@@ -1,21 +1,45 @@
 //! A layer that piimg itself lays on those that are there.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::base::{mount_above, unmount, write_description};
 use super::{Build, Layer, Layers};
 use crate::error::{Context, Result};
+use crate::report::Effect;
 use crate::rootfs::packages::Package;
+use crate::rootfs::times::{self, Wrong};
 use crate::store::{Stage, remove_tree};
 use crate::ui::Step;
 
-/// Finds the layer of that key, or has `make` make it in the mounted root file system; `make` returns what it installed.
+/// Where a layer is made.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    /// The mounted root file system.
+    pub(super) root: &'a Path,
+    /// What lies below the layer, the lowest first.
+    pub(super) lowers: &'a [PathBuf],
+    pub(super) stage: &'a Stage,
+    pub(super) step: &'a Step,
+}
+
+/// What a layer is known to hold.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// What was installed.
+    pub(super) packages: Vec<Package>,
+    /// What was there and is not any more, or not in this version.
+    pub(super) gone: Vec<Package>,
+    /// What always deserves a look.
+    pub(super) notable: Vec<Effect>,
+}
+
+/// Finds the layer of that key, or has `make` make it.
 pub(super) fn ensure(
     build: &Build<'_>,
     layers: &Layers,
     key: &str,
     title: String,
-    make: impl FnOnce(&Path, &Stage, &Step) -> Result<Vec<Package>>,
+    make: impl FnOnce(&Place<'_>) -> Result<Content>,
 ) -> Result<Layer> {
     let _lock = build.store.lock(key)?;
     let step = build.ui.step(title);
@@ -24,13 +48,16 @@ pub(super) fn ensure(
         return Ok(layer);
     }
     let stage = build.store.stage()?;
-    let (_, mounted) = mount_above(build, layers, &stage, &step)?;
-    let packages = make(mounted.path(), &stage, &step)?;
+    let (lowers, mounted) = mount_above(build, layers, &stage, &step)?;
+    let content = make(&Place { root: mounted.path(), lowers: &lowers, stage: &stage, step: &step })?;
     unmount(&stage, mounted)?;
-    build.emulation.check_layer(&stage.path().join("fs"))?;
+    let tree = stage.path().join("fs");
+    build.emulation.check_layer(&tree)?;
     // Packages that were offered to apt.
     remove_tree(&stage.path().join("archives"))?;
-    let layer = Layer { key: key.to_owned(), packages, plugin: None };
+    times::settle(&tree, Wrong::Later, layers.archive.epoch)?;
+    let Content { packages, gone, notable } = content;
+    let layer = Layer { key: key.to_owned(), packages, gone, notable, plugin: None };
     write_description(&stage, &layer)?;
     stage.commit(&build.store.layer(key)).context("cannot keep a layer")?;
     step.done();

@@ -1,4 +1,5 @@
-//! The base layer: the release's packages and files, or an image that was there before, before any plugin.
+//! The base layer: the release's packages and files, or an image that was there before. Nothing of the recipe is in it but
+//! what the release, the archives and the architecture are, and no time but the archive's: all images of a release share it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,12 +9,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::bootstrap::{Initramfs, fetch, fetch_lists, install, lists_key};
+use super::packages::Packages as Below;
 use super::{Build, Layer, Layers, import, native_tools};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::locked::Packages;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Apt, Archive};
+use crate::rootfs::times::{self, Wrong};
 use crate::sandbox::command::BoxCommand;
 use crate::store::{Stage, key};
 use crate::ui::Step;
@@ -56,8 +59,6 @@ struct Inputs<'a> {
     /// Versions that apt prefers.
     #[serde(skip_serializing_if = "Option::is_none")]
     locked: Option<&'a Packages>,
-    packages: &'a [String],
-    epoch: Option<u64>,
     files: Vec<(&'a str, String)>,
 }
 
@@ -65,7 +66,7 @@ struct Inputs<'a> {
 pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let plan = build.plan;
     let inputs = Inputs {
-        step: "base, its packages installed in a box",
+        step: "base of the release alone, its packages installed in a box, its times from the archive",
         import: build.base.as_ref().map(|base| base.digest.as_str()),
         release: &plan.release,
         architecture: &plan.architecture,
@@ -73,8 +74,6 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         keep_mirror: plan.keep_mirror,
         rings: rings(build),
         locked: plan.locked.as_ref(),
-        packages: bootstrapped(build),
-        epoch: plan.epoch,
         files: plan.release.files.iter().map(|file| (file.path.as_str(), file.digest())).collect(),
     };
     let head_key = key(&inputs);
@@ -95,7 +94,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let step = build.ui.step(title(build));
     let made = make(build, &stage, &step)?;
     // The archive's state is part of the layer's name, so that layers above it know what they stand on.
-    let layer = Layer { key: key(&(&head_key, &made.archive_state)), packages: made.packages, plugin: None };
+    let layer = Layer { key: key(&(&head_key, &made.archive_state)), packages: made.packages, ..Layer::default() };
     let count = layer.packages.len();
     if build.finished(&layer.key).is_none() {
         write_description(&stage, &layer)?;
@@ -129,14 +128,10 @@ fn title(build: &Build<'_>) -> String {
     }
 }
 
-/// The recipe's packages, as far as the base layer has them: an image is imported as it is.
-fn bootstrapped<'a>(build: &Build<'a>) -> &'a [String] {
-    if build.base.is_none() { &build.plan.packages } else { &[] }
-}
-
 fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
     let archive = archive(build, &build.store.layer(&layer.key), epoch);
-    Layers { stack: vec![layer], archive, epoch }
+    let epoch = build.plan.epoch.unwrap_or(archive.epoch);
+    Layers { packages: Below::of_base(&layer), stack: vec![layer], archive, epoch }
 }
 
 /// The archives of the base layer in `directory`, for it and the layers above it.
@@ -208,22 +203,21 @@ struct Made {
 }
 
 fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
-    let (plan, tree, lists) = (build.plan, stage.path().join("fs"), stage.path().join(LISTS));
-    let names = [&plan.release.packages[..], &plan.packages].concat();
+    let (tree, lists) = (stage.path().join("fs"), stage.path().join(LISTS));
     let prepared = match &build.base {
         Some(base) => {
             import::fill(build, base, stage, step)?;
             fetch_lists(build, stage, step)?;
             None
         }
-        None => Some(fetch(build, stage, &names, step)?),
+        None => Some(fetch(build, stage, step)?),
     };
     let below = build.below(step)?;
     let mounted = mount(stage, &below)?;
     let root = mounted.path();
     let mut is_indexed = false;
     if let Some(prepared) = prepared {
-        is_indexed = install(build, stage, root, &prepared, &names, Initramfs::Once, step)?;
+        is_indexed = install(build, stage, root, &prepared, Initramfs::Once, step)?;
         settle(build, root, step)?;
     }
     let packages = packages::installed(&Rootfs::open(root, 0)?)?.into_values().collect();
@@ -233,7 +227,10 @@ fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
     }
     unmount(stage, mounted)?;
     build.emulation.check_layer(&tree)?;
-    let epoch = plan.epoch.map_or_else(|| packages::archive_date(&lists), Ok)?;
+    let epoch = packages::archive_date(&lists)?;
+    // An image that is imported may have files of no time.
+    let wrong = if build.base.is_none() { Wrong::LaterOrNone } else { Wrong::Later };
+    times::settle(&tree, wrong, epoch)?;
     Ok(Made { packages, archive_state: packages::archive_state(&lists)?, epoch })
 }
 
@@ -247,7 +244,7 @@ fn settle(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
     write_files(build, root, false)?;
     if !release.locales.is_empty() {
         let list: String = release.locales.iter().map(|locale| format!("{locale} UTF-8\n")).collect();
-        let rootfs = Rootfs::open(root, build.plan.epoch.unwrap_or_default())?;
+        let rootfs = Rootfs::open(root, 0)?;
         rootfs.write(&ImagePath::parse("/etc/locale.gen")?, list.as_bytes(), ROOT_FILE)?;
         step.note("generating locales");
         run(&["locale-gen"])?;
@@ -260,9 +257,10 @@ fn settle(build: &Build<'_>, root: &Path, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// Copies the release's files: those that packages look at when they are configured first, the others afterwards.
+/// Copies the release's files: those that packages look at when they are configured first, the others afterwards. They have
+/// no time until that of the archive is known.
 pub(super) fn write_files(build: &Build<'_>, root: &Path, early: bool) -> Result<()> {
-    let rootfs = Rootfs::open(root, build.plan.epoch.unwrap_or_default())?;
+    let rootfs = Rootfs::open(root, 0)?;
     for file in build.plan.release.files.iter().filter(|file| file.early == early) {
         let path = ImagePath::parse(&file.path)?;
         if let Some(parent) = path.parent() {

@@ -52,13 +52,13 @@ pub(super) enum Initramfs {
     AsPackagesAsk,
 }
 
-/// Lays the files that `packages` look at and apt's sources into the tree of the stage, and what apt fetched beside it. No
-/// program of the image runs.
-pub(super) fn fetch(build: &Build<'_>, stage: &Stage, packages: &[String], step: &Step) -> Result<Prepared> {
+/// Lays the files that the release's packages look at and apt's sources into the tree of the stage, and what apt fetched
+/// beside it. No program of the image runs.
+pub(super) fn fetch(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Prepared> {
     let tree = stage.path().join("fs");
     std::fs::create_dir_all(&tree).context("cannot prepare a layer")?;
     write_files(build, &tree, true)?;
-    let (sources, resolved) = ask(build, stage.path(), &tree, Extent::System, packages, step)?;
+    let (sources, resolved) = ask(build, stage.path(), &tree, Extent::System, step)?;
     if !sources.are_the_images() {
         sources::keep(&tree, &stage.path().join(SOURCES))?;
         sources::withdraw(&tree, &sources, build.plan.keep_mirror)?;
@@ -73,12 +73,12 @@ pub(super) fn install(
     stage: &Stage,
     root: &Path,
     prepared: &Prepared,
-    packages: &[String],
     initramfs: Initramfs,
     step: &Step,
 ) -> Result<bool> {
     let (plan, beside) = (build.plan, stage.path());
-    let epoch = plan.epoch.map_or_else(|| packages::archive_date(&beside.join(LISTS)), Ok)?;
+    // Not the time that the image is to have: this layer serves images of every time.
+    let epoch = packages::archive_date(&beside.join(LISTS))?;
     let mut archive = archive(build, beside, epoch);
     if initramfs == Initramfs::Once {
         let (name, value) = WITHOUT_INITRAMFS;
@@ -90,13 +90,13 @@ pub(super) fn install(
         root,
         archive: &archive,
         resolved: &prepared.resolved,
-        packages,
+        packages: &plan.release.packages,
         preferences: build.preferences.as_deref(),
         scratch: beside,
     };
     bootstrap::install(&installation, step)?;
     check_architecture(build, root)?;
-    packages::check(&Rootfs::open(root, 0)?, packages)?;
+    packages::check(&Rootfs::open(root, 0)?, &plan.release.packages)?;
     if initramfs == Initramfs::Once {
         kernel_hooks(build, root, epoch, step)?;
     }
@@ -110,7 +110,7 @@ fn settle_sources(build: &Build<'_>, root: &Path, kept: &Path, used: &Sources) -
         return Ok(true);
     }
     let (plan, archives) = (build.plan, build.archives());
-    let rootfs = Rootfs::open(root, plan.epoch.unwrap_or_default())?;
+    let rootfs = Rootfs::open(root, 0)?;
     sources::add(&rootfs, &archives.image_files(&plan.architecture)?)?;
     archives.add_key_rings(&rootfs, &plan.architecture)?;
     if plan.mirrors.is_empty() {
@@ -124,7 +124,7 @@ fn settle_sources(build: &Build<'_>, root: &Path, kept: &Path, used: &Sources) -
 /// taken out of it. Sources are kept too.
 pub(super) fn fetch_lists(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<()> {
     let scratch = stage.path().join("scratch");
-    ask(build, stage.path(), &scratch, Extent::Lists, &[], step)?;
+    ask(build, stage.path(), &scratch, Extent::Lists, step)?;
     sources::keep(&scratch, &stage.path().join(SOURCES))?;
     crate::store::remove_tree(&scratch)?;
     let (rootfs, lists) = (Rootfs::open(&stage.path().join("fs"), 0)?, ImagePath::parse(APT_LISTS)?);
@@ -141,7 +141,6 @@ fn ask(
     beside: &Path,
     target: &Path,
     extent: Extent,
-    packages: &[String],
     step: &Step,
 ) -> Result<(Sources, Resolved)> {
     let plan = build.plan;
@@ -153,7 +152,7 @@ fn ask(
         suite: &own.suites[0],
         architectures: &plan.release.architectures_of(&plan.architecture),
         components: &own.components,
-        packages,
+        packages: if extent == Extent::System { &plan.release.packages } else { &[] },
         sources: &sources,
         are_old: plan.snapshot.is_some(),
         fetching: &plan.fetching,
@@ -163,7 +162,15 @@ fn ask(
     };
     let fetched = Fetched { lists: &beside.join(LISTS), origins: &beside.join(ORIGINS) };
     let resolved = bootstrap::fetch(&bootstrap, target, fetched, step)?;
+    // A name that the archive does not have is known before anything is installed.
+    packages::check_listed(fetched.lists, &later(build))?;
     Ok((sources, resolved))
+}
+
+/// What the recipe and the plugins list, which is installed in layers above.
+fn later(build: &Build<'_>) -> Vec<String> {
+    let listed = build.plan.plugins.iter().flat_map(|plugin| &plugin.packages);
+    build.plan.packages.iter().chain(listed).cloned().collect()
 }
 
 /// Runs the hooks that were held back, for each kernel that has no initramfs.

@@ -159,6 +159,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
         ceiling: Default::default(),
         authorities: Default::default(),
         assets: Default::default(),
+        asset_digests: Default::default(),
         audit: None,
         secrets: Default::default(),
         refresh: true,

@@ -1,9 +1,10 @@
 //! What a plugin's layer changed, judged by what the plugin was granted: whatever made the change, and whatever it said.
 //!
-//! Packages are told apart, for the archive's signature vouches for them. So are the host functions that enable units,
-//! make accounts and edit the firmware's files: they ask the gate by name and choose the paths themselves, so that what
-//! such a call wrote stands for the answer of the gate. It stands for that path alone, and only while no command had a
-//! part in it: one that came before may be in what the call left, one that came after wrote something else.
+//! No package run of the host's is ever in such a layer: what apt or dpkg change when the plugin runs them is as much its own
+//! as what any other command changes. The host functions that enable units, make accounts and edit the firmware's files are
+//! told apart: they ask the gate by name and choose the paths themselves, so that what such a call wrote stands for the
+//! answer of the gate. It stands for that path alone, and only while no command had a part in it: one that came before may
+//! be in what the call left, one that came after wrote something else.
 //!
 //! What no image keeps (logs, caches) is not kept in the layer either, and needs no grant.
 
@@ -34,9 +35,7 @@ pub(super) fn judge(id: &str, grants: &GrantSet, changes: Vec<Change>, tracker: 
         let is_written = is_written_by_calls(tracker.who_itself(&change.place));
         let by = tracker.who(&change.place).iter().map(|who| Who::clone(who)).collect();
         let effect = Effect { change, by };
-        if effect.is_of_packages() {
-            judged.kept.push(effect);
-        } else if finalise::is_dropped(&effect.change.path) {
+        if finalise::is_dropped(&effect.change.path) {
             judged.dropped.push(effect.change.place);
         } else if is_written || is_granted(grants, &effect.change) {
             judged.kept.push(effect);
@@ -64,10 +63,11 @@ fn need(change: &Change) -> Need {
 /// Whether calls of host functions wrote a path, each allowed by the gate, and no command had a part in it.
 fn is_written_by_calls(who: &[Rc<Who>]) -> bool {
     let is_call = |who: &Rc<Who>| matches!(**who, Who::Call(..));
-    who.iter().any(is_call) && who.iter().all(|who| is_call(who) || **who == Who::Packages)
+    !who.is_empty() && who.iter().all(is_call)
 }
 
-fn is_granted(grants: &GrantSet, change: &Change) -> bool {
+/// Whether the plugin may make the change.
+pub(super) fn is_granted(grants: &GrantSet, change: &Change) -> bool {
     // A name that cannot be written cannot be granted.
     !change.unreadable && grants.allows(&need(change)).is_ok()
 }

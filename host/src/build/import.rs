@@ -104,7 +104,7 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
         };
         taken.with_context(unusable)?;
     }
-    settle(build, &Rootfs::open(&tree, build.plan.epoch.unwrap_or_default())?, step).with_context(unusable)?;
+    settle(build, &Rootfs::open(&tree, 0)?, step).with_context(unusable)?;
     fs::rename(&tree, stage.path().join("fs")).context("cannot keep what was imported")?;
     remove_tree(&place)?;
     remove_tree(&jail)

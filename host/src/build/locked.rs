@@ -36,15 +36,8 @@ pub(super) fn settle(build: &Build<'_>, layers: &Layers, wanted: Option<File>) -
     if locked.is_none() && wanted.is_none() {
         return Ok(());
     }
-    // A layer may have another version of what one below it installed.
-    let installed: BTreeMap<(&str, &str), &Package> = layers
-        .stack
-        .iter()
-        .flat_map(|layer| &layer.packages)
-        .map(|package| ((package.name.as_str(), package.architecture.as_str()), package))
-        .collect();
-    let digests = packages::digests(&layers.archive.lists, installed.values().copied())?;
-    let found = of_archive(installed.into_values(), &digests);
+    let digests = packages::digests(&layers.archive.lists, layers.packages.installed())?;
+    let found = of_archive(layers.packages.installed(), &digests);
     if let Some(locked) = locked {
         check(locked, &found)?;
     }

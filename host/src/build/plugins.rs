@@ -1,29 +1,36 @@
-//! Plugin layers: packages, then `execute()`, on a fresh upper directory that is committed whole or dropped.
+//! Plugin layers: `execute()` on a fresh upper directory above all packages, that is committed whole or dropped.
+//!
+//! A package that a running plugin asks for and that is not there yet ends its run. Its layer is dropped, the package is
+//! laid on the other ones ([`super::packages`]), and everything above begins anew. Guests are deterministic, so that a run
+//! on the same layers comes to the same end: that it asks, and for what, is remembered as its layer is, and the next build
+//! lays the package at once. What an image is made of does not depend on what was remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::base::{mount_above, unmount, write_description};
+use super::base::{mount, unmount, write_description};
+use super::below::Below;
 use super::effects;
+use super::packages::{self, Owner};
 use super::workbench::Bench;
-use super::{Build, Layer, Layers, PluginJob};
+use super::{Build, Layer, Layers, PluginJob, users};
 use crate::error::{Context, Failure, Result};
 use crate::plugin::grant::{GrantSet, Granted};
 use crate::plugin::policy::Bound;
-use crate::plugin::run::{Run, execute};
+use crate::plugin::run::{Run, RunEnd, execute};
 use crate::plugin::transcript::Transcript;
+use crate::plugin::workbench::PackageRequest;
 use crate::plugin::{ImageInfo, Level, Limits};
-use crate::report::{Listing, PluginReport, listing};
-use crate::rootfs::changes::changes;
-use crate::rootfs::files::Rootfs;
-use crate::rootfs::layers::Mounted;
+use crate::recipe::plan::PlannedPlugin;
+use crate::report::{Effect, Listing, PluginReport, listing};
+use crate::rootfs::times::{self, Wrong};
 use crate::sandbox::private::adopt_fd;
 use crate::secret::Secret;
 use crate::secret::leak::Search;
-use crate::store::{Stage, key};
+use crate::store::key;
 use crate::ui::{Step, printable};
 
 /// What the plugin called, in its layer beside the tree.
@@ -34,123 +41,291 @@ struct Inputs<'a> {
     step: &'static str,
     below: &'a str,
     plugin: &'a str,
-    packages: &'a [String],
+    /// What of the packages below is there for its sake: its report tells it.
+    packages: Vec<&'a PackageRequest>,
+    /// The layer that is there only while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    build_with: Option<String>,
     params: &'a BTreeMap<String, String>,
     granted: &'a [String],
     /// What each policy allows the plugin.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     limits: Vec<Vec<Bound>>,
+    /// Without its time, which a plugin that has not asked for it knows nothing of.
     image: &'a ImageInfo,
+    /// That of its files.
+    time: u64,
     /// Name and digest.
-    assets: BTreeMap<&'a str, String>,
+    assets: &'a BTreeMap<String, String>,
     /// Name and fingerprint of those that it may use.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     secrets: BTreeMap<&'a str, &'a str>,
 }
 
-pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &PluginJob) -> Result<Layer> {
-    let planned = &build.plan.plugins[index];
-    let image = ImageInfo {
-        architecture: build.plan.architecture.clone(),
-        distribution: build.plan.release.distribution.clone(),
-        release: build.plan.release.name.clone(),
-        hostname: build.plan.hostname.clone(),
-        flavour: build.plan.flavour.clone(),
-        epoch: layers.epoch,
-    };
-    let granted = Granted { scopes: job.granted.clone(), ceiling: build.ceiling.clone(), ..Granted::default() };
-    let grants = GrantSet::new(&job.info, &planned.params, &granted)?;
-    let secrets = secrets(build, &grants);
-    let assets = assets(build, job)?;
-    let limits = build.ceiling.limits(&planned.id, &planned.digest);
-    let inputs = Inputs {
-        step: "plugin, judged by its effects and calls, with its settings",
-        below: &layers.stack.last().expect("the base layer is there").key,
-        plugin: &planned.digest,
-        packages: &planned.packages,
-        params: &planned.params,
-        granted: &job.granted,
-        limits: limits.into_iter().map(|limit| limit.allow).collect(),
-        image: &image,
-        assets: assets.iter().map(|(name, file)| Ok((name.as_str(), digest(file)?))).collect::<Result<_>>()?,
-        secrets: secrets.iter().map(|(name, secret)| (*name, secret.fingerprint())).collect(),
-    };
-    let key = key(&inputs);
-    let _lock = build.store.lock(&key)?;
-    let step = build.ui.step(format!("Run the plugin {}", printable(&planned.id)));
-    if let Some(layer) = build.finished(&key) {
-        step.done_with("unchanged, from the store");
-        return Ok(layer);
+/// Most requests for packages in one build: each of them costs a run of the plugin up to the request.
+const MOST_REQUESTS: usize = 40;
+
+/// Lays the user and the plugins on the packages. Where a plugin asks for packages that are not there, they are laid on the
+/// others, and everything above them is made anew: from the store, where it is known already.
+pub(super) fn ensure(build: &Build<'_>, packages: Layers, jobs: &[PluginJob]) -> Result<Layers> {
+    let mut packages = packages;
+    recall(build, &mut packages, jobs)?;
+    let mut requests = 0;
+    loop {
+        let (index, request) = match attempt(build, &packages, jobs)? {
+            Attempt::Whole(layers) => return Ok(*layers),
+            Attempt::Asks(index, request) => (index, request),
+        };
+        let id = printable(&build.plan.plugins[index].id);
+        requests += 1;
+        if requests > MOST_REQUESTS {
+            return Err(Failure::plugin(format!("the plugin `{id}` asks for packages again and again: {request}"))
+                .hint(format!("a build installs or removes packages for running plugins at most {MOST_REQUESTS} times"))
+                .hint("its author should list them in conf(), or ask for all of them in one call")
+                .into());
+        }
+        packages::add(build, &mut packages, Owner::Plugin(index), request)
+            .with_context(|| Failure::plugin(format!("the plugin `{id}` asks for packages that it cannot have")))?;
     }
-    let stage = build.store.stage()?;
-    let (lowers, mounted) = mount_above(build, layers, &stage, &step)?;
-    let rootfs = Rootfs::open(mounted.path(), layers.epoch)?;
-    let mut bench = Bench::new(
-        mounted.path(),
-        &stage,
-        &build.store,
-        rootfs,
-        &layers.archive,
-        &build.authorities,
-        layers.epoch,
-        &step,
-        &planned.id,
-        build.plan.limits,
-    );
-    if !planned.packages.is_empty() {
-        bench
-            .install(&planned.packages, false)
-            .with_context(|| format!("cannot install what `{}` lists", printable(&planned.id)))?;
+}
+
+/// What an attempt to lay everything on the packages came to.
+enum Attempt {
+    Whole(Box<Layers>),
+    /// The plugin of that place wants other packages below itself.
+    Asks(usize, PackageRequest),
+}
+
+fn attempt(build: &Build<'_>, packages: &Layers, jobs: &[PluginJob]) -> Result<Attempt> {
+    let mut layers = packages.clone();
+    layers.stack.extend(users::ensure(build, &layers)?);
+    for (index, job) in jobs.iter().enumerate() {
+        match Prepared::new(build, (packages, &layers), index, job)?.ensure(build, (packages, &layers))? {
+            Outcome::Layer(layer) => layers.stack.push(*layer),
+            Outcome::Asks(request) => return Ok(Attempt::Asks(index, request)),
+        }
     }
-    let info = job.info.clone().with_code(adopt_fd(job.code)?.into())?;
-    bench.grant_network(&grants);
-    let search = Search::new(secrets.values().copied());
-    let params = planned.params.clone();
-    let run = Run { plugin: &info, grants: &grants, image, params, assets, secrets, limits: Limits::EXECUTE };
-    let engine = crate::plugin::engine()?;
-    let kept = File::create(stage.path().join(AUDIT_LOG)).context("cannot create the audit log")?;
-    let told = write_audit_log(build, layers)?;
-    let report = execute(
-        &engine,
-        &run,
-        &mut bench,
-        &mut |plugin, level, line| log(&step, plugin, level, line),
-        Some(Transcript::new(vec![kept, told])),
-    )?;
-    let calls = report.calls;
-    if let Some(moment) = report.first_call {
-        build.ui.event("first host call", Some(&planned.id), moment);
+    Ok(Attempt::Whole(Box::new(layers)))
+}
+
+/// Lays at once what the plugins of this very build are known to ask for, as far as the store has it.
+fn recall(build: &Build<'_>, packages: &mut Layers, jobs: &[PluginJob]) -> Result<()> {
+    for _ in 0..MOST_REQUESTS {
+        let Some((index, request)) = recalled(build, packages, jobs)? else { break };
+        if !packages::add_finished(build, packages, Owner::Plugin(index), request) {
+            break;
+        }
     }
-    let packages = bench.packages();
-    let tracker =
-        bench.tracker().with_context(|| format!("cannot keep what the plugin `{}` made", printable(&planned.id)))?;
-    step.note("comparing what changed with what was granted");
-    let judged = {
-        let before = Mounted::read_only(&lowers)?;
-        let changes = changes(&stage.path().join("fs"), before.path(), mounted.path())?;
-        effects::judge(&planned.id, &grants, changes, &tracker)?
-    };
-    unmount(&stage, mounted)?;
-    effects::drop_paths(&stage.path().join("fs"), &judged.dropped)?;
-    effects::check_secrets(&planned.id, &search, &stage.path().join("fs"), &stage.path().join(AUDIT_LOG))?;
-    effects::announce(&step, &planned.id, &judged.kept);
-    let effects = judged.kept.into_iter().filter(|it| !it.is_of_packages() || !it.change.notable.is_empty()).collect();
-    let Listing { effects, unlisted } = listing(effects);
-    let report = PluginReport {
-        id: planned.id.clone(),
-        version: info.conf.version.clone(),
-        digest: planned.digest.clone(),
-        granted: grants.held().map(|(capability, request)| (request.scope.clone(), capability.to_string())).collect(),
-        uses: report.uses,
-        settings: report.settings,
-        packages: packages.iter().map(|package| package.name.clone()).collect(),
-        effects,
-        unlisted,
-    };
-    let layer = Layer { key: key.clone(), packages, plugin: Some(report) };
-    commit(build, stage, &layer, &step)?;
-    step.done_with(&format!("{calls} host calls"));
-    build.finished(&key).context("the layer that was just made is missing")
+    Ok(())
+}
+
+/// What a plugin asked for when it last ran on exactly this.
+fn recalled(build: &Build<'_>, packages: &Layers, jobs: &[PluginJob]) -> Result<Option<(usize, PackageRequest)>> {
+    let mut layers = packages.clone();
+    if let Some(key) = users::key_of(build, &layers) {
+        let Some(layer) = build.finished(&key) else { return Ok(None) };
+        layers.stack.push(layer);
+    }
+    for (index, job) in jobs.iter().enumerate() {
+        match Prepared::new(build, (packages, &layers), index, job)?.known(build) {
+            Some(Outcome::Layer(layer)) => layers.stack.push(*layer),
+            Some(Outcome::Asks(request)) => return Ok(Some((index, request))),
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// What a run of a plugin comes to. The same run comes to the same, so that it is remembered.
+enum Outcome {
+    Layer(Box<Layer>),
+    Asks(PackageRequest),
+}
+
+/// All that a run of a plugin depends on.
+struct Prepared<'a> {
+    index: usize,
+    planned: &'a PlannedPlugin,
+    job: &'a PluginJob,
+    image: ImageInfo,
+    grants: GrantSet,
+    assets: BTreeMap<String, File>,
+    secrets: BTreeMap<&'a str, &'a Secret>,
+    /// What it is built with.
+    build_with: Vec<String>,
+    /// Of a run that is not told the image's time.
+    timeless: String,
+    /// Of one that is.
+    timed: String,
+}
+
+impl<'a> Prepared<'a> {
+    /// On the layers that there are, of which the lowest ones are those of packages.
+    fn new(
+        build: &'a Build<'_>,
+        (packages, layers): (&Layers, &Layers),
+        index: usize,
+        job: &'a PluginJob,
+    ) -> Result<Self> {
+        let planned = &build.plan.plugins[index];
+        let image = ImageInfo {
+            architecture: build.plan.architecture.clone(),
+            distribution: build.plan.release.distribution.clone(),
+            release: build.plan.release.name.clone(),
+            hostname: build.plan.hostname.clone(),
+            flavour: build.plan.flavour.clone(),
+            epoch: layers.epoch,
+        };
+        let granted = Granted { scopes: job.granted.clone(), ceiling: build.ceiling.clone(), ..Granted::default() };
+        let grants = GrantSet::new(&job.info, &planned.params, &granted)?;
+        let secrets = secrets(build, &grants);
+        let assets = assets(build, job)?;
+        let limits = build.ceiling.limits(&planned.id, &planned.digest);
+        let digests = if assets.is_empty() { &BTreeMap::new() } else { asset_digests(build)? };
+        let build_with = build_with(&grants);
+        let inputs = Inputs {
+            step: "plugin above all packages, judged by its effects and calls, with its settings",
+            below: layers.top(),
+            plugin: &planned.digest,
+            packages: layers.packages.of_plugin(index).map(|brought| &brought.request).collect(),
+            build_with: (!build_with.is_empty()).then(|| packages::key_to_build_with(packages, &build_with)),
+            params: &planned.params,
+            granted: &job.granted,
+            limits: limits.into_iter().map(|limit| limit.allow).collect(),
+            image: &ImageInfo { epoch: 0, ..image.clone() },
+            time: layers.archive.epoch,
+            assets: digests,
+            secrets: secrets.iter().map(|(name, secret)| (*name, secret.fingerprint())).collect(),
+        };
+        let timeless = key(&inputs);
+        let timed = key(&("told the time", &timeless, image.epoch));
+        Ok(Self { index, planned, job, image, grants, assets, secrets, build_with, timeless, timed })
+    }
+
+    /// What it came to before.
+    fn known(&self, build: &Build<'_>) -> Option<Outcome> {
+        let keys = [&self.timeless, &self.timed];
+        let layer = keys.iter().find_map(|key| build.finished(key));
+        let asked = || keys.iter().find_map(|key| build.store.head(&asked_key(key)));
+        layer.map(|layer| Outcome::Layer(Box::new(layer))).or_else(|| asked().map(Outcome::Asks))
+    }
+
+    fn ensure(self, build: &Build<'_>, (packages, layers): (&Layers, &Layers)) -> Result<Outcome> {
+        let _lock = build.store.lock(&self.timeless)?;
+        let id = printable(&self.planned.id);
+        let known = self.known(build);
+        let tools = if known.is_none() && !self.build_with.is_empty() {
+            let layer = packages::to_build_with(build, packages, &self.build_with)
+                .with_context(|| format!("cannot install what `{id}` is built with"))?;
+            Some(layer)
+        } else {
+            None
+        };
+        let step = build.ui.step(format!("Run the plugin {id}"));
+        match known {
+            Some(Outcome::Layer(layer)) => {
+                step.done_with("unchanged, from the store");
+                Ok(Outcome::Layer(layer))
+            }
+            // It is known what it asks for, but what it asked for is not in the store.
+            Some(Outcome::Asks(request)) => {
+                step.done_with("starts again with other packages");
+                Ok(Outcome::Asks(request))
+            }
+            None => self.run(build, &Below::new(build, packages, layers, tools.as_ref(), &step)?, step),
+        }
+    }
+
+    fn run(self, build: &Build<'_>, below: &Below<'_>, step: Step) -> Result<Outcome> {
+        let Self { index, planned, job, .. } = self;
+        let (id, layers) = (printable(&planned.id), below.layers);
+        let stage = build.store.stage()?;
+        let mounted = mount(&stage, &below.seen)?;
+        let mut bench = Bench::new(build, layers, index, mounted.path(), &stage, &step)?;
+        let info = job.info.clone().with_code(adopt_fd(job.code)?.into())?;
+        bench.grant_network(&self.grants);
+        let search = Search::new(self.secrets.values().copied());
+        let (timeless, timed) = (self.timeless, self.timed);
+        let run = Run {
+            plugin: &info,
+            grants: &self.grants,
+            image: self.image,
+            params: planned.params.clone(),
+            assets: self.assets,
+            secrets: self.secrets,
+            limits: Limits::EXECUTE,
+        };
+        let engine = crate::plugin::engine()?;
+        let kept = File::create(stage.path().join(AUDIT_LOG)).context("cannot create the audit log")?;
+        let told = write_audit_log(build, layers)?;
+        let ended = execute(
+            &engine,
+            &run,
+            &mut bench,
+            &mut |plugin, level, line| log(&step, plugin, level, line),
+            Some(Transcript::new(vec![kept, told])),
+        )?;
+        let key = |read_clock| if read_clock { &timed } else { &timeless };
+        let report = match ended {
+            RunEnd::Done(report) => report,
+            RunEnd::Asks { request, read_clock } => {
+                build.store.set_head(&asked_key(key(read_clock)), &request)?;
+                step.done_with(&format!("starts again: {}", printable(&request.to_string())));
+                return Ok(Outcome::Asks(request));
+            }
+        };
+        let key = key(report.read_clock);
+        let calls = report.calls;
+        if let Some(moment) = report.first_call {
+            build.ui.event("first host call", Some(&planned.id), moment);
+        }
+        let tracker = bench.tracker().with_context(|| format!("cannot keep what the plugin `{id}` made"))?;
+        step.note("comparing what changed with what was granted");
+        unmount(&stage, mounted)?;
+        let tree = stage.path().join("fs");
+        let (changes, leftovers) = below.changes(&tree, run.grants, &planned.id)?;
+        let judged = effects::judge(&planned.id, run.grants, changes, &tracker)?;
+        effects::drop_paths(&tree, &judged.dropped)?;
+        effects::drop_paths(&tree, &leftovers)?;
+        effects::check_secrets(&planned.id, &search, &tree, &stage.path().join(AUDIT_LOG))?;
+        let of_packages = layers.packages.of_plugin(index).flat_map(|brought| &brought.notable);
+        let effects: Vec<Effect> = of_packages.cloned().chain(judged.kept).collect();
+        effects::announce(&step, &planned.id, &effects);
+        let Listing { effects, unlisted } = listing(effects);
+        let granted = run.grants.held().map(|(capability, request)| (request.scope.clone(), capability.to_string()));
+        let packages = layers.packages.of_plugin(index).flat_map(|brought| &brought.packages);
+        let report = PluginReport {
+            id: planned.id.clone(),
+            version: info.conf.version.clone(),
+            digest: planned.digest.clone(),
+            granted: granted.collect(),
+            uses: report.uses,
+            settings: report.settings,
+            packages: packages.map(|package| package.name.clone()).collect(),
+            effects,
+            unlisted,
+        };
+        build.emulation.check_layer(&tree)?;
+        times::settle(&tree, Wrong::Later, layers.archive.epoch)?;
+        step.note("committing");
+        let layer = Layer { key: key.clone(), plugin: Some(report), ..Layer::default() };
+        write_description(&stage, &layer)?;
+        stage.commit(&build.store.layer(key))?;
+        step.done_with(&format!("{calls} host calls"));
+        let layer = build.finished(key).context("the layer that was just made is missing")?;
+        Ok(Outcome::Layer(Box::new(layer)))
+    }
+}
+
+/// The packages that are to be there while the plugin runs.
+fn build_with(grants: &GrantSet) -> Vec<String> {
+    let names = grants.held().filter_map(|(capability, _)| capability.build_package());
+    names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Under what it is remembered that a run ended with a request.
+fn asked_key(run: &str) -> String {
+    key(&("asked for packages", run))
 }
 
 /// Writes anew, into the file that is to be found beside the image, what the plugins of the finished layers called, also
@@ -166,14 +341,6 @@ pub(super) fn write_audit_log(build: &Build<'_>, layers: &Layers) -> Result<File
             .context(FAILED)?;
     }
     Ok(out)
-}
-
-fn commit(build: &Build<'_>, stage: Stage, layer: &Layer, step: &Step) -> Result<()> {
-    build.emulation.check_layer(&stage.path().join("fs"))?;
-    crate::store::remove_tree(&stage.path().join("archives"))?;
-    step.note("committing");
-    write_description(&stage, layer)?;
-    stage.commit(&build.store.layer(&layer.key))
 }
 
 /// The secrets that the plugin may use and that were given.
@@ -193,6 +360,15 @@ fn assets(build: &Build<'_>, job: &PluginJob) -> Result<BTreeMap<String, File>> 
         .iter()
         .map(|(name, file)| Ok((name.clone(), file.try_clone().context("cannot open an asset")?)))
         .collect()
+}
+
+/// Digests of all assets, by name; each is read once in a build.
+fn asset_digests<'a>(build: &'a Build<'_>) -> Result<&'a BTreeMap<String, String>> {
+    if let Some(known) = build.asset_digests.get() {
+        return Ok(known);
+    }
+    let digests = build.assets.iter().map(|(name, file)| Ok((name.clone(), digest(file)?))).collect::<Result<_>>()?;
+    Ok(build.asset_digests.get_or_init(|| digests))
 }
 
 /// SHA-256 of a file, in hexadecimal digits; nobody's position in it is moved.

@@ -1,10 +1,14 @@
 //! The first user: a layer of its own, so that another password does not mean another bootstrap.
+//!
+//! It lies above all packages, so that no script of a package meets the user's files, and the user can be in the groups
+//! that packages make; and below all plugins, which find the user there.
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Build, Layer, Layers, above};
+use super::above::{self, Content};
+use super::{Build, Layer, Layers};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::plan::User;
 use crate::rootfs::accounts::Accounts;
@@ -21,14 +25,21 @@ struct Inputs<'a> {
     epoch: u64,
 }
 
+/// The key of the layer on those of packages, unless the base has users of its own.
+pub(super) fn key_of(build: &Build<'_>, layers: &Layers) -> Option<String> {
+    let user = build.plan.user.as_ref()?;
+    Some(key(&Inputs { step: "users", below: layers.top(), user, epoch: layers.archive.epoch }))
+}
+
 /// The layer, unless the base has users of its own.
 pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Option<Layer>> {
-    let Some(user) = &build.plan.user else { return Ok(None) };
-    let below = &layers.stack.last().expect("the base layer is there").key;
-    let key = key(&Inputs { step: "users", below, user, epoch: layers.epoch });
+    let (Some(user), Some(key)) = (&build.plan.user, key_of(build, layers)) else { return Ok(None) };
     let title = format!("Create the user {}", user.name);
-    let create = |root: &Path, _: &_, step: &Step| create(user, root, layers.epoch, step).map(|()| Vec::new());
-    above::ensure(build, layers, &key, title, create).map(Some)
+    let layer = above::ensure(build, layers, &key, title, |place| {
+        create(user, place.root, layers.archive.epoch, place.step)?;
+        Ok(Content::default())
+    });
+    layer.map(Some)
 }
 
 /// A user that is there already, on an imported base, gets what the recipe says.

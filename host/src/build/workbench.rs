@@ -1,4 +1,5 @@
-//! What a running plugin works on: the layer being made, the box, apt.
+//! What a running plugin works on: the layer being made, and the box. No package is installed here: what a plugin asks for
+//! is below its layer already, or its run ends.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -6,20 +7,23 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::packages::Owner;
+use super::{Build, Layers};
 use crate::download::{self, Answer, Authorities, Limits, Url};
 use crate::error::{Context, Result};
 use crate::git::{self, GitError, ObjectId, Snapshot};
 use crate::plugin::Capability;
 use crate::plugin::grant::GrantSet;
 use crate::plugin::workbench::{
-    CAPTURE_LIMIT, CallError, Command, ConnectionNote, ErrorCode, Fetched, InstalledPackage, Outcome, Sink, Stdin,
-    Workbench,
+    CAPTURE_LIMIT, CallError, Command, ConnectionNote, ErrorCode, Fetched, InstalledPackage, Outcome, PackageRequest,
+    Sink, Stdin, Workbench,
 };
 use crate::recipe::limits::CommandLimits;
+use crate::recipe::plan::PlannedPlugin;
 use crate::report::Who;
 use crate::rootfs::accounts::Accounts;
 use crate::rootfs::files::Rootfs;
-use crate::rootfs::packages::{self, Archive, Package};
+use crate::rootfs::packages::{self, Package};
 use crate::rootfs::tracker::{LayerLimits, Tracker};
 use crate::sandbox::command::{BoxCommand, BoxLimits, Exceeded, Identity, Stream};
 use crate::sandbox::proxy::{Connection, Decision, Network};
@@ -38,12 +42,13 @@ pub(super) struct Bench<'a> {
     stage: &'a Stage,
     store: &'a Store,
     rootfs: Rootfs,
-    archive: &'a Archive,
+    /// Those below the plugin's.
+    layers: &'a Layers,
     authorities: &'a Authorities,
-    epoch: u64,
     step: &'a Step,
-    plugin: &'a str,
-    packages: Vec<Package>,
+    /// Its place in the plan.
+    index: usize,
+    plugins: &'a [PlannedPlugin],
     tracker: Tracker<Who>,
     /// The call that is being served.
     call: (u64, String),
@@ -55,39 +60,38 @@ pub(super) struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    #[expect(clippy::too_many_arguments, reason = "each is borrowed from the build for one plugin, in one place")]
+    /// For the plugin of that place in the plan, whose layer is mounted at `root`.
     pub(super) fn new(
+        build: &'a Build<'_>,
+        layers: &'a Layers,
+        index: usize,
         root: &'a Path,
         stage: &'a Stage,
-        store: &'a Store,
-        rootfs: Rootfs,
-        archive: &'a Archive,
-        authorities: &'a Authorities,
-        epoch: u64,
         step: &'a Step,
-        plugin: &'a str,
-        wanted: CommandLimits,
-    ) -> Self {
-        let (limits, time) = limits(wanted);
+    ) -> Result<Self> {
+        let (limits, time) = limits(build.plan.limits);
         let tracker = Tracker::new(&stage.path().join("fs"), LayerLimits { files: limits.files, bytes: limits.disk });
-        Self {
+        Ok(Self {
             root,
             stage,
-            store,
-            rootfs: rootfs.remembering(),
-            archive,
-            authorities,
-            epoch,
+            store: &build.store,
+            rootfs: Rootfs::open(root, layers.archive.epoch)?.remembering(),
+            layers,
+            authorities: &build.authorities,
             step,
-            plugin,
-            packages: Vec::new(),
+            index,
+            plugins: &build.plan.plugins,
             tracker,
             call: (0, String::new()),
             limits,
             time,
             network: None,
             connections: Arc::default(),
-        }
+        })
+    }
+
+    fn plugin(&self) -> &str {
+        &self.plugins[self.index].id
     }
 
     /// Lets commands reach the hosts that were granted whole, if there are any.
@@ -105,15 +109,6 @@ impl<'a> Bench<'a> {
         self.network = Some(Network::new(decide, record));
     }
 
-    pub(super) fn install(&mut self, specs: &[String], recommends: bool) -> Result<Vec<Package>> {
-        self.tracker.settle_before_others()?;
-        let new = self.archive.install(self.root, self.stage.path(), specs, recommends, self.step);
-        self.tracker.settle(Some(Who::Packages))?;
-        let new = new?;
-        self.packages.extend(new.iter().cloned());
-        Ok(new)
-    }
-
     /// Who was at which path, up to now.
     ///
     /// # Errors
@@ -121,11 +116,6 @@ impl<'a> Bench<'a> {
     pub(super) fn tracker(mut self) -> Result<Tracker<Who>> {
         self.tracker.settle(None)?;
         Ok(self.tracker)
-    }
-
-    /// Everything that was installed or changed since the beginning.
-    pub(super) fn packages(&self) -> Vec<Package> {
-        self.packages.clone()
     }
 
     fn identity(&self, user: Option<&str>) -> Result<(Identity, Option<String>)> {
@@ -165,16 +155,17 @@ impl Workbench for Bench<'_> {
         boxed.cwd = command.cwd.clone().unwrap_or_else(|| "/".into());
         boxed.timeout = command.timeout.unwrap_or(self.time).min(self.time);
         boxed.limits = self.limits;
-        boxed.env.push(("SOURCE_DATE_EPOCH".into(), self.epoch.to_string()));
+        boxed.env.push(("SOURCE_DATE_EPOCH".into(), self.layers.epoch.to_string()));
         boxed.env.extend(home.map(|home| ("HOME".into(), home)));
         boxed.env.extend(command.env.iter().cloned());
         self.step.note(&format!("{} {}", command.program, command.args.join(" ")));
         let mut tail = std::collections::VecDeque::new();
+        let plugin = printable(self.plugin());
         self.tracker.settle_before_others()?;
         let output = boxed.run(stdin.as_ref().map(input).transpose()?, &mut |stream, line| {
             let sink = if stream == Stream::Stdout { command.stdout } else { command.stderr };
             if sink == Sink::Log {
-                self.step.detail(&format!("{} | {line}", self.plugin));
+                self.step.detail(&format!("{plugin} | {line}"));
             }
             if sink != Sink::Capture {
                 if tail.len() == TAIL_LINES {
@@ -216,28 +207,38 @@ impl Workbench for Bench<'_> {
         for ConnectionNote { host, port, sent, received, fate } in &notes {
             self.step.detail(&printable(&format!(
                 "{} | {host}:{port} {fate}, {sent} bytes sent, {received} received",
-                self.plugin
+                self.plugin()
             )));
         }
         notes
     }
 
-    fn install_packages(&mut self, specs: &[String], recommends: bool) -> Result<Vec<InstalledPackage>> {
-        Ok(self.install(specs, recommends)?.into_iter().map(shown).collect())
+    fn install_packages(&mut self, specs: &[String], recommends: bool) -> Result<Option<Vec<InstalledPackage>>> {
+        let request = PackageRequest::Install { specs: specs.to_owned(), recommends };
+        let found = self.layers.packages.answer(Owner::Plugin(self.index), &request);
+        Ok(found.map(|packages| packages.into_iter().map(shown).collect()))
     }
 
-    fn remove_packages(&mut self, names: &[String], purge: bool) -> Result<()> {
-        self.tracker.settle_before_others()?;
-        let removed = self.archive.remove(self.root, names, purge, self.step);
-        self.tracker.settle(Some(Who::Packages))?;
-        removed
+    fn remove_packages(&mut self, names: &[String], purge: bool) -> Result<bool> {
+        let request = PackageRequest::Remove { names: names.to_owned(), purge };
+        if self.layers.packages.answer(Owner::Plugin(self.index), &request).is_some() {
+            return Ok(true);
+        }
+        let wanted = self.layers.packages.wanted().find(|(name, _)| names.iter().any(|removed| removed == name));
+        let Some((name, owner)) = wanted else { return Ok(false) };
+        let who = match owner {
+            Owner::Recipe => "the recipe lists it".to_owned(),
+            Owner::Plugin(index) => format!("the plugin `{}` wants it", self.plugins[index].id),
+        };
+        let message = printable(&format!("cannot remove `{name}`: {who}"));
+        Err(CallError::new(ErrorCode::Invalid, message).into())
     }
 
     fn fetch(&mut self, url: &Url, digest: &str, authorization: Option<&Authorization>) -> Result<Fetched> {
         if let Some(file) = self.store.download(digest)? {
             return Ok(Fetched::Content { file, digest: digest.to_owned() });
         }
-        if self.archive.fetching.offline {
+        if self.layers.archive.fetching.offline {
             let message = format!("cannot download `{url}`: the build is offline, and the store has no such content");
             return Err(CallError::new(ErrorCode::Network, message).into());
         }
@@ -246,7 +247,7 @@ impl Workbench for Bench<'_> {
         let failed = "cannot write to the store";
         let mut file =
             File::options().read(true).write(true).create(true).truncate(true).open(&path).context(failed)?;
-        let pauses = self.archive.fetching.pauses();
+        let pauses = self.layers.archive.fetching.pauses();
         let mut pause = |wait: Duration| {
             self.step.note(&format!("waiting for {url}"));
             std::thread::sleep(wait);

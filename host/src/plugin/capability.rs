@@ -21,6 +21,7 @@ use exec::ExecPattern;
 pub(super) use exec::check_program;
 use fs::PathGlob;
 use glob::TextGlob;
+use name::PackageName;
 use net::UrlGlob;
 use secret::SecretName;
 pub use service::ServiceAction;
@@ -38,6 +39,8 @@ pub enum Capability {
     Exec(ExecPattern),
     PkgInstall(TextGlob),
     PkgRemove(TextGlob),
+    /// A package below the plugin while it runs, which the image does not have.
+    PkgBuild(PackageName),
     Asset(TextGlob),
     BootConfig(TextGlob),
     BootCmdline(TextGlob),
@@ -96,12 +99,13 @@ type Parse = fn(&str) -> Result<Capability, String>;
 const MAX_SCOPE: usize = 8192;
 
 impl Capability {
-    pub(crate) const KINDS: [(&str, Parse); 12] = [
+    pub(crate) const KINDS: [(&str, Parse); 13] = [
         ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
         ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
         ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
         ("pkg:install:", |scope| name::parse(scope).map(Self::PkgInstall)),
         ("pkg:remove:", |scope| name::parse(scope).map(Self::PkgRemove)),
+        ("pkg:build:", |scope| PackageName::parse(scope).map(Self::PkgBuild)),
         ("asset:", |scope| name::parse(scope).map(Self::Asset)),
         ("boot:config:", |scope| boot::parse_config(scope).map(Self::BootConfig)),
         ("boot:cmdline:", |scope| boot::parse_cmdline(scope).map(Self::BootCmdline)),
@@ -161,6 +165,14 @@ impl Capability {
         }
     }
 
+    /// The package that is there while the plugin runs, and not in the image.
+    pub fn build_package(&self) -> Option<&str> {
+        match self {
+            Self::PkgBuild(name) => Some(name.as_str()),
+            _ => None,
+        }
+    }
+
     /// Whether a command may connect to that host and port: `net` for all of a host.
     pub fn reaches(&self, host: &str, port: u16) -> bool {
         matches!(self, Self::Net(glob) if glob.matches_all_of(host, port))
@@ -178,6 +190,7 @@ impl Capability {
             (Self::Service(a), Self::Service(b)) => a.includes(b),
             (Self::User(a), Self::User(b)) => a.includes(b),
             (Self::Net(a), Self::Net(b)) => a.includes(b),
+            (Self::PkgBuild(a), Self::PkgBuild(b)) => a == b,
             (Self::Secret(a), Self::Secret(b)) => a == b,
             _ => false,
         }
@@ -192,6 +205,7 @@ impl fmt::Display for Capability {
             Self::Exec(pattern) => write!(f, "exec:{pattern}"),
             Self::PkgInstall(glob) => write!(f, "pkg:install:{glob}"),
             Self::PkgRemove(glob) => write!(f, "pkg:remove:{glob}"),
+            Self::PkgBuild(name) => write!(f, "pkg:build:{name}"),
             Self::Asset(glob) => write!(f, "asset:{glob}"),
             Self::BootConfig(glob) => write!(f, "boot:config:{glob}"),
             Self::BootCmdline(glob) => write!(f, "boot:cmdline:{glob}"),

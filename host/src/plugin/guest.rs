@@ -6,6 +6,7 @@ mod imports;
 mod stdio;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,8 @@ pub(super) struct State {
     pub(super) port: Port,
     wasi: WasiCtx,
     table: ResourceTable,
+    /// Whether the guest has asked for the time.
+    pub(super) clock_is_read: Arc<AtomicBool>,
 }
 
 impl WasiView for State {
@@ -95,8 +98,9 @@ pub(super) fn store(
 ) -> wasmtime::Result<Store<State>> {
     let mut table = ResourceTable::new();
     table.set_max_capacity(1000);
-    let state =
-        State { memory: Memory::new(limits.memory), port: port.clone(), wasi: stdio::context(epoch, seed), table };
+    let clock_is_read = Arc::new(AtomicBool::new(false));
+    let wasi = stdio::context(epoch, Arc::clone(&clock_is_read), seed);
+    let state = State { memory: Memory::new(limits.memory), port: port.clone(), wasi, table, clock_is_read };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.memory);
     store.set_fuel(limits.fuel)?;

@@ -31,7 +31,7 @@ use super::grant::GrantSet;
 use super::protocol::{Call, ImageInfo, Level, Reply};
 use super::run::Run;
 use super::transcript::{self, Asked, CallLine, FileChange, Line, Transcript};
-use super::workbench::{CallError, ErrorCode, Workbench};
+use super::workbench::{CallError, ErrorCode, PackageRequest, Workbench};
 use crate::rootfs::files::{ImagePath, Rootfs};
 use crate::secret::Secret;
 use blobs::{Blob, Blobs};
@@ -69,6 +69,10 @@ pub(super) struct Record {
     pub(super) panic: Option<(String, String)>,
     /// How the last refused call could have been allowed.
     pub(super) refusal: Option<(String, String)>,
+    /// It, or a command of its, was told the image's time.
+    pub(super) read_clock: bool,
+    /// What must be different of the packages below before it can go on.
+    pub(super) asks: Option<PackageRequest>,
 }
 
 /// The host's side of one `execute()`.
@@ -152,6 +156,9 @@ impl<'a> Session<'a> {
         if !matches!(reply, Reply::Failed(_)) {
             self.record.settings.extend(setting);
         }
+        if self.record.asks.is_some() {
+            reply = Reply::Stop("asked for packages that are not there yet".into());
+        }
         if let Some(cause) = self.half_done.take() {
             reply = Reply::Stop(format!("was stopped: {cause}"));
         }
@@ -185,7 +192,10 @@ impl<'a> Session<'a> {
             Call::Log { level, message } => self.log(level, &message),
             Call::Printed { error, line } => self.printed(error, &line),
             Call::Panicked { message, location } => self.panicked(&message, &location),
-            Call::Image => Reply::Image(self.image.clone()),
+            Call::Image => {
+                self.record.read_clock = true;
+                Reply::Image(self.image.clone())
+            }
             Call::Param { name } => Reply::MaybeText(self.param(&name)),
             Call::Granted { scope } => Reply::Bool(self.granted(&scope)),
             Call::BlobSize { blob } => Reply::Count(self.blobs.get(blob)?.size()),

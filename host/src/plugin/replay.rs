@@ -33,7 +33,7 @@ struct Recorded<'a> {
 pub fn replay(engine: &Engine, plugin: &PluginInfo, log: &[Line]) -> Result<Replayed> {
     let recorded = recorded(plugin, log)?;
     let limits = Limits { fuel: recorded.begin.fuel, memory: recorded.begin.memory, ..Limits::EXECUTE };
-    let seed = super::run::seed(&plugin.digest, recorded.begin.image.epoch);
+    let seed = super::run::seed(&plugin.digest);
     let mut calls = 0;
     let mut difference = None;
     let ended = engine.execute(&plugin.code, limits, recorded.begin.image.epoch, seed, &mut |call| {

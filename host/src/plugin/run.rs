@@ -13,7 +13,7 @@ use super::inspect::PluginInfo;
 use super::interface::{LogSink, Record, Session, Uses};
 use super::protocol::ImageInfo;
 use super::transcript::{Begin, End, Line, Transcript};
-use super::workbench::Workbench;
+use super::workbench::{PackageRequest, Workbench};
 use super::worker::{Answer, Engine, Returned};
 use crate::error::{Failure, Kind, Result};
 use crate::secret::Secret;
@@ -44,11 +44,39 @@ pub struct RunReport {
     pub calls: u64,
     /// The same for the same plugin, parameters and answers.
     pub fuel: u64,
+    /// It, or a command of its, was told the image's time: with another one it may do something else.
+    #[serde(skip)]
+    pub read_clock: bool,
     #[serde(skip)]
     pub time: Duration,
     /// When its first call came.
     #[serde(skip)]
     pub first_call: Option<Instant>,
+}
+
+/// How a run that did not fail ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// It came to its end.
+    Done(RunReport),
+    /// It needs other packages below itself. What it did so far is worth nothing: it has to run again from its beginning,
+    /// where it makes the same calls up to this one.
+    Asks {
+        request: PackageRequest,
+        /// As in a report.
+        read_clock: bool,
+    },
+}
+
+impl RunEnd {
+    /// # Panics
+    /// If it did not come to its end; for whoever gives it all packages that it can ask for.
+    pub fn done(self) -> RunReport {
+        match self {
+            Self::Done(report) => report,
+            Self::Asks { request, .. } => panic!("the run ended before its end: {request}"),
+        }
+    }
 }
 
 /// Runs the plugin's `execute()`. What it did stays to be judged by the caller, whatever this returns.
@@ -62,26 +90,32 @@ pub fn execute(
     bench: &mut dyn Workbench,
     sink: &mut LogSink<'_>,
     transcript: Option<Transcript>,
-) -> Result<RunReport> {
+) -> Result<RunEnd> {
     let start = Instant::now();
     let mut transcript = transcript;
     if let Some(transcript) = &mut transcript {
         transcript.write(&Line::Begin(Begin::of(run)))?;
     }
     let mut session = Session::new(run, bench, sink, transcript.as_mut());
-    let seed = seed(&run.plugin.digest, run.image.epoch);
+    let seed = seed(&run.plugin.digest);
     let ended = engine.execute(&run.plugin.code, run.limits, run.image.epoch, seed, &mut |call| session.serve(call))?;
     let record = session.record;
+    let read_clock = record.read_clock || ended.read_clock;
     let fuel = ended.result.is_ok().then_some(ended.fuel);
+    if let Some(request) = record.asks {
+        // The log of a run without an end belongs to nothing that stays.
+        return Ok(RunEnd::Asks { request, read_clock });
+    }
     let result = match ended.result {
-        Ok(Answer::Executed(Ok(()))) => Ok(RunReport {
+        Ok(Answer::Executed(Ok(()))) => Ok(RunEnd::Done(RunReport {
             uses: record.uses.clone(),
             settings: record.settings.clone(),
             calls: record.calls,
             fuel: ended.fuel,
+            read_clock,
             time: start.elapsed(),
             first_call: record.first_call,
-        }),
+        })),
         Ok(Answer::Executed(Err(failure))) => Err(returned(&run.plugin.conf.id, &failure, &record)),
         Ok(_) => Err(stopped(&run.plugin.conf.id, "gave the answer to another question", &record)),
         Err(cause) => Err(stopped(&run.plugin.conf.id, &cause, &record)),
@@ -93,9 +127,9 @@ pub fn execute(
     result
 }
 
-/// What the plugin's random numbers come from: another plugin or another time gives others, the same build the same.
-pub(super) fn seed(digest: &str, epoch: u64) -> [u8; 32] {
-    Sha256::digest(format!("{digest}\n{epoch}")).into()
+/// What the plugin's random numbers come from: another plugin gives others, the same one always the same.
+pub(super) fn seed(digest: &str) -> [u8; 32] {
+    Sha256::digest(format!("{digest}\n")).into()
 }
 
 /// The failure of an `execute()` that returned an error.

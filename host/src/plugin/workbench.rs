@@ -38,15 +38,21 @@ pub trait Workbench {
         Vec::new()
     }
 
-    /// Installs packages, each `name` or `name=version`; returns what was not there before.
+    /// Sees that packages, each `name` or `name=version`, are in the layers below the plugin's, and returns what came into
+    /// the image for this very request; none if they are not there yet. Then the run has to end and to begin anew above a
+    /// layer that has them: no package is ever installed where a plugin has been.
     ///
     /// # Errors
     /// As [`Workbench::run`].
-    fn install_packages(&mut self, specs: &[String], recommends: bool) -> anyhow::Result<Vec<InstalledPackage>>;
+    fn install_packages(&mut self, specs: &[String], recommends: bool)
+    -> anyhow::Result<Option<Vec<InstalledPackage>>>;
 
+    /// Sees that none of these packages is in the layers below the plugin's; false if one still is, which ends the run in
+    /// the same way.
+    ///
     /// # Errors
     /// As [`Workbench::run`].
-    fn remove_packages(&mut self, names: &[String], purge: bool) -> anyhow::Result<()>;
+    fn remove_packages(&mut self, names: &[String], purge: bool) -> anyhow::Result<bool>;
 
     /// Makes one request for a file, unless one of that SHA-256, in hexadecimal, is at hand. Another file that comes of a
     /// request with `authorization` is not kept.
@@ -139,6 +145,31 @@ pub struct Outcome {
     pub truncated: bool,
     /// Last lines of output that was not captured.
     pub tail: String,
+}
+
+/// A change of the packages below a plugin, which it asked for while it ran.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PackageRequest {
+    /// Each is `name` or `name=version`.
+    Install {
+        specs: Vec<String>,
+        recommends: bool,
+    },
+    Remove {
+        names: Vec<String>,
+        purge: bool,
+    },
+}
+
+impl fmt::Display for PackageRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Install { specs, recommends: false } => write!(f, "Install {}", specs.join(", ")),
+            Self::Install { specs, .. } => write!(f, "Install {} and what they recommend", specs.join(", ")),
+            Self::Remove { names, .. } => write!(f, "Remove {}", names.join(", ")),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -88,6 +88,15 @@ pub struct Ended {
     /// What stopped it, if it did not end by itself: words that follow "it".
     pub result: std::result::Result<Answer, String>,
     pub fuel: u64,
+    /// It asked for the time.
+    pub read_clock: bool,
+}
+
+impl Ended {
+    /// Of a job that has no time.
+    fn without_time(result: std::result::Result<Answer, String>) -> Self {
+        Self { result, fuel: 0, read_clock: false }
+    }
 }
 
 /// What a job comes to.
@@ -182,7 +191,12 @@ impl Engine {
         let memory = guest.saturating_add(ENGINE_MEMORY).saturating_add(length.saturating_mul(3));
         let bounds = Bounds { memory, file: 0, cpu: seconds(patience) };
         let ended = self.run(bounds, job, &[file], patience, serve)?;
-        Ok(ended.unwrap_or_else(|broken| Ended { result: Err(broken.describe(memory)), fuel: 0 }))
+        Ok(ended.unwrap_or_else(|broken| Ended {
+            result: Err(broken.describe(memory)),
+            fuel: 0,
+            // Whatever it did before, nobody knows.
+            read_clock: true,
+        }))
     }
 
     /// Starts a worker, talks with it until it has done its job or broken its word, and ends it.

@@ -144,7 +144,8 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
     };
     let functions = functions(info);
     let kind = kind_of(&request.scope);
-    let possible = if is_package() || kind.is_some_and(|kind| kind.is_possible(&functions)) {
+    let possible = if is_package() || kind.is_some_and(|kind| kind.is_for_the_asking() || kind.is_possible(&functions))
+    {
         Possible::Yes
     } else if functions.contains(RUN) && kind.is_some_and(|kind| kind.by_command || kind.name == "net") {
         Possible::ByCommand
@@ -208,7 +209,8 @@ fn cannot(rows: &[Row], possible: &[&Kind]) -> Vec<String> {
     };
     let runs = has("exec");
     let mut cannot = Vec::new();
-    for kind in &KINDS {
+    // Of what comes for the asking the requests say everything.
+    for kind in KINDS.iter().filter(|kind| !kind.is_for_the_asking()) {
         // A command could do it too, so that its imports prove nothing.
         if !(has(kind.name) || asks(kind.name) || runs && kind.by_command) {
             cannot.push(kind.cannot.to_owned());

@@ -116,6 +116,11 @@ impl Rootfs {
         Ok(Self { root, epoch, touched: None })
     }
 
+    /// The time that every written file gets, in seconds since 1970.
+    pub fn time(&self) -> u64 {
+        self.epoch.unsigned_abs()
+    }
+
     /// From now on, remembers each path that it changes, for [`Rootfs::take_touched`].
     #[must_use]
     pub fn remembering(self) -> Self {

@@ -3,6 +3,7 @@
 //! All of it happens in the build's private mount namespace, so there is nothing to clean up after a kill.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -26,10 +27,10 @@ impl Mounted {
     /// # Errors
     /// [`Failure::host`] if the kernel refuses, naming the usual cause.
     pub fn new(lowers: &[PathBuf], upper: &Path, work: &Path) -> Result<Self> {
-        Self::mount(MsFlags::empty(), &options(lowers, Some((upper, work))))
+        Self::mount(MsFlags::empty(), lowers, Some((upper, work)))
     }
 
-    /// Mounts `lowers`, two at least, with nothing on top: they can be read and not be written to.
+    /// Mounts `lowers` with nothing on top: they can be read and not be written to.
     ///
     /// # Privileges
     /// Uid 0 of the private namespace.
@@ -37,15 +38,24 @@ impl Mounted {
     /// # Errors
     /// As [`Mounted::new`].
     pub fn read_only(lowers: &[PathBuf]) -> Result<Self> {
-        Self::mount(MsFlags::MS_RDONLY, &options(lowers, None))
+        let [only] = lowers else { return Self::mount(MsFlags::MS_RDONLY, lowers, None) };
+        // The kernel wants two.
+        let empty = PathBuf::from("/build/empty");
+        fs::create_dir_all(&empty).context("cannot prepare an overlay")?;
+        Self::mount(MsFlags::MS_RDONLY, &[empty, only.clone()], None)
     }
 
-    fn mount(flags: MsFlags, options: &str) -> Result<Self> {
+    fn mount(flags: MsFlags, lowers: &[PathBuf], top: Option<(&Path, &Path)>) -> Result<Self> {
         let merged = (0..)
             .map(|number| PathBuf::from(format!("/build/{number}")))
             .find(|path| fs::create_dir(path).is_ok())
             .expect("one of the numbers is free");
-        mount(Some("overlay"), &merged, Some("overlay"), flags, Some(options)).with_context(|| {
+        // The kernel takes one page of options, which the paths of some seventy layers fill: they get short names, which
+        // nobody needs any more when it has followed them.
+        let links = merged.with_extension("lowers");
+        let links = Links::new(links, lowers).context("cannot prepare an overlay")?;
+        let options = options(&links.names, top);
+        mount(Some("overlay"), &merged, Some("overlay"), flags, Some(options.as_str())).with_context(|| {
             Failure::host("cannot mount an overlay in the store").hint(
                 "the store must be on ext4, xfs, btrfs or tmpfs, and not itself on an overlay (as in a container): \
                  choose another place with --store",
@@ -64,6 +74,33 @@ impl Drop for Mounted {
         // What cannot be unmounted now goes with the namespace.
         umount2(&self.merged, MntFlags::MNT_DETACH).ok();
         fs::remove_dir(&self.merged).ok();
+    }
+}
+
+/// Short names of layers, as links. Removed when dropped.
+struct Links {
+    directory: PathBuf,
+    /// In the order of the layers.
+    names: Vec<PathBuf>,
+}
+
+impl Links {
+    fn new(directory: PathBuf, lowers: &[PathBuf]) -> std::io::Result<Self> {
+        fs::create_dir(&directory)?;
+        let mut links = Self { directory, names: Vec::new() };
+        for (number, lower) in lowers.iter().enumerate() {
+            let name = links.directory.join(number.to_string());
+            symlink(lower, &name)?;
+            links.names.push(name);
+        }
+        Ok(links)
+    }
+}
+
+impl Drop for Links {
+    fn drop(&mut self) {
+        // Nobody looks at what stays, and it goes with the namespace.
+        fs::remove_dir_all(&self.directory).ok();
     }
 }
 
@@ -89,5 +126,21 @@ mod tests {
         let text = options(&lowers, Some((Path::new("/u"), Path::new("/w"))));
         assert!(text.starts_with("lowerdir=/b:/a,upperdir=/u,workdir=/w,volatile,userxattr,"), "{text}");
         assert!(options(&lowers, None).starts_with("lowerdir=/b:/a,userxattr,"));
+    }
+
+    #[test]
+    fn the_layers_of_a_large_build_fit_into_the_options() {
+        let dir = tempfile::tempdir().unwrap();
+        let lowers: Vec<PathBuf> = (0..200).map(|n| format!("/store/data/layers/{n:032}/fs").into()).collect();
+        let links = Links::new(dir.path().join("l"), &lowers).unwrap();
+        let followed: Vec<PathBuf> = links.names.iter().map(|name| fs::read_link(name).unwrap()).collect();
+        assert_eq!(followed, lowers);
+        let place = |text: &str| text.replace(dir.path().to_str().unwrap(), "/build");
+        let names: Vec<PathBuf> = links.names.iter().map(|name| place(name.to_str().unwrap()).into()).collect();
+        let (upper, work) =
+            (Path::new("/store/data/stages/0123456789abcdef/fs"), Path::new("/store/data/stages/x/work"));
+        assert!(options(&names, Some((upper, work))).len() < 4096);
+        drop(links);
+        assert!(!dir.path().join("l").exists());
     }
 }

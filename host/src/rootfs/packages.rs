@@ -26,7 +26,7 @@ use lists::{Listed, check_known, file_name, find};
 pub use lists::{Origins, archive_date, archive_state, digests};
 
 /// Options of every apt run in a box.
-const APT: [&str; 12] = [
+const APT: [&str; 13] = [
     // A name that apt does not know is no regular expression.
     "-oAPT::Cmd::Pattern-Only=true",
     // Nobody else uses the archives directory, which is read-only.
@@ -40,11 +40,25 @@ const APT: [&str; 12] = [
     "-oDpkg::Options::=--force-confdef",
     // There is no one to answer, and nothing that must stay as it is.
     "-oAPT::Get::Assume-Yes=true",
+    // A version that is named, or locked, may be older than what is installed.
+    "-oAPT::Get::allow-downgrades=true",
     // History and terminal logs hold times and change with every build.
     "-oDir::Log::History=",
     "-oDir::Log::Terminal=",
     "-oDir::Log::Planner=",
 ];
+
+/// Refuses names of packages, or versions, that the lists of the archives do not have.
+///
+/// # Errors
+/// [`Failure::build`] that names what there is not.
+pub fn check_listed(lists: &Path, names: &[String]) -> Result<()> {
+    let parse = |name: &String| {
+        PackageSpec::parse(name).map_err(|rule| Failure::build(format!("`{}` {rule}", printable(name))))
+    };
+    let specs = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    check_known(lists, &BTreeSet::new(), &specs)
+}
 
 /// A package in the image.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

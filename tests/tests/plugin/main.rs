@@ -22,7 +22,7 @@ use piimg::error::{Kind, Report, report};
 use piimg::home::Home;
 use piimg::plugin::grant::{GrantSet, Granted};
 use piimg::plugin::inspect::{PluginInfo, inspect, keep_code};
-use piimg::plugin::run::{Run, RunReport, execute};
+use piimg::plugin::run::{Run, RunEnd, RunReport, execute};
 use piimg::plugin::workbench::Command;
 use piimg::plugin::{CodeCache, CompileLimits, Engine, Limits};
 use piimg_tests::directory::{Directory, image, image_info};
@@ -103,7 +103,7 @@ fn run_with_assets(
     let mut sink = |id: &str, _level, line: &str| log.push(format!("{id}: {line}"));
     let result = execute(engine, &run, &mut bench, &mut sink, None);
     Ran {
-        result: result.map_err(|error| report(&error)),
+        result: result.map(RunEnd::done).map_err(|error| report(&error)),
         log,
         commands: bench.commands,
         packages: bench.packages.unwrap_or_default(),

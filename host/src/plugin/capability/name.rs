@@ -1,4 +1,7 @@
-//! `pkg:install:<glob>`, `pkg:remove:<glob>` and `asset:<glob>`: a name, in which `*` is any text.
+//! `pkg:install:<glob>`, `pkg:remove:<glob>` and `asset:<glob>`: a name, in which `*` is any text. `pkg:build:<name>`: one
+//! package, for it is installed because it is named here.
+
+use std::fmt;
 
 use super::glob::TextGlob;
 
@@ -17,6 +20,35 @@ pub(super) fn parse(scope: &str) -> Result<TextGlob, String> {
         return Err("a name has no white space, control character, `=`, `:` or `,`".into());
     }
     Ok(TextGlob::new(scope))
+}
+
+/// The name of one package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackageName(String);
+
+impl PackageName {
+    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+        parse(scope)?;
+        if scope.contains('*') {
+            return Err("it is the name of one package, without `*`".into());
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        // `name-` at the end means to remove it, to apt.
+        if !scope.starts_with(plain) || !scope.chars().all(|c| plain(c) || "+-.".contains(c)) || scope.ends_with('-') {
+            return Err("the name of a package has lowercase letters, digits, `+`, `-` and `.`".into());
+        }
+        Ok(Self(scope.to_owned()))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PackageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +76,19 @@ mod tests {
             ("logo.png", "logo.png.bak", false),
         ] {
             assert_eq!(parse(pattern).unwrap().matches(name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn what_is_built_with_is_one_package() {
+        for good in ["g++", "build-essential", "libfoo1.2-dev", "x"] {
+            assert_eq!(PackageName::parse(good).unwrap().to_string(), good);
+        }
+        for (scope, cause) in
+            [("lib*-dev", "without `*`"), ("-y", "lowercase"), ("gcc-", "lowercase"), ("gcc=1", "`=`"), ("", "empty")]
+        {
+            let error = PackageName::parse(scope).unwrap_err();
+            assert!(error.contains(cause), "{scope}: {error}");
         }
     }
 

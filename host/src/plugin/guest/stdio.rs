@@ -1,6 +1,8 @@
 //! The few interfaces of WASI that a Rust standard library wants: standard streams that end up in the log, clocks
 //! that stand still, seeded random numbers, and an empty environment. No directory, no socket, no waiting.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,7 +45,11 @@ const VERSION: &str = "0.2.12";
 /// A line without end is cut into pieces of this size.
 const MAX_LINE: usize = 4096;
 
-struct FixedClock(u64);
+/// Stands still at a time, and remembers whether anybody looked.
+struct FixedClock {
+    seconds: u64,
+    is_read: Arc<AtomicBool>,
+}
 
 impl HostWallClock for FixedClock {
     fn resolution(&self) -> Duration {
@@ -51,11 +57,15 @@ impl HostWallClock for FixedClock {
     }
 
     fn now(&self) -> Duration {
-        Duration::from_secs(self.0)
+        self.is_read.store(true, Ordering::Relaxed);
+        Duration::from_secs(self.seconds)
     }
 }
 
-impl HostMonotonicClock for FixedClock {
+/// Counts nothing.
+struct StoppedClock;
+
+impl HostMonotonicClock for StoppedClock {
     fn resolution(&self) -> u64 {
         1
     }
@@ -65,12 +75,13 @@ impl HostMonotonicClock for FixedClock {
     }
 }
 
-pub(super) fn context(epoch: u64, seed: &[u8; 32]) -> WasiCtx {
+/// `is_read` becomes true when the guest asks for the time.
+pub(super) fn context(epoch: u64, is_read: Arc<AtomicBool>, seed: &[u8; 32]) -> WasiCtx {
     let number = u128::from_le_bytes(seed[..16].try_into().expect("16 of 32 bytes"));
     let mut builder = WasiCtx::builder();
     builder
-        .wall_clock(FixedClock(epoch))
-        .monotonic_clock(FixedClock(epoch))
+        .wall_clock(FixedClock { seconds: epoch, is_read })
+        .monotonic_clock(StoppedClock)
         .secure_random(Deterministic::new(seed.to_vec()))
         .insecure_random(Deterministic::new(seed.to_vec()))
         .insecure_random_seed(number)

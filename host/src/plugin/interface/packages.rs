@@ -1,8 +1,11 @@
 //! `packages`: what to install and remove. Names are checked for form, so that none is taken for an option.
+//!
+//! Nothing is installed or removed while a plugin runs: what is not as it asks for ends the run, which begins anew when the
+//! packages below it are so ([`super::super::run::RunEnd`]).
 
 use super::{Answer, Session, from_bench};
 use crate::plugin::capability::Need;
-use crate::plugin::workbench::{CallError, ErrorCode, InstalledPackage};
+use crate::plugin::workbench::{CallError, ErrorCode, InstalledPackage, PackageRequest};
 use crate::recipe::package::{self, PackageSpec};
 use crate::ui::printable;
 
@@ -15,7 +18,12 @@ impl Session<'_> {
         for spec in specs {
             self.gate(&Need::PkgInstall(parse(spec)?.name))?;
         }
-        self.bench.install_packages(specs, recommends).map_err(|error| from_bench(&error))
+        let found = self.bench.install_packages(specs, recommends).map_err(|error| from_bench(&error))?;
+        Ok(found.unwrap_or_else(|| {
+            self.record.asks = Some(PackageRequest::Install { specs: specs.to_owned(), recommends });
+            // Nobody gets it.
+            Vec::new()
+        }))
     }
 
     pub(super) fn remove_packages(&mut self, names: &[String], purge: bool) -> Answer<()> {
@@ -24,7 +32,10 @@ impl Session<'_> {
             check_name(name)?;
             self.gate(&Need::PkgRemove(name.clone()))?;
         }
-        self.bench.remove_packages(names, purge).map_err(|error| from_bench(&error))
+        if !self.bench.remove_packages(names, purge).map_err(|error| from_bench(&error))? {
+            self.record.asks = Some(PackageRequest::Remove { names: names.to_owned(), purge });
+        }
+        Ok(())
     }
 
     pub(super) fn query_package(&mut self, name: &str) -> Answer<Option<InstalledPackage>> {

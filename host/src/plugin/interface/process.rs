@@ -20,6 +20,8 @@ impl Session<'_> {
             Some(Blob::File(file, _)) => Some(Stdin::File(file)),
             None => None,
         };
+        // In a variable.
+        self.record.read_clock = true;
         self.bench.run(command, stdin).map_err(|error| from_bench(&error))
     }
 }

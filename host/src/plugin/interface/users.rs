@@ -127,8 +127,8 @@ impl Session<'_> {
         password::check(value)
             .map_err(|rule| invalid(format!("the secret `{}` cannot be a password: it {rule}", secret.name())))?;
         self.person(name)?;
-        // A salt of its own for each user, plugin and build, and the same in the next one.
-        let hash = password::hash(value, &[name, self.digest, &self.image.epoch.to_string()]);
+        // A salt of its own for each user, plugin and state of the archive, and the same in the next build.
+        let hash = password::hash(value, &[name, self.digest, &self.bench.rootfs().time().to_string()]);
         let old = self.database()?;
         let mut new = old.clone();
         new.set_password(name, &hash, self.day())
@@ -147,9 +147,9 @@ impl Session<'_> {
         Ok(user)
     }
 
-    /// The build's day, since 1970: the clock's would differ between builds.
+    /// The layer's day, since 1970: the clock's would differ between builds.
     pub(super) fn day(&self) -> u64 {
-        self.image.epoch / 86_400
+        self.bench.rootfs().time() / 86_400
     }
 
     pub(super) fn database(&self) -> Answer<Database> {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use wasmtime::Engine;
@@ -44,11 +45,11 @@ fn work(socket: &Arc<Mutex<UnixStream>>, job: &Job, files: &[File]) -> Result<En
     let mut files = files.iter();
     let mut next = || files.next().context("the host gave too few files");
     Ok(match job {
-        Job::Compile => Ended { result: compile(&engine, next()?, next()?), fuel: 0 },
-        Job::Conf => Ended { result: load(&engine, next()?).and_then(|code| conf(&engine, &code)), fuel: 0 },
+        Job::Compile => Ended::without_time(compile(&engine, next()?, next()?)),
+        Job::Conf => Ended::without_time(load(&engine, next()?).and_then(|code| conf(&engine, &code))),
         Job::Execute { limits, epoch, seed } => match load(&engine, next()?) {
             Ok(code) => execute(&engine, &code, Arc::clone(socket), *limits, *epoch, seed),
-            Err(cause) => Ended { result: Err(cause), fuel: 0 },
+            Err(cause) => Ended::without_time(Err(cause)),
         },
     })
 }
@@ -102,7 +103,7 @@ fn execute(
         // A worker that has lost its host is about to be killed.
         answer.unwrap_or_else(|_| Reply::Stop("lost the host".into()))
     };
-    let mut fuel = 0;
+    let (mut fuel, mut read_clock) = (0, false);
     let result = engine::with_ticks(engine, || -> std::result::Result<_, String> {
         let explain = |error: wasmtime::Error| engine::explain(&error, limits);
         let linker = guest::linker(engine).map_err(explain)?;
@@ -110,6 +111,7 @@ fn execute(
         let result = Plugin::instantiate(&mut store, component, &linker)
             .and_then(|plugin| plugin.piimg_plugin_customization().call_execute(&mut store));
         fuel = limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
+        read_clock = store.data().clock_is_read.load(Ordering::Relaxed);
         result.map_err(explain)
     });
     let returned = |failure: guest::bindings::exports::piimg::plugin::customization::Failure| Returned {
@@ -117,5 +119,5 @@ fn execute(
         causes: failure.causes,
         needed: failure.error.and_then(|error| error.needed),
     };
-    Ended { result: result.map(|result| Answer::Executed(result.map_err(returned))), fuel }
+    Ended { result: result.map(|result| Answer::Executed(result.map_err(returned))), fuel, read_clock }
 }

@@ -59,7 +59,7 @@ fn an_honest_worker_is_served_and_heard() {
             let Reply::Bytes(bytes) = wire::hear(&mut socket).unwrap() else { panic!("another reply") };
             assert_eq!(bytes.len(), 1 << 20);
         }
-        let ended = Ended { result: Ok(Answer::Executed(Ok(()))), fuel: 5 };
+        let ended = Ended { result: Ok(Answer::Executed(Ok(()))), fuel: 5, read_clock: false };
         wire::say(&mut socket, &Said::Ended(Box::new(ended))).unwrap();
     });
     let Ok(Said::Ended(ended)) = said else { panic!("{said:?}") };

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 pub(super) struct Kind {
     /// What stands before the scope, without the last `:`.
     pub(super) name: &'static str,
-    /// `interface.function`; one of them is enough.
+    /// `interface.function`; one of them is enough. None of what piimg does because it is asked for and granted.
     functions: &'static [&'static str],
     /// What it lets a plugin do; the scope follows.
     pub(super) verb: &'static str,
@@ -37,7 +37,7 @@ const SECRET: [&str; 3] = ["users.set-password-from", "net.fetch-authorized", "g
 const NET: [&str; 4] = ["net.fetch", "net.fetch-authorized", "git.checkout", "git.checkout-authorized"];
 
 /// All kinds, in the order in which they are told.
-pub(super) const KINDS: [Kind; 18] = [
+pub(super) const KINDS: [Kind; 19] = [
     kind("exec", &[RUN], "run", "run commands", false),
     kind(
         "fs:write",
@@ -95,6 +95,7 @@ pub(super) const KINDS: [Kind; 18] = [
     ),
     kind("pkg:install", &["packages.install"], "install the packages", "install packages", false),
     kind("pkg:remove", &["packages.remove"], "remove the packages", "remove packages", false),
+    kind("pkg:build", &[], "have below itself, and not in the image, the packages", "", false),
     // A command reaches the network only through the same capability.
     kind("net", &NET, "download", "reach the network", false),
     kind("secret", &SECRET, "have piimg use, without reading them, the secrets", "use secrets", false),
@@ -107,6 +108,11 @@ pub(super) fn kind_of(scope: &str) -> Option<&'static Kind> {
 }
 
 impl Kind {
+    /// Whether nothing has to be called for it.
+    pub(super) fn is_for_the_asking(&self) -> bool {
+        self.functions.is_empty()
+    }
+
     /// Whether one of the functions is imported.
     pub(super) fn is_possible(&self, imported: &BTreeSet<String>) -> bool {
         self.functions.iter().any(|function| imported.contains(*function))

@@ -160,6 +160,7 @@ fn alone(row: &Row) -> Option<Finding> {
         "pkg:install" => finding(Risk::Medium, format!("installs `{scope}`; its scripts run as root of the image")),
         "pkg:remove" if scope.starts_with('*') => finding(Risk::High, "removes any package".into()),
         "pkg:remove" => finding(Risk::Medium, format!("removes `{scope}`")),
+        "pkg:build" => finding(Risk::Medium, format!("runs above `{scope}`, which the image does not have")),
         _ => None,
     }
 }

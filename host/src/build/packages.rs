@@ -1,0 +1,296 @@
+//! Layers of packages: the recipe's, those that each plugin lists, and what plugins ask for while they run.
+//!
+//! They stand on the base and on one another alone, below the user and everything that a plugin makes: no script of a
+//! package, no trigger and no hook of apt or dpkg ever meets a file that a plugin wrote, and a plugin that changes or
+//! fails costs no package.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::above::{self, Content};
+use super::{Build, Layer, Layers, PluginJob};
+use crate::error::{Context, Failure, Result};
+use crate::plugin::workbench::PackageRequest;
+use crate::report::{Effect, Who};
+use crate::rootfs::changes::changes;
+use crate::rootfs::files::Rootfs;
+use crate::rootfs::layers::Mounted;
+use crate::rootfs::packages::{self, Package};
+use crate::ui::printable;
+
+/// Who wants something of the packages of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Recipe,
+    /// The plugin of that place in the plan.
+    Plugin(usize),
+}
+
+/// What came of a wish.
+#[derive(Clone, Debug)]
+pub(super) struct Brought {
+    pub(super) owner: Owner,
+    pub(super) request: PackageRequest,
+    /// What is new, or of another version.
+    pub(super) packages: Vec<Package>,
+    /// What always deserves a look.
+    pub(super) notable: Vec<Effect>,
+}
+
+/// The packages of an image as they are below the plugins.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Packages {
+    /// By `name:architecture`.
+    installed: BTreeMap<String, Package>,
+    /// In the order in which it was done.
+    pub(super) brought: Vec<Brought>,
+}
+
+#[derive(Serialize)]
+struct Inputs<'a> {
+    step: &'static str,
+    below: &'a str,
+    request: &'a PackageRequest,
+}
+
+impl Packages {
+    /// Those of the base layer.
+    pub(super) fn of_base(base: &Layer) -> Self {
+        let mut packages = Self::default();
+        packages.follow(base);
+        packages
+    }
+
+    fn follow(&mut self, layer: &Layer) {
+        let name = |package: &Package| format!("{}:{}", package.name, package.architecture);
+        for package in &layer.gone {
+            self.installed.remove(&name(package));
+        }
+        self.installed.extend(layer.packages.iter().map(|package| (name(package), package.clone())));
+    }
+
+    /// All that are installed.
+    pub(super) fn installed(&self) -> impl Iterator<Item = &Package> {
+        self.installed.values()
+    }
+
+    /// What came into the image for the sake of `request`, by `owner`; none if it is still to be done.
+    pub(super) fn answer(&self, owner: Owner, request: &PackageRequest) -> Option<Vec<Package>> {
+        // What was done is done, also where a name is one that other packages provide.
+        let mut same = self.brought.iter().filter(|brought| brought.request == *request).peekable();
+        if same.peek().is_some() {
+            return Some(same.find(|brought| brought.owner == owner).map_or_else(Vec::new, |it| it.packages.clone()));
+        }
+        let is_done = match request {
+            PackageRequest::Install { specs, .. } => specs.iter().all(|spec| self.has(spec)),
+            PackageRequest::Remove { names, .. } => !names.iter().any(|name| self.has(name)),
+        };
+        is_done.then(Vec::new)
+    }
+
+    /// Whether `name` or `name=version` is installed.
+    fn has(&self, spec: &str) -> bool {
+        let (name, version) = spec.split_once('=').map_or((spec, None), |(name, version)| (name, Some(version)));
+        self.installed().any(|package| package.name == name && version.is_none_or(|version| package.version == version))
+    }
+
+    /// Names that somebody wants to be there, and who.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (&str, Owner)> {
+        self.brought.iter().flat_map(|Brought { owner, request, .. }| match request {
+            PackageRequest::Install { specs, .. } => {
+                specs.iter().map(|spec| (name_of(spec), *owner)).collect::<Vec<_>>()
+            }
+            PackageRequest::Remove { .. } => Vec::new(),
+        })
+    }
+
+    /// Of the plugin of that place in the plan.
+    pub(super) fn of_plugin(&self, index: usize) -> impl Iterator<Item = &Brought> {
+        self.brought.iter().filter(move |brought| brought.owner == Owner::Plugin(index))
+    }
+}
+
+/// Without the version, the release or the architecture that may follow.
+fn name_of(spec: &str) -> &str {
+    spec.split(['=', '/', ':']).next().unwrap_or(spec)
+}
+
+/// Lays what the recipe and the plugins list on the base.
+///
+/// # Errors
+/// As [`add`].
+pub(super) fn lay(build: &Build<'_>, layers: &mut Layers, jobs: &[PluginJob]) -> Result<()> {
+    let listed = |specs: &[String]| PackageRequest::Install { specs: specs.to_owned(), recommends: false };
+    if !build.plan.packages.is_empty() {
+        add(build, layers, Owner::Recipe, listed(&build.plan.packages))?;
+    }
+    for (index, plugin) in build.plan.plugins.iter().enumerate().take(jobs.len()) {
+        if !plugin.packages.is_empty() {
+            add(build, layers, Owner::Plugin(index), listed(&plugin.packages))
+                .with_context(|| format!("cannot install what `{}` lists", printable(&plugin.id)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Lays one more layer on those of packages, which must be all that there are.
+///
+/// # Errors
+/// [`Failure::build`] if the packages cannot be installed or removed, or if others that somebody wants go with it.
+pub(super) fn add(build: &Build<'_>, layers: &mut Layers, owner: Owner, request: PackageRequest) -> Result<()> {
+    let key = key_of(layers, &request);
+    let title = printable(&request.to_string());
+    let layer = above::ensure(build, layers, &key, title, |place| {
+        let before = packages::installed(&Rootfs::open(place.root, 0)?)?;
+        let stage = place.stage.path();
+        match &request {
+            PackageRequest::Install { specs, recommends } => {
+                layers.archive.install(place.root, stage, specs, *recommends, place.step)?;
+            }
+            PackageRequest::Remove { names, purge } => {
+                layers.archive.remove(place.root, names, *purge, place.step)?;
+            }
+        }
+        let rootfs = Rootfs::open(place.root, 0)?;
+        packages::check(&rootfs, &still_wanted(&layers.packages, &request)).with_context(|| {
+            Failure::build("these packages cannot be in one image with what else is wanted of it")
+                .hint("somebody lists a package that another one removes: the recipe, or a plugin")
+        })?;
+        let after = packages::installed(&rootfs)?;
+        let notable = notable(&stage.join("fs"), place.lowers, place.root)?;
+        Ok(Content { packages: missing_in(&before, &after), gone: missing_in(&after, &before), notable })
+    })?;
+    push(layers, owner, request, layer);
+    Ok(())
+}
+
+/// The layer of the packages that a plugin is built with: it lies on those of packages while the plugin runs, and no image
+/// has it. What is there already is not in it.
+///
+/// # Errors
+/// As [`add`].
+pub(super) fn to_build_with(build: &Build<'_>, packages: &Layers, names: &[String]) -> Result<Layer> {
+    let title = printable(&format!("Install to build with: {}", names.join(", ")));
+    above::ensure(build, packages, &key_to_build_with(packages, names), title, |place| {
+        let stage = place.stage.path();
+        let new = packages.archive.install(place.root, stage, names, false, place.step)?;
+        let mut wanted = still_wanted(&packages.packages, &PackageRequest::Remove { names: Vec::new(), purge: false });
+        wanted.extend(names.iter().cloned());
+        packages::check(&Rootfs::open(place.root, 0)?, &wanted)?;
+        Ok(Content { packages: new, ..Content::default() })
+    })
+}
+
+/// The key of that layer.
+pub(super) fn key_to_build_with(packages: &Layers, names: &[String]) -> String {
+    crate::store::key(&("packages to build with", packages.top(), names))
+}
+
+/// The key of the layer that [`add`] lays.
+pub(super) fn key_of(layers: &Layers, request: &PackageRequest) -> String {
+    crate::store::key(&Inputs { step: "packages on packages", below: layers.top(), request })
+}
+
+/// As [`add`], if the store has the layer.
+pub(super) fn add_finished(build: &Build<'_>, layers: &mut Layers, owner: Owner, request: PackageRequest) -> bool {
+    let Some(layer) = build.finished(&key_of(layers, &request)) else { return false };
+    push(layers, owner, request, layer);
+    true
+}
+
+fn push(layers: &mut Layers, owner: Owner, request: PackageRequest, layer: Layer) {
+    layers.packages.follow(&layer);
+    let (packages, notable) = (layer.packages.clone(), layer.notable.clone());
+    layers.packages.brought.push(Brought { owner, request, packages, notable });
+    layers.stack.push(layer);
+}
+
+/// What must be there afterwards.
+fn still_wanted(packages: &Packages, request: &PackageRequest) -> Vec<String> {
+    let mut wanted: Vec<String> = packages.wanted().map(|(name, _)| name.to_owned()).collect();
+    if let PackageRequest::Install { specs, .. } = request {
+        wanted.extend(specs.iter().map(|spec| name_of(spec).to_owned()));
+    }
+    wanted.sort();
+    wanted.dedup();
+    wanted
+}
+
+/// What of `now` was not there, or of another version.
+fn missing_in(then: &BTreeMap<String, Package>, now: &BTreeMap<String, Package>) -> Vec<Package> {
+    now.iter().filter(|(name, package)| then.get(*name) != Some(package)).map(|(_, package)| package.clone()).collect()
+}
+
+/// Changes of the layer that deserve a look, whoever made them.
+fn notable(upper: &std::path::Path, lowers: &[std::path::PathBuf], after: &std::path::Path) -> Result<Vec<Effect>> {
+    let before = Mounted::read_only(lowers)?;
+    let changes = changes(upper, before.path(), after)?;
+    let of_packages = |change| Effect { change, by: [Who::Packages].into() };
+    Ok(changes.into_iter().filter(|change| !change.notable.is_empty()).map(of_packages).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, version: &str) -> Package {
+        Package { name: name.into(), version: version.into(), architecture: "arm64".into() }
+    }
+
+    fn layer(packages: &[(&str, &str)], gone: &[(&str, &str)]) -> Layer {
+        let list = |list: &[(&str, &str)]| list.iter().map(|(name, version)| package(name, version)).collect();
+        Layer { packages: list(packages), gone: list(gone), ..Layer::default() }
+    }
+
+    fn install(specs: &[&str]) -> PackageRequest {
+        PackageRequest::Install { specs: specs.iter().map(|it| (*it).to_owned()).collect(), recommends: false }
+    }
+
+    fn remove(names: &[&str]) -> PackageRequest {
+        PackageRequest::Remove { names: names.iter().map(|it| (*it).to_owned()).collect(), purge: true }
+    }
+
+    #[test]
+    fn what_is_there_is_answered_and_the_rest_is_asked_for() {
+        let mut packages = Packages::of_base(&layer(&[("apt", "1"), ("nano", "7")], &[]));
+        let me = Owner::Plugin(0);
+        for (request, expected) in [
+            (install(&["apt"]), true),
+            (install(&["apt", "nano=7"]), true),
+            (install(&["nano=8"]), false),
+            (install(&["apt", "tree"]), false),
+            (remove(&["tree"]), true),
+            (remove(&["tree", "nano"]), false),
+        ] {
+            assert_eq!(packages.answer(me, &request).is_some(), expected, "{request}");
+        }
+        // Its own new packages are told to whoever asked for them, and to nobody else.
+        packages.follow(&layer(&[("tree", "2"), ("nano", "8")], &[("nano", "7")]));
+        let request = install(&["mail-reader"]);
+        let brought = vec![package("tree", "2")];
+        packages.brought.push(Brought {
+            owner: me,
+            request: request.clone(),
+            packages: brought.clone(),
+            notable: Vec::new(),
+        });
+        assert_eq!(packages.answer(me, &request), Some(brought));
+        assert_eq!(packages.answer(Owner::Plugin(1), &request), Some(Vec::new()));
+        assert_eq!(packages.answer(me, &install(&["nano=8", "tree"])), Some(Vec::new()));
+        assert_eq!(packages.answer(me, &install(&["nano=7"])), None);
+        packages.follow(&layer(&[], &[("nano", "8")]));
+        assert_eq!(packages.answer(me, &remove(&["nano"])), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_somebody_wants_must_stay() {
+        let mut packages = Packages::default();
+        for (owner, request) in [(Owner::Recipe, install(&["aa=1", "bb"])), (Owner::Plugin(1), remove(&["cc"]))] {
+            packages.brought.push(Brought { owner, request, packages: Vec::new(), notable: Vec::new() });
+        }
+        assert_eq!(still_wanted(&packages, &install(&["bb/stable", "dd:arm64"])), ["aa", "bb", "dd"]);
+        assert_eq!(still_wanted(&packages, &remove(&["dd"])), ["aa", "bb"]);
+        assert_eq!(packages.wanted().collect::<Vec<_>>(), [("aa", Owner::Recipe), ("bb", Owner::Recipe)]);
+    }
+}
