@@ -14,6 +14,7 @@ pub mod download;
 pub mod emulation;
 pub mod error;
 pub mod git;
+mod glob;
 pub mod image;
 pub mod keyring;
 pub mod plugin;
