@@ -12,6 +12,7 @@ pub mod files;
 pub mod initramfs;
 pub mod layers;
 pub mod packages;
+pub mod places;
 pub mod sources;
 pub mod tracker;
 pub mod units;

@@ -134,7 +134,7 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, index: usize, job: &Plu
     effects::drop_paths(&stage.path().join("fs"), &judged.dropped)?;
     effects::check_secrets(&planned.id, &search, &stage.path().join("fs"), &stage.path().join(AUDIT_LOG))?;
     effects::announce(&step, &planned.id, &judged.kept);
-    let effects = judged.kept.into_iter().filter(|it| !it.is_of_packages() || !it.change.notable.is_empty()).collect();
+    let effects = judged.kept.into_iter().filter(|it| !it.is_of_packages() || it.notable().next().is_some()).collect();
     let Listing { effects, unlisted } = listing(effects);
     let report = PluginReport {
         id: planned.id.clone(),
