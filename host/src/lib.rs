@@ -17,6 +17,7 @@ pub mod download;
 pub mod emulation;
 pub mod error;
 pub mod git;
+mod glob;
 pub mod home;
 pub mod host_files;
 pub mod image;

@@ -25,7 +25,7 @@ pub mod transcript;
 pub mod workbench;
 mod worker;
 
-pub use capability::{Capability, Need, ScopeError, ServiceAction, Template, UserAction};
+pub use capability::{Capability, Invocation, Need, ScopeError, ServiceAction, Template, UserAction};
 pub use compiled::CodeCache;
 pub use engine::Limits;
 pub use interface::{LogSink, Session, Uses};

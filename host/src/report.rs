@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plugin::Uses;
 use crate::plugin::call_name::shortened;
-use crate::rootfs::changes::Change;
+use crate::rootfs::changes::{Change, Notable};
 use crate::rootfs::tracker::Party;
 use crate::ui::printable;
 pub use listing::{Listing, listing};
@@ -122,6 +122,12 @@ impl Effect {
     /// No one but packages made it.
     pub fn is_of_packages(&self) -> bool {
         !self.by.is_empty() && self.by.iter().all(|who| *who == Who::Packages)
+    }
+
+    /// Why it deserves a look: of packages not for what they bring all the time.
+    pub fn notable(&self) -> impl Iterator<Item = Notable> {
+        let of_packages = self.is_of_packages();
+        self.change.notable.iter().copied().filter(move |notable| !of_packages || !notable.is_usual())
     }
 
     /// Who made it, in words.

@@ -14,6 +14,7 @@ pub mod initramfs;
 pub mod layers;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod packages;
+pub mod places;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod sources;
 pub mod times;

@@ -4,18 +4,24 @@
 //! bar and the time on a terminal, plain lines otherwise. `NO_COLOR` is obeyed.
 
 mod ask;
+mod printable;
 mod timings;
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use console::{Style, Term};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
 
-use crate::error::{Kind, report};
+use crate::error::{Context as _, Kind, Result, report};
 
+use printable::shown;
+pub use printable::{json, printable};
 pub use timings::Timings;
 
 /// How much is said.
@@ -58,10 +64,27 @@ impl Ui {
         self.verbosity
     }
 
-    /// Writes one line of data to standard output.
+    /// Writes one line of data to standard output, [`printable`] whatever is in it.
     pub fn data(&self, line: &str) {
-        // Whoever closed the pipe has read enough; there is no one left to tell.
-        std::io::stdout().write_all(format!("{line}\n").as_bytes()).ok();
+        write_out(printable(line).as_bytes());
+    }
+
+    /// Writes a value to standard output as JSON, [`printable`] and with the same meaning.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn json(&self, value: &impl Serialize) -> Result<()> {
+        write_out(json(value).context("cannot write JSON")?.as_bytes());
+        Ok(())
+    }
+
+    /// Writes a path of the host to standard output: byte for byte where a program reads it, else [`printable`].
+    pub fn path(&self, path: &Path) {
+        if std::io::stdout().is_terminal() {
+            self.data(&path.display().to_string());
+        } else {
+            write_out(path.as_os_str().as_bytes());
+        }
     }
 
     /// Starts a step; the title is an imperative or a participle, without full stop.
@@ -144,6 +167,12 @@ impl Ui {
     }
 }
 
+/// One line to standard output.
+fn write_out(line: &[u8]) {
+    // Whoever closed the pipe has read enough; there is no one left to tell.
+    std::io::stdout().write_all(&[line, b"\n"].concat()).ok();
+}
+
 /// A running step: a live line on a terminal, one plain line when it ends.
 ///
 /// Dropping it without [`Step::done`] marks it as failed.
@@ -158,6 +187,7 @@ pub struct Step {
 
 impl Step {
     fn start(ui: Ui, title: String) -> Self {
+        let title = printable(&title);
         let bar = ui.live.as_ref().map(|live| {
             let bar = live.add(ProgressBar::new_spinner().with_style(spinner()).with_message(title.clone()));
             bar.enable_steady_tick(Duration::from_millis(120));
@@ -225,9 +255,9 @@ impl Step {
             bar.finish_and_clear();
         }
         let took = seconds(took);
-        let result = if result.is_empty() { String::new() } else { format!(": {result}") };
+        let result = if result.is_empty() { String::new() } else { format!(": {}", printable(result)) };
         if self.ui.verbosity != Verbosity::Quiet {
-            self.ui.line(&format!("{mark} {}{result} ({took})", shown(&self.title)));
+            self.ui.line(&format!("{mark} {}{result} ({took})", self.title));
         }
     }
 }
@@ -268,25 +298,6 @@ pub fn bytes(length: u64) -> String {
     }
 }
 
-/// Makes text from a plugin or an image fit for a terminal: control, bidirectional and zero-width
-/// characters are shown escaped, so that they can neither move the cursor nor hide a part of a line.
-pub fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');
-        if c.is_control() || invisible {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
-        out
-    })
-}
-
-/// [`printable`] for text that may have several lines.
-fn shown(text: &str) -> String {
-    text.lines().map(printable).collect::<Vec<_>>().join("\n")
-}
-
 /// A word as a shell takes it, to be copied from a hint.
 pub fn shell_quoted(text: &str) -> String {
     format!("'{}'", printable(text).replace('\'', r"'\''"))
@@ -321,12 +332,5 @@ mod tests {
         for (millis, text) in [(400, "0.4 s"), (12_000, "12 s"), (187_000, "3 min 07 s")] {
             assert_eq!(seconds(Duration::from_millis(millis)), text);
         }
-    }
-
-    #[test]
-    fn hostile_text_is_escaped() {
-        assert_eq!(printable("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
-        assert_eq!(printable("x\u{202e}y\nz"), "x\\u{202e}y\\u{a}z");
-        assert_eq!(printable("Grüße"), "Grüße");
     }
 }

@@ -177,7 +177,8 @@ pub fn symlink(path: &str, target: &str) -> Result<(), Error> {
     Ok(raw::symlink(path, target)?)
 }
 
-/// Renames. Needs `fs:write` of both ends, for a directory of everything below them (`…/**`).
+/// Renames. Needs `fs:read` and `fs:write` of the source and `fs:write` of the destination, for a directory of everything
+/// below them (`…/**`).
 ///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Denied`].

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::__private::bindings::piimg::plugin::process as raw;
 use crate::{Blob, Error, ErrorCode};
 
-/// A command in the making. Needs `exec:<program> <args>`.
+/// A command in the making. Needs `exec:<program> <args>`, with variables (`NAME=value`) before the program.
 #[derive(Clone, Debug)]
 pub struct Command(raw::Command);
 
@@ -56,6 +56,8 @@ impl Command {
         self
     }
 
+    /// Sets a variable, once. All but a few (`LANG`, `LC_*`, `TZ` and the like) are a part of the capability:
+    /// `exec:NAME=value program`.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.0.env.push((name.to_owned(), value.to_owned()));

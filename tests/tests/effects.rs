@@ -77,6 +77,13 @@ fn a_change_that_was_not_granted_drops_the_layer() {
         ("mkdir -p /opt/runs && ln -s /etc /opt/runs/e && echo y > /opt/runs/e/via-link", "/etc/via-link", "added"),
         ("mkfifo /etc/pipe", "/etc/pipe", "added"),
         ("chmod u+s /bin/true", "/usr/bin/true", "changed (mode)"),
+        // No image keeps the files there, but who may write them.
+        ("chmod 777 /var/log/apt", "/var/log/apt", "changed (mode)"),
+        ("mkdir /var/log/runs", "/var/log/runs", "added"),
+        ("rm -r /var/log/apt && ln -s /etc /var/log/apt", "/var/log/apt", "changed (type"),
+        ("chmod 755 /var/tmp", "/var/tmp", "changed (mode)"),
+        ("chown 1:1 /var/cache/apt/archives", "/var/cache/apt/archives", "changed (owner)"),
+        ("rm -r /var/tmp && ln -s /etc /var/tmp", "/var/tmp", "changed (type"),
     ] {
         let output = run(dir.path(), script);
         let said = text(&output.stderr);
@@ -95,6 +102,94 @@ fn a_change_that_was_not_granted_drops_the_layer() {
         assert_eq!(std::fs::metadata(log).unwrap().permissions().mode() & 0o777, 0o600);
         let log = std::fs::read_to_string(log).unwrap();
         assert!(log.contains("\"event\":\"end\"") && log.contains(&script[..4]), "{log}");
+    }
+}
+
+/// One build with the guest that has the package `tree` and hands a file of the image to a shell.
+fn judge(dir: &Path, script: &str) -> Output {
+    build_with("judged", dir, &["--param", &format!("test/judged:script={script} # {}", std::process::id())])
+}
+
+#[test]
+fn what_a_package_of_the_plugin_brought_is_not_the_plugins_to_take_away() {
+    let dir = tempfile::tempdir().unwrap();
+    for (script, path, kind) in [
+        ("rm /usr/bin/tree", "/usr/bin/tree", "removed"),
+        ("mv /usr/bin/tree /opt/judged/tree", "/usr/bin/tree", "removed"),
+        ("rm -r /usr/share/doc/tree", "/usr/share/doc/tree", "removed"),
+        ("rm -r /usr/share/doc/tree && ln -s /etc /usr/share/doc/tree", "/usr/share/doc/tree", ""),
+        ("chmod u+s /usr/bin/tree", "/usr/bin/tree", ""),
+    ] {
+        let output = judge(dir.path(), script);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{script}:\n{said}");
+        assert!(said.contains("the plugin `test/judged` changed what it was not granted"), "{script}:\n{said}");
+        let finding = said.lines().find(|line| line.trim_start().starts_with(&format!("{path} {kind}")));
+        assert!(
+            finding.is_some_and(|finding| finding.contains(", `sh -c")),
+            "{script}: no `{path} {kind}` in:\n{said}"
+        );
+    }
+}
+
+/// The command gets what is in the file, and no way to the file.
+#[test]
+fn standard_input_is_read_and_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "echo x >&0 && exit 9; truncate -s 0 /proc/self/fd/0 && exit 8; cat > /opt/judged/copy; \
+                  cmp /etc/os-release /opt/judged/copy";
+    let output = judge(dir.path(), script);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let root = open_root(&dir.path().join(text(&output.stdout).trim_end()));
+    let copy = root.read_text("/opt/judged/copy").unwrap().unwrap();
+    assert!(copy.contains("ID=debian") && root.read_text("/usr/lib/os-release").unwrap().unwrap() == copy, "{copy}");
+}
+
+/// Wherever a plugin may write, the build says what comes of it.
+#[test]
+fn what_runs_by_itself_is_named_though_it_was_granted() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = [
+        ("/etc/cron.d/x", "is run by the clock"),
+        ("/etc/sudoers.d/x", "says who may become root"),
+        ("/etc/ld.so.preload", "is loaded into every program"),
+        ("/etc/udev/rules.d/x.rules", "is run when a device appears"),
+        ("/etc/NetworkManager/dispatcher.d/x", "is run when the network changes"),
+        ("/etc/pam.d/x", "decides who may log in"),
+        ("/etc/profile.d/x.sh", "is run by each shell"),
+        ("/etc/update-motd.d/x", "is run at each login"),
+        ("/etc/apt/apt.conf.d/x", "decides which packages are installed and believed, and may run commands"),
+        ("/etc/systemd/system-generators/x", "is run at the beginning of every boot"),
+        ("/etc/systemd/system/x.service", "says what systemd runs, when and as whom"),
+        ("/etc/modprobe.d/x.conf", "says which code the kernel loads, and may run commands"),
+        ("/etc/sysctl.d/x.conf", "changes settings of the kernel, of which some are programs that it runs"),
+        ("/etc/tmpfiles.d/x.conf", "makes files of any owner and mode at boot"),
+        ("/etc/dbus-1/system.d/x.conf", "is started by a request over D-Bus, or says who may make one"),
+        ("/etc/initramfs-tools/hooks/x", "is run when a kernel or an initramfs is made, or goes into it"),
+        ("/etc/skel/.xsessionrc", "is copied into each new home, where shells run it"),
+        ("/etc/default/x", "is read as shell code or variables by what runs at boot"),
+        ("/usr/local/bin/ls", "comes first where programs are looked for"),
+        ("/usr/lib/python3/dist-packages/x.pth", "is loaded by every program of its language"),
+        ("/usr/bin/ls2", "is a program that everybody runs"),
+        ("/root/.bashrc", "is in root's own home"),
+        ("/boot/firmware/user-data", "is obeyed as root at the first boot"),
+    ];
+    let list = places.map(|(path, _)| path).join(" ");
+    let script = format!(
+        "test/everywhere:script=for f in {list}; do mkdir -p ${{f%/*}}; echo '#' >> $f; done; chmod 777 /etc/cron.d # {}",
+        std::process::id()
+    );
+    // No image has to be made of it: a second plugin ends the build.
+    let fails = guest("fails");
+    let output = build_with("everywhere", dir.path(), &["--param", &script, "--plugin", fails.to_str().unwrap()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("the plugin `test/fails` failed"), "{said}");
+    let directory = "/etc/cron.d leads to what is run by the clock: changed (mode) by call 2, `sh -c";
+    assert!(said.contains(directory) && said.contains("/etc/cron.d can be changed by every account: "), "{said}");
+    for (path, does) in places {
+        let found = said.lines().any(|line| line.contains(&format!(" | {path} {does}: ")));
+        assert!(found, "`{path} {does}` is not in:\n{said}");
     }
 }
 

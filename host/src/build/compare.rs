@@ -135,7 +135,7 @@ fn run(job: &Job) -> Result<()> {
         plain_cpu: plain.cpu.as_secs_f64(),
     };
     if job.json {
-        ui.data(&serde_json::to_string_pretty(&report).context("cannot write the report")?);
+        ui.json(&report)?;
     } else {
         text(&report, &ui);
     }

@@ -6,8 +6,11 @@
 //! answer of the gate. It stands for that path alone, and only while no command had a part in it: one that came before may
 //! be in what the call left, one that came after wrote something else.
 //!
-//! What no image keeps (logs, caches) is not kept in the layer either, and needs no grant.
+//! What no image keeps (files of logs and caches) is not kept in the layer either, and needs no grant. Directories that an
+//! image does keep are judged like all others: who may write there decides what comes to be in them.
 
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -16,13 +19,16 @@ use crate::error::{Context as _, Failure, Result};
 use crate::plugin::Need;
 use crate::plugin::grant::GrantSet;
 use crate::report::{Effect, Who};
-use crate::rootfs::changes::{Change, ChangeKind};
+use crate::rootfs::changes::{Change, ChangeKind, Notable};
+use crate::rootfs::places::Risk;
 use crate::rootfs::tracker::Tracker;
 use crate::secret::leak::Search;
 use crate::ui::{Step, printable, shell_quoted};
 
-/// How many findings an error or the report of a step lists.
+/// How many findings an error lists.
 const LISTED: usize = 20;
+/// How many of a kind the report of a step lists.
+const LISTED_OF_KIND: usize = 10;
 
 /// Judges what was changed: returns what the layer keeps.
 ///
@@ -35,7 +41,7 @@ pub(super) fn judge(id: &str, grants: &GrantSet, changes: Vec<Change>, tracker: 
         let is_written = is_written_by_calls(tracker.who_itself(&change.place));
         let by = tracker.who(&change.place).iter().map(|who| Who::clone(who)).collect();
         let effect = Effect { change, by };
-        if finalise::is_dropped(&effect.change.path) {
+        if is_dropped(&effect.change) {
             judged.dropped.push(effect.change.place);
         } else if is_written || is_granted(grants, &effect.change) {
             judged.kept.push(effect);
@@ -52,6 +58,11 @@ pub(super) struct Judged {
     pub(super) kept: Vec<Effect>,
     /// What no image keeps, relative to the tree, each directory before what is in it.
     pub(super) dropped: Vec<PathBuf>,
+}
+
+/// Whether no image keeps it, whatever it is.
+fn is_dropped(change: &Change) -> bool {
+    finalise::is_dropped(&change.path) && !(change.directory && finalise::keeps_directories(&change.place))
 }
 
 fn need(change: &Change) -> Need {
@@ -137,19 +148,88 @@ fn leaked(id: &str, secret: &str, place: &str) -> Failure {
         .hint("an image must not hold it, and the layer was dropped; is it in a file or a parameter that the plugin was given?")
 }
 
-/// Names what always deserves a look, granted or not, packages' own files too.
+/// Names what always deserves a look, granted or not, packages' own files too where packages do not usually have such:
+/// the gravest first, and of each kind some, so that many of one kind hide none of another.
 pub(super) fn announce(step: &Step, plugin: &str, effects: &[Effect]) {
-    let mut count = 0;
+    for line in announcement(effects) {
+        step.line(&format!("{} | {line}", printable(plugin)));
+    }
+}
+
+fn announcement(effects: &[Effect]) -> Vec<String> {
+    let mut kinds: BTreeMap<(Reverse<Risk>, Notable), Vec<&Effect>> = BTreeMap::new();
     for effect in effects {
-        for notable in &effect.change.notable {
-            count += 1;
-            if count <= LISTED {
-                let (path, kind) = (printable(&effect.change.path), &effect.change.kind);
-                step.line(&format!("{} | {path} {notable}: {kind} by {}", printable(plugin), effect.by()));
-            }
+        for notable in effect.notable() {
+            kinds.entry((Reverse(notable.risk()), notable)).or_default().push(effect);
         }
     }
-    if count > LISTED {
-        step.line(&format!("{} | and {} more such files; all are in the audit log", printable(plugin), count - LISTED));
+    let mut lines = Vec::new();
+    for ((_, notable), effects) in kinds {
+        for effect in effects.iter().take(LISTED_OF_KIND) {
+            let (path, kind) = (printable(&effect.change.path), &effect.change.kind);
+            lines.push(format!("{path} {notable}: {kind} by {}", effect.by()));
+        }
+        if let Some(more @ 1..) = effects.len().checked_sub(LISTED_OF_KIND) {
+            lines.push(format!("and {more} more, each of which {notable}; all are in the image's own record"));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn effect(path: &str, notable: Notable, who: Who) -> Effect {
+        let change = Change {
+            path: path.into(),
+            kind: ChangeKind::Added,
+            notable: [notable].into(),
+            unreadable: false,
+            directory: false,
+            place: PathBuf::new(),
+        };
+        Effect { change, by: [who].into() }
+    }
+
+    #[test]
+    fn directories_that_stay_in_an_image_are_not_dropped_unjudged() {
+        for (path, directory, expected) in [
+            ("/var/log/x.log", false, true),
+            ("/var/log/app", true, false),
+            ("/var/log/app/deep", true, false),
+            ("/var/log/app/x.log", false, true),
+            ("/var/log", true, false),
+            ("/var/tmp/x", true, true),
+            ("/var/tmp", true, false),
+            ("/root/.cache/pip", true, true),
+            ("/etc/app", true, false),
+        ] {
+            let mut change = effect(path, Notable::Open, Who::Packages).change;
+            change.directory = directory;
+            change.place = PathBuf::from(&path[1..]);
+            assert_eq!(is_dropped(&change), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn many_of_one_kind_hide_none_of_another() {
+        let call = || Who::Call(1, "fs.write x".into());
+        let mut effects: Vec<Effect> =
+            (0..100).map(|number| effect(&format!("/etc/hosts{number}"), Notable::At("network"), call())).collect();
+        effects.push(effect("/usr/zz/su", Notable::SetId, call()));
+        effects.push(effect("/usr/bin/of-a-package", Notable::At("programs"), Who::Packages));
+        effects.push(effect("/etc/cron.d/of-a-package", Notable::At("cron"), Who::Packages));
+        effects.push(effect("/usr/bin/of-a-plugin", Notable::At("programs"), call()));
+        let lines = announcement(&effects);
+        let expected = [
+            "/usr/zz/su runs with the rights of its owner or group: added by call 1, fs.write x",
+            "/etc/cron.d/of-a-package is run by the clock: added by packages",
+            "/usr/bin/of-a-plugin is a program that everybody runs: added by call 1, fs.write x",
+        ];
+        assert_eq!(lines[..3], expected);
+        assert_eq!(lines.len(), 3 + LISTED_OF_KIND + 1);
+        let last = "and 90 more, each of which decides with which machines it talks; all are in the image's own record";
+        assert_eq!(lines[3 + LISTED_OF_KIND], last);
     }
 }

@@ -1,8 +1,9 @@
 //! What a running plugin works on: the layer being made, and the box. No package is installed here: what a plugin asks for
 //! is below its layer already, or its run ends.
 
+mod input;
+
 use std::fs::File;
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -162,7 +163,8 @@ impl Workbench for Bench<'_> {
         let mut tail = std::collections::VecDeque::new();
         let plugin = printable(self.plugin());
         self.tracker.settle_before_others()?;
-        let output = boxed.run(stdin.as_ref().map(input).transpose()?, &mut |stream, line| {
+        let (input, _feeder) = stdin.map(input::feed).transpose()?.unzip();
+        let output = boxed.run(input, &mut |stream, line| {
             let sink = if stream == Stream::Stdout { command.stdout } else { command.stderr };
             if sink == Sink::Log {
                 self.step.detail(&format!("{plugin} | {line}"));
@@ -334,23 +336,10 @@ fn shown(package: Package) -> InstalledPackage {
     InstalledPackage { name: package.name, version: package.version, architecture: package.architecture }
 }
 
-/// Standard input as a file of its own: the command cannot move the position of anybody else's.
-fn input(stdin: &Stdin<'_>) -> Result<File> {
-    let mut file = tempfile::tempfile().context("cannot make a temporary file")?;
-    match stdin {
-        Stdin::Bytes(bytes) => file.write_all(bytes).context("cannot write a temporary file")?,
-        Stdin::File(source) => {
-            let mut source = source.try_clone().context("cannot read the input")?;
-            std::io::Seek::rewind(&mut source).context("cannot read the input")?;
-            std::io::copy(&mut source, &mut file).context("cannot copy the input")?;
-        }
-    }
-    std::io::Seek::rewind(&mut file).context("cannot read the input")?;
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
     use crate::git::{EntryKind, Fault, sample};
 

@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     };
     if arguments.json {
         let all = serde_json::json!({ "version": 1, "audit": audit, "difference": difference });
-        ui.data(&serde_json::to_string_pretty(&all).context("cannot write the audit")?);
+        ui.json(&all)?;
     } else {
         let mut lines = match &difference {
             Some(difference) => difference_lines(difference),
@@ -84,7 +84,7 @@ fn replay_log(log: &Path, info: &PluginInfo, json: bool, ui: &Ui) -> Result<i32>
     let file = File::open(log).with_context(|| Failure::usage(format!("cannot open `{}`", log.display())))?;
     let found = replay(&plugin::engine()?, info, &transcript::read(file)?)?;
     if json {
-        ui.data(&serde_json::to_string_pretty(&found).context("cannot write the answer")?);
+        ui.json(&found)?;
     } else {
         ui.data(&match &found.difference {
             None => format!("the same: {} calls, to the last instruction", found.calls),

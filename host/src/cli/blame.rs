@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let info = build_info(&root)?;
     let found = origins(info.as_ref(), &root.packages_of(&listed_as(path))?, path);
     if arguments.json {
-        ui.data(&serde_json::to_string_pretty(&found).context("cannot write the answer")?);
+        ui.json(&found)?;
         return Ok(0);
     }
     found.iter().for_each(|origin: &Origin| ui.data(&origin.to_string()));

@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     // The console is the data of this command.
     let writer = std::thread::spawn(move || {
         for line in lines {
-            printer.data(&printable(&line));
+            printer.data(&line);
         }
     });
     let result = (|| {

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: Arguments, started: Instant, mut ui: Ui) -> Result<
     match build(&order, now(), &ui)? {
         Outcome::Built(paths) => {
             ui.event("done", None, Instant::now());
-            paths.iter().for_each(|path| ui.data(&path.display().to_string()));
+            paths.iter().for_each(|path| ui.path(path));
             Ok(0)
         }
         Outcome::Failed(code) => Ok(code),

@@ -27,20 +27,24 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
-    let (json, lines) = if is_wasm(&arguments.file)? {
+    let lines = if is_wasm(&arguments.file)? {
         let cache = Home::of_user().as_ref().and_then(CodeCache::open);
         let info = inspect_plugin(&plugin::engine()?, &arguments.file, cache.as_ref())?;
-        (serde_json::to_string_pretty(&info), plugin_lines(&info))
+        if arguments.json {
+            ui.json(&info)?;
+            return Ok(0);
+        }
+        plugin_lines(&info)
     } else {
         let inspection =
             inspect_image(&open(&arguments.file)?, &Parser::default()).with_context(|| no_image(&arguments.file))?;
-        (serde_json::to_string_pretty(&inspection), image_lines(&inspection))
+        if arguments.json {
+            ui.json(&inspection)?;
+            return Ok(0);
+        }
+        image_lines(&inspection)
     };
-    if arguments.json {
-        ui.data(&json.context("cannot write the findings")?);
-    } else {
-        lines.iter().for_each(|line| ui.data(line));
-    }
+    lines.iter().for_each(|line| ui.data(line));
     Ok(0)
 }
 

@@ -107,7 +107,7 @@ pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
             user.password_hash = "set".to_owned();
         }
         let document = Document { plan: &plan, plugins, secrets, host: host_uses(&order) };
-        ui.data(&serde_json::to_string_pretty(&document).context("cannot write the plan")?);
+        ui.json(&document)?;
         return Ok(0);
     }
     for line in lines(&order) {

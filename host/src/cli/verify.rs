@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let models = arguments.models.iter().map(|name| model(name)).collect::<Result<_>>()?;
     let report = verify(&file, &Expectations { models, ..Expectations::default() }, &Parser::default())?;
     if arguments.json {
-        ui.data(&serde_json::to_string_pretty(&report).context("cannot write the report")?);
+        ui.json(&report)?;
     } else {
         for check in &report.checks {
             match &check.outcome {

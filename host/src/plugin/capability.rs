@@ -14,10 +14,12 @@ mod secret;
 mod service;
 mod template;
 mod user;
+mod variables;
 
 use std::fmt;
 
 use exec::ExecPattern;
+pub use exec::Invocation;
 pub(super) use exec::check_program;
 use fs::PathGlob;
 use glob::TextGlob;
@@ -30,6 +32,7 @@ pub use template::Template;
 pub(super) use template::Unfilled;
 pub use user::UserAction;
 use user::UserPattern;
+pub(super) use variables::is_variable;
 
 /// A capability as requested or granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,10 +57,12 @@ pub enum Capability {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
     FsRead(String),
+    /// The path and everything below it.
+    FsReadTree(String),
     FsWrite(String),
     /// The path and everything below it.
     FsWriteTree(String),
-    Exec(String, Vec<String>),
+    Exec(Invocation),
     PkgInstall(String),
     PkgRemove(String),
     Asset(String),
@@ -140,8 +145,10 @@ impl Capability {
     pub fn covers(&self, need: &Need) -> bool {
         match (self, need) {
             (Self::FsRead(glob), Need::FsRead(path)) | (Self::FsWrite(glob), Need::FsWrite(path)) => glob.matches(path),
-            (Self::FsWrite(glob), Need::FsWriteTree(path)) => glob.matches_tree(path),
-            (Self::Exec(pattern), Need::Exec(program, args)) => pattern.matches(program, args),
+            (Self::FsRead(glob), Need::FsReadTree(path)) | (Self::FsWrite(glob), Need::FsWriteTree(path)) => {
+                glob.matches_tree(path)
+            }
+            (Self::Exec(pattern), Need::Exec(call)) => pattern.matches(call),
             (Self::PkgInstall(glob), Need::PkgInstall(name))
             | (Self::PkgRemove(glob), Need::PkgRemove(name))
             | (Self::Asset(glob), Need::Asset(name)) => glob.matches(name),
@@ -222,19 +229,10 @@ impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FsRead(path) => write!(f, "fs:read:{path}"),
+            Self::FsReadTree(path) => write!(f, "fs:read:{}/**", path.trim_end_matches('/')),
             Self::FsWrite(path) => write!(f, "fs:write:{path}"),
             Self::FsWriteTree(path) => write!(f, "fs:write:{}/**", path.trim_end_matches('/')),
-            // An argument that the grammar cannot spell is shown as the wildcard that would cover it.
-            Self::Exec(program, args) => {
-                let spell = |arg: &String| {
-                    if exec::is_literal(arg) { arg.clone() } else { "*".to_owned() }
-                };
-                write!(
-                    f,
-                    "exec:{}",
-                    [program.clone()].into_iter().chain(args.iter().map(spell)).collect::<Vec<_>>().join(" ")
-                )
-            }
+            Self::Exec(call) => write!(f, "exec:{call}"),
             Self::PkgInstall(name) => write!(f, "pkg:install:{name}"),
             Self::PkgRemove(name) => write!(f, "pkg:remove:{name}"),
             Self::Asset(name) => write!(f, "asset:{name}"),
@@ -289,7 +287,7 @@ mod tests {
         assert!(!Capability::parse("asset:*").unwrap().covers(&Need::Secret("token".into())));
         assert!(!Capability::parse("asset:*").unwrap().includes(&Capability::parse("secret:token").unwrap()));
         assert!(!Capability::parse("fs:write:/**").unwrap().covers(&Need::BootConfig("gpu_mem".into())));
-        assert!(!Capability::parse("fs:write:/**").unwrap().covers(&Need::Exec("sh".into(), vec![])));
+        assert!(!Capability::parse("fs:write:/**").unwrap().covers(&Need::Exec(Invocation::new("sh", &[]))));
     }
 
     #[test]
@@ -298,7 +296,10 @@ mod tests {
             Need::FsRead("/etc/x".into()),
             Need::FsWriteTree("/opt/app".into()),
             Need::FsWriteTree("/".into()),
-            Need::Exec("apt-mark".into(), vec!["hold".into(), "a b".into(), "*".into(), String::new()]),
+            Need::FsReadTree("/opt/app".into()),
+            Need::Exec(Invocation::new("apt-mark", &["hold", "a b", "*", ""])),
+            Need::Exec(Invocation::new("tar", &["x"]).with("TAR_OPTIONS", "a b").with("APT_CONFIG", "").with("A", "*")),
+            Need::Exec(Invocation::new("tar", &["x"]).with("LANG", "C").with("TAR_OPTIONS", "-v")),
             Need::PkgInstall("htop".into()),
             Need::Asset("firmware.bin".into()),
             Need::BootConfig("hdmi_group:1".into()),

@@ -273,6 +273,7 @@ pub(super) fn ceiling(text: &str) -> Ceiling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::Invocation;
 
     fn policy(text: &str) -> Result<Policy> {
         Policy::parse(Path::new("p.toml"), text)
@@ -321,7 +322,7 @@ mod tests {
         let limits = Ceiling(vec![policy("version = 1\nallow = [\"exec\", \"fs:write:/opt/**\"]").unwrap()])
             .limits("x", &digest('a'));
         for (need, expected) in [
-            (Need::Exec("sh".into(), vec!["a b".into()]), true),
+            (Need::Exec(Invocation::new("sh", &["a b"])), true),
             (Need::FsWrite("/opt/x".into()), true),
             (Need::FsWriteTree("/opt".into()), true),
             (Need::FsWriteTree("/".into()), false),

@@ -97,12 +97,15 @@ pub struct ConnectionNote {
     pub fate: String,
 }
 
-/// Standard input of a command.
+/// Standard input of a command. The command gets the content, never the file: it could write through it.
 #[derive(Debug)]
 pub enum Stdin<'a> {
     Bytes(&'a [u8]),
-    /// To be read from its beginning.
-    File(&'a File),
+    /// As many bytes from the beginning of the file.
+    File {
+        file: &'a File,
+        length: u64,
+    },
 }
 
 /// Where output goes.
@@ -117,7 +120,7 @@ pub enum Sink {
 /// Most bytes of each stream that an [`Outcome`] holds.
 pub const CAPTURE_LIMIT: usize = 1 << 20;
 
-/// A command inside the image, checked for form: no NUL, an absolute or bare program, harmless variables.
+/// A command inside the image, checked for form: no NUL, an absolute or bare program, each variable once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     pub program: String,

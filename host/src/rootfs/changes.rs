@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt as _;
+use std::fmt;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::compare::{self, Aspect};
+use super::places::{self, Place, Risk};
 use crate::error::Result;
 
 /// A path that a layer changes.
@@ -43,8 +44,8 @@ pub enum ChangeKind {
     Changed(BTreeSet<Aspect>),
 }
 
-impl std::fmt::Display for ChangeKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ChangeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Added => f.write_str("added"),
             Self::Removed => f.write_str("removed"),
@@ -58,29 +59,77 @@ impl std::fmt::Display for ChangeKind {
 
 /// Why a path deserves a look whoever changed it: it lends rights, or makes code run without being asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(into = "String", from = "String")]
 pub enum Notable {
     SetId,
     FileCapabilities,
     Device,
-    EnabledUnit,
-    Sudoers,
-    AuthorizedKeys,
-    /// cron, `rc.local`, udev rules, `ld.so.preload`, autostart files.
-    RunsByItself,
+    /// Everybody may write to it.
+    Open,
+    /// By the `id` of a [`Place`].
+    At(&'static str),
+    /// A directory above such a place, or a link where one was.
+    LeadsTo(&'static str),
+    /// Told by another version of piimg.
+    Unheard,
 }
 
-impl std::fmt::Display for Notable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::SetId => "runs with the rights of its owner or group",
-            Self::FileCapabilities => "has capabilities of its own",
-            Self::Device => "is a device",
-            Self::EnabledUnit => "is a unit that starts at boot",
-            Self::Sudoers => "says who may become root",
-            Self::AuthorizedKeys => "says who may log in",
-            Self::RunsByItself => "runs or loads code by itself",
-        })
+impl Notable {
+    const KINDS: [(&'static str, Self); 4] = [
+        ("set-id", Self::SetId),
+        ("file-capabilities", Self::FileCapabilities),
+        ("device", Self::Device),
+        ("open", Self::Open),
+    ];
+
+    fn place(self) -> Option<&'static Place> {
+        match self {
+            Self::At(id) | Self::LeadsTo(id) => places::by_id(id),
+            Self::SetId | Self::FileCapabilities | Self::Device | Self::Open | Self::Unheard => None,
+        }
+    }
+
+    /// How much comes of it.
+    pub fn risk(self) -> Risk {
+        self.place().map_or(Risk::High, |place| place.risk)
+    }
+
+    /// Whether packages bring such files all the time.
+    pub fn is_usual(self) -> bool {
+        self.place().is_some_and(|place| place.is_usual)
+    }
+}
+
+impl From<Notable> for String {
+    fn from(notable: Notable) -> Self {
+        let known = Notable::KINDS.iter().find(|(_, kind)| *kind == notable).map(|(name, _)| *name);
+        match notable {
+            Notable::At(id) => format!("at:{id}"),
+            Notable::LeadsTo(id) => format!("leads-to:{id}"),
+            _ => known.unwrap_or("unheard").to_owned(),
+        }
+    }
+}
+
+impl From<String> for Notable {
+    fn from(text: String) -> Self {
+        let id = |start| text.strip_prefix(start).and_then(places::by_id).map(|place| place.id);
+        let kind = || Self::KINDS.iter().find(|(name, _)| *name == text).map(|(_, kind)| *kind);
+        id("at:").map(Self::At).or_else(|| id("leads-to:").map(Self::LeadsTo)).or_else(kind).unwrap_or(Self::Unheard)
+    }
+}
+
+impl fmt::Display for Notable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let does = self.place().map_or("deserves a look", |place| place.does);
+        match self {
+            Self::SetId => f.write_str("runs with the rights of its owner or group"),
+            Self::FileCapabilities => f.write_str("has capabilities of its own"),
+            Self::Device => f.write_str("is a device"),
+            Self::Open => f.write_str("can be changed by every account"),
+            Self::At(_) | Self::Unheard => f.write_str(does),
+            Self::LeadsTo(_) => write!(f, "leads to what {does}"),
+        }
     }
 }
 
@@ -132,7 +181,7 @@ impl Sides<'_> {
         let is_dir = |metadata: &Option<std::fs::Metadata>| metadata.as_ref().is_some_and(std::fs::Metadata::is_dir);
         if let Some(kind) = kind {
             let path = Path::new("/").join(inside);
-            let notable = if matches!(kind, ChangeKind::Removed) { BTreeSet::new() } else { notable(&path, &new)? };
+            let notable = notable(&path, &new, &kind, is_dir(&old_metadata))?;
             found.push(Change {
                 path: path.to_string_lossy().into_owned(),
                 kind,
@@ -158,53 +207,40 @@ impl Sides<'_> {
     }
 }
 
-/// What is notable of the entry `path`, which lies at `place`.
-fn notable(path: &Path, place: &Path) -> Result<BTreeSet<Notable>> {
+/// What is notable of the entry `path`, which lies at `place` in the tree after the change.
+fn notable(path: &Path, place: &Path, kind: &ChangeKind, was_directory: bool) -> Result<BTreeSet<Notable>> {
+    let text = path.to_string_lossy();
+    let at = |text: &str| places::of_file(text).map(|place| Notable::At(place.id));
+    let leads = || places::of_directory(&text).map(|place| Notable::LeadsTo(place.id));
+    let Some(metadata) = compare::metadata(place)? else {
+        // With a directory goes what is in it.
+        let gone = at(&text).or_else(|| if was_directory { leads() } else { None });
+        return Ok(gone.into_iter().collect());
+    };
     let mut found = BTreeSet::new();
-    let Some(metadata) = compare::metadata(place)? else { return Ok(found) };
-    if metadata.is_file() && metadata.mode() & 0o6000 != 0 {
+    let (mode, file_type) = (metadata.mode(), metadata.file_type());
+    if metadata.is_file() && mode & 0o6000 != 0 {
         found.insert(Notable::SetId);
     }
-    if metadata.file_type().is_char_device() || metadata.file_type().is_block_device() {
+    if file_type.is_char_device() || file_type.is_block_device() {
         found.insert(Notable::Device);
     }
     if compare::attributes(place)?.contains_key(&b"security.capability"[..]) {
         found.insert(Notable::FileCapabilities);
     }
+    // In a directory with the sticky bit each changes what is its own.
+    if mode & 0o002 != 0 && (metadata.is_file() || metadata.is_dir() && mode & 0o1000 == 0) {
+        found.insert(Notable::Open);
+    }
     if !metadata.is_dir() {
-        found.extend(by_name(path));
+        // A link in the place of a directory brings the files of another.
+        found.extend(at(&text).or_else(leads));
+    } else if let ChangeKind::Changed(aspects) = kind
+        && [Aspect::Mode, Aspect::Owner, Aspect::Attributes, Aspect::Type].iter().any(|it| aspects.contains(it))
+    {
+        found.extend(leads());
     }
     Ok(found)
-}
-
-/// What a file is notable for by where it lies.
-fn by_name(path: &Path) -> Option<Notable> {
-    let text = path.to_string_lossy();
-    let parent = path.parent().and_then(Path::file_name).unwrap_or_default().as_bytes();
-    let below = |directories: &[&str]| directories.iter().any(|directory| text.starts_with(directory));
-    if [&b".wants"[..], b".requires", b".upholds"].iter().any(|end| parent.ends_with(end)) {
-        return Some(Notable::EnabledUnit);
-    }
-    if text == "/etc/sudoers" || below(&["/etc/sudoers.d/", "/etc/doas", "/etc/polkit-1/rules.d/"]) {
-        return Some(Notable::Sudoers);
-    }
-    if parent == b".ssh" && text.contains("/.ssh/authorized_keys") || below(&["/etc/ssh/authorized_keys"]) {
-        return Some(Notable::AuthorizedKeys);
-    }
-    const RUNS: [&str; 11] = [
-        "/etc/cron",
-        "/etc/init.d/",
-        "/etc/ld.so.preload",
-        "/etc/ld.so.conf",
-        "/etc/profile.d/",
-        "/etc/rc.local",
-        "/etc/udev/rules.d/",
-        "/etc/xdg/autostart/",
-        "/etc/systemd/system-generators/",
-        "/etc/kernel/",
-        "/var/spool/cron/",
-    ];
-    below(&RUNS).then_some(Notable::RunsByItself)
 }
 
 #[cfg(test)]
@@ -298,31 +334,88 @@ mod tests {
     fn what_deserves_a_look_is_named() {
         let trees = trees();
         let cases = [
-            ("usr/bin/su", Some(Notable::SetId)),
-            ("etc/systemd/system/multi-user.target.wants/x.service", Some(Notable::EnabledUnit)),
-            ("etc/systemd/system/x.service", None),
-            ("etc/sudoers.d/x", Some(Notable::Sudoers)),
+            ("usr/share/app/su", Some(Notable::SetId)),
+            ("usr/share/app/open", Some(Notable::Open)),
+            ("usr/share/app/plain", None),
+            ("etc/systemd/system/multi-user.target.wants/x.service", Some(Notable::At("enabled-unit"))),
+            ("etc/systemd/system/x.service", Some(Notable::At("units"))),
+            ("etc/sudoers.d/x", Some(Notable::At("sudoers"))),
             ("etc/sudoers2", None),
-            ("home/ann/.ssh/authorized_keys2", Some(Notable::AuthorizedKeys)),
-            ("home/ann/.ssh/config", None),
-            ("etc/cron.d/x", Some(Notable::RunsByItself)),
-            ("etc/ld.so.preload", Some(Notable::RunsByItself)),
+            ("srv/ann/.ssh/authorized_keys2", Some(Notable::At("authorized-keys"))),
+            ("etc/cron.d/x", Some(Notable::At("cron"))),
+            ("etc/ld.so.preload", Some(Notable::At("preload"))),
+            // A link where a directory belongs.
+            ("etc/polkit-1", Some(Notable::LeadsTo("polkit"))),
         ];
         for (name, _) in cases {
             let place = trees.after.join(name);
             fs::create_dir_all(place.parent().unwrap()).unwrap();
-            if name.ends_with(".wants/x.service") {
+            if name.ends_with(".wants/x.service") || name.ends_with("-1") {
                 symlink("../x.service", place).unwrap();
             } else {
                 fs::write(&place, "").unwrap();
             }
             touch(&trees, name);
         }
-        fs::set_permissions(trees.after.join("usr/bin/su"), fs::Permissions::from_mode(0o4755)).unwrap();
+        let allow = |name: &str, mode| {
+            fs::set_permissions(trees.after.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        allow("usr/share/app/su", 0o4755);
+        allow("usr/share/app/open", 0o666);
         let changes = changes(&trees.upper, &trees.before, &trees.after).unwrap();
         for (name, expected) in cases {
             let change = changes.iter().find(|change| change.path == format!("/{name}")).unwrap();
             assert_eq!(change.notable.iter().copied().collect::<Vec<_>>(), Vec::from_iter(expected), "{name}");
         }
+    }
+
+    #[test]
+    fn a_directory_is_named_for_its_owner_and_mode_and_for_what_goes_with_it() {
+        let trees = trees();
+        for tree in [&trees.before, &trees.after] {
+            for name in ["etc/cron.d", "etc/pam.d", "etc/skel", "srv/app"] {
+                fs::create_dir_all(tree.join(name)).unwrap();
+            }
+        }
+        let allow = |name: &str| {
+            fs::set_permissions(trees.after.join(name), fs::Permissions::from_mode(0o700)).unwrap();
+        };
+        allow("etc/cron.d");
+        allow("etc");
+        allow("srv/app");
+        fs::remove_dir(trees.after.join("etc/pam.d")).unwrap();
+        fs::create_dir_all(trees.after.join("etc/dbus-1")).unwrap();
+        for name in ["etc/cron.d/x", "etc/pam.d", "etc/dbus-1/x", "srv/app/x"] {
+            touch(&trees, name);
+        }
+        let changes = changes(&trees.upper, &trees.before, &trees.after).unwrap();
+        for (path, expected) in [
+            ("/etc/cron.d", Some(Notable::LeadsTo("cron"))),
+            ("/etc", Some(Notable::LeadsTo("sudoers"))),
+            ("/etc/pam.d", Some(Notable::At("pam"))),
+            ("/etc/dbus-1", None),
+            ("/srv/app", None),
+        ] {
+            let change = changes.iter().find(|change| change.path == path).unwrap_or_else(|| panic!("{path}"));
+            assert_eq!(change.notable.iter().copied().collect::<Vec<_>>(), Vec::from_iter(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_notable_is_written_and_read() {
+        for (notable, text) in [
+            (Notable::SetId, "set-id"),
+            (Notable::Open, "open"),
+            (Notable::At("cron"), "at:cron"),
+            (Notable::LeadsTo("sudoers"), "leads-to:sudoers"),
+        ] {
+            assert_eq!(serde_json::to_string(&notable).unwrap(), format!("\"{text}\""));
+            assert_eq!(serde_json::from_str::<Notable>(&format!("\"{text}\"")).unwrap(), notable);
+        }
+        // Of another version.
+        for text in ["runs-by-itself", "at:nowhere", ""] {
+            assert_eq!(serde_json::from_str::<Notable>(&format!("\"{text}\"")).unwrap(), Notable::Unheard);
+        }
+        assert_eq!(Notable::LeadsTo("sudoers").to_string(), "leads to what says who may become root");
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Result};
+use crate::ui::printable;
 
 /// What differs about one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -151,7 +152,7 @@ impl Comparison {
 }
 
 fn failed(path: &Path) -> String {
-    format!("cannot read `{}`", path.display())
+    format!("cannot read `{}`", printable(&path.to_string_lossy()))
 }
 
 pub(super) fn metadata(path: &Path) -> Result<Option<Metadata>> {

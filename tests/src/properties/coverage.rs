@@ -8,7 +8,7 @@ use piimg::download::Url;
 use piimg::plugin::grant::{GrantSet, Granted};
 use piimg::plugin::inspect::{PluginInfo, Request};
 use piimg::plugin::policy::Ceiling;
-use piimg::plugin::{Capability, Need, ServiceAction, UserAction};
+use piimg::plugin::{Capability, Invocation, Need, ServiceAction, UserAction};
 
 use super::naive::{choices, glob, segments, words};
 
@@ -16,7 +16,7 @@ use super::naive::{choices, glob, segments, words};
 #[derive(Clone, Debug)]
 enum Scope<'a> {
     Path { write: bool, segments: Vec<&'a str> },
-    Exec { program: &'a str, args: Vec<&'a str> },
+    Exec { env: Vec<&'a str>, program: &'a str, args: Vec<&'a str> },
     Name { kind: &'a str, glob: String },
     Net { scheme: &'a str, host: &'a str, port: &'a str, segments: Vec<&'a str> },
 }
@@ -25,8 +25,8 @@ enum Scope<'a> {
 #[derive(Clone, Debug)]
 enum Call<'a> {
     Path { write: bool, segments: Vec<&'a str> },
-    Tree { segments: Vec<&'a str> },
-    Exec { program: &'a str, args: Vec<&'a str> },
+    Tree { write: bool, segments: Vec<&'a str> },
+    Exec { env: Vec<&'a str>, program: &'a str, args: Vec<&'a str> },
     Name { kind: &'a str, name: String },
     Net { scheme: &'a str, host: &'a str, port: &'a str, segments: Vec<&'a str>, query: bool },
 }
@@ -38,6 +38,9 @@ const SEGMENTS: [&str; 10] = ["a", "b", "ab", "ba", "", "..", ".", "*", "é", "A
 const PROGRAMS: [&str; 4] = ["sh", "/bin/sh", "id", "/bin/id"];
 const ARG_GLOBS: [&str; 5] = ["a", "-c", "*", "**", "ab"];
 const ARGS: [&str; 7] = ["a", "-c", "*", "**", "ab", "", "a b"];
+/// `LANG` may be set to a locale without being asked for.
+const VARIABLE_GLOBS: [&str; 8] = ["A=1", "A=*", "A=", "B=1", "B=a*", "LANG=C", "LANG=*", "LANG=/x"];
+const VARIABLES: [&str; 9] = ["A=1", "A=*", "A=", "B=1", "B=a b", "B=a*", "LANG=C", "LANG=/x", "LANG=C C"];
 const KINDS: [&str; 14] = [
     "pkg:install:",
     "pkg:remove:",
@@ -69,7 +72,11 @@ impl<'a> Scope<'a> {
     fn choose(input: &mut Unstructured<'_>, which: u8) -> Result<Self> {
         Ok(match which {
             0 => Self::Path { write: input.arbitrary()?, segments: words(input, &GLOBS, 5)? },
-            1 => Self::Exec { program: input.choose(&PROGRAMS)?, args: words(input, &ARG_GLOBS, 4)? },
+            1 => Self::Exec {
+                env: words(input, &VARIABLE_GLOBS, 2)?,
+                program: input.choose(&PROGRAMS)?,
+                args: words(input, &ARG_GLOBS, 4)?,
+            },
             2 => {
                 let kind = kind_of_name(input)?;
                 let suffix = if kind.starts_with("svc:") { ".service" } else { "" };
@@ -89,7 +96,9 @@ impl<'a> Scope<'a> {
             Self::Path { write, segments } => {
                 format!("fs:{}:/{}", if *write { "write" } else { "read" }, segments.join("/"))
             }
-            Self::Exec { program, args } => format!("exec:{}", [&[*program], args.as_slice()].concat().join(" ")),
+            Self::Exec { env, program, args } => {
+                format!("exec:{}", [env.as_slice(), &[*program], args.as_slice()].concat().join(" "))
+            }
             Self::Name { kind, glob } => format!("{kind}{glob}"),
             Self::Net { scheme, host, port, segments } => format!("net:{scheme}://{host}{port}/{}", segments.join("/")),
         }
@@ -101,15 +110,23 @@ impl<'a> Scope<'a> {
             (Self::Path { write, segments: pattern }, Call::Path { write: wanted, segments: path }) => {
                 write == wanted && covers_path(pattern, path)
             }
-            (Self::Path { write: true, segments: pattern }, Call::Tree { segments: path }) => {
-                pattern.last() == Some(&"**") && covers_path(pattern, path)
+            (Self::Path { write, segments: pattern }, Call::Tree { write: wanted, segments: path }) => {
+                write == wanted && pattern.last() == Some(&"**") && covers_path(pattern, path)
             }
-            (Self::Exec { program, args: pattern }, Call::Exec { program: wanted, args }) => {
+            (Self::Exec { env: variables, program, args: pattern }, Call::Exec { env, program: wanted, args }) => {
                 let (fixed, more) = match pattern.split_last() {
                     Some((&"**", fixed)) => (fixed, true),
                     _ => (pattern.as_slice(), false),
                 };
+                let name = |word: &str| word.split('=').next().map(str::to_owned);
+                let sets = |variable: &&str| {
+                    env.iter().any(|set| set == variable || (variable.ends_with("=*") && name(set) == name(variable)))
+                };
+                let is_free =
+                    |set: &&str| *set == "LANG=C" || variables.iter().any(|variable| name(set) == name(variable));
                 program == wanted
+                    && variables.iter().all(|variable| sets(&variable))
+                    && env.iter().all(|set| is_free(&set))
                     && (args.len() == fixed.len() || (more && args.len() > fixed.len()))
                     && fixed.iter().zip(args).all(|(one, arg)| *one == "*" || one == arg)
             }
@@ -149,9 +166,14 @@ fn covers_path(pattern: &[&str], path: &[&str]) -> bool {
 impl<'a> Call<'a> {
     fn choose(input: &mut Unstructured<'_>, which: u8) -> Result<Self> {
         Ok(match which {
-            0 if input.ratio(1, 4)? => Self::Tree { segments: words(input, &SEGMENTS, 5)? },
+            0 if input.ratio(1, 4)? => Self::Tree { write: input.arbitrary()?, segments: words(input, &SEGMENTS, 5)? },
             0 => Self::Path { write: input.arbitrary()?, segments: words(input, &SEGMENTS, 5)? },
-            1 => Self::Exec { program: input.choose(&PROGRAMS)?, args: words(input, &ARGS, 4)? },
+            1 => {
+                let mut env = words(input, &VARIABLES, 2)?;
+                // No command has one twice.
+                env.dedup_by_key(|word| word.split('=').next());
+                Self::Exec { env, program: input.choose(&PROGRAMS)?, args: words(input, &ARGS, 4)? }
+            }
             2 => {
                 let kind = kind_of_name(input)?;
                 let suffix = if kind.starts_with("svc:") { ".service" } else { "" };
@@ -172,9 +194,11 @@ impl<'a> Call<'a> {
         match self {
             Self::Path { write: true, segments } => Need::FsWrite(path(segments)),
             Self::Path { write: false, segments } => Need::FsRead(path(segments)),
-            Self::Tree { segments } => Need::FsWriteTree(path(segments)),
-            Self::Exec { program, args } => {
-                Need::Exec((*program).to_owned(), args.iter().map(|arg| (*arg).to_owned()).collect())
+            Self::Tree { write: true, segments } => Need::FsWriteTree(path(segments)),
+            Self::Tree { write: false, segments } => Need::FsReadTree(path(segments)),
+            Self::Exec { env, program, args } => {
+                let variables = env.iter().filter_map(|word| word.split_once('='));
+                Need::Exec(variables.fold(Invocation::new(program, args), |call, (name, value)| call.with(name, value)))
             }
             Self::Name { kind, name } => named(kind, name.clone()),
             Self::Net { scheme, host, port, segments, query } => {
@@ -244,10 +268,14 @@ pub(super) fn check(data: &[u8]) -> bool {
 
 /// A tree is covered only if all that could be in it is.
 fn check_tree(outer: &Capability, need: &Need) {
-    let Need::FsWriteTree(path) = need else { return };
+    let (path, one): (_, fn(String) -> Need) = match need {
+        Need::FsWriteTree(path) => (path, Need::FsWrite),
+        Need::FsReadTree(path) => (path, Need::FsRead),
+        _ => return,
+    };
     if outer.covers(need) {
         for below in ["", "/a", "/*", "/x/.y/z", "/é/b/a/A"] {
-            let inside = Need::FsWrite(format!("{path}{below}"));
+            let inside = one(format!("{path}{below}"));
             assert!(outer.covers(&inside), "{outer} covers {need}, but not {inside}");
         }
     }
@@ -255,7 +283,8 @@ fn check_tree(outer: &Capability, need: &Need) {
 
 /// What a refusal says was needed is enough.
 fn check_needed(call: &Call<'_>, need: &Need) {
-    let unresolved = matches!(call, Call::Path { segments, .. } | Call::Tree { segments } if segments.contains(&".."));
+    let unresolved =
+        matches!(call, Call::Path { segments, .. } | Call::Tree { segments, .. } if segments.contains(&".."));
     if let Ok(capability) = Capability::parse(&need.to_string()) {
         let is_root = matches!(need, Need::User(_, name) if name == "root");
         assert!(capability.covers(need) || unresolved || is_root, "{need} is not enough for itself");

@@ -29,7 +29,8 @@ fn a_call_without_grant_is_refused_and_says_what_was_needed() {
             "test/denied: optional granted: false",
             "test/denied: needed: fs:read:/etc/allowed",
             "test/denied: needed: fs:write:/etc/allowed2",
-            "test/denied: needed: fs:write:/etc/elsewhere",
+            // It may write the file at the one end, and not read it: at the other end it might.
+            "test/denied: needed: fs:read:/etc/allowed",
             "test/denied: needed: exec:sh -c *",
             "test/denied: needed: pkg:install:nano",
         ]
@@ -40,6 +41,65 @@ fn a_call_without_grant_is_refused_and_says_what_was_needed() {
     assert_eq!(ran.read("etc/allowed").as_deref(), Some("fine\n"));
     assert_eq!((ran.read("etc/allowed2"), ran.read("etc/elsewhere"), ran.commands.len()), (None, None, 0));
     assert_eq!(ran.read("etc/passwd").as_deref(), Some("root:x:0:0:root:/root:/bin/bash\n"));
+}
+
+/// Whatever a call reads, writes or runs on the way is asked for, too.
+#[test]
+fn a_file_that_is_taken_along_and_a_variable_are_asked_for() {
+    let root = image();
+    std::fs::create_dir_all(root.path().join("etc/blind/dir")).unwrap();
+    let ran = run_in(root, "judged", &all(), Limits::EXECUTE);
+    ran.result.as_ref().unwrap();
+    let told: Vec<&str> = ran.log.iter().map(|line| line.trim_start_matches("test/judged: ")).collect();
+    let mut expected = vec![
+        "rename /etc/shadow: needs fs:read:/etc/shadow".to_owned(),
+        "rename /etc/blind/dir: needs fs:read:/etc/blind/dir".into(),
+        "rename /opt/judged/tree/leaf: needs fs:write:/etc/elsewhere".into(),
+        "rename /opt/judged/tree: done".into(),
+        "tar: done".into(),
+        "loudly: done".into(),
+        "twice: cannot run `tar`: the variable `LANG` is set twice".into(),
+    ];
+    let variables = [
+        "APT_CONFIG",
+        "BASH_ENV",
+        "GIT_SSH_COMMAND",
+        "HOME",
+        "LD_PRELOAD",
+        "MAKEFLAGS",
+        "PATH",
+        "PERL5DB",
+        "PYTHONPATH",
+        "TAR_OPTIONS",
+        "TZ",
+        "UNHEARD_OF",
+    ];
+    expected.extend(variables.map(|name| format!("{name}: needs exec:{name}=/opt/x tar x")));
+    expected.extend(["greeting: done".to_owned(), "no greeting: needs exec:hello".into()]);
+    assert_eq!(told, expected);
+    let ran_commands: Vec<_> =
+        ran.commands.iter().map(|command| (command.program.as_str(), command.env.len())).collect();
+    assert_eq!(ran_commands, [("tar", 2), ("tar", 1), ("hello", 1)]);
+    assert_eq!(ran.read("etc/shadow").as_deref(), Some("root:secret\n"));
+    assert_eq!((ran.read("opt/judged/loot"), ran.read("etc/elsewhere")), (None, None));
+    assert_eq!(ran.read("etc/blind/tree/leaf").as_deref(), Some("green\n"));
+    let uses = &ran.result.as_ref().unwrap().uses;
+    assert!(
+        uses.contains_key("fs:read:/opt/judged/tree/**") && uses.contains_key("fs:write:/etc/blind/tree/**"),
+        "{uses:?}"
+    );
+}
+
+/// A variable is granted like the rest of a command: with its value, by whoever grants the command.
+#[test]
+fn a_variable_that_was_requested_must_be_granted_too() {
+    let granted = Granted {
+        scopes: vec!["exec:tar x".into(), "fs:write:/**".into(), "fs:read:/**".into()],
+        ..Granted::default()
+    };
+    let ran = run("judged", &granted, Limits::EXECUTE);
+    let line = "test/judged: loudly: needs exec:TAR_OPTIONS=--verbose tar x";
+    assert!(ran.log.iter().any(|told| told == line), "{:?}", ran.log);
 }
 
 #[test]

@@ -51,6 +51,10 @@ impl ServicePattern {
         Ok(Self { action, unit: TextGlob::new(unit) })
     }
 
+    pub fn action(&self) -> ServiceAction {
+        self.action
+    }
+
     pub(super) fn matches(&self, action: ServiceAction, unit: &str) -> bool {
         self.action == action && self.unit.matches(unit)
     }

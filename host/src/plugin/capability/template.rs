@@ -69,6 +69,9 @@ impl Template {
         }
         pieces.push(Piece::Text(rest.to_owned()));
         let template = Self { text: text.to_owned(), pieces };
+        if names_a_variable(text) {
+            return Err(fail("the name of a variable is written out, whatever the parameters are".into()));
+        }
         let [first, second] = PLACEHOLDERS.map(|value| Capability::parse(&template.with(|_| value)));
         first.or_else(|error| second.map_err(|_| fail(error.cause)))?;
         Ok(template)
@@ -112,6 +115,24 @@ impl Template {
         })
     }
 
+    /// The widest capability that values could make of it, for a judgement in advance: each parameter is a wildcard.
+    /// Where the grammar has none for it, some name stands there.
+    pub fn widest(&self) -> Capability {
+        let mut text = String::new();
+        let mut is_open = false;
+        for piece in &self.pieces {
+            match piece {
+                // Two wildcards side by side would be another one.
+                Piece::Param(_) => text.push_str(if text.ends_with('*') { "" } else { "*" }),
+                Piece::Text(plain) => text.push_str(if is_open { plain.trim_start_matches('*') } else { plain }),
+            }
+            is_open = matches!(piece, Piece::Param(_)) || is_open && text.ends_with('*');
+        }
+        let some = |value| Capability::parse(&self.with(|_| value)).ok();
+        let [first, second] = PLACEHOLDERS.map(some);
+        Capability::parse(&text).ok().or(first).or(second).expect("a template is a capability with one of these")
+    }
+
     /// Whether what `other` allows is allowed by this one too, whatever the values are; errs on the side of no.
     pub fn includes(&self, other: &Self) -> bool {
         let plain = |template: &Self| {
@@ -149,6 +170,14 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
+/// Whether a parameter has a part in the name of a variable of a command.
+fn names_a_variable(text: &str) -> bool {
+    let words = text.strip_prefix("exec:").into_iter().flat_map(|scope| scope.split(' '));
+    // What has no `=` is the program, and arguments follow.
+    let mut assigned = words.map_while(|word| word.split_once('='));
+    assigned.any(|(name, _)| !name.starts_with('/') && name.contains('{'))
+}
+
 /// Whether a value is no more than a name, or a part of one.
 fn check_value(value: &str, in_command: bool) -> Result<(), &'static str> {
     if value.is_empty() {
@@ -168,6 +197,9 @@ fn check_value(value: &str, in_command: bool) -> Result<(), &'static str> {
     }
     if printable(value) != value {
         return Err("it has control or invisible characters in it");
+    }
+    if in_command && value.contains('=') {
+        return Err("it has `=` in it, with which a word becomes a variable");
     }
     if in_command && value.contains(char::is_whitespace) {
         return Err("it has white space in it, with which another argument begins");
@@ -195,6 +227,7 @@ mod tests {
             ("exec:adduser {params.user} *", "exec:adduser ann *"),
             ("pkg:install:python3-{params.user}", "pkg:install:python3-ann"),
             ("asset:{params.user}", "asset:ann"),
+            ("exec:GREETING={params.user} hello --to={params.user}", "exec:GREETING=ann hello --to=ann"),
             ("fs:read:/etc/x", "fs:read:/etc/x"),
         ] {
             let template = Template::parse(text).unwrap();
@@ -225,8 +258,9 @@ mod tests {
             (path, "a\u{200b}", "control or invisible"),
             (command, "a b", "another argument"),
             (command, " ", "another argument"),
-            (command, "a\u{a0}b", "another argument"),
+            (command, "a\u{a0}b", "control or invisible"),
             (command, "a\tb", "control or invisible"),
+            (command, "LD_PRELOAD=x", "becomes a variable"),
             (package, "a b", "white space"),
             (package, "a=1", "`=`"),
             (package, "a:armhf", "`:`"),
@@ -239,6 +273,24 @@ mod tests {
         for (text, value) in [("fs:write:/home/{params.a}{params.a}/x", "."), ("fs:write:/home/.{params.a}/x", ".")] {
             let error = Template::parse(text).unwrap().fill(&values(&[("a", value)])).unwrap_err().to_string();
             assert!(error.contains("it is no name"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_widest_that_it_could_be_has_wildcards() {
+        for (text, widest) in [
+            ("fs:write:/home/{params.user}/x", "fs:write:/home/*/x"),
+            ("fs:write:/home/{params.a}{params.b}/x", "fs:write:/home/*/x"),
+            ("fs:write:/home/{params.a}*/x", "fs:write:/home/*/x"),
+            ("fs:write:/home/a*{params.a}/**", "fs:write:/home/a*/**"),
+            ("fs:write:/etc/x", "fs:write:/etc/x"),
+            ("svc:enable:{params.a}.service", "svc:enable:*.service"),
+            ("user:keys:{params.a}", "user:keys:*"),
+            // No wildcard can stand there.
+            ("secret:{params.a}", "secret:x"),
+            ("exec:{params.a} **", "exec:x **"),
+        ] {
+            assert_eq!(Template::parse(text).unwrap().widest().to_string(), widest);
         }
     }
 
@@ -282,6 +334,8 @@ mod tests {
             ("fs:write:/{params.a}/../x", "`..`"),
             ("fs:write:/{params.a}**", "whole segment"),
             ("exec:bin/{params.a}", "bare name"),
+            ("exec:{params.a}=1 sh", "written out"),
+            ("exec:A=1 LD_{params.a}=x sh", "written out"),
         ] {
             let error = Template::parse(text).unwrap_err().to_string();
             assert!(

@@ -52,6 +52,10 @@ impl UserPattern {
         Ok(Self { action, name: TextGlob::new(name) })
     }
 
+    pub fn action(&self) -> UserAction {
+        self.action
+    }
+
     pub(super) fn matches(&self, action: UserAction, name: &str) -> bool {
         self.action == action && name != "root" && self.name.matches(name)
     }

@@ -44,8 +44,8 @@ impl Blob {
         let mut hash = Sha256::new();
         match self {
             Self::Bytes(data) => hash.update(data),
-            Self::File(file, _) => {
-                let mut reader = At { file, offset: 0 };
+            Self::File(file, size) => {
+                let mut reader = At { file, offset: 0 }.take(*size);
                 std::io::copy(&mut reader, &mut hash).map_err(|error| io(&error))?;
             }
         }
@@ -59,9 +59,9 @@ impl Blob {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(data.len());
                 Ok(data[start..data.len().min(start + length)].to_vec())
             }
-            Self::File(file, _) => {
+            Self::File(file, size) => {
                 let mut data = Vec::new();
-                let limit = u64::try_from(length).map_err(|_| too_big())?;
+                let limit = u64::try_from(length).map_err(|_| too_big())?.min(size.saturating_sub(offset));
                 At { file, offset }.take(limit).read_to_end(&mut data).map_err(|error| io(&error))?;
                 Ok(data)
             }
@@ -167,6 +167,11 @@ mod tests {
         file.write_all_at(b"hello", 0).unwrap();
         let blob = Blob::file(file).unwrap();
         assert_eq!((blob.read(1, 3).unwrap(), blob.read(0, 9).unwrap()), (b"ell".to_vec(), b"hello".to_vec()));
+        assert!(blob.digest().unwrap().starts_with("sha256:2cf24dba"));
+        // What a file has grown by since is no part of it.
+        let Blob::File(file, _) = &blob else { panic!("it was made of a file") };
+        file.write_all_at(b"!", 5).unwrap();
+        assert_eq!((blob.size(), blob.read(4, 9).unwrap(), blob.read(5, 9).unwrap()), (5, b"o".to_vec(), Vec::new()));
         assert!(blob.digest().unwrap().starts_with("sha256:2cf24dba"));
     }
 }

@@ -157,11 +157,13 @@ impl Session<'_> {
     }
 
     pub(super) fn rename(&mut self, source: &str, dest: &str) -> Answer<()> {
-        let source = self.place(source, Last::Keep, &[Need::FsWrite])?;
+        // The content is at the other end then, where the plugin may read what it may not read here.
+        let source = self.place(source, Last::Keep, &[Need::FsRead, Need::FsWrite])?;
         let dest = self.place(dest, Last::Keep, &[Need::FsWrite])?;
         let is_directory =
             |metadata: Option<files::Metadata>| metadata.is_some_and(|it| it.kind == files::FileKind::Directory);
         if is_directory(self.bench.rootfs().metadata(&source)?) {
+            self.gate(&Need::FsReadTree(source.as_str().to_owned()))?;
             self.gate(&Need::FsWriteTree(source.as_str().to_owned()))?;
             self.gate(&Need::FsWriteTree(dest.as_str().to_owned()))?;
         }

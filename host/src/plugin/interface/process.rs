@@ -1,9 +1,11 @@
-//! `process`: commands in the box. A capability names program and arguments; here the rest is checked, so that no
-//! variable, directory or user makes another program of it.
+//! `process`: commands in the box. A capability names program, arguments and all variables that could make another
+//! command of it; here the rest is checked.
+
+use std::collections::BTreeMap;
 
 use super::blobs::Blob;
 use super::{Answer, Session, from_bench};
-use crate::plugin::capability::{Need, check_program};
+use crate::plugin::capability::{Invocation, Need, check_program, is_variable};
 use crate::plugin::workbench::{CallError, Command, ErrorCode, Outcome, Stdin};
 use crate::rootfs::files::ImagePath;
 use crate::ui::printable;
@@ -13,11 +15,11 @@ const MAX_ARGUMENTS: usize = 128 << 10;
 
 impl Session<'_> {
     pub(super) fn run(&mut self, command: &Command, stdin: Option<u32>) -> Answer<Outcome> {
-        check(command)?;
-        self.gate(&Need::Exec(command.program.clone(), command.args.clone()))?;
+        let call = check(command)?;
+        self.gate(&Need::Exec(call))?;
         let stdin = match stdin.map(|blob| self.blobs.get(blob)).transpose()? {
             Some(Blob::Bytes(data)) => Some(Stdin::Bytes(data)),
-            Some(Blob::File(file, _)) => Some(Stdin::File(file)),
+            Some(Blob::File(file, length)) => Some(Stdin::File { file, length: *length }),
             None => None,
         };
         // In a variable.
@@ -26,7 +28,8 @@ impl Session<'_> {
     }
 }
 
-fn check(command: &Command) -> Answer<()> {
+/// What the gate is asked for, if the command is one.
+fn check(command: &Command) -> Answer<Invocation> {
     let invalid = |message: String| Err(CallError::new(ErrorCode::Invalid, printable(&message)));
     if let Err(cause) = check_program(&command.program) {
         return invalid(format!("cannot run `{}`: {cause}", command.program));
@@ -41,12 +44,14 @@ fn check(command: &Command) -> Answer<()> {
     if command.args.iter().any(|arg| arg.contains('\0')) {
         return invalid(format!("cannot run `{}`: an argument contains a NUL character", command.program));
     }
+    let mut env = BTreeMap::new();
     for (name, value) in &command.env {
         if !is_variable(name) || value.contains('\0') {
             return invalid(format!("cannot run `{}`: `{name}` is no environment variable", command.program));
         }
-        if decides_code(name) {
-            return invalid(format!("cannot run `{}`: the variable `{name}` decides which code runs", command.program));
+        // Which of the two values a program takes is its own affair.
+        if env.insert(name.clone(), value.clone()).is_some() {
+            return invalid(format!("cannot run `{}`: the variable `{name}` is set twice", command.program));
         }
     }
     if let Some(cwd) = &command.cwd {
@@ -55,38 +60,13 @@ fn check(command: &Command) -> Answer<()> {
     if let Some(user) = command.user.as_deref().filter(|user| !is_user(user)) {
         return invalid(format!("cannot run `{}`: `{user}` is no name of a user", command.program));
     }
-    Ok(())
-}
-
-fn is_variable(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    Ok(Invocation { program: command.program.clone(), args: command.args.clone(), env })
 }
 
 fn is_user(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
-}
-
-/// Variables by which loaders, shells and interpreters load code that the capability does not name.
-fn decides_code(name: &str) -> bool {
-    const NAMES: [&str; 12] = [
-        "PATH",
-        "IFS",
-        "ENV",
-        "BASH_ENV",
-        "SHELLOPTS",
-        "BASHOPTS",
-        "PS4",
-        "PERL5OPT",
-        "PERL5LIB",
-        "RUBYOPT",
-        "NODE_OPTIONS",
-        "GCONV_PATH",
-    ];
-    const PREFIXES: [&str; 4] = ["LD_", "PYTHON", "BASH_FUNC", "QEMU_"];
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -116,7 +96,7 @@ mod tests {
             (|c| c.program = "bin/ls".into(), "bare name"),
             (|c| c.program = String::new(), "missing"),
             (|c| c.args = vec!["a\0b".into()], "NUL"),
-            (|c| c.env = vec![("LD_PRELOAD".into(), "/x".into())], "decides which code runs"),
+            (|c| c.env = vec![("A".into(), "1".into()), ("A".into(), "2".into())], "set twice"),
             (|c| c.env = vec![("A=B".into(), "x".into())], "no environment variable"),
             (|c| c.cwd = Some("tmp".into()), "not absolute"),
             (|c| c.user = Some("-x".into()), "no name of a user"),
@@ -128,5 +108,16 @@ mod tests {
             let error = check(&command).unwrap_err();
             assert!(error.message.contains(cause), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn the_gate_is_asked_for_each_variable_that_is_not_harmless() {
+        let mut command = command();
+        assert_eq!(Need::Exec(check(&command).unwrap()).to_string(), "exec:ls -l");
+        for (name, value) in [("LD_PRELOAD", "/opt/x.so"), ("NOBODY_KNOWS", "a b"), ("TZ", "/opt/zone")] {
+            command.env.push((name.into(), value.into()));
+        }
+        let need = Need::Exec(check(&command).unwrap()).to_string();
+        assert_eq!(need, "exec:LD_PRELOAD=/opt/x.so NOBODY_KNOWS=* TZ=/opt/zone ls -l");
     }
 }

@@ -60,8 +60,8 @@ pub(super) const KINDS: [Kind; 19] = [
     ),
     kind(
         "fs:read",
-        // The last two tell what they found.
-        &["fs.stat", "fs.read", "fs.read-text", "fs.list-dir", "fs.ensure-line", "fs.replace"],
+        // Two of the last tell what they found, and one puts it where it may be read.
+        &["fs.stat", "fs.read", "fs.read-text", "fs.list-dir", "fs.ensure-line", "fs.replace", "fs.rename"],
         "read",
         "read files of the image",
         true,

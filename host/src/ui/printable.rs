@@ -1,0 +1,200 @@
+//! Text of others (plugins, images, archives, recipes, servers) made fit for a terminal: what cannot be seen, or moves what
+//! can, is shown escaped, so that no text can move the cursor, hide a part of a line or put it in another order.
+//!
+//! Which characters these are is Unicode's to say, by property, in the tables of `icu_properties`: a list of one's own
+//! misses the next one.
+
+use std::fmt::Write as _;
+
+use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
+use serde::Serialize;
+
+/// Whether a character shows itself and nothing else.
+fn is_plain(c: char) -> bool {
+    // Nearly all text, and no table.
+    if c.is_ascii() {
+        return !c.is_ascii_control();
+    }
+    let is_hidden = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || CodePointSetData::new::<BidiControl>().contains(c);
+    let is_nothing = match CodePointMapData::<GeneralCategory>::new().get(c) {
+        GeneralCategory::Control
+        | GeneralCategory::Format
+        | GeneralCategory::LineSeparator
+        | GeneralCategory::ParagraphSeparator
+        // A space that is none of the usual width or meaning: `--grant` and what follows look like one word, or two.
+        | GeneralCategory::SpaceSeparator
+        // What a font makes of it is its own affair; what is not assigned yet may be any of these one day.
+        | GeneralCategory::PrivateUse
+        | GeneralCategory::Unassigned
+        | GeneralCategory::Surrogate => true,
+        // A letter of dots, all of which are missing: a blank by another name.
+        _ => c == '\u{2800}',
+    };
+    !is_hidden && !is_nothing
+}
+
+/// The text on one line, with what is not plain as `\u{…}`.
+pub fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_plain(c) {
+            out.push(c);
+        } else {
+            out.extend(c.escape_unicode());
+        }
+        out
+    })
+}
+
+/// What piimg's own lines begin with.
+const LABELS: [&str; 4] = ["error:", "warning:", "hint:", "caused by:"];
+
+/// [`printable`] for text that may have several lines. One after the first that begins like a line of piimg's own is marked:
+/// a name with a line break in it could be meant to look like one.
+pub(super) fn shown(text: &str) -> String {
+    let is_forged = |line: &str| LABELS.iter().any(|label| line.trim_start().starts_with(label));
+    let mark = |(at, line): (usize, &str)| match printable(line) {
+        line if at > 0 && is_forged(&line) => format!("  | {line}"),
+        line => line,
+    };
+    text.lines().enumerate().map(mark).collect::<Vec<_>>().join("\n")
+}
+
+/// A value as JSON with several lines, in which strings have the escapes of JSON for what is not plain: any program reads
+/// the same strings from it.
+///
+/// # Errors
+/// If the value has no form in JSON.
+pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    // Nothing but strings has any such character, line breaks between values aside.
+    let text = serde_json::to_string_pretty(value)?;
+    Ok(text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if c == '\n' || is_plain(c) {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}").expect("writing to a string");
+            }
+        }
+        out
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_is_escaped() {
+        assert_eq!(printable("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(printable("x\u{202e}y\nz"), "x\\u{202e}y\\u{a}z");
+        for text in
+            ["Grüße", "naïve", "日本語", "русский", "עברית", "العربية", "한국어", "🎃", "e\u{301}", "a b", "→ ✓ …"]
+        {
+            assert_eq!(printable(text), text);
+        }
+    }
+
+    #[test]
+    fn a_line_of_others_is_not_taken_for_one_of_piimg() {
+        let text = "cannot read `x\n  hint: run this\nwarning: no\n  /etc/x added`";
+        assert_eq!(shown(text), "cannot read `x\n  |   hint: run this\n  | warning: no\n  /etc/x added`");
+        assert_eq!(shown("hint: the first line is piimg's"), "hint: the first line is piimg's");
+    }
+
+    #[test]
+    fn whatever_cannot_be_seen_is_escaped() {
+        for c in [
+            '\u{0}',
+            '\t',
+            '\r',
+            '\u{7f}',
+            '\u{85}',
+            '\u{9b}',
+            '\u{a0}',
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{1680}',
+            '\u{17b4}',
+            '\u{17b5}',
+            '\u{180b}',
+            '\u{180e}',
+            '\u{180f}',
+            '\u{2003}',
+            '\u{200b}',
+            '\u{200c}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{200f}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{202f}',
+            '\u{205f}',
+            '\u{2060}',
+            '\u{2061}',
+            '\u{2064}',
+            '\u{2065}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{206a}',
+            '\u{206f}',
+            '\u{2800}',
+            '\u{3000}',
+            '\u{3164}',
+            '\u{e000}',
+            '\u{fe00}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ffa0}',
+            '\u{fff0}',
+            '\u{fff8}',
+            '\u{fff9}',
+            '\u{fffb}',
+            '\u{1bca0}',
+            '\u{1d173}',
+            '\u{1d17a}',
+            '\u{e0000}',
+            '\u{e0001}',
+            '\u{e0020}',
+            '\u{e007f}',
+            '\u{e0100}',
+            '\u{e01ef}',
+            '\u{e0fff}',
+            '\u{f0000}',
+            '\u{10ffff}',
+        ] {
+            assert_eq!(printable(&format!("a{c}b")), format!("a{}b", c.escape_unicode()));
+        }
+    }
+
+    /// Found a second time, over all characters there are.
+    #[test]
+    fn no_character_of_these_properties_is_let_through() {
+        for c in '\u{0}'..=char::MAX {
+            let hidden = CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+                || CodePointSetData::new::<BidiControl>().contains(c)
+                || c.is_control()
+                || c.is_whitespace() && c != ' ';
+            assert!(!hidden || printable(&c.to_string()) == c.escape_unicode().to_string(), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn json_says_the_same_and_hides_nothing() {
+        let texts = ["x\u{202e}y", "tab\t\u{1b}\n\"quoted\"\\", "\u{e0041}", "Grüße 🎃", "\u{2028}\u{feff}"];
+        let value = serde_json::json!({ "te\u{200b}xts": texts, "number": 1 });
+        let text = json(&value).unwrap();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert!(text.lines().all(|line| printable(line) == line), "{text}");
+        assert!(
+            text.contains(r#""x\u202ey""#) && text.contains(r#""\udb40\udc41""#) && text.contains("Grüße 🎃"),
+            "{text}"
+        );
+    }
+}
