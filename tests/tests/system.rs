@@ -81,7 +81,7 @@ fn an_image_with_a_plugin_boots_and_has_what_the_plugin_made() {
     assert_eq!(again, image);
 
     let longer = Bytes::mib(4096);
-    let options = BootOptions { disk: Some(longer), ..BootOptions::default() };
+    let options = BootOptions { disk: Some(longer), parser: parser(), ..BootOptions::default() };
     let mut machine = boot(&std::fs::File::open(&image).unwrap(), &options, Box::new(|_| {})).unwrap();
     machine.wait_for_login(Duration::from_secs(600)).unwrap();
     machine.login("ubuntu", "raspberry").unwrap();

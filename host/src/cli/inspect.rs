@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -55,6 +56,11 @@ fn is_wasm(path: &Path) -> Result<bool> {
     }
     let mut magic = Vec::new();
     let unreadable = || Failure::usage(format!("cannot read `{}`", path.display()));
+    let kind = std::fs::metadata(path).with_context(unreadable)?.file_type();
+    if kind.is_fifo() || kind.is_socket() || kind.is_char_device() {
+        // To open a pipe is to wait for somebody at its other end; as an image it is refused.
+        return Ok(false);
+    }
     let file = File::open(path).with_context(unreadable)?;
     file.take(4).read_to_end(&mut magic).with_context(unreadable)?;
     Ok(magic == b"\0asm")

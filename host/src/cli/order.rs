@@ -347,11 +347,13 @@ pub(super) fn environment(named: bool) -> Result<Environment> {
 fn check_base(plan: &Plan) -> Result<()> {
     let Some(base) = &plan.base else { return Ok(()) };
     let unusable = format!("cannot build on `{}`", base.shown().display());
-    let file = base.open().and_then(|file| Ok((file.metadata()?.is_file(), file)));
-    match file.with_context(|| Failure::usage(unusable.clone()))? {
-        (true, file) => recognise(&Parser::default(), &file).map(drop).context(unusable),
-        (false, _) => Err(Failure::usage(unusable).hint("it must be a file: an image or a tar archive").into()),
+    let named = || Failure::usage(unusable.clone());
+    // Before it is opened: to open a pipe is to wait for somebody at its other end.
+    if !std::fs::metadata(base.path()).with_context(named)?.is_file() {
+        return Err(named().hint("it must be a file: an image or a tar archive").into());
     }
+    let file = base.open().with_context(named)?;
+    recognise(&Parser::default(), &file).map(drop).context(unusable)
 }
 
 /// The keys that packages of the image must be signed with, and those of the build's own tools.
