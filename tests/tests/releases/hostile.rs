@@ -19,7 +19,8 @@ mkdir -p $found
 env >$found/environment
 cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n' >>$found/environment
 cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' >$found/commands
-for descriptor in /proc/[0-9]*/fd/*; do readlink $descriptor; done >$found/descriptors
+# apt has its lists open, whose names hold the address of the mirror, which no image may have.
+for descriptor in /proc/[0-9]*/fd/*; do readlink $descriptor; done | grep -v ^/var/lib/apt/lists/ >$found/descriptors
 for place in / /proc/[0-9]*/root/ /proc/[0-9]*/cwd/ /proc/[0-9]*/fd/*/; do
     for name in store store.json data layers stage build root/.config; do
         [ ! -e $place$name ] || echo $place$name
