@@ -10,7 +10,7 @@ use super::verify::{model, no_image, open};
 use crate::error::{Context, Result};
 use crate::image::boot::{BootOptions, boot};
 use crate::image::layout::Bytes;
-use crate::ui::{Ui, printable};
+use crate::ui::Ui;
 
 /// Start an image in QEMU from its own kernel and initramfs, up to a login prompt; it is not changed.
 #[derive(Debug, Args)]

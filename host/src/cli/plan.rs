@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::order::{OrderArguments, order};
 use crate::build::outside::Order;
 use crate::build::result_names;
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::plugin::grant::{Standing, State, reason, spelled};
 use crate::recipe::host::HostPath;
 use crate::recipe::plan::{Plan, User};

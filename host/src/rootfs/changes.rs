@@ -58,8 +58,8 @@ impl fmt::Display for ChangeKind {
 }
 
 /// Why a path deserves a look whoever changed it: it lends rights, or makes code run without being asked to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub enum Notable {
     SetId,
     FileCapabilities,
@@ -97,6 +97,13 @@ impl Notable {
     /// Whether packages bring such files all the time.
     pub fn is_usual(self) -> bool {
         self.place().is_some_and(|place| place.is_usual)
+    }
+}
+
+// Derived, it would borrow the ids from what is read.
+impl<'de> Deserialize<'de> for Notable {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
     }
 }
 
@@ -345,7 +352,7 @@ mod tests {
             ("etc/cron.d/x", Some(Notable::At("cron"))),
             ("etc/ld.so.preload", Some(Notable::At("preload"))),
             // A link where a directory belongs.
-            ("etc/polkit-1", Some(Notable::LeadsTo("polkit"))),
+            ("etc/polkit-1", Some(Notable::At("polkit"))),
         ];
         for (name, _) in cases {
             let place = trees.after.join(name);
