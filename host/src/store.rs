@@ -128,8 +128,7 @@ pub fn prepare(store: &HostPath, home: Option<&Home>) -> Result<IdMap> {
             return Err(anyhow::anyhow!(
                 "only the recipe names it, and it is not known to be made by you on this machine"
             )
-            .context(named().hint(format!("if you made it yourself: --store {}", shell_quoted(&shown))))
-            .into());
+            .context(named().hint(format!("if you made it yourself: --store {}", shell_quoted(&shown)))));
         }
     }
     // Searchable by the inner ids, which are not the user's; what matters is below `data/`, which is theirs alone.

@@ -89,7 +89,7 @@ impl Ui {
 
     /// Starts a step; the title is an imperative or a participle, without full stop.
     pub fn step(&self, title: impl Into<String>) -> Step {
-        Step::start(self.clone(), title.into())
+        Step::start(self.clone(), &title.into())
     }
 
     pub fn info(&self, message: &str) {
@@ -186,8 +186,8 @@ pub struct Step {
 }
 
 impl Step {
-    fn start(ui: Ui, title: String) -> Self {
-        let title = printable(&title);
+    fn start(ui: Ui, title: &str) -> Self {
+        let title = printable(title);
         let bar = ui.live.as_ref().map(|live| {
             let bar = live.add(ProgressBar::new_spinner().with_style(spinner()).with_message(title.clone()));
             bar.enable_steady_tick(Duration::from_millis(120));

@@ -311,7 +311,6 @@ fn directories(path: PathBuf) -> Vec<PathBuf> {
 
 #[test]
 fn what_the_store_lost_is_named_and_made_anew() {
-    let _alone = alone();
     let place = Workplace::new();
     let build = || {
         let (image, said) = place.build(&["--release", "bookworm"]);

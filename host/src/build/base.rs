@@ -203,21 +203,21 @@ struct Made {
 }
 
 fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
-    let (tree, lists) = (stage.path().join("fs"), stage.path().join(LISTS));
+    let (plan, tree, lists) = (build.plan, stage.path().join("fs"), stage.path().join(LISTS));
     let prepared = match &build.base {
         Some(base) => {
             import::fill(build, base, stage, step)?;
             fetch_lists(build, stage, step)?;
             None
         }
-        None => Some(fetch(build, stage, step)?),
+        None => Some(fetch(build, stage, &plan.release.packages, step)?),
     };
     let below = build.below(step)?;
     let mounted = mount(stage, &below)?;
     let root = mounted.path();
     let mut is_indexed = false;
     if let Some(prepared) = prepared {
-        is_indexed = install(build, stage, root, &prepared, Initramfs::Once, step)?;
+        is_indexed = install(build, stage, root, &prepared, &plan.release.packages, Initramfs::Once, step)?;
         settle(build, root, step)?;
     }
     let packages = packages::installed(&Rootfs::open(root, 0)?)?.into_values().collect();

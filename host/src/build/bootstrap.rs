@@ -52,13 +52,13 @@ pub(super) enum Initramfs {
     AsPackagesAsk,
 }
 
-/// Lays the files that the release's packages look at and apt's sources into the tree of the stage, and what apt fetched
-/// beside it. No program of the image runs.
-pub(super) fn fetch(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Prepared> {
+/// Lays the files that `packages` look at and apt's sources into the tree of the stage, and what apt fetched beside it. No
+/// program of the image runs.
+pub(super) fn fetch(build: &Build<'_>, stage: &Stage, packages: &[String], step: &Step) -> Result<Prepared> {
     let tree = stage.path().join("fs");
     std::fs::create_dir_all(&tree).context("cannot prepare a layer")?;
     write_files(build, &tree, true)?;
-    let (sources, resolved) = ask(build, stage.path(), &tree, Extent::System, step)?;
+    let (sources, resolved) = ask(build, stage.path(), &tree, Extent::System, packages, step)?;
     if !sources.are_the_images() {
         sources::keep(&tree, &stage.path().join(SOURCES))?;
         sources::withdraw(&tree, &sources, build.plan.keep_mirror)?;
@@ -73,6 +73,7 @@ pub(super) fn install(
     stage: &Stage,
     root: &Path,
     prepared: &Prepared,
+    packages: &[String],
     initramfs: Initramfs,
     step: &Step,
 ) -> Result<bool> {
@@ -90,13 +91,13 @@ pub(super) fn install(
         root,
         archive: &archive,
         resolved: &prepared.resolved,
-        packages: &plan.release.packages,
+        packages,
         preferences: build.preferences.as_deref(),
         scratch: beside,
     };
     bootstrap::install(&installation, step)?;
     check_architecture(build, root)?;
-    packages::check(&Rootfs::open(root, 0)?, &plan.release.packages)?;
+    packages::check(&Rootfs::open(root, 0)?, packages)?;
     if initramfs == Initramfs::Once {
         kernel_hooks(build, root, epoch, step)?;
     }
@@ -124,7 +125,7 @@ fn settle_sources(build: &Build<'_>, root: &Path, kept: &Path, used: &Sources) -
 /// taken out of it. Sources are kept too.
 pub(super) fn fetch_lists(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<()> {
     let scratch = stage.path().join("scratch");
-    ask(build, stage.path(), &scratch, Extent::Lists, step)?;
+    ask(build, stage.path(), &scratch, Extent::Lists, &[], step)?;
     sources::keep(&scratch, &stage.path().join(SOURCES))?;
     crate::store::remove_tree(&scratch)?;
     let (rootfs, lists) = (Rootfs::open(&stage.path().join("fs"), 0)?, ImagePath::parse(APT_LISTS)?);
@@ -141,6 +142,7 @@ fn ask(
     beside: &Path,
     target: &Path,
     extent: Extent,
+    packages: &[String],
     step: &Step,
 ) -> Result<(Sources, Resolved)> {
     let plan = build.plan;
@@ -152,7 +154,7 @@ fn ask(
         suite: &own.suites[0],
         architectures: &plan.release.architectures_of(&plan.architecture),
         components: &own.components,
-        packages: if extent == Extent::System { &plan.release.packages } else { &[] },
+        packages,
         sources: &sources,
         are_old: plan.snapshot.is_some(),
         fetching: &plan.fetching,

@@ -10,7 +10,7 @@
 //! image does keep are judged like all others: who may write there decides what comes to be in them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 

@@ -92,7 +92,7 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
     let whole = whole.context("cannot prepare the import")?;
     step.note("unpacking");
     let parser = Parser::default();
-    let store = build.plan.store.display().to_string();
+    let store = build.plan.store.shown().display().to_string();
     let mut room = Room::new(stage.path(), &printable(&store), &format!("what is in `{}`", base.name))?;
     parsing::unpack(&parser, &base.file, &whole, LONGEST, &mut room).with_context(unusable)?;
     let jail = stage.path().join("box");

@@ -27,7 +27,7 @@ pub(super) fn run(arguments: Arguments, started: Instant, mut ui: Ui) -> Result<
     if let Some(path) = &arguments.timings {
         ui = ui.with_timings(Timings::create(path, started)?);
     }
-    let mut order = order(arguments.order, Some(&ui))?;
+    let mut order = order(&arguments.order, Some(&ui))?;
     order.updates_lock = arguments.update_lock;
     match build(&order, now(), &ui)? {
         Outcome::Built(paths) => {

@@ -161,12 +161,12 @@ pub(super) fn lock_beside(recipe: Option<&Path>) -> PathBuf {
 
 /// Makes the order: everything that can be refused is refused here. With `asker`, missing grants are asked for first, if
 /// somebody is at the terminal.
-pub(super) fn order(arguments: OrderArguments, asker: Option<&Ui>) -> Result<Order> {
+pub(super) fn order(arguments: &OrderArguments, asker: Option<&Ui>) -> Result<Order> {
     let recipe = recipe(arguments.recipe.as_deref());
     let home = Home::of_user();
     let file = recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
     let environment = environment(arguments.store.is_some() || file.rootfs.is_some())?;
-    let overrides = overrides(&arguments);
+    let overrides = overrides(arguments);
     let question = trust::Question { file: &file, flags: &overrides, home: home.as_ref() };
     let admitted = question.admit(arguments.trust_recipe)?;
     let mut paths = admitted.plugins.clone();

@@ -88,7 +88,7 @@ struct PluginDocument<'a> {
 }
 
 pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
-    let order = order(arguments.order, None)?;
+    let order = order(&arguments.order, None)?;
     if arguments.json {
         let plugins = order
             .plugins

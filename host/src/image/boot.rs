@@ -72,7 +72,8 @@ pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Sess
     source.take_kernel(&plan.kernel, &kernel)?;
     if !plan.initramfs.is_empty() {
         // Several are concatenated, as the firmware does.
-        let mut out = File::create(&initramfs).context("cannot write the initramfs")?;
+        #[expect(clippy::disallowed_methods, reason = "in a temporary directory of this process")]
+        let mut out = File::create_new(&initramfs).context("cannot write the initramfs")?;
         source.copy("the initramfs", &plan.initramfs, &mut out)?;
     }
     let disk = disk(image, options.disk)?;
@@ -129,7 +130,8 @@ impl Source<'_> {
         let failed = || format!("cannot unpack the kernel `{name}`");
         let mut raw = tempfile::tempfile_in(self.temp).context("cannot make a temporary file")?;
         self.copy("the kernel", &[name.to_owned()], &mut raw)?;
-        let out = File::create(path).context("cannot write the kernel")?;
+        #[expect(clippy::disallowed_methods, reason = "in a temporary directory of this process")]
+        let out = File::create_new(path).context("cannot write the kernel")?;
         parsing::unpack(self.parser, &raw, &out, Self::LONGEST, &mut self.room("the kernel")?).with_context(failed)
     }
 }
@@ -165,6 +167,7 @@ fn cpu() -> Result<&'static str> {
 }
 
 /// Whether this machine can run arm64 code itself.
+#[expect(clippy::disallowed_methods, reason = "a device is opened, and no file is made")]
 fn native_kvm() -> bool {
     cfg!(target_arch = "aarch64") && File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }

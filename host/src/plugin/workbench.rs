@@ -98,7 +98,7 @@ pub struct ConnectionNote {
 }
 
 /// Standard input of a command. The command gets the content, never the file: it could write through it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Stdin<'a> {
     Bytes(&'a [u8]),
     /// As many bytes from the beginning of the file.

@@ -41,6 +41,7 @@ impl Mounted {
         let [only] = lowers else { return Self::mount(MsFlags::MS_RDONLY, lowers, None) };
         // The kernel wants two.
         let empty = PathBuf::from("/build/empty");
+        #[expect(clippy::disallowed_methods, reason = "a directory of the private namespace")]
         fs::create_dir_all(&empty).context("cannot prepare an overlay")?;
         Self::mount(MsFlags::MS_RDONLY, &[empty, only.clone()], None)
     }

@@ -136,6 +136,7 @@ mod tests {
 
     /// The other half of the test above; alone it has nothing to say.
     #[test]
+    #[expect(clippy::print_stdout, reason = "the test above reads it")]
     fn says_what_is_too_low() {
         if std::env::var_os("PIIMG_TEST_SHELL").is_some() {
             let said =

@@ -100,7 +100,8 @@ mod tests {
         let place = Arc::new(Directory::open(dir.path(), Links::Followed).unwrap());
         let mode = |file: &File| file.metadata().unwrap().permissions().mode() & 0o777;
         // As on a file system that has unnamed files, and on one that has not.
-        let makers: [fn(&Arc<Directory>, &str) -> std::io::Result<Unnamed>; 2] = [Unnamed::create, Unnamed::hide];
+        type Make = fn(&Arc<Directory>, &str) -> std::io::Result<Unnamed>;
+        let makers: [Make; 2] = [Unnamed::create, Unnamed::hide];
         for make in makers {
             drop(make(&place, "dropped").unwrap());
             let mut result = make(&place, "result").unwrap();
