@@ -128,11 +128,11 @@ pub(super) fn fetch_lists(build: &Build<'_>, stage: &Stage, step: &Step) -> Resu
     ask(build, stage.path(), &scratch, Extent::Lists, &[], step)?;
     sources::keep(&scratch, &stage.path().join(SOURCES))?;
     crate::store::remove_tree(&scratch)?;
-    let (rootfs, lists) = (Rootfs::open(&stage.path().join("fs"), 0)?, ImagePath::parse(APT_LISTS)?);
-    if rootfs.metadata(&lists)?.is_some() {
-        rootfs.remove(&lists, true)?;
-    }
-    Ok(rootfs.make_dir_all(&lists, Attrs { mode: 0o755, uid: 0, gid: 0 })?)
+    let rootfs = Rootfs::open(&stage.path().join("fs"), packages::archive_date(&stage.path().join(LISTS))?)?;
+    // Somebody else made the tree: no link of it is followed.
+    let (tree, lists) = (rootfs.exact(), ImagePath::parse(APT_LISTS)?);
+    tree.remove(&lists)?;
+    Ok(tree.make_dir_all(&lists, Attrs { mode: 0o755, uid: 0, gid: 0 })?)
 }
 
 /// Prepares the tree `target` and fetches lists into the directory `beside`. Returns where they came from, and what is to be

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use piimg_tests::repository::{Answer, Package};
+use piimg_tests::repository::Answer;
 
 use super::{Place, contains, suite};
 
@@ -83,11 +83,19 @@ fn an_offline_build_asks_nobody() {
 
 #[test]
 fn builds_that_fetch_the_same_at_the_same_time_do_not_disturb_each_other() {
-    let place = Place::new(&suite().component("main", vec![Package::new("tool", "1.0", "arm64")]));
-    // A base layer of its own each, in one store.
-    let packages: [&[&str]; 3] = [&[], &["--package", "tool"], &["--package", "tool=1.0"]];
+    let place = Place::new(&suite());
+    let keyring = place.keyring();
+    // A base layer of its own each, in one store: the same archive by three addresses.
+    let mirrors = ["", "/one", "/two"].map(|path| {
+        if let Some(name) = path.strip_prefix('/') {
+            std::os::unix::fs::symlink(".", place.repository.path().join(name)).unwrap();
+        }
+        place.server.url() + path
+    });
     std::thread::scope(|scope| {
-        let builds = packages.map(|arguments| scope.spawn(|| contains(&place.refused(arguments), &[INSTALLS])));
+        let build =
+            |mirror: &str| contains(&place.fails(&["--mirror", mirror, "--keyring", &keyring], &[]), &[INSTALLS]);
+        let builds = mirrors.each_ref().map(|mirror| scope.spawn(move || build(mirror)));
         builds.into_iter().for_each(|build| build.join().unwrap());
     });
     let archives = place.dir.path().join("store/data/archives");
@@ -96,7 +104,7 @@ fn builds_that_fetch_the_same_at_the_same_time_do_not_disturb_each_other() {
             std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.collect()
     };
-    assert!(names(&archives).contains(&"tool_1.0_arm64.deb".to_owned()), "{:?}", names(&archives));
+    assert!(names(&archives).contains(&FETCHED.to_owned()), "{:?}", names(&archives));
     for name in names(&archives).iter().filter(|name| name.ends_with(".deb")) {
         let package = name.split('_').next().unwrap();
         let signed = std::fs::read(place.repository.path().join(place.repository.file_of(package))).unwrap();

@@ -121,7 +121,8 @@ fn a_link_in_its_own_directory_is_no_way_out() {
         }
     }
     let message = &ran.failure(Kind::Grant).messages[1];
-    assert_eq!(message, "`fs:write:/etc/shadow` was not requested");
+    // The last call is a rename, which reads what it takes away.
+    assert_eq!(message, "`fs:read:/etc/shadow` was not requested");
     assert_eq!(ran.read("etc/shadow").as_deref(), Some("root:secret\n"));
     assert_eq!((ran.read("etc/none"), ran.read("opt/own/loot")), (None, None));
 }
