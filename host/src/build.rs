@@ -122,6 +122,8 @@ struct Build<'a> {
     /// What the site allows plugins.
     ceiling: Ceiling,
     authorities: Authorities,
+    /// The compiled plugins, in the order of the plan: one may run several times.
+    codes: Vec<File>,
     assets: BTreeMap<String, File>,
     /// Digests of the assets, when somebody has asked.
     asset_digests: OnceCell<BTreeMap<String, String>>,
@@ -214,6 +216,7 @@ fn run(job: &Job) -> Result<()> {
         emulation,
         ceiling: job.ceiling.clone(),
         authorities: job.authorities.clone(),
+        codes: job.plugins.iter().map(|plugin| Ok(private::adopt_fd(plugin.code)?.into())).collect::<Result<_>>()?,
         assets,
         asset_digests: OnceCell::new(),
         audit: files.remove(&Part::AuditLog),

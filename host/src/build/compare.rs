@@ -158,6 +158,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
         emulation: Emulation::new(&job.plan.architecture, mode, false),
         ceiling: Default::default(),
         authorities: Default::default(),
+        codes: Vec::new(),
         assets: Default::default(),
         asset_digests: Default::default(),
         audit: None,

@@ -27,7 +27,6 @@ use crate::plugin::{ImageInfo, Level, Limits};
 use crate::recipe::plan::PlannedPlugin;
 use crate::report::{Effect, Listing, PluginReport, listing};
 use crate::rootfs::times::{self, Wrong};
-use crate::sandbox::private::adopt_fd;
 use crate::secret::Secret;
 use crate::secret::leak::Search;
 use crate::store::key;
@@ -242,7 +241,8 @@ impl<'a> Prepared<'a> {
         let stage = build.store.stage()?;
         let mounted = mount(&stage, &below.seen)?;
         let mut bench = Bench::new(build, layers, index, mounted.path(), &stage, &step)?;
-        let info = job.info.clone().with_code(adopt_fd(job.code)?.into())?;
+        let code = build.codes[index].try_clone().context("cannot pass on a compiled plugin")?;
+        let info = job.info.clone().with_code(code)?;
         bench.grant_network(&self.grants);
         let search = Search::new(self.secrets.values().copied());
         let (timeless, timed) = (self.timeless, self.timed);
