@@ -454,5 +454,5 @@ fn a_lock_that_cannot_be_written_or_read_is_named() {
     std::fs::remove_file(scratch.path("piimg.lock")).unwrap();
     std::fs::create_dir(scratch.path("piimg.lock")).unwrap();
     let stderr = fails(&scratch, USAGE, &["grant", "--yes", "asks.wasm"]);
-    contains(&stderr, &["error: cannot read `piimg.lock`\n  caused by: Is a directory"]);
+    contains(&stderr, &["error: cannot read `piimg.lock`\n  caused by: it is no regular file"]);
 }
