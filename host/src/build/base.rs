@@ -66,7 +66,10 @@ struct Inputs<'a> {
 pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     let plan = build.plan;
     let inputs = Inputs {
-        step: "base of the release alone, its packages installed in a box, its times from the archive",
+        step: match build.base {
+            None => "base of the release alone, its packages installed in a box, its times from the archive",
+            Some(_) => "base of somebody else's, its lists of the archive's time",
+        },
         import: build.base.as_ref().map(|base| base.digest.as_str()),
         release: &plan.release,
         architecture: &plan.architecture,
