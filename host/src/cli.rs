@@ -75,8 +75,8 @@ pub fn main() -> i32 {
     };
     let ui = Ui::new(verbosity);
     let result = match arguments.command {
-        Command::Build(arguments) => build::run(arguments, started, ui.clone()),
-        Command::Plan(arguments) => plan::run(arguments, &ui),
+        Command::Build(arguments) => build::run(&arguments, started, ui.clone()),
+        Command::Plan(arguments) => plan::run(&arguments, &ui),
         Command::Grant(arguments) => grant::run(&arguments, &ui),
         Command::Verify(arguments) => verify::run(&arguments, &ui),
         Command::Boot(arguments) => boot::run(&arguments, &ui),

@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     update_lock: bool,
 }
 
-pub(super) fn run(arguments: Arguments, started: Instant, mut ui: Ui) -> Result<i32> {
+pub(super) fn run(arguments: &Arguments, started: Instant, mut ui: Ui) -> Result<i32> {
     if let Some(path) = &arguments.timings {
         ui = ui.with_timings(Timings::create(path, started)?);
     }

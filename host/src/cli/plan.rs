@@ -87,7 +87,7 @@ struct PluginDocument<'a> {
     granted: &'a [String],
 }
 
-pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let order = order(&arguments.order, None)?;
     if arguments.json {
         let plugins = order

@@ -125,8 +125,8 @@ impl<'a> Scope<'a> {
                 let is_free =
                     |set: &&str| *set == "LANG=C" || variables.iter().any(|variable| name(set) == name(variable));
                 program == wanted
-                    && variables.iter().all(|variable| sets(variable))
-                    && env.iter().all(|set| is_free(set))
+                    && variables.iter().all(sets)
+                    && env.iter().all(is_free)
                     && (args.len() == fixed.len() || (more && args.len() > fixed.len()))
                     && fixed.iter().zip(args).all(|(one, arg)| *one == "*" || one == arg)
             }

@@ -74,7 +74,7 @@ fn tell(what: &str, result: std::result::Result<(), Error>) {
     match result {
         Ok(()) => println!("{what}: done"),
         Err(error) if error.code() == ErrorCode::Denied => {
-            println!("{what}: needs {}", error.needed().unwrap_or("nothing"))
+            println!("{what}: needs {}", error.needed().unwrap_or("nothing"));
         }
         Err(error) => println!("{what}: {error}"),
     }
