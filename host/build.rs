@@ -8,7 +8,9 @@ const SOURCE: &str = "src/emulation/handler.rs";
 
 #[expect(clippy::disallowed_methods, reason = "a build script starts the compiler")]
 fn main() {
-    println!("cargo::rerun-if-changed={SOURCE}");
+    for source in [SOURCE, "src/emulation/handler"] {
+        println!("cargo::rerun-if-changed={source}");
+    }
     let var = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
     let output = PathBuf::from(var("OUT_DIR")).join("handler");
     if var("CARGO_CFG_TARGET_ARCH") != "x86_64" {
