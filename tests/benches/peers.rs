@@ -28,8 +28,8 @@ const METHOD: [&str; 3] = [
      is not the same to the last package, for each has its own idea of a base system, so the times are only of a kind.",
     "piimg is measured by `piimg doctor --compare-emulation`, with native tools and under plain emulation; for amd64, \
      it makes nothing.",
-    "To have them all: `apt-get install --no-install-recommends arch-test debos mkosi`. A program that is missing is not in \
-     the table.",
+    "To have them all: `apt-get install --no-install-recommends arch-test debos mkosi slirp4netns`. A program that is \
+     missing is not in the table.",
 ];
 
 /// A program, and how it makes a tree of [`SMALL`].
