@@ -13,6 +13,7 @@ mod below;
 mod boot_files;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod bootstrap;
+mod choice;
 pub mod compare;
 mod earlier;
 mod effects;
@@ -59,10 +60,12 @@ use crate::error::{Context, Failure, Result};
 use crate::keyring::Rings;
 use crate::plugin::inspect::PluginInfo;
 use crate::plugin::policy::Ceiling;
+use crate::recipe;
 use crate::recipe::plan::Plan;
 use crate::report::conflicts::{Ran, conflicts};
 use crate::report::{Effect, PluginReport};
 use crate::rootfs::packages::{Archive, Package};
+use crate::rootfs::policy;
 use crate::sandbox::private;
 use crate::secret::{Secret, Secrets};
 use crate::store::{Damaged, Store};
@@ -160,6 +163,8 @@ struct Layers {
     stack: Vec<Layer>,
     /// What the layers of packages hold.
     packages: Packages,
+    /// What plugins are built with, which is in no layer of the image.
+    built_with: recipe::locked::Packages,
     /// Its time, the date of the archive's state, is that of whatever is written into layers: they do not depend on when
     /// they were made, nor on the image's time.
     archive: Archive,
@@ -262,6 +267,11 @@ impl Build<'_> {
     /// What lies below the image's layers while commands run in it.
     fn below(&self, step: &crate::ui::Step) -> Result<Vec<PathBuf>> {
         self.emulation.prepare(&self.store, self.archives(), step)
+    }
+
+    /// The same while packages are installed or removed, which start no services.
+    fn below_packages(&self, step: &crate::ui::Step) -> Result<Vec<PathBuf>> {
+        Ok([vec![policy::layer()?], self.below(step)?].concat())
     }
 
     fn archives(&self) -> Archives<'_> {

@@ -16,6 +16,8 @@ pub mod layers;
 pub mod packages;
 pub mod places;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
+pub mod policy;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod sources;
 pub mod times;
 pub mod tracker;

@@ -38,11 +38,10 @@ pub(super) fn ensure(
     build: &Build<'_>,
     layers: &Layers,
     key: &str,
-    title: String,
+    step: Step,
     make: impl FnOnce(&Place<'_>) -> Result<Content>,
 ) -> Result<Layer> {
     let _lock = build.store.lock(key)?;
-    let step = build.ui.step(title);
     if let Some(layer) = build.finished(key) {
         step.done_with("unchanged, from the store");
         return Ok(layer);

@@ -1,5 +1,8 @@
 //! The base layer: the release's packages and files, or an image that was there before. Nothing of the recipe is in it but
 //! what the release, the archives and the architecture are, and no time but the archive's: all images of a release share it.
+//!
+//! Of a lock it depends on what is locked of its own packages. A base that was made before serves a lock that names no
+//! other version of them, and all other packages of which are in the base's lists.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,11 +11,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::bootstrap::{Initramfs, fetch, fetch_lists, install, lists_key};
+use super::bootstrap::{Initramfs, Prepared, fetch, fetch_lists, install, lists_key};
+use super::choice::Choices;
 use super::packages::Packages as Below;
-use super::{Build, Layer, Layers, import, native_tools};
+use super::{Build, Layer, Layers, import, locked, native_tools};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::locked::Packages;
+use crate::recipe::release::Release;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Apt, Archive};
@@ -34,41 +39,83 @@ pub(super) const SOURCES: &str = "sources";
 const ROOT_DIRECTORY: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
 const ROOT_FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
 
-/// The newest base layer for a set of inputs.
-#[derive(Debug, Serialize, Deserialize)]
+/// A base layer that was made for a set of inputs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Head {
     key: String,
     /// Seconds since 1970.
     made: u64,
     epoch: u64,
+    /// What was taken from the archives for it.
+    chosen: Packages,
 }
 
-/// Everything the base layer is made from, but for the state of the archive.
+/// Everything the base layer is made from, but for the state of the archive and what was chosen of it.
 #[derive(Serialize)]
 struct Inputs<'a> {
     step: &'static str,
     /// Digest of the file that it is taken from, if it is not bootstrapped.
     #[serde(skip_serializing_if = "Option::is_none")]
     import: Option<&'a str>,
-    release: &'a crate::recipe::release::Release,
+    release: &'a Release,
     architecture: &'a str,
     mirrors: &'a BTreeMap<String, String>,
     keep_mirror: bool,
     /// Name and digest of those that may be written into the image.
     rings: Vec<(&'a str, String)>,
-    /// Versions that apt prefers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    locked: Option<&'a Packages>,
     files: Vec<(&'a str, String)>,
 }
 
 /// Finds or makes the base layer.
 pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
+    let inputs = inputs_key(build);
+    let _lock = build.store.lock(&inputs)?;
+    let mut heads = build.store.head::<Choices<Head>>(&inputs).unwrap_or_default();
+    let step = build.ui.step(title(build));
+    if !build.refresh
+        && let Some((head, layer)) = serving(build, &heads)?
+    {
+        let days = now().saturating_sub(head.made) / 86_400;
+        if days > STALE_DAYS && !build.plan.fetching.offline && build.plan.locked.is_none() {
+            step.warn(&format!("the base layer is {days} days old; `--refresh` makes it anew with today's packages"));
+        }
+        step.done_with("unchanged, from the store");
+        return Ok(layers(build, layer, head.epoch));
+    }
+    let (head, layer, result) = make(build, &inputs, &step)?;
+    build.store.set_head(&lists_key(build), &layer.key)?;
+    let epoch = head.epoch;
+    heads.remember(build.plan.locked.as_ref(), head);
+    build.store.set_head(&inputs, &heads)?;
+    step.done_with(&result);
+    Ok(layers(build, layer, epoch))
+}
+
+/// The first of the bases that is whole and that this build can stand on.
+fn serving<'a>(build: &Build<'_>, heads: &'a Choices<Head>) -> Result<Option<(&'a Head, Layer)>> {
+    let lock = build.plan.locked.as_ref();
+    for head in heads.candidates(lock) {
+        let Some(layer) = build.finished(&head.key) else { continue };
+        let serves = match lock {
+            None => true,
+            Some(lock) => {
+                let lists = build.store.layer(&head.key).join(LISTS);
+                lock.refuses(&head.chosen).is_empty() && locked::have(&lists, lock, &head.chosen)?
+            }
+        };
+        if serves {
+            return Ok(Some((head, layer)));
+        }
+    }
+    Ok(None)
+}
+
+fn inputs_key(build: &Build<'_>) -> String {
     let plan = build.plan;
-    let inputs = Inputs {
+    key(&Inputs {
         step: match build.base {
-            None => "base of the release alone, its packages installed in a box, its times from the archive",
-            Some(_) => "base of somebody else's, its lists of the archive's time",
+            None => "base of the release alone, its packages chosen first and installed in a box",
+            Some(_) => "base of somebody else's, with an index for preferences of each build",
         },
         import: build.base.as_ref().map(|base| base.digest.as_str()),
         release: &plan.release,
@@ -76,37 +123,8 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         mirrors: &plan.mirrors,
         keep_mirror: plan.keep_mirror,
         rings: rings(build),
-        locked: plan.locked.as_ref(),
         files: plan.release.files.iter().map(|file| (file.path.as_str(), file.digest())).collect(),
-    };
-    let head_key = key(&inputs);
-    let _lock = build.store.lock(&head_key)?;
-    if !build.refresh
-        && let Some(head) = build.store.head::<Head>(&head_key)
-        && let Some(layer) = build.finished(&head.key)
-    {
-        let step = build.ui.step(title(build));
-        let days = now().saturating_sub(head.made) / 86_400;
-        if days > STALE_DAYS && !plan.fetching.offline {
-            step.warn(&format!("the base layer is {days} days old; `--refresh` makes it anew with today's packages"));
-        }
-        step.done_with("unchanged, from the store");
-        return Ok(layers(build, layer, head.epoch));
-    }
-    let stage = build.store.stage()?;
-    let step = build.ui.step(title(build));
-    let made = make(build, &stage, &step)?;
-    // The archive's state is part of the layer's name, so that layers above it know what they stand on.
-    let layer = Layer { key: key(&(&head_key, &made.archive_state)), packages: made.packages, ..Layer::default() };
-    let count = layer.packages.len();
-    if build.finished(&layer.key).is_none() {
-        write_description(&stage, &layer)?;
-        stage.commit(&build.store.layer(&layer.key))?;
-    }
-    build.store.set_head(&lists_key(build), &layer.key)?;
-    build.store.set_head(&head_key, &Head { key: layer.key.clone(), made: now(), epoch: made.epoch })?;
-    step.done_with(&format!("{count} packages"));
-    Ok(layers(build, layer, made.epoch))
+    })
 }
 
 /// A key ring of Debian's own packages is no input: the image has the package's.
@@ -134,7 +152,7 @@ fn title(build: &Build<'_>) -> String {
 fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
     let archive = archive(build, &build.store.layer(&layer.key), epoch);
     let epoch = build.plan.epoch.unwrap_or(archive.epoch);
-    Layers { packages: Below::of_base(&layer), stack: vec![layer], archive, epoch }
+    Layers { packages: Below::of_base(&layer), stack: vec![layer], archive, epoch, built_with: Packages::new() }
 }
 
 /// The archives of the base layer in `directory`, for it and the layers above it.
@@ -156,7 +174,7 @@ fn apt(build: &Build<'_>, directory: &Path) -> Apt {
         native: native_tools::APT,
         architecture: build.plan.architecture.clone(),
         sources: Some(directory.join(SOURCES)).filter(|sources| sources.exists()),
-        has_preferences: build.preferences.is_some(),
+        preferences: build.preferences.clone(),
         environment: build.plan.release.environment.clone(),
     }
 }
@@ -179,14 +197,15 @@ pub(super) fn mount(stage: &Stage, lowers: &[PathBuf]) -> Result<Mounted> {
     Mounted::new(&all, &upper, &work)
 }
 
-/// The same on top of finished layers: what lies below, the lowest first, and the whole.
+/// The same on top of finished layers, for steps in which packages may be installed or removed: what lies below, the lowest
+/// first, and the whole.
 pub(super) fn mount_above(
     build: &Build<'_>,
     layers: &Layers,
     stage: &Stage,
     step: &Step,
 ) -> Result<(Vec<PathBuf>, Mounted)> {
-    let mut lowers = build.below(step)?;
+    let mut lowers = build.below_packages(step)?;
     lowers.extend(build.trees(&layers.stack));
     let mounted = mount(stage, &lowers)?;
     Ok((lowers, mounted))
@@ -199,42 +218,68 @@ pub(super) fn unmount(stage: &Stage, mounted: Mounted) -> Result<()> {
     crate::store::remove_tree(&stage.path().join("empty"))
 }
 
-struct Made {
-    packages: Vec<packages::Package>,
-    archive_state: String,
-    epoch: u64,
+/// Asks the archives, and installs what is chosen of them, unless a base of just that is there. Returns how it went, too.
+fn make(build: &Build<'_>, inputs: &str, step: &Step) -> Result<(Head, Layer, String)> {
+    let stage = build.store.stage()?;
+    let lists = stage.path().join(LISTS);
+    let prepared = prepare(build, &stage, step)?;
+    let epoch = packages::archive_date(&lists)?;
+    let archive = archive(build, stage.path(), epoch);
+    let chosen = prepared.as_ref().map(|prepared| archive.chosen(&prepared.resolved)).transpose()?.unwrap_or_default();
+    locked::refuse(build, &chosen)?;
+    // The archive's state is part of the layer's name, so that layers above it know what they stand on.
+    let key = key(&(inputs, packages::archive_state(&lists)?, &chosen));
+    let head = Head { key, made: now(), epoch, chosen };
+    if !build.refresh
+        && let Some(layer) = build.finished(&head.key)
+    {
+        return Ok((head, layer, "unchanged, from the store".to_owned()));
+    }
+    let packages = fill(build, &stage, prepared.as_ref(), epoch, step)?;
+    let layer = Layer { key: head.key.clone(), packages, ..Layer::default() };
+    if build.finished(&layer.key).is_none() {
+        write_description(&stage, &layer)?;
+        stage.commit(&build.store.layer(&layer.key))?;
+    }
+    let count = format!("{} packages", layer.packages.len());
+    Ok((head, layer, count))
 }
 
-fn make(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Made> {
+/// Fetches what a bootstrap is made of, or takes the tree of somebody else's image and fetches the lists alone.
+fn prepare(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Option<Prepared>> {
+    let Some(base) = &build.base else { return fetch(build, stage, &build.plan.release.packages, step).map(Some) };
+    import::fill(build, base, stage, step)?;
+    fetch_lists(build, stage, step)?;
+    Ok(None)
+}
+
+/// Makes the tree and apt's index of what was prepared. Returns what is installed.
+fn fill(
+    build: &Build<'_>,
+    stage: &Stage,
+    prepared: Option<&Prepared>,
+    epoch: u64,
+    step: &Step,
+) -> Result<Vec<packages::Package>> {
     let (plan, tree, lists) = (build.plan, stage.path().join("fs"), stage.path().join(LISTS));
-    let prepared = match &build.base {
-        Some(base) => {
-            import::fill(build, base, stage, step)?;
-            fetch_lists(build, stage, step)?;
-            None
-        }
-        None => Some(fetch(build, stage, &plan.release.packages, step)?),
-    };
-    let below = build.below(step)?;
+    let below = build.below_packages(step)?;
     let mounted = mount(stage, &below)?;
     let root = mounted.path();
     let mut is_indexed = false;
     if let Some(prepared) = prepared {
-        is_indexed = install(build, stage, root, &prepared, &plan.release.packages, Initramfs::Once, step)?;
+        is_indexed = install(build, stage, root, prepared, &plan.release.packages, Initramfs::Once, step)?;
         settle(build, root, step)?;
     }
     let packages = packages::installed(&Rootfs::open(root, 0)?)?.into_values().collect();
     if !is_indexed {
-        let (apt, preferences) = (apt(build, stage.path()), build.preferences.as_deref());
-        packages::index(&apt, preferences, root, &lists, &stage.path().join(INDEX))?;
+        packages::index(&apt(build, stage.path()), root, &lists, &stage.path().join(INDEX))?;
     }
     unmount(stage, mounted)?;
     build.emulation.check_layer(&tree)?;
-    let epoch = packages::archive_date(&lists)?;
     // An image that is imported may have files of no time.
     let wrong = if build.base.is_none() { Wrong::LaterOrNone } else { Wrong::Later };
     times::settle(&tree, wrong, epoch)?;
-    Ok(Made { packages, archive_state: packages::archive_state(&lists)?, epoch })
+    Ok(packages)
 }
 
 /// What the release adds to its packages: groups, files, locales, states of units.

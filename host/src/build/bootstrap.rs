@@ -23,7 +23,7 @@ const WITHOUT_INITRAMFS: (&str, &str) = ("INITRD", "No");
 #[derive(Debug)]
 pub(super) struct Prepared {
     sources: Sources,
-    resolved: Resolved,
+    pub(super) resolved: Resolved,
 }
 
 /// Which of the base layers has the newest lists of an archive: what else they hold does not matter.
@@ -92,7 +92,6 @@ pub(super) fn install(
         archive: &archive,
         resolved: &prepared.resolved,
         packages,
-        preferences: build.preferences.as_deref(),
         scratch: beside,
     };
     bootstrap::install(&installation, step)?;
@@ -169,9 +168,9 @@ fn ask(
     Ok((sources, resolved))
 }
 
-/// What the recipe and the plugins list, which is installed in layers above.
+/// What the recipe and the plugins list, and what these are built with, which is installed in layers above.
 fn later(build: &Build<'_>) -> Vec<String> {
-    let listed = build.plan.plugins.iter().flat_map(|plugin| &plugin.packages);
+    let listed = build.plan.plugins.iter().flat_map(|plugin| plugin.packages.iter().chain(&plugin.build_packages));
     build.plan.packages.iter().chain(listed).cloned().collect()
 }
 

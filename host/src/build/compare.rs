@@ -169,7 +169,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
     let how = if mode == Mode::Plain { "under plain emulation" } else { "with native tools" };
     let step = ui.step(format!("Bootstrap {} ({}) {how}", job.plan.release.name, job.plan.architecture));
     let stage = store.stage()?;
-    let below = build.below(&step)?;
+    let below = build.below_packages(&step)?;
     let (start, cpu) = (Instant::now(), children_cpu()?);
     let packages = job.packages.as_ref().unwrap_or(&job.plan.release.packages);
     let prepared = fetch(&build, &stage, packages, &step)?;

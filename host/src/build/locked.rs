@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Build, Layers};
 use crate::error::{Context, Failure, Result};
-use crate::recipe::locked::{LockedPackage, Packages, differences, preferences};
+use crate::recipe::locked::{Locked, LockedPackage, Packages, differences};
 use crate::rootfs::packages::{self, Package};
 
 /// Differences that an error names; the others are counted.
@@ -20,10 +20,40 @@ const PREFERENCES: &str = "/run/piimg-preferences";
 ///
 /// # Errors
 /// If it cannot be written.
-pub(super) fn prefer(locked: Option<&Packages>) -> Result<Option<PathBuf>> {
+pub(super) fn prefer(locked: Option<&Locked>) -> Result<Option<PathBuf>> {
     let Some(locked) = locked else { return Ok(None) };
-    fs::write(PREFERENCES, preferences(locked)).context("cannot tell apt the locked versions")?;
+    fs::write(PREFERENCES, locked.preferences()).context("cannot tell apt the locked versions")?;
     Ok(Some(PREFERENCES.into()))
+}
+
+/// Refuses what apt chose, before it is installed, if something of it is locked as something else.
+///
+/// # Errors
+/// [`Failure::build`] that names what differs.
+pub(super) fn refuse(build: &Build<'_>, chosen: &Packages) -> Result<()> {
+    build.plan.locked.as_ref().map_or(Ok(()), |locked| check(locked.refuses(chosen)))
+}
+
+/// Whether the lists of a base layer, of which `chosen` is installed, have all else that is locked.
+///
+/// # Errors
+/// If a list cannot be read.
+pub(super) fn have(lists: &Path, locked: &Locked, chosen: &Packages) -> Result<bool> {
+    let wanted: Vec<(Package, &LockedPackage)> =
+        locked.beside(chosen).map(|(name, locked)| (named(name, locked), locked)).collect();
+    if wanted.is_empty() {
+        return Ok(true);
+    }
+    let digests = packages::digests(lists, wanted.iter().map(|(package, _)| package))?;
+    let is_there = |(package, locked): &(Package, &LockedPackage)| {
+        digests.get(package).is_some_and(|digest| locked.digest == format!("sha256:{digest}"))
+    };
+    Ok(wanted.iter().all(is_there))
+}
+
+fn named(name: &str, locked: &LockedPackage) -> Package {
+    let (name, architecture) = name.split_once(':').unwrap_or((name, ""));
+    Package { name: name.to_owned(), version: locked.version.clone(), architecture: architecture.to_owned() }
 }
 
 /// Compares what the layers installed with the lock, if the build has to keep to it, and writes it to `wanted`, for whoever
@@ -37,9 +67,11 @@ pub(super) fn settle(build: &Build<'_>, layers: &Layers, wanted: Option<File>) -
         return Ok(());
     }
     let digests = packages::digests(&layers.archive.lists, layers.packages.installed())?;
-    let found = of_archive(layers.packages.installed(), &digests);
+    let found = Locked { image: of_archive(layers.packages.installed(), &digests), build: layers.built_with.clone() };
     if let Some(locked) = locked {
-        check(locked, &found)?;
+        let build = differences(&locked.build, &found.build).into_iter();
+        let build = build.map(|difference| format!("{difference} (a plugin is built with it)"));
+        check(differences(&locked.image, &found.image).into_iter().chain(build).collect())?;
     }
     let Some(mut file) = wanted else { return Ok(()) };
     let text = serde_json::to_vec(&found).context("cannot describe the packages")?;
@@ -59,8 +91,7 @@ fn of_archive<'a>(installed: impl IntoIterator<Item = &'a Package>, digests: &BT
         .collect()
 }
 
-fn check(locked: &Packages, found: &Packages) -> Result<()> {
-    let mut differing = differences(locked, found);
+fn check(mut differing: Vec<String>) -> Result<()> {
     let Some(more) = differing.len().checked_sub(1) else { return Ok(()) };
     let title = format!("{} packages are not as they are locked:", more + 1);
     if differing.len() > NAMED {
@@ -93,10 +124,10 @@ mod tests {
             let package = LockedPackage { version: "1".into(), digest: format!("sha256:{}", "a".repeat(64)) };
             (0..count).map(|number| (format!("p{number:03}:all"), package.clone())).collect()
         };
-        check(&packages(3), &packages(3)).unwrap();
-        let error = check(&packages(3), &packages(2)).unwrap_err().to_string();
+        check(differences(&packages(3), &packages(3))).unwrap();
+        let error = check(differences(&packages(3), &packages(2))).unwrap_err().to_string();
         assert_eq!(error, "1 packages are not as they are locked:\n  - p002:all 1 is locked, and was not installed");
-        let error = check(&packages(0), &packages(30)).unwrap_err().to_string();
+        let error = check(differences(&packages(0), &packages(30))).unwrap_err().to_string();
         assert!(error.contains("\n  - p019:all 1 is not in the lock\n  - and 10 more"), "{error}");
     }
 }

@@ -24,7 +24,7 @@ use crate::error::{Context, Failure, Result};
 use crate::rootfs::bootstrap::{self, Bootstrap, Extent, Fetched, Installation};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Apt, Archive};
-use crate::rootfs::sources;
+use crate::rootfs::{policy, sources};
 use crate::store::{Stage, Store, key, remove_tree};
 use crate::ui::Step;
 
@@ -213,25 +213,19 @@ fn install(
     let mut environment = archives.release.environment.clone();
     // They have no kernel that would need one.
     environment.insert("INITRD".into(), "No".into());
-    let apt = Apt {
-        native: APT,
-        architecture: architecture.to_owned(),
-        has_preferences: false,
-        sources: Some(kept),
-        environment,
-    };
+    let apt =
+        Apt { native: APT, architecture: architecture.to_owned(), preferences: None, sources: Some(kept), environment };
     let epoch = packages::archive_date(&lists)?;
     let (cache, fetching) = (store.archives(), archives.fetching.clone());
     let archive = Archive { lists, origins, index, cache, apt, fetching, epoch };
     {
-        let mounted = Mounted::new(&[empty], tools, &work)?;
+        let mounted = Mounted::new(&[policy::layer()?, empty], tools, &work)?;
         let installation = Installation {
             suite: &own.suites[0],
             root: mounted.path(),
             archive: &archive,
             resolved: &resolved,
             packages,
-            preferences: None,
             scratch: &beside,
         };
         bootstrap::install(&installation, step)?;

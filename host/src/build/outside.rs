@@ -21,7 +21,7 @@ use crate::plugin::inspect::{PluginInfo, keep_code};
 use crate::plugin::lock;
 use crate::plugin::policy::Ceiling;
 use crate::recipe::host::HostPath;
-use crate::recipe::locked::Packages;
+use crate::recipe::locked::Locked;
 use crate::recipe::plan::Plan;
 use crate::sandbox::private::{self, Entry};
 use crate::sandbox::shell;
@@ -173,7 +173,7 @@ fn hints(plan: &Plan, output: &Output) -> Vec<String> {
 /// Writes the packages that the build handed on to the lock file.
 fn update_lock(lock: &Path, file: &mut File) -> Result<()> {
     file.rewind().context("cannot read the packages of the build")?;
-    let packages: Packages = serde_json::from_reader(file).context("cannot read the packages of the build")?;
+    let packages: Locked = serde_json::from_reader(file).context("cannot read the packages of the build")?;
     lock::update(lock, |text| lock::set_packages(text, &packages).map(Some))
 }
 

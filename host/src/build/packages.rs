@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::above::{self, Content};
+use super::choice::{self, Wish};
 use super::{Build, Layer, Layers, PluginJob};
 use crate::error::{Context, Failure, Result};
 use crate::plugin::workbench::PackageRequest;
+use crate::recipe::locked::Packages as Chosen;
 use crate::report::{Effect, Who};
 use crate::rootfs::changes::changes;
 use crate::rootfs::files::Rootfs;
@@ -139,14 +141,21 @@ pub(super) fn lay(build: &Build<'_>, layers: &mut Layers, jobs: &[PluginJob]) ->
 /// # Errors
 /// [`Failure::build`] if the packages cannot be installed or removed, or if others that somebody wants go with it.
 pub(super) fn add(build: &Build<'_>, layers: &mut Layers, owner: Owner, request: PackageRequest) -> Result<()> {
-    let key = key_of(layers, &request);
-    let title = printable(&request.to_string());
-    let layer = above::ensure(build, layers, &key, title, |place| {
+    let wish = key_of(layers, &request);
+    let _lock = build.store.lock(&wish)?;
+    let step = build.ui.step(printable(&request.to_string()));
+    let chosen = match &request {
+        PackageRequest::Install { specs, recommends } => {
+            choice::make(build, layers, &Wish { key: &wish, specs, recommends: *recommends }, &step)?
+        }
+        PackageRequest::Remove { .. } => Chosen::new(),
+    };
+    let layer = above::ensure(build, layers, &choice::layer_key(&wish, &chosen), step, |place| {
         let before = packages::installed(&Rootfs::open(place.root, 0)?)?;
         let stage = place.stage.path();
         match &request {
             PackageRequest::Install { specs, recommends } => {
-                layers.archive.install(place.root, stage, specs, *recommends, place.step)?;
+                layers.archive.install(place.root, stage, specs, *recommends, &chosen, place.step)?;
             }
             PackageRequest::Remove { names, purge } => {
                 layers.archive.remove(place.root, names, *purge, place.step)?;
@@ -165,16 +174,34 @@ pub(super) fn add(build: &Build<'_>, layers: &mut Layers, owner: Owner, request:
     Ok(())
 }
 
-/// The layer of the packages that a plugin is built with: it lies on those of packages while the plugin runs, and no image
-/// has it. What is there already is not in it.
+/// Chooses and fetches the packages that a plugin is built with, which is where an error of a name or of the network shows.
+/// What is there already is not among them.
 ///
 /// # Errors
 /// As [`add`].
-pub(super) fn to_build_with(build: &Build<'_>, packages: &Layers, names: &[String]) -> Result<Layer> {
-    let title = printable(&format!("Install to build with: {}", names.join(", ")));
-    above::ensure(build, packages, &key_to_build_with(packages, names), title, |place| {
+pub(super) fn choose_to_build_with(build: &Build<'_>, packages: &Layers, names: &[String]) -> Result<Chosen> {
+    let wish = key_to_build_with(packages, names);
+    if let Some(chosen) = choice::known(build, &wish) {
+        return Ok(chosen);
+    }
+    let _lock = build.store.lock(&wish)?;
+    let step = build.ui.step(printable(&format!("Fetch to build with: {}", names.join(", "))));
+    let chosen = choice::make(build, packages, &Wish { key: &wish, specs: names, recommends: false }, &step)?;
+    packages.archive.fetch(&chosen, &build.store.stage()?.path().join("archives"), &step)?;
+    step.done_with(&format!("{} packages", chosen.len()));
+    Ok(chosen)
+}
+
+/// The layer of the packages that a plugin is built with: it lies on those of packages while the plugin runs, and no image
+/// has it.
+///
+/// # Errors
+/// As [`add`].
+pub(super) fn to_build_with(build: &Build<'_>, packages: &Layers, names: &[String], chosen: &Chosen) -> Result<Layer> {
+    let step = build.ui.step(printable(&format!("Install to build with: {}", names.join(", "))));
+    above::ensure(build, packages, &key_of_tools(packages, names, chosen), step, |place| {
         let stage = place.stage.path();
-        let new = packages.archive.install(place.root, stage, names, false, place.step)?;
+        let new = packages.archive.install(place.root, stage, names, false, chosen, place.step)?;
         let mut wanted = still_wanted(&packages.packages, &PackageRequest::Remove { names: Vec::new(), purge: false });
         wanted.extend(names.iter().cloned());
         packages::check(&Rootfs::open(place.root, 0)?, &wanted)?;
@@ -183,18 +210,29 @@ pub(super) fn to_build_with(build: &Build<'_>, packages: &Layers, names: &[Strin
 }
 
 /// The key of that layer.
-pub(super) fn key_to_build_with(packages: &Layers, names: &[String]) -> String {
+pub(super) fn key_of_tools(packages: &Layers, names: &[String], chosen: &Chosen) -> String {
+    choice::layer_key(&key_to_build_with(packages, names), chosen)
+}
+
+/// The key of the wish for what is in it.
+fn key_to_build_with(packages: &Layers, names: &[String]) -> String {
     crate::store::key(&("packages to build with", packages.top(), names))
 }
 
-/// The key of the layer that [`add`] lays.
-pub(super) fn key_of(layers: &Layers, request: &PackageRequest) -> String {
+/// The key of the wish that [`add`] fulfils.
+fn key_of(layers: &Layers, request: &PackageRequest) -> String {
     crate::store::key(&Inputs { step: "packages on packages", below: layers.top(), request })
 }
 
 /// As [`add`], if the store has the layer.
 pub(super) fn add_finished(build: &Build<'_>, layers: &mut Layers, owner: Owner, request: PackageRequest) -> bool {
-    let Some(layer) = build.finished(&key_of(layers, &request)) else { return false };
+    let wish = key_of(layers, &request);
+    let chosen = match &request {
+        PackageRequest::Install { .. } => choice::known(build, &wish),
+        PackageRequest::Remove { .. } => Some(Chosen::new()),
+    };
+    let layer = chosen.and_then(|chosen| build.finished(&choice::layer_key(&wish, &chosen)));
+    let Some(layer) = layer else { return false };
     push(layers, owner, request, layer);
     true
 }

@@ -5,7 +5,7 @@
 //! on the same layers comes to the same end: that it asks, and for what, is remembered as its layer is, and the next build
 //! lays the package at once. What an image is made of does not depend on what was remembered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 
 use serde::Serialize;
@@ -24,6 +24,7 @@ use crate::plugin::run::{Run, RunEnd, execute};
 use crate::plugin::transcript::Transcript;
 use crate::plugin::workbench::PackageRequest;
 use crate::plugin::{ImageInfo, Level, Limits};
+use crate::recipe::locked::Packages as Chosen;
 use crate::recipe::plan::PlannedPlugin;
 use crate::report::{Effect, Listing, PluginReport, listing};
 use crate::rootfs::times::{self, Wrong};
@@ -68,6 +69,8 @@ const MOST_REQUESTS: usize = 40;
 /// others, and everything above them is made anew: from the store, where it is known already.
 pub(super) fn ensure(build: &Build<'_>, packages: Layers, jobs: &[PluginJob]) -> Result<Layers> {
     let mut packages = packages;
+    // Before anything runs: what cannot be had is known now.
+    built_with(build, &packages)?;
     recall(build, &mut packages, jobs)?;
     let mut requests = 0;
     loop {
@@ -88,6 +91,20 @@ pub(super) fn ensure(build: &Build<'_>, packages: Layers, jobs: &[PluginJob]) ->
     }
 }
 
+/// What the plugins are built with, chosen and fetched.
+fn built_with(build: &Build<'_>, packages: &Layers) -> Result<Chosen> {
+    let mut all = Chosen::new();
+    for plugin in build.plan.plugins.iter().filter(|plugin| !plugin.build_packages.is_empty()) {
+        all.extend(choose_to_build_with(build, packages, plugin)?);
+    }
+    Ok(all)
+}
+
+fn choose_to_build_with(build: &Build<'_>, packages: &Layers, plugin: &PlannedPlugin) -> Result<Chosen> {
+    packages::choose_to_build_with(build, packages, &plugin.build_packages)
+        .with_context(|| format!("cannot have what `{}` is built with", printable(&plugin.id)))
+}
+
 /// What an attempt to lay everything on the packages came to.
 enum Attempt {
     Whole(Box<Layers>),
@@ -97,6 +114,7 @@ enum Attempt {
 
 fn attempt(build: &Build<'_>, packages: &Layers, jobs: &[PluginJob]) -> Result<Attempt> {
     let mut layers = packages.clone();
+    layers.built_with = built_with(build, packages)?;
     layers.stack.extend(users::ensure(build, &layers)?);
     for (index, job) in jobs.iter().enumerate() {
         match Prepared::new(build, (packages, &layers), index, job)?.ensure(build, (packages, &layers))? {
@@ -150,8 +168,8 @@ struct Prepared<'a> {
     grants: GrantSet,
     assets: BTreeMap<String, File>,
     secrets: BTreeMap<&'a str, &'a Secret>,
-    /// What it is built with.
-    build_with: Vec<String>,
+    /// What it is built with, beside what the image has.
+    build_with: Chosen,
     /// Of a run that is not told the image's time.
     timeless: String,
     /// Of one that is.
@@ -181,13 +199,14 @@ impl<'a> Prepared<'a> {
         let assets = assets(build, job)?;
         let limits = build.ceiling.limits(&planned.id, &planned.digest);
         let digests = if assets.is_empty() { &BTreeMap::new() } else { asset_digests(build)? };
-        let build_with = build_with(&grants);
+        let has_tools = !planned.build_packages.is_empty();
+        let build_with = if has_tools { choose_to_build_with(build, packages, planned)? } else { Chosen::new() };
         let inputs = Inputs {
             step: "plugin above all packages, judged by its effects and calls, with its settings",
             below: layers.top(),
             plugin: &planned.digest,
             packages: layers.packages.of_plugin(index).map(|brought| &brought.request).collect(),
-            build_with: (!build_with.is_empty()).then(|| packages::key_to_build_with(packages, &build_with)),
+            build_with: has_tools.then(|| packages::key_of_tools(packages, &planned.build_packages, &build_with)),
             params: &planned.params,
             granted: &job.granted,
             limits: limits.into_iter().map(|limit| limit.allow).collect(),
@@ -213,8 +232,9 @@ impl<'a> Prepared<'a> {
         let _lock = build.store.lock(&self.timeless)?;
         let id = printable(&self.planned.id);
         let known = self.known(build);
-        let tools = if known.is_none() && !self.build_with.is_empty() {
-            let layer = packages::to_build_with(build, packages, &self.build_with)
+        let names = &self.planned.build_packages;
+        let tools = if known.is_none() && !names.is_empty() {
+            let layer = packages::to_build_with(build, packages, names, &self.build_with)
                 .with_context(|| format!("cannot install what `{id}` is built with"))?;
             Some(layer)
         } else {
@@ -315,12 +335,6 @@ impl<'a> Prepared<'a> {
         let layer = build.finished(key).context("the layer that was just made is missing")?;
         Ok(Outcome::Layer(Box::new(layer)))
     }
-}
-
-/// The packages that are to be there while the plugin runs.
-fn build_with(grants: &GrantSet) -> Vec<String> {
-    let names = grants.held().filter_map(|(capability, _)| capability.build_package());
-    names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Under what it is remembered that a run ended with a request.

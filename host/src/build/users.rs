@@ -34,8 +34,8 @@ pub(super) fn key_of(build: &Build<'_>, layers: &Layers) -> Option<String> {
 /// The layer, unless the base has users of its own.
 pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Option<Layer>> {
     let (Some(user), Some(key)) = (&build.plan.user, key_of(build, layers)) else { return Ok(None) };
-    let title = format!("Create the user {}", user.name);
-    let layer = above::ensure(build, layers, &key, title, |place| {
+    let step = build.ui.step(format!("Create the user {}", user.name));
+    let layer = above::ensure(build, layers, &key, step, |place| {
         create(user, place.root, layers.archive.epoch, place.step)?;
         Ok(Content::default())
     });

@@ -194,7 +194,7 @@ pub(super) fn order(arguments: &OrderArguments, asker: Option<&Ui>) -> Result<Or
         .collect();
     let mut plan = plan(&file, admitted, &overrides, &sources, &Releases::builtin()?, &environment)?;
     if keeps_to_lock {
-        plan.locked = granted.lock.as_ref().and_then(|lock| lock.packages.clone());
+        plan.locked = granted.lock.as_ref().and_then(Lock::packages);
     }
     // What cannot be opened is a finding of the plan, not of a build that has run for minutes.
     assets::open(&plan.assets)?;
@@ -203,6 +203,9 @@ pub(super) fn order(arguments: &OrderArguments, asker: Option<&Ui>) -> Result<Or
     let ceiling = granted.ceiling.clone();
     let rings = key_rings(&plan)?;
     let (plugins, grants) = grant_all(&plan, infos, granted, &lock, asker)?;
+    for (planned, grants) in plan.plugins.iter_mut().zip(&grants) {
+        planned.build_packages = grants.build_packages();
+    }
     let secrets = secrets::needed(&plan, &question, &plugins, &grants)?;
     Ok(Order { plan, plugins, grants, secrets, home, ceiling, rings, emulation, refresh, lock, updates_lock: false })
 }

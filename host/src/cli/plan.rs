@@ -161,7 +161,7 @@ fn lines(order: &Order) -> Vec<String> {
     for name in result_names(&plan.outputs, plan.compression, &stem) {
         lines.push(format!("output      {}", shown(&plan.imagedir.below(&name))));
     }
-    for ((info, _), grants) in order.plugins.iter().zip(&order.grants) {
+    for (((info, _), grants), planned) in order.plugins.iter().zip(&order.grants).zip(&plan.plugins) {
         lines.push(format!(
             "plugin      {} {}  {}",
             printable(&info.conf.id),
@@ -182,6 +182,11 @@ fn lines(order: &Order) -> Vec<String> {
                 spelled(&standing.request.scope, Some(&standing.means)),
                 reason(standing.request)
             ));
+        }
+        let of_plugin =
+            [("packages", "", &planned.packages), ("built with", ", not in the image", &planned.build_packages)];
+        for (what, more, names) in of_plugin.into_iter().filter(|(.., names)| !names.is_empty()) {
+            lines.push(format!("            {what}: {}{more}", printable(&names.join(", "))));
         }
     }
     for planned in &plan.plugins {

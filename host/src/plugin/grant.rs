@@ -5,7 +5,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -179,6 +179,12 @@ impl GrantSet {
     pub fn held(&self) -> impl Iterator<Item = (&Capability, &Request)> {
         let held = self.requested.iter().filter(|(capability, _)| self.state(capability) == State::Granted);
         held.map(|(capability, request)| (capability, request))
+    }
+
+    /// Names of the packages that are to be there while it runs, sorted.
+    pub fn build_packages(&self) -> Vec<String> {
+        let names: BTreeSet<&str> = self.held().filter_map(|(capability, _)| capability.build_package()).collect();
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// The secrets among what it holds, by name, and whether it can do without.

@@ -1,4 +1,5 @@
-//! `piimg.lock`: which plugin, by digest, was granted what, and which packages the image has.
+//! `piimg.lock`: which plugin, by digest, was granted what, which packages the image has, and which ones plugins are
+//! built with.
 
 mod edit;
 mod packages;
@@ -13,7 +14,7 @@ use super::capability::Template;
 use super::inspect::Request;
 use crate::error::{Context as _, Failure, Result};
 use crate::host_files::{Directory, Links};
-use crate::recipe::locked::Packages;
+use crate::recipe::locked::{Locked, Packages};
 
 pub use edit::{revoke, set};
 pub use packages::set_packages;
@@ -31,7 +32,9 @@ pub struct Lock {
     plugins: Vec<Entry>,
     /// None if they are not locked.
     #[serde(default)]
-    pub packages: Option<Packages>,
+    packages: Option<Packages>,
+    #[serde(default, rename = "build-packages")]
+    build_packages: Packages,
 }
 
 /// One plugin's grants.
@@ -91,8 +94,14 @@ impl Lock {
                 Template::parse(scope).with_context(|| format!("in the grants of `{}`", entry.id))?;
             }
         }
-        lock.packages.as_ref().map_or(Ok(()), packages::check)?;
+        lock.packages.iter().chain([&lock.build_packages]).try_for_each(packages::check)?;
         Ok(lock)
+    }
+
+    /// The packages that a build has to keep to; none if they are not locked.
+    pub fn packages(&self) -> Option<Locked> {
+        let image = self.packages.clone()?;
+        Some(Locked { image, build: self.build_packages.clone() })
     }
 
     /// What the very component with this digest was granted; none if it has no entry at all.

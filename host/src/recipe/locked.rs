@@ -20,13 +20,54 @@ pub struct LockedPackage {
     pub digest: String,
 }
 
-/// Preferences of apt by which it takes these versions, if the archive has them.
-pub fn preferences(packages: &Packages) -> String {
-    packages.iter().fold(String::new(), |mut text, (name, package)| {
-        writeln!(text, "Package: {name}\nPin: version {}\nPin-Priority: {PRIORITY}\n", package.version)
-            .expect("writing to a string");
-        text
-    })
+/// The packages that `piimg.lock` holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Locked {
+    /// Those of the image.
+    pub image: Packages,
+    /// Those that plugins are built with, which the image does not have.
+    pub build: Packages,
+}
+
+impl Locked {
+    /// All that is locked under that name, which may be a version for the image and another one to build with.
+    fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a LockedPackage> + use<'a> {
+        [self.image.get(name), self.build.get(name)].into_iter().flatten()
+    }
+
+    /// Those of `chosen` that are locked as something else, each in words of its own. What is not locked at all may be a
+    /// package that another one takes the place of.
+    pub fn refuses(&self, chosen: &Packages) -> Vec<String> {
+        let refused = |(name, is): (&String, &LockedPackage)| {
+            let was = self.named(name).next()?;
+            (!self.named(name).any(|was| was == is)).then(|| difference(name, was, is)).flatten()
+        };
+        chosen.iter().filter_map(refused).collect()
+    }
+
+    /// All but those of `chosen`, by name.
+    pub fn beside<'a>(&'a self, chosen: &'a Packages) -> impl Iterator<Item = (&'a String, &'a LockedPackage)> {
+        self.image.iter().chain(&self.build).filter(|(name, _)| !chosen.contains_key(*name))
+    }
+
+    /// Preferences of apt by which it takes these versions, if the archive has them.
+    pub fn preferences(&self) -> String {
+        let build = self.build.iter().filter(|(name, _)| !self.image.contains_key(*name));
+        self.image.iter().chain(build).fold(String::new(), |mut text, (name, package)| {
+            writeln!(text, "Package: {name}\nPin: version {}\nPin-Priority: {PRIORITY}\n", package.version)
+                .expect("writing to a string");
+            text
+        })
+    }
+}
+
+/// What `is` differs in from what `was` locked, if it does.
+fn difference(name: &str, was: &LockedPackage, is: &LockedPackage) -> Option<String> {
+    if was.version != is.version {
+        return Some(format!("{name} is {}, locked is {}", is.version, was.version));
+    }
+    let text = || format!("{name} {} is another file: {}, locked is {}", is.version, is.digest, was.digest);
+    (was.digest != is.digest).then(text)
 }
 
 /// What differs between the lock and what was installed, each in words of its own.
@@ -35,13 +76,7 @@ pub fn differences(locked: &Packages, installed: &Packages) -> Vec<String> {
     for (name, is) in installed {
         match locked.get(name) {
             None => found.push(format!("{name} {} is not in the lock", is.version)),
-            Some(was) if was.version != is.version => {
-                found.push(format!("{name} is {}, locked is {}", is.version, was.version));
-            }
-            Some(was) if was.digest != is.digest => {
-                found.push(format!("{name} {} is another file: {}, locked is {}", is.version, is.digest, was.digest));
-            }
-            Some(_) => {}
+            Some(was) => found.extend(difference(name, was, is)),
         }
     }
     let gone = locked.iter().filter(|(name, _)| !installed.contains_key(*name));
@@ -89,7 +124,34 @@ mod tests {
 
     #[test]
     fn apt_is_told_the_versions() {
-        let text = preferences(&packages(&[("aa:arm64", "1:2.0-1", 'a')]));
-        assert_eq!(text, "Package: aa:arm64\nPin: version 1:2.0-1\nPin-Priority: 1001\n\n");
+        let image = packages(&[("aa:arm64", "1:2.0-1", 'a')]);
+        let build = packages(&[("aa:arm64", "2", 'b'), ("bb:all", "3", 'b')]);
+        let text = Locked { image, build }.preferences();
+        let expected = "Package: aa:arm64\nPin: version 1:2.0-1\nPin-Priority: 1001\n\n\
+                        Package: bb:all\nPin: version 3\nPin-Priority: 1001\n\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_choice_is_refused_for_what_is_locked_as_something_else() {
+        let locked = Locked {
+            image: packages(&[("aa:arm64", "1", 'a'), ("bb:all", "1", 'b')]),
+            build: packages(&[("bb:all", "2", 'c'), ("cc:all", "1", 'c')]),
+        };
+        for (chosen, refused) in [
+            (&[("aa:arm64", "1", 'a'), ("new:all", "7", 'd')][..], &[][..]),
+            (&[("bb:all", "1", 'b')], &[]),
+            (&[("bb:all", "2", 'c')], &[]),
+            (
+                &[("aa:arm64", "2", 'a'), ("cc:all", "3", 'c')],
+                &["aa:arm64 is 2, locked is 1", "cc:all is 3, locked is 1"],
+            ),
+            (&[("bb:all", "3", 'b')], &["bb:all is 3, locked is 1"]),
+        ] {
+            assert_eq!(locked.refuses(&packages(chosen)), refused, "{chosen:?}");
+        }
+        let chosen = packages(&[("bb:all", "1", 'b')]);
+        let beside: Vec<&String> = locked.beside(&chosen).map(|(name, _)| name).collect();
+        assert_eq!(beside, ["aa:arm64", "cc:all"]);
     }
 }

@@ -21,7 +21,7 @@ use super::fetching::Fetching;
 use super::file::{RecipeFile, UserFile};
 use super::host::{self, Admitted, HostPath, Offer};
 use super::limits::CommandLimits;
-use super::locked::Packages;
+use super::locked::Locked;
 use super::output::OutputKind;
 use super::overrides::Overrides;
 use super::release::repository::Chosen;
@@ -55,8 +55,8 @@ pub struct Plan {
     /// The time of the archive's state, where the mirror keeps old ones: `20250601T000000Z`.
     pub snapshot: Option<String>,
     pub fetching: Fetching,
-    /// What the image must have and nothing else, where the build keeps to `piimg.lock`.
-    pub locked: Option<Packages>,
+    /// The packages that there must be and no others, where the build keeps to `piimg.lock`.
+    pub locked: Option<Locked>,
     pub hostname: String,
     pub flavour: String,
     /// Free space in the root file system beyond its content.
@@ -107,6 +107,8 @@ pub struct PlannedPlugin {
     pub digest: String,
     /// Installed before it runs.
     pub packages: Vec<String>,
+    /// There while it runs, and not in the image, as far as it was granted; sorted.
+    pub build_packages: Vec<String>,
     /// Values as the user would write them.
     pub params: BTreeMap<String, String>,
 }

@@ -3,6 +3,9 @@
 //!
 //! apt in the box is a program of the image. It says names of packages, and nothing else of what it says is used: where
 //! their files are and what is in them is looked up in the signed lists.
+//!
+//! What apt chooses for a wish is asked first ([`Archive::choose`]), and what was chosen is installed
+//! ([`Archive::install`]): a choice names the layer that is made of it.
 
 mod cache;
 mod database;
@@ -16,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
+use crate::recipe::locked::{LockedPackage, Packages};
 use crate::recipe::package::PackageSpec;
 use crate::rootfs::files::Rootfs;
 use crate::sandbox::command::{Bind, BoxCommand, Stream};
@@ -92,8 +96,8 @@ pub struct Apt {
     pub native: &'static str,
     /// The image's, which a native apt-get must be told.
     pub architecture: String,
-    /// Whether it prefers what was laid beside its index.
-    pub has_preferences: bool,
+    /// The file of the versions that it prefers, if any are locked.
+    pub preferences: Option<PathBuf>,
     /// Sources that the lists are from, where they are not the image's own.
     pub sources: Option<PathBuf>,
     /// What maintainer scripts are told.
@@ -105,7 +109,7 @@ impl Apt {
         let architecture = format!("-oAPT::Architecture={}", self.architecture);
         let is_there = fs::symlink_metadata(root.join(self.native.trim_start_matches('/'))).is_ok();
         let program = if is_there { self.native } else { "apt-get" };
-        let preferences = if self.has_preferences { PREFER } else { &[] };
+        let preferences = if self.preferences.is_some() { PREFER } else { &[] };
         // The one file is none then, which `/dev/null` is.
         let list: &[&str] = if self.sources.is_some() { &["-oDir::Etc::SourceList=/dev/null"] } else { &[] };
         let options = [program, &architecture].into_iter().chain(APT).chain(list.iter().chain(preferences).copied());
@@ -118,32 +122,41 @@ impl Apt {
         }));
         command
     }
-}
 
-/// Where it finds preferences: [`index`] puts them there.
-const PREFER: &[&str] = &["-oDir::Etc::Preferences=/var/cache/apt/preferences"];
+    /// Shows the command what [`index`] made, and the preferences of this build: the index serves builds with others too.
+    fn show(&self, command: &mut BoxCommand, index: &Path, writable: bool) {
+        command.binds.push(Bind { source: index.to_owned(), target: CACHE.into(), writable });
+        command.binds.extend(self.preferences.iter().map(|preferences| Bind {
+            source: preferences.clone(),
+            target: PREFERENCES.into(),
+            writable: false,
+        }));
+    }
+}
 
 /// Where apt keeps its index and the packages that it installs.
 const CACHE: &str = "/var/cache/apt";
+
+/// Where it finds preferences, if there are any. [`index`] makes an empty file for them to be shown at.
+const PREFERENCES: &str = "/var/cache/apt/preferences";
+const PREFER: &[&str] = &["-oDir::Etc::Preferences=/var/cache/apt/preferences"];
 
 /// Where apt keeps what it fetched of archives.
 const LISTS: &str = "/var/lib/apt/lists";
 
 /// Has apt in the rootfs at `root` read `lists` and keep what it understood in the directory `index`: reading them takes
-/// longer than installing a package. Preferences are kept there too.
+/// longer than installing a package.
 ///
 /// # Errors
 /// [`Failure::build`] if the image's apt cannot.
-pub fn index(apt: &Apt, preferences: Option<&Path>, root: &Path, lists: &Path, index: &Path) -> Result<()> {
+pub fn index(apt: &Apt, root: &Path, lists: &Path, index: &Path) -> Result<()> {
     // Programs of the image may have written to it: what is there is not trusted to be what it seems.
     crate::store::remove_tree(index)?;
     // The directory lies over the image's own while apt runs, archives included.
     fs::create_dir_all(index.join("archives/partial")).context("cannot keep apt's index")?;
-    if let Some(preferences) = preferences {
-        fs::copy(preferences, index.join("preferences")).context("cannot keep apt's preferences")?;
-    }
+    fs::write(index.join("preferences"), "").context("cannot keep apt's index")?;
     let mut command = apt.command(root, &["check"]);
-    command.binds.push(Bind { source: index.to_owned(), target: CACHE.into(), writable: true });
+    apt.show(&mut command, index, true);
     command.binds.push(Bind { source: lists.to_owned(), target: LISTS.into(), writable: false });
     command.check(&mut |_, _| {}).map(drop)
 }
@@ -176,35 +189,57 @@ impl Resolved {
 }
 
 impl Archive {
-    /// Installs `specs` (names, each optionally `=version`) into the rootfs mounted at `root`.
+    /// Asks apt which packages it would take from the archives to install `specs` (names, each optionally `=version`) into
+    /// the rootfs mounted at `root`.
+    ///
+    /// # Errors
+    /// [`Failure::build`] if there is no such package, or if apt cannot have them together.
+    pub fn choose(&self, root: &Path, specs: &[String], recommends: bool) -> Result<Packages> {
+        self.check_known(&installed(&Rootfs::open(root, 0)?)?, specs)?;
+        let recommends = with_recommends(recommends);
+        let print = install_arguments("--print-uris", &recommends, specs);
+        let output = self.apt(root, &print, None).check(&mut |_, _| {})?;
+        let named = parse_uris(&String::from_utf8_lossy(&output.stdout))?;
+        Ok(as_chosen(&self.look_up(&named)?))
+    }
+
+    /// What a bootstrap takes from the archives.
+    ///
+    /// # Errors
+    /// [`Failure::build`] if apt named something that the signed lists do not have.
+    pub fn chosen(&self, resolved: &Resolved) -> Result<Packages> {
+        Ok(as_chosen(&self.look_up(&resolved.all)?))
+    }
+
+    /// Downloads what was chosen, as far as the store lacks it, through the directory `place`.
+    ///
+    /// # Errors
+    /// [`Failure::build`] if a package cannot be fetched, or must not be as the build is offline.
+    pub fn fetch(&self, chosen: &Packages, place: &Path, step: &Step) -> Result<()> {
+        self.cache(step).fill(&self.find_chosen(chosen)?.iter().collect::<Vec<_>>(), place)
+    }
+
+    /// Installs `specs` into the rootfs mounted at `root`, with the packages that were chosen for them.
     ///
     /// Returns what is new or changed.
     ///
     /// # Errors
-    /// [`Failure::build`] if apt cannot resolve, download or install them.
+    /// [`Failure::build`] if apt cannot download or install them.
     pub fn install(
         &self,
         root: &Path,
         stage: &Path,
         specs: &[String],
         recommends: bool,
+        chosen: &Packages,
         step: &Step,
     ) -> Result<Vec<Package>> {
         let rootfs = Rootfs::open(root, 0)?;
         let before = installed(&rootfs)?;
-        self.check_known(&before, specs)?;
-        let recommends = format!("-oAPT::Install-Recommends={recommends}");
-        let mut arguments = vec![recommends.as_str(), "install", "--"];
-        arguments.extend(specs.iter().map(String::as_str));
-        step.note("resolving packages");
-        let mut print: Vec<&str> = vec!["--print-uris"];
-        print.extend(&arguments);
-        let output = self.apt(root, &print, None).check(&mut |_, _| {})?;
-        let named = parse_uris(&String::from_utf8_lossy(&output.stdout))?;
         let archives = stage.join("archives");
-        self.lay(&named, &archives, step)?;
-        let mut install: Vec<&str> = vec!["--no-download"];
-        install.extend(&arguments);
+        self.cache(step).lay(&self.find_chosen(chosen)?.iter().collect::<Vec<_>>(), &archives)?;
+        let recommends = with_recommends(recommends);
+        let install = install_arguments("--no-download", &recommends, specs);
         self.apt(root, &install, Some(&archives)).check(&mut |stream, line| progress(step, stream, line))?;
         let after = installed(&rootfs)?;
         Ok(after
@@ -229,7 +264,7 @@ impl Archive {
     fn apt(&self, root: &Path, arguments: &[&str], archives: Option<&Path>) -> BoxCommand {
         let mut command = self.apt.command(root, arguments);
         command.env.push(("SOURCE_DATE_EPOCH".into(), self.epoch.to_string()));
-        command.binds.push(Bind { source: self.index.clone(), target: CACHE.into(), writable: false });
+        self.apt.show(&mut command, &self.index, false);
         command.binds.push(Bind { source: self.lists.clone(), target: LISTS.into(), writable: false });
         command.binds.extend(archives.map(offered));
         command
@@ -252,9 +287,25 @@ impl Archive {
         Ok(resolved.system.clone())
     }
 
-    fn lay(&self, named: &[Named], place: &Path, step: &Step) -> Result<()> {
-        let listed = self.look_up(named)?;
-        self.cache(step).lay(&listed.iter().collect::<Vec<_>>(), place)
+    /// The files of the packages that were chosen.
+    fn find_chosen(&self, chosen: &Packages) -> Result<Vec<Listed>> {
+        let file = |name: &str, version: &str| {
+            let (name, architecture) = name.split_once(':').unwrap_or((name, ""));
+            file_name(name, version, architecture)
+        };
+        let files: Vec<(String, &String)> =
+            chosen.iter().map(|(name, package)| (file(name, &package.version), &package.digest)).collect();
+        if files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = find(&self.lists, &self.origins, &files.iter().map(|(file, _)| file.as_str()).collect())?;
+        let listed = |(file, digest): &(String, &String)| {
+            let all = found.remove(file).unwrap_or_default();
+            all.into_iter()
+                .find(|listed| as_locked(listed).digest == **digest)
+                .with_context(|| Failure::bug(format!("`{file}` was chosen, and is not in the lists")))
+        };
+        files.iter().map(listed).collect()
     }
 
     fn cache<'a>(&'a self, step: &'a Step) -> Cache<'a> {
@@ -292,6 +343,24 @@ impl Archive {
         let specs: Vec<PackageSpec> = specs.iter().map(parse).collect::<Result<_>>()?;
         check_known(&self.lists, &installed.values().map(|package| package.name.as_str()).collect(), &specs)
     }
+}
+
+fn with_recommends(recommends: bool) -> String {
+    format!("-oAPT::Install-Recommends={recommends}")
+}
+
+fn install_arguments<'a>(how: &'a str, recommends: &'a str, specs: &'a [String]) -> Vec<&'a str> {
+    [how, recommends, "install", "--"].into_iter().chain(specs.iter().map(String::as_str)).collect()
+}
+
+/// As `piimg.lock` names them.
+fn as_chosen(listed: &[Listed]) -> Packages {
+    let name = |package: &Package| format!("{}:{}", package.name, package.architecture);
+    listed.iter().map(|listed| (name(&listed.package), as_locked(listed))).collect()
+}
+
+fn as_locked(listed: &Listed) -> LockedPackage {
+    LockedPackage { version: listed.package.version.clone(), digest: format!("sha256:{}", listed.digest) }
 }
 
 /// Where apt and dpkg find the packages in `archives`.

@@ -20,6 +20,10 @@ const REAL: [&str; 9] =
 /// Debian's suite that they are of.
 const SUITE: &str = "bookworm";
 
+/// The store of builds, and the time of their images.
+pub(crate) const STORE: &str = "store";
+pub(crate) const EPOCH: u64 = 1_750_000_000;
+
 /// A value of the user's environment that no program of an image is to see.
 pub(crate) const TOKEN: &str = "canary-of-the-users-environment";
 
@@ -141,6 +145,14 @@ impl Archives {
         Image(self.dir.path().join(stdout.trim_end()))
     }
 
+    /// Builds the same in that store, for an image of that time; what came out, and what was said.
+    #[track_caller]
+    pub(crate) fn build_in(&self, store: &str, epoch: u64, arguments: &[&str]) -> (PathBuf, String) {
+        let (success, stdout, stderr) = self.run_in(store, epoch, arguments);
+        assert!(success, "{stderr}");
+        (self.dir.path().join(stdout.trim_end()), stderr)
+    }
+
     /// A build that must fail; what it said.
     #[track_caller]
     pub(crate) fn fails(&self, arguments: &[&str]) -> String {
@@ -154,10 +166,14 @@ impl Archives {
     }
 
     fn run(&self, arguments: &[&str]) -> (bool, String, String) {
+        self.run_in(STORE, EPOCH, arguments)
+    }
+
+    fn run_in(&self, store: &str, epoch: u64, arguments: &[&str]) -> (bool, String, String) {
         let mut command = Command::new(piimg_tests::piimg());
-        command.current_dir(self.dir.path()).env("SOURCE_DATE_EPOCH", "1750000000");
+        command.current_dir(self.dir.path()).env("SOURCE_DATE_EPOCH", epoch.to_string());
         command.env("TOKEN", TOKEN).args(["build", "--release"]);
-        command.args([&self.release.name, "--arch", &self.architecture, "--store", "store", "--imagedir", "images"]);
+        command.args([&self.release.name, "--arch", &self.architecture, "--store", store, "--imagedir", "images"]);
         command.args(["--emulation", EMULATION]);
         for served in &self.served {
             for (name, key_ring) in &served.repositories {

@@ -13,6 +13,7 @@ mod checks;
 mod hostile;
 mod image;
 mod raspios;
+mod steps;
 mod ubuntu;
 
 /// Device trees of the boards that run a 64-bit kernel.

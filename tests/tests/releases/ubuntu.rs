@@ -6,7 +6,7 @@ use piimg_tests::repository::Package;
 
 use super::archive::Archives;
 use super::image::Image;
-use super::{BOARDS, checks};
+use super::{BOARDS, checks, steps};
 
 /// What initramfs-tools asks of a kernel.
 const CONFIG: &str = "CONFIG_RD_GZIP=y\nCONFIG_RD_ZSTD=y\n";
@@ -60,7 +60,24 @@ fn common(architecture: &str) -> Vec<Package> {
         Package::new("ubuntu-minimal", "1.0", architecture)
             .depends("apt, ubuntu-keyring, sudo, udev, netplan.io, kmod, passwd"),
         Package::new("sudo", "1.0", architecture),
+        // What recipes and plugins ask for.
+        Package::new("tree", "1.0", architecture).file("/usr/share/made-up/tree", "tree\n"),
+        Package::new("extra", "1.0", "all").file("/usr/share/made-up/extra", "extra\n"),
+        Package::new("bc", "1.0", architecture).depends("bc-data"),
+        Package::new("bc-data", "1:2.0", "all").file("/usr/share/made-up/bc", "bc\n"),
     ]
+}
+
+/// Starts a service when it is installed, as a package with a script of System V's does.
+fn service() -> Package {
+    let script = "#!/bin/sh\n### BEGIN INIT INFO\n# Provides: robot-service\n# Required-Start:\n# Required-Stop:\n\
+                  # Default-Start: 2 3 4 5\n# Default-Stop: 0 1 6\n### END INIT INFO\ntouch /started\n";
+    let start = "#!/bin/sh -e\ncp /usr/sbin/policy-rc.d /usr/share/robot-service/policy\n\
+                 invoke-rc.d robot-service start || echo $? >/usr/share/robot-service/status\n";
+    Package::new("robot-service", "1.0", "all")
+        .program("/etc/init.d/robot-service", script)
+        .file("/usr/share/robot-service/about", "made up\n")
+        .script("postinst", start)
 }
 
 fn archives(name: &str, version: &str, firmware: &str, boards: &[&str], ros: &[&str]) -> Archives {
@@ -94,13 +111,19 @@ fn check_common(archives: &Archives, image: &Image) {
 fn jammy_is_as_it_says() {
     let ros = ["ros-humble-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
     let mut archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..6], &ros);
-    archives.add_own("robots", &[Package::new("robot-tool", "1.0", "arm64").file("/opt/robot-tool", "ours\n")]);
+    let tool = Package::new("robot-tool", "1.0", "arm64").file("/opt/robot-tool", "ours\n");
+    archives.add_own("robots", &[tool, service()]);
     let image = archives.build(&["--repository", "ros", "--update-lock"]);
     check_common(&archives, &image);
     assert!(image.boot("config.txt").contains("\nkernel=vmlinuz\n") || image.boot("config.txt").starts_with("kernel="));
     assert!(image.boot_files().contains(&"vmlinuz".to_owned()));
     assert!(image.stat("/opt/ros/ros-humble-ros-base").contains("Type: regular"));
     assert_eq!(image.root("/opt/robot-tool"), "ours\n");
+    // A package of the recipe wanted to start its service, and met what forbids it, which is not in the image.
+    assert_eq!(image.root("/usr/share/robot-service/policy"), "#!/bin/sh\nexit 101\n");
+    for path in ["/started", "/usr/sbin/policy-rc.d"] {
+        assert!(!image.stat(path).contains("Type:"), "{path} is there: {}", image.stat(path));
+    }
 
     // The packages are in the lock, and a build that keeps to it finds them so.
     let lock = std::fs::read_to_string(archives.path("piimg.lock")).unwrap();
@@ -111,6 +134,8 @@ fn jammy_is_as_it_says() {
     }
     let again = archives.build(&["--repository", "ros", "--locked", "--offline"]);
     assert_eq!(again.0, image.0, "nothing of it has changed");
+    steps::with_a_lock(&archives, &["--repository", "ros"]);
+    std::fs::write(archives.path("piimg.lock"), &lock).unwrap();
     let other = lock.replacen(
         "\"linux-image-raspi:arm64\" = { version = \"1.0\"",
         "\"linux-image-raspi:arm64\" = { version = \"0.9\"",
@@ -126,6 +151,7 @@ fn jammy_is_as_it_says() {
     // One that was never fetched.
     let said = archives.fails(&["--repository", "ros", "--offline", "--package", "ros-humble-desktop"]);
     assert!(said.contains("the archive has no package `ros-humble-desktop`"), "{said}");
+    steps::come_to_the_same(&archives, &["--repository", "ros"]);
 }
 
 #[test]

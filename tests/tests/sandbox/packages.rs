@@ -78,7 +78,7 @@ impl Place {
             apt: Apt {
                 native: "/own/apt-get",
                 architecture: "arm64".into(),
-                has_preferences: false,
+                preferences: None,
                 sources: None,
                 environment: Default::default(),
             },
@@ -98,7 +98,9 @@ impl Place {
         let ui = Ui::new(Verbosity::Quiet);
         let step = ui.step("Install");
         let specs = [spec.to_owned()];
-        let installed = self.archive.install(&self.image.root, &self.directory, &specs, false, &step);
+        let (root, stage) = (&self.image.root, &self.directory);
+        let chosen = self.archive.choose(root, &specs, false);
+        let installed = chosen.and_then(|chosen| self.archive.install(root, stage, &specs, false, &chosen, &step));
         assert_eq!(self.stranger.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "{line} was asked for");
         installed.map(drop).map_err(|error| format!("{error:#}"))
     }

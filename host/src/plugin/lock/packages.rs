@@ -4,7 +4,7 @@ use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
 use super::{Lock, is_digest};
 use crate::error::{Context as _, Result};
-use crate::recipe::locked::Packages;
+use crate::recipe::locked::{Locked, Packages};
 
 /// # Errors
 /// What is wrong with the first that is.
@@ -23,32 +23,45 @@ pub(super) fn check(packages: &Packages) -> Result<()> {
     Ok(())
 }
 
+/// Names of the tables, and what is said of a new one.
+const IMAGE: (&str, &str) = ("packages", "\n# What the archive had. `piimg build --update-lock` writes it.\n");
+const BUILD: (&str, &str) = ("build-packages", "\n# What plugins are built with, and the image does not have.\n");
+
 /// Puts the packages into the file's text in place of those that it has, or into a new file.
 ///
 /// # Errors
 /// If the text is no lock file.
-pub fn set_packages(text: Option<&str>, packages: &Packages) -> Result<String> {
+pub fn set_packages(text: Option<&str>, locked: &Locked) -> Result<String> {
     let text = text.unwrap_or(super::edit::NEW);
     Lock::parse(text)?;
     let mut document: DocumentMut = text.parse()?;
-    let mut table = document.remove("packages").and_then(|item| item.into_table().ok()).unwrap_or_else(|| {
-        let mut table = Table::new();
-        table.decor_mut().set_prefix("\n# What the archive had. `piimg build --update-lock` writes it.\n");
-        table
-    });
-    table.clear();
-    for (name, package) in packages {
-        let mut line = InlineTable::new();
-        line.insert("version", package.version.as_str().into());
-        line.insert("digest", package.digest.as_str().into());
-        table.insert(name, Item::Value(Value::InlineTable(line)));
-    }
     // Behind the plugins, which a person reads.
-    table.set_position(Some(isize::MAX));
-    document.insert("packages", Item::Table(table));
+    set_table(&mut document, IMAGE, &locked.image, isize::MAX - 1);
+    if locked.build.is_empty() {
+        document.remove(BUILD.0);
+    } else {
+        set_table(&mut document, BUILD, &locked.build, isize::MAX);
+    }
     let text = document.to_string();
     Lock::parse(&text).context("the changed file would not be understood")?;
     Ok(text)
+}
+
+fn set_table(document: &mut DocumentMut, (name, about): (&str, &str), packages: &Packages, position: isize) {
+    let mut table = document.remove(name).and_then(|item| item.into_table().ok()).unwrap_or_else(|| {
+        let mut table = Table::new();
+        table.decor_mut().set_prefix(about);
+        table
+    });
+    table.clear();
+    for (package, locked) in packages {
+        let mut line = InlineTable::new();
+        line.insert("version", locked.version.as_str().into());
+        line.insert("digest", locked.digest.as_str().into());
+        table.insert(package, Item::Value(Value::InlineTable(line)));
+    }
+    table.set_position(Some(position));
+    document.insert(name, Item::Table(table));
 }
 
 #[cfg(test)]
@@ -62,16 +75,19 @@ mod tests {
             "# ours\nversion = 1\n\n[[plugin]]\nid = \"a/a\" # from the shop\ndigest = \"{}\"\ngrant = []\n",
             digest('a')
         );
-        let first = packages(&[("aa:arm64", "1:2.0~1", 'a'), ("b+:all", "1", 'b')]);
+        let image = packages(&[("aa:arm64", "1:2.0~1", 'a'), ("b+:all", "1", 'b')]);
+        let first = Locked { image, build: packages(&[("cc:arm64", "3", 'c')]) };
         for old in [None, Some(own.as_str())] {
             let text = set_packages(old, &first).unwrap();
             assert!(old.is_none_or(|old| text.starts_with(old)), "{text}");
             assert!(text.contains("\n\"aa:arm64\" = { version = \"1:2.0~1\", digest = \"sha256:aaaa"), "{text}");
-            assert_eq!(Lock::parse(&text).unwrap().packages, Some(first.clone()));
+            assert!(text.contains("\n[build-packages]\n\"cc:arm64\" = { version = \"3\""), "{text}");
+            assert_eq!(Lock::parse(&text).unwrap().packages(), Some(first.clone()));
             assert_eq!(set_packages(Some(&text), &first).unwrap(), text, "nothing changed");
-            let fewer = packages(&[("b+:all", "2", 'b')]);
+            let fewer = Locked { image: packages(&[("b+:all", "2", 'b')]), ..Locked::default() };
             let text = set_packages(Some(&text), &fewer).unwrap();
-            assert_eq!(Lock::parse(&text).unwrap().packages, Some(fewer));
+            assert!(!text.contains("build-packages"), "{text}");
+            assert_eq!(Lock::parse(&text).unwrap().packages(), Some(fewer));
         }
     }
 
@@ -85,8 +101,10 @@ mod tests {
             ("\"aa:all\" = { version = \"1\" }", "missing field `digest`"),
         ] {
             let text = format!("version = 1\n[packages]\n{}\n", line.replace("DIGEST", &digest('a')));
-            let error = format!("{:#}", Lock::parse(&text).unwrap_err());
-            assert!(error.contains(cause), "{line}: {error}");
+            for text in [text.clone(), text.replace("[packages]", "[build-packages]")] {
+                let error = format!("{:#}", Lock::parse(&text).unwrap_err());
+                assert!(error.contains(cause), "{text}: {error}");
+            }
         }
     }
 }

@@ -64,6 +64,7 @@ pub(super) fn plan_plugin(
         path: plugin.path.clone(),
         digest: plugin.digest.clone(),
         packages: conf.image.apt_get_packages.clone(),
+        build_packages: Vec::new(),
         params: params::values(plugin, file, flags, findings),
     }
 }

@@ -23,10 +23,6 @@ for package; do
     tar -C "$tree" --numeric-owner --keep-directory-symlink --extract --file /tmp/files.tar
 done"#;
 
-/// Tells maintainer scripts not to start services (invoke-rc.d(8)): none is to run in an image that is being made.
-const POLICY: &str = "/usr/sbin/policy-rc.d";
-const POLICY_TEXT: &[u8] = b"#!/bin/sh\nexit 101\n";
-
 /// What the packages leave behind of the moment at which they were installed.
 const LEFTOVERS: [&str; 6] = [
     "/var/log/dpkg.log",
@@ -43,13 +39,11 @@ const MACHINE_ID: &str = "/etc/machine-id";
 pub struct Installation<'a> {
     /// The release, for messages.
     pub suite: &'a str,
-    /// The tree that was prepared, mounted.
+    /// The tree that was prepared, mounted on [`crate::rootfs::policy`].
     pub root: &'a Path,
     pub archive: &'a Archive,
     pub resolved: &'a Resolved,
     pub packages: &'a [String],
-    /// apt's preferences for the bootstrap.
-    pub preferences: Option<&'a Path>,
     /// A directory of the build, on the file system of the package cache.
     pub scratch: &'a Path,
 }
@@ -67,23 +61,15 @@ pub fn install(it: &Installation<'_>, step: &Step) -> Result<()> {
     step.note("extracting the essential packages");
     extract(it, &archives, &files, step)?;
     let rootfs = Rootfs::open(it.root, it.archive.epoch)?;
-    let policy = ImagePath::parse(POLICY)?;
-    let has_policy = rootfs.metadata(&policy)?.is_some();
-    if !has_policy {
-        rootfs.make_dir_all(&ImagePath::parse("/usr/sbin")?, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
-        rootfs.write(&policy, POLICY_TEXT, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
-    }
     step.note("installing the essential packages");
     let failed = format!("cannot install the essential packages of `{}`", it.suite);
     let output = dpkg(it, &archives, &files).run(None, &mut |stream, line| progress(step, stream, line));
     check(&output.with_context(|| Failure::build(&failed))?, || format!("{failed}: dpkg"))?;
     step.note("installing all other packages");
-    index(&it.archive.apt, it.preferences, it.root, &it.archive.lists, &it.archive.index)?;
+    index(&it.archive.apt, it.root, &it.archive.lists, &it.archive.index)?;
     if !it.packages.is_empty() {
-        it.archive.install(it.root, it.scratch, it.packages, false, step)?;
-    }
-    if !has_policy {
-        rootfs.remove(&policy, false)?;
+        let chosen = it.archive.choose(it.root, it.packages, false)?;
+        it.archive.install(it.root, it.scratch, it.packages, false, &chosen, step)?;
     }
     crate::store::remove_tree(&archives)?;
     clean(&rootfs)

@@ -28,7 +28,7 @@ const FUNCTIONS: [&str; 13] = [
 
 /// Modules that are for files of the host, each with its reason, and the words of which one is in each line that uses
 /// such a function; without any, all lines may.
-const MEANT: [(&str, &[&str], &str); 27] = [
+const MEANT: [(&str, &[&str], &str); 28] = [
     ("build.rs", &["layer.json"], "a description in the store"),
     ("build/archives.rs", &[], "what apt is given for a build"),
     ("build/assets.rs", &[], "files that the user names"),
@@ -70,6 +70,7 @@ const MEANT: [(&str, &[&str], &str); 27] = [
     ("rootfs/files", &[], "the door"),
     ("rootfs/layers.rs", &[], "places of mounts in the private namespace"),
     ("rootfs/packages", &[], "lists and packages of the store"),
+    ("rootfs/policy.rs", &[], "a tree of the private namespace, of one file"),
     ("rootfs/sources.rs", &[], "a tree that no plugin has touched"),
     ("rootfs/times.rs", &[], "settles the times of a layer from directory to directory, through descriptors"),
     ("rootfs/tracker.rs", &[], "walks a layer from directory to directory, by names that were found there"),

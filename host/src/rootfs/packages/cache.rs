@@ -197,11 +197,14 @@ fn is_busy(said: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Package;
     use super::*;
     use crate::ui::{Ui, Verbosity};
 
     fn listed(file: &str, content: &[u8]) -> Listed {
+        let package = Package { name: "made-up".into(), version: "1".into(), architecture: "all".into() };
         Listed {
+            package,
             file: file.into(),
             uri: "http://archive.invalid/x".into(),
             size: content.len().try_into().unwrap(),

@@ -50,6 +50,7 @@ impl Origins {
 /// A package's file, as a signed list describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listed {
+    pub(super) package: Package,
     /// What apt calls it.
     pub(super) file: String,
     pub(super) uri: String,
@@ -94,7 +95,10 @@ fn listed(stanza: &str, file: &str, archive: &str) -> Option<Listed> {
     let place = field(stanza, "Filename")?;
     let stays = place.split('/').all(|part| !part.is_empty() && part != "..") && place.bytes().all(|byte| byte > b' ');
     (digest.bytes().all(digits) && stays).then_some(())?;
+    let value = |name| field(stanza, name).map(str::to_owned);
+    let (name, version, architecture) = (value("Package")?, value("Version")?, value("Architecture")?);
     Some(Listed {
+        package: Package { name, version, architecture },
         file: file.to_owned(),
         uri: format!("{archive}{}", escaped(place)),
         size: field(stanza, "Size")?.parse().ok()?,

@@ -1,0 +1,140 @@
+//! What apt chooses for a wish, which names the layer that is made of it: the same packages on the same layers are the
+//! same layer, whether they were chosen by apt alone or are locked in these versions.
+//!
+//! What was chosen is remembered: with nothing locked there is one choice for a wish, for the state of the archive is part of
+//! what lies below. With a lock, any earlier choice serves that the lock does not contradict, so that a lock which got
+//! another package makes no layer anew that has nothing to do with it.
+
+use serde::{Deserialize, Serialize};
+
+use super::base::mount_above;
+use super::{Build, Layers, locked};
+use crate::error::Result;
+use crate::recipe::locked::{Locked, Packages};
+use crate::store::key;
+use crate::ui::Step;
+
+/// Choices that were made for locks and are remembered, of one wish.
+const MOST_LOCKED: usize = 8;
+
+/// A wish for packages on certain layers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    /// The digest of all that it depends on but for what is locked.
+    pub(super) key: &'a str,
+    /// Names, each optionally `=version`.
+    pub(super) specs: &'a [String],
+    pub(super) recommends: bool,
+}
+
+/// Earlier choices of one kind, each with what else is known of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Choices<T> {
+    /// The one that was made with nothing locked.
+    free: Option<T>,
+    /// Those that were made with a lock, the newest first.
+    locked: Vec<T>,
+}
+
+impl<T> Default for Choices<T> {
+    fn default() -> Self {
+        Self { free: None, locked: Vec::new() }
+    }
+}
+
+impl<T> Choices<T> {
+    /// Those that may serve a build with that lock, or without one: the one that was made with nothing locked comes first.
+    pub(super) fn candidates(&self, lock: Option<&Locked>) -> impl Iterator<Item = &T> {
+        let locked = lock.map_or(&[][..], |_| &self.locked);
+        self.free.iter().chain(locked)
+    }
+
+    /// Remembers a choice that was made with that lock, or without one.
+    pub(super) fn remember(&mut self, lock: Option<&Locked>, choice: T) {
+        if lock.is_none() {
+            self.free = Some(choice);
+        } else {
+            self.locked.insert(0, choice);
+            self.locked.truncate(MOST_LOCKED);
+        }
+    }
+}
+
+/// The key of the layer that is made of what was chosen for the wish of that key.
+pub(super) fn layer_key(wish: &str, chosen: &Packages) -> String {
+    key(&(wish, chosen))
+}
+
+/// What was chosen for the wish of that key in an earlier build, if it serves this one.
+pub(super) fn known(build: &Build<'_>, wish: &str) -> Option<Packages> {
+    let lock = build.plan.locked.as_ref();
+    let choices = build.store.head::<Choices<Packages>>(&head_key(wish))?;
+    let mut serving = choices.candidates(lock).filter(|chosen| lock.is_none_or(|lock| lock.refuses(chosen).is_empty()));
+    serving.next().cloned()
+}
+
+/// What is known to be chosen for the wish, or what apt chooses now. The caller holds the lock of the wish's key.
+///
+/// # Errors
+/// If apt cannot have the packages, or if others are locked than it takes.
+pub(super) fn make(build: &Build<'_>, layers: &Layers, wish: &Wish<'_>, step: &Step) -> Result<Packages> {
+    if let Some(chosen) = known(build, wish.key) {
+        return Ok(chosen);
+    }
+    step.note("resolving packages");
+    let stage = build.store.stage()?;
+    let (_, mounted) = mount_above(build, layers, &stage, step)?;
+    let chosen = layers.archive.choose(mounted.path(), wish.specs, wish.recommends)?;
+    drop(mounted);
+    locked::refuse(build, &chosen)?;
+    remember(build, wish.key, chosen.clone())?;
+    Ok(chosen)
+}
+
+fn remember(build: &Build<'_>, wish: &str, chosen: Packages) -> Result<()> {
+    let head = head_key(wish);
+    let mut choices = build.store.head::<Choices<Packages>>(&head).unwrap_or_default();
+    choices.remember(build.plan.locked.as_ref(), chosen);
+    build.store.set_head(&head, &choices)
+}
+
+/// Under what the choices of a wish are remembered.
+fn head_key(wish: &str) -> String {
+    key(&("what apt chose", wish))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::locked::sample::packages;
+
+    #[test]
+    fn a_lock_may_be_served_by_every_choice_and_no_lock_by_one() {
+        let lock = Locked::default();
+        let mut choices = Choices::default();
+        for number in 0..2 * MOST_LOCKED {
+            choices.remember(Some(&lock), number);
+        }
+        assert_eq!(choices.candidates(None).count(), 0);
+        choices.remember(None, 100);
+        choices.remember(None, 101);
+        assert_eq!(choices.candidates(None).collect::<Vec<_>>(), [&101]);
+        let all: Vec<usize> = choices.candidates(Some(&lock)).copied().collect();
+        assert_eq!(all[..3], [101, 15, 14]);
+        assert_eq!(all.len(), 1 + MOST_LOCKED);
+    }
+
+    #[test]
+    fn a_layer_is_named_by_what_it_is_made_of() {
+        let one = packages(&[("aa:all", "1", 'a')]);
+        let names = [
+            layer_key("wish", &one),
+            layer_key("other", &one),
+            layer_key("wish", &packages(&[("aa:all", "2", 'a')])),
+            layer_key("wish", &packages(&[("aa:all", "1", 'b')])),
+        ];
+        let different: std::collections::BTreeSet<&String> = names.iter().collect();
+        assert_eq!(different.len(), names.len());
+        assert_eq!(names[0], layer_key("wish", &one));
+    }
+}
