@@ -23,4 +23,5 @@ pub mod proxy;
 mod seccomp;
 pub mod shell;
 pub mod tool;
+pub mod watched;
 pub mod worker;

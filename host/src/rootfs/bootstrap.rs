@@ -8,20 +8,22 @@
 //! without network that sees the tree and the packages, and nothing else of the build or of the host. No program outside
 //! of a box reads the tree from then on.
 
+mod arriving;
 mod install;
 mod refusal;
 
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::symlink;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::channel;
 
 pub use install::{Installation, install};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use refusal::{better, explain, is_only_a_warning};
+use refusal::{Refusal, better, explain, is_only_a_warning};
 pub(super) use refusal::{not_in_the_store, refusal_in};
 
 use super::packages::{Origins, Resolved};
@@ -29,6 +31,7 @@ use super::sources::Sources;
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
 use crate::sandbox::tool::{self, Tool};
+use crate::sandbox::watched;
 use crate::ui::Step;
 
 /// How much of a release a bootstrap takes.
@@ -205,16 +208,36 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, answers: &Path, step: &S
         tool = tool.env(name, value);
     }
     // Writable by every uid inside: apt's download user needs it.
-    let mut child = tool
-        .env("TMPDIR", "/tmp")
-        .command()?
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .context(Failure::host("cannot start `mmdebstrap`"))?;
-    let mut last = std::collections::VecDeque::new();
+    let mut command = tool.env("TMPDIR", "/tmp").command()?;
+    let mut child = watched::start(command.stdin(Stdio::null()).stdout(Stdio::null()), arriving::LONGEST)?;
+    let (running, ended) = channel::<()>();
+    let mut look = arriving::look(&target.join(LISTS))?;
+    let (said, looked) = std::thread::scope(|scope| {
+        let leader = child.id();
+        let watcher = scope.spawn(move || watched::watch(leader, &ended, &mut look));
+        let said = listen(&mut child, step);
+        drop(running);
+        (said, watcher.join().expect("the watcher does not panic"))
+    });
+    let (refusal, mut last) = said?;
+    let status = tool::exit_status(child.wait().context("cannot wait for mmdebstrap")?);
+    looked?;
+    if status == 0 {
+        return Ok(());
+    }
+    let failed = format!("cannot bootstrap `{}` for {}", bootstrap.suite, bootstrap.architectures[0]);
+    if let Some(refusal) = refusal {
+        return Err(anyhow::Error::from(refusal.failure).context(failed));
+    }
+    let cause = anyhow::anyhow!("{}", last.make_contiguous().join("\n"));
+    let failure = Failure::build(format!("{failed}: mmdebstrap failed with status {status}"))
+        .hint("check the network, the mirror (--mirror) and the package names");
+    Err(cause.context(failure))
+}
+
+/// Shows what mmdebstrap says until it ends. Returns what apt refused, and the last lines.
+fn listen(child: &mut Child, step: &Step) -> Result<(Option<Refusal>, VecDeque<String>)> {
+    let mut last = VecDeque::new();
     let mut refusal = None;
     for line in BufReader::new(child.stderr.take().expect("stderr is piped")).split(b'\n') {
         let line =
@@ -237,18 +260,7 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, answers: &Path, step: &S
         }
         last.push_back(line);
     }
-    let status = tool::exit_status(child.wait().context("cannot wait for mmdebstrap")?);
-    if status == 0 {
-        return Ok(());
-    }
-    let failed = format!("cannot bootstrap `{}` for {}", bootstrap.suite, bootstrap.architectures[0]);
-    if let Some(refusal) = refusal {
-        return Err(anyhow::Error::from(refusal.failure).context(failed));
-    }
-    let cause = anyhow::anyhow!("{}", last.make_contiguous().join("\n"));
-    let failure = Failure::build(format!("{failed}: mmdebstrap failed with status {status}"))
-        .hint("check the network, the mirror (--mirror) and the package names");
-    Err(cause.context(failure))
+    Ok((refusal, last))
 }
 
 #[cfg(test)]

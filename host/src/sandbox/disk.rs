@@ -83,9 +83,17 @@ impl Room {
             return Ok(());
         }
         self.asked = self.taken.saturating_add(STEP);
+        self.check(length.saturating_add(STEP), self.taken)
+    }
+
+    /// Asks whether `length` bytes more leave enough to others; `needed` is what an error says that it needs in all.
+    ///
+    /// # Errors
+    /// [`Failure::host`] if only the reserve would be left.
+    pub fn check(&self, length: u64, needed: u64) -> PiimgResult<()> {
         let free =
             Free::at(&self.directory).with_context(|| format!("cannot ask how much is free in `{}`", self.place))?;
-        if free.has_room(length.saturating_add(STEP)) {
+        if free.has_room(length) {
             return Ok(());
         }
         let text = format!(
@@ -93,7 +101,7 @@ impl Room {
              the machine",
             self.what,
             self.place,
-            bytes(self.taken),
+            bytes(needed),
             bytes(free.bytes),
             bytes(RESERVED_BYTES)
         );

@@ -15,6 +15,8 @@ pub enum Answer {
     BusyFor(u32),
     /// Nothing, with an open connection.
     Silence,
+    /// The file, and zeros behind it for as long as anybody reads.
+    Endless,
 }
 
 /// A server on a port of its own, for as long as the test runs. It serves any host's name, as a proxy is asked.
@@ -84,17 +86,27 @@ impl Shared {
             Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
             None => target.trim_start_matches('/'),
         };
-        let status = match self.planned(path) {
+        let planned = self.planned(path);
+        let status = match planned {
             Some(Answer::Silence) => {
                 std::thread::sleep(Duration::from_secs(600));
                 return Ok(());
             }
             Some(Answer::BusyFor(_)) => Err("503 Service Unavailable"),
             Some(Answer::Missing) => Err("404 Not Found"),
-            None if path.split('/').any(|part| part == "..") => Err("403 Forbidden"),
-            None => std::fs::read(self.directory.join(unescaped(path))).map_err(|_| "404 Not Found"),
+            _ if path.split('/').any(|part| part == "..") => Err("403 Forbidden"),
+            _ => std::fs::read(self.directory.join(unescaped(path))).map_err(|_| "404 Not Found"),
         };
         let (status, content) = status.map_or_else(|status| (status, Vec::new()), |content| ("200 OK", content));
+        if planned == Some(Answer::Endless) {
+            // In pieces, whose sum nobody is told.
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")?;
+            stream.write_all(&[format!("{:x}\r\n", content.len()).as_bytes(), &content, b"\r\n"].concat())?;
+            let piece = [b"10000\r\n", &[0; 1 << 16][..], b"\r\n"].concat();
+            loop {
+                stream.write_all(&piece)?;
+            }
+        }
         let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", content.len());
         stream.write_all(&[head.as_bytes(), &content].concat())
     }

@@ -134,3 +134,38 @@ fn a_key_ring_without_the_right_key() {
     );
     assert_eq!(place.server.asked(), [""; 0]);
 }
+
+#[test]
+fn one_that_sends_a_package_without_end() {
+    let place = Place::new(&suite());
+    place.server.answer("base-files_1.0_arm64.deb", Answer::Endless);
+    let said = place.refused(&[]);
+    contains(
+        &said,
+        &[
+            "cannot download `base-files_1.0_arm64.deb`",
+            &format!(
+                "{}/pool/main/base-files_1.0_arm64.deb` is longer than the archive's signature says",
+                place.server.url()
+            ),
+            "use another mirror",
+        ],
+    );
+}
+
+#[test]
+fn one_that_sends_a_list_without_end() {
+    let place = Place::new(&suite());
+    place.server.answer("main/binary-arm64/Packages", Answer::Endless);
+    let list = format!("{}/dists/bookworm/main/binary-arm64/Packages", place.server.url().replace("http://", ""));
+    let longer = format!("the list `{list}` is longer than the archive's signature says");
+    contains(&place.refused(&[]), &[&longer, "use another mirror"]);
+    // Of the signed file nobody knows the length. apt may give it up first, and then looks for one without a signature.
+    let place = Place::new(&suite());
+    place.server.answer("InRelease", Answer::Endless);
+    let said = place.refused(&[]);
+    let host = place.server.url().replace("http://", "");
+    let too_long = format!("the list `{host}/dists/bookworm/InRelease` has more than 19.1 MiB");
+    let given_up = format!("http://{host} bookworm InRelease` is not signed");
+    assert!(said.contains(&too_long) || said.contains(&given_up), "{said}");
+}

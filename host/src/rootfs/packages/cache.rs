@@ -3,6 +3,9 @@
 //!
 //! Builds that want the same new package at the same time download it each for itself, into directories of their own; what
 //! they kept is the same.
+//!
+//! A server may send more than the list says, or for ever: a download ends at the length that was signed, and at what is
+//! left to the rest of the machine.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,11 +18,16 @@ use super::lists::Listed;
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
 use crate::rootfs::bootstrap::{not_in_the_store, refusal_in};
+use crate::sandbox::disk::Room;
 use crate::sandbox::tool::Tool;
-use crate::ui::Step;
+use crate::sandbox::watched;
+use crate::ui::{Step, bytes, printable};
 
 /// Most packages that one downloader is told of: a command line has a bound.
 const AT_ONCE: usize = 200;
+
+/// Bytes by which a file may outgrow the longest one of a run before the kernel ends it: it must be seen that it does.
+const EXCESS: u64 = 1 << 20;
 
 /// How apt calls a directory of what is not whole yet.
 const PARTIAL: &str = "partial";
@@ -125,6 +133,9 @@ impl Cache<'_> {
     /// Has apt's own downloader fetch, which knows the host's proxies and credentials. Returns what it complained of.
     fn download(&self, files: &[&Listed], partial: &Path) -> Result<String> {
         let mut said = String::new();
+        let sum = |files: &[&Listed]| files.iter().fold(0_u64, |sum, listed| sum.saturating_add(listed.size));
+        let room = Room::new(partial, "the store", &format!("{} packages", files.len()))?;
+        room.check(sum(files), sum(files))?;
         for files in files.chunks(AT_ONCE) {
             let mut helper = Tool::new("/usr/lib/apt/apt-helper")
                 .args(self.fetching.apt_options().iter().map(|(name, value)| format!("-o{name}={value}")))
@@ -132,8 +143,15 @@ impl Cache<'_> {
             for listed in files {
                 helper = helper.arg(&listed.uri).arg(partial.join(&listed.file));
                 helper = helper.arg(format!("SHA256:{}", listed.digest));
+                // It refuses an answer that begins with another length.
+                helper = helper.arg(format!("Checksum-FileSize:{}", listed.size));
             }
-            let output = helper.output()?;
+            let longest = files.iter().map(|listed| listed.size).max().unwrap_or_default();
+            let mut look = || {
+                check_lengths(files, partial)?;
+                room.check(0, sum(files))
+            };
+            let output = watched::run(helper.command()?, longest.saturating_add(EXCESS), &mut look)?;
             if output.status != 0 {
                 said += &String::from_utf8_lossy(&output.stderr);
             }
@@ -157,6 +175,19 @@ impl Cache<'_> {
         fs::rename(&fresh, self.directory.join(&listed.file)).with_context(failed)?;
         Ok(true)
     }
+}
+
+/// Refuses what is longer already than the signed list says.
+fn check_lengths(files: &[&Listed], partial: &Path) -> Result<()> {
+    let length = |listed: &Listed| fs::metadata(partial.join(&listed.file)).map_or(0, |metadata| metadata.len());
+    let Some(listed) = files.iter().find(|listed| length(listed) > listed.size) else { return Ok(()) };
+    let text = format!(
+        "`{}` is longer than the archive's signature says, which is {}",
+        printable(&listed.uri),
+        bytes(listed.size)
+    );
+    let failure = Failure::build(text).hint("the server sends something else: use another mirror");
+    Err(anyhow::Error::from(failure).context(format!("cannot download `{}`", listed.file)))
 }
 
 /// Makes the directory anew, as apt wants to find it.
@@ -232,6 +263,18 @@ mod tests {
         }
         cache.lay(&[&good], &place).unwrap();
         assert_eq!(fs::read_dir(&place).unwrap().count(), 2, "it, and a directory for what is not whole");
+    }
+
+    #[test]
+    fn a_file_that_outgrows_the_list_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (good, bad) = (listed("good_1_all.deb", b"good"), listed("bad_1_all.deb", b"bad"));
+        for (length, expected) in [(0, None), (3, None), (4, Some("cannot download `bad_1_all.deb`"))] {
+            fs::write(dir.path().join(&good.file), b"good").unwrap();
+            fs::write(dir.path().join(&bad.file), &[b'x'; 4][..length]).unwrap();
+            let checked = check_lengths(&[&good, &bad], dir.path());
+            assert_eq!(checked.map_err(|error| error.to_string()).err().as_deref(), expected, "{length}");
+        }
     }
 
     #[test]
