@@ -342,6 +342,33 @@ fn what_the_store_lost_is_named_and_made_anew() {
         "{said}"
     );
     assert_eq!(again, sum);
+    // In the image itself.
+    let (image, _) = place.build(&["--release", "bookworm"]);
+    lose_a_bit(&image);
+    let (again, said) = place.build(&["--release", "bookworm"]);
+    assert!(said.contains(".img` is not what was built, though nobody has touched it: it is made anew"), "{said}");
+    assert_eq!(again, image);
+    assert!(shell(&place, "sha256sum -c *.img.sha256").0, "the image is not made anew:\n{said}");
+}
+
+/// Flips a bit of an image as a disk would: no test can, so what is remembered of the image's times follows.
+fn lose_a_bit(image: &Path) {
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+    let file = std::fs::File::options().read(true).write(true).open(image).unwrap();
+    let (mut byte, place) = ([0], 9 << 20);
+    file.read_exact_at(&mut byte, place).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], place).unwrap();
+    let metadata = file.metadata().unwrap();
+    for path in directories(system_store().join("images")) {
+        let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for stamp in record["files"].as_array_mut().unwrap() {
+            if stamp["inode"] == metadata.ino() {
+                stamp["modified"] = serde_json::json!([metadata.mtime(), metadata.mtime_nsec()]);
+                stamp["changed"] = serde_json::json!([metadata.ctime(), metadata.ctime_nsec()]);
+            }
+        }
+        std::fs::write(&path, serde_json::to_vec(&record).unwrap()).unwrap();
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Results of earlier builds that still lie untouched where they were put: the same build again has nothing to write.
 //!
 //! The user's process remembers them in `images/` of the store, which belongs to the user; the build is only told their
-//! identities. As `make` and `git` do, it believes a file that has kept its inode, length and times.
+//! identities. A file that has not kept its inode, length and times is none any more; of the one that is used every byte is
+//! read and compared with what was built, for a disk may have lost some that nobody touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Result};
 use crate::host_files::Directory;
 use crate::image::compress::Compression;
+use crate::image::pass::digest;
 use crate::recipe::host::HostPath;
 use crate::recipe::output::OutputKind;
 use crate::recipe::plan::Plan;
@@ -73,10 +75,12 @@ struct Stamp {
     modified: (i64, i64),
     /// The same, of the last change of anything: only the kernel sets it.
     changed: (i64, i64),
+    /// SHA-256 of what was built, in hexadecimal.
+    sha256: String,
 }
 
 impl Stamp {
-    fn of(directory: &Path, name: &str) -> Option<Self> {
+    fn of(directory: &Path, name: &str, sha256: &str) -> Option<Self> {
         let metadata = fs::symlink_metadata(directory.join(name)).ok().filter(fs::Metadata::is_file)?;
         Some(Self {
             name: name.to_owned(),
@@ -85,6 +89,7 @@ impl Stamp {
             length: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
+            sha256: sha256.to_owned(),
         })
     }
 }
@@ -92,8 +97,25 @@ impl Stamp {
 impl Record {
     fn is_untouched(&self) -> bool {
         !self.files.is_empty()
-            && self.files.iter().all(|file| Stamp::of(&self.directory, &file.name).as_ref() == Some(file))
+            && self.files.iter().all(|file| Stamp::of(&self.directory, &file.name, &file.sha256).as_ref() == Some(file))
     }
+
+    /// The first of the files that does not hold what was built.
+    fn damaged(&self) -> Result<Option<&str>> {
+        for file in &self.files {
+            if digest_of(&self.directory.join(&file.name))? != file.sha256 {
+                return Ok(Some(&file.name));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// SHA-256 of the file, read whole.
+fn digest_of(path: &Path) -> Result<String> {
+    let failed = || format!("cannot read `{}`", path.display());
+    let file = fs::File::open(path).with_context(failed)?;
+    Ok(digest(&file, None, &mut |_| true).with_context(failed)?.0)
 }
 
 impl Earlier {
@@ -128,14 +150,38 @@ impl Earlier {
         Some(record.files.into_iter().take(record.results).map(|file| file.name).collect())
     }
 
-    /// Remembers files that were just named, and others beside them.
+    /// Reads the result with that identity, and what lies beside it. Returns the name of a file that is not as it was built:
+    /// what is told of the result is forgotten then.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(super) fn damaged(&self, identity: &str) -> Result<Option<String>> {
+        let records = Directory::open(self.records.path(), self.records.links()).context("cannot open the store")?;
+        let Some(record) = record(&records, identity) else { return Ok(None) };
+        let damaged = record.damaged()?.map(str::to_owned);
+        if damaged.is_some() {
+            records.remove(identity).context("cannot write to the store")?;
+        }
+        Ok(damaged)
+    }
+
+    /// Remembers files that were just named, the results first. The digests of some are known; the others are read.
     ///
     /// # Errors
     /// If the store cannot be written to.
-    pub(super) fn remember(&self, identity: &str, results: &[String], others: &[String]) -> Result<()> {
-        let names = results.iter().chain(others);
-        let files = names.map(|name| Stamp::of(&self.directory, name)).collect::<Option<_>>();
-        let files = files.context("what was built is gone")?;
+    pub(super) fn remember(
+        &self,
+        identity: &str,
+        results: &[String],
+        others: &[String],
+        known: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let stamp = |name: &String| {
+            let read = || digest_of(&self.directory.join(name));
+            let sha256 = known.get(name).map_or_else(read, |sha256| Ok(sha256.clone()))?;
+            Stamp::of(&self.directory, name, &sha256).context("what was built is gone")
+        };
+        let files = results.iter().chain(others).map(stamp).collect::<Result<_>>()?;
         let record = Record { directory: self.directory.clone(), files, results: results.len() };
         let failed = "cannot remember the image in the store";
         let text = serde_json::to_vec(&record).context(failed)?;
@@ -163,7 +209,7 @@ mod tests {
             for name in &names {
                 fs::write(images.join(name), "content").unwrap();
             }
-            earlier.remember("id", &names[..1], &names[1..]).unwrap();
+            earlier.remember("id", &names[..1], &names[1..], &BTreeMap::new()).unwrap();
             assert_eq!(earlier.identities(), ["id"]);
             assert_eq!(earlier.results("id"), Some(vec!["a.img".to_owned()]));
         };
@@ -194,6 +240,32 @@ mod tests {
     }
 
     #[test]
+    fn what_a_disk_lost_is_seen_though_nobody_touched_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let images = dir.path().join("images");
+        fs::create_dir(&images).unwrap();
+        let earlier = Earlier::new(HostPath::named(dir.path().join("records")), &images).unwrap();
+        for lost in ["a.img", "a.img.sha256"] {
+            for name in ["a.img", "a.img.sha256"] {
+                fs::write(images.join(name), "content").unwrap();
+            }
+            earlier.remember("id", &["a.img".to_owned()], &["a.img.sha256".to_owned()], &BTreeMap::new()).unwrap();
+            assert_eq!(earlier.damaged("id").unwrap(), None);
+            // No test can make a disk lose a byte: the file is changed, and what is remembered of its times with it.
+            fs::write(images.join(lost), "cOntent").unwrap();
+            let file = dir.path().join("records/id");
+            let mut record: Record = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+            for stamp in &mut record.files {
+                *stamp = Stamp::of(&images, &stamp.name, &stamp.sha256).unwrap();
+            }
+            fs::write(&file, serde_json::to_vec(&record).unwrap()).unwrap();
+            assert_eq!(earlier.results("id"), Some(vec!["a.img".to_owned()]), "its times say nothing");
+            assert_eq!(earlier.damaged("id").unwrap().as_deref(), Some(lost));
+            assert_eq!(earlier.results("id"), None);
+        }
+    }
+
+    #[test]
     fn an_image_elsewhere_is_not_the_one_that_is_wanted() {
         let dir = tempfile::tempdir().unwrap();
         let (here, there) = (dir.path().join("here"), dir.path().join("there"));
@@ -201,7 +273,10 @@ mod tests {
         fs::create_dir(&there).unwrap();
         fs::write(here.join("a.img"), "content").unwrap();
         let records = HostPath::named(dir.path().join("records"));
-        Earlier::new(records.clone(), &here).unwrap().remember("id", &["a.img".to_owned()], &[]).unwrap();
+        Earlier::new(records.clone(), &here)
+            .unwrap()
+            .remember("id", &["a.img".to_owned()], &[], &BTreeMap::new())
+            .unwrap();
         assert!(Earlier::new(records, &there).unwrap().identities().is_empty());
         assert!(dir.path().join("records/id").exists());
     }

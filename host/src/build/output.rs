@@ -167,18 +167,49 @@ impl Output {
         format!("{}.img.failed.audit.jsonl", self.stem)
     }
 
+    fn identity(&self) -> Result<String> {
+        let mut identity = String::new();
+        let read = (&self.identity).rewind().and_then(|()| (&self.identity).read_to_string(&mut identity));
+        read.context("cannot read which image was built")?;
+        Ok(identity)
+    }
+
+    /// Whether the build found that the results of an earlier one are it, and wrote nothing.
+    fn is_there_already(&self) -> bool {
+        let is_empty =
+            |part| self.files.get(&part).is_some_and(|unnamed| unnamed.file.metadata().is_ok_and(|m| m.len() == 0));
+        !self.unpacks() && [Part::Image, Part::Tar, Part::Root].into_iter().any(is_empty)
+    }
+
+    /// Whether the build has to be done once more: the results of an earlier one are not what was built any more, although
+    /// nobody has touched them.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub(super) fn has_lost_an_earlier_one(&self, ui: &Ui) -> Result<bool> {
+        if !self.is_there_already() {
+            return Ok(false);
+        }
+        let step = ui.step("Compare the image with what was built");
+        let Some(name) = self.earlier.damaged(&self.identity()?)? else {
+            step.done();
+            return Ok(false);
+        };
+        step.warn(&format!(
+            "`{name}` is not what was built, though nobody has touched it: it is made anew; is the disk broken?"
+        ));
+        step.done_with("damaged");
+        Ok(true)
+    }
+
     /// Gives the files their names, or finds that those of an earlier build are it; `latest_image`, which names the image,
     /// is written at the very end. Returns the paths of what was asked for.
     ///
     /// # Errors
     /// If the file system refuses.
     pub(super) fn publish(self, ui: &Ui) -> Result<Vec<PathBuf>> {
-        let mut identity = String::new();
-        let read = (&self.identity).rewind().and_then(|()| (&self.identity).read_to_string(&mut identity));
-        read.context("cannot read which image was built")?;
-        let is_empty =
-            |part| self.files.get(&part).is_some_and(|unnamed| unnamed.file.metadata().is_ok_and(|m| m.len() == 0));
-        let is_there_already = !self.unpacks() && [Part::Image, Part::Tar, Part::Root].into_iter().any(is_empty);
+        let identity = self.identity()?;
+        let is_there_already = self.is_there_already();
         let directory = self.directory.clone();
         let has_image = self.outputs.contains(&OutputKind::Image);
         let names = if is_there_already {
@@ -199,6 +230,19 @@ impl Output {
         Ok(names.iter().map(|name| directory.path().join(name)).collect())
     }
 
+    /// Digests of the results, by name, as the files beside them have them: nobody need read what was just written.
+    fn known_digests(&self, names: &BTreeMap<Part, String>) -> Result<BTreeMap<String, String>> {
+        let mut known = BTreeMap::new();
+        for (part, name) in names {
+            let Some(unnamed) = part.checksum().and_then(|checksum| self.files.get(&checksum)) else { continue };
+            let mut text = String::new();
+            let read = (&unnamed.file).rewind().and_then(|()| (&unnamed.file).read_to_string(&mut text));
+            read.context("cannot read the checksum of what was built")?;
+            known.extend(text.split_once(' ').map(|(sha256, _)| (name.clone(), sha256.to_owned())));
+        }
+        Ok(known)
+    }
+
     /// Syncs the files and names them, each replacing one of that name whole. Returns the names of what was asked for, the
     /// image's first.
     fn name_all(mut self, identity: &str, ui: &Ui) -> Result<Vec<String>> {
@@ -212,6 +256,7 @@ impl Output {
             None
         };
         let (mut results, mut others) = (Vec::new(), Vec::new());
+        let known = self.known_digests(&names)?;
         for (part, name) in names {
             let Some(unnamed) = self.files.remove(&part) else { continue };
             if part == Part::AuditLog {
@@ -228,7 +273,7 @@ impl Output {
             results.push(unpacked.publish(ui)?);
         } else {
             // The result is complete; at worst the next build writes it once more.
-            let remembered = self.earlier.remember(identity, &results, &others);
+            let remembered = self.earlier.remember(identity, &results, &others, &known);
             remembered.unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
         }
         // What is left of an attempt that this build repeated says nothing of the image.

@@ -96,7 +96,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let assets = assets::open(&plan.assets)?;
     let secrets: BTreeMap<&str, File> =
         secrets.iter().map(|(name, secret)| Ok((name.as_str(), secret.to_file()?))).collect::<Result<_>>()?;
-    let job = Job {
+    let mut job = Job {
         plan: plan.clone(),
         plugins: order
             .plugins
@@ -127,16 +127,16 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     files.extend(base.iter().chain(&packages).map(|file| file.as_fd()));
     files.extend(output.files());
     files.extend(ui.timings().map(|timings| timings.as_fd()));
-    let job = serde_json::to_vec(&job).context("cannot describe the job")?;
+    let told = serde_json::to_vec(&job).context("cannot describe the job")?;
     let hidden = order.secrets.values().filter_map(Source::variable).collect();
     let entry = Entry { ids, role: "__build", store: plan.store.path(), files, hidden };
-    let mut status = private::run(&entry, &job)?;
-    for _ in 0..MOST_REPAIRS {
-        if status != AGAIN {
-            break;
-        }
+    let mut status = run_inside(&entry, &told, &output, packages.as_ref())?;
+    if status == 0 && output.has_lost_an_earlier_one(ui)? {
+        // No earlier result is believed any more.
+        job.output.earlier.clear();
+        let told = serde_json::to_vec(&job).context("cannot describe the job")?;
         output.empty(packages.as_ref())?;
-        status = private::run(&entry, &job)?;
+        status = run_inside(&entry, &told, &output, packages.as_ref())?;
     }
     if status != 0 {
         let code = explain(status, ui);
@@ -154,6 +154,20 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         update_lock(&order.lock, file)?;
     }
     Ok(Outcome::Built(results))
+}
+
+/// Runs the job in the private namespace, once more after each damage of the store that it found and removed. Returns the
+/// exit code of the inner process.
+fn run_inside(entry: &Entry<'_>, job: &[u8], output: &Output, packages: Option<&File>) -> Result<i32> {
+    let mut status = private::run(entry, job)?;
+    for _ in 0..MOST_REPAIRS {
+        if status != AGAIN {
+            break;
+        }
+        output.empty(packages)?;
+        status = private::run(entry, job)?;
+    }
+    Ok(status)
 }
 
 /// What happened to the host while the build ran, which is most often why it failed.
