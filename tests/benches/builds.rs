@@ -3,12 +3,13 @@
 use anyhow::Result;
 use piimg_tests::bench::{Figure, Plot, Run, Section, Series, Spread, Stack, Table, Target, seconds};
 
+use crate::changes::{self, Change};
 use crate::place::{Place, Plugins, remove};
 
 /// What the first plugin adds to the release's packages, so that the root has about 1.5 GB.
 pub(crate) const CARRIED_MIB: u32 = 600;
 
-const METHOD: [&str; 2] = [
+const METHOD: [&str; 3] = [
     "An image with two plugins: the first one adds 600 MiB of noise to the release's packages, the second one writes a \
      small file. *From nothing* is with a store that holds package files and compiled plugins alone; with `--full` no \
      package files either, so that the archive and the network are measured too. *Changed plugin* gives the second plugin another parameter: its \
@@ -16,6 +17,7 @@ const METHOD: [&str; 2] = [
      again* does so after the image was removed.",
     "The parts of a build are its steps. Of steps that run at the same time, the later one is counted from the end of \
      the earlier one.",
+    changes::METHOD,
 ];
 
 /// Measures it.
@@ -34,7 +36,15 @@ pub(crate) fn measure(place: &Place) -> Result<Section> {
         written.runs.push(as_users_see_it(place.build(&plugins.unchanged())?));
         place.forget_since(&held)?;
     }
-    section(place, series)
+    let mut section = section(place, series)?;
+    add_changes(&mut section, changes::measure(place)?);
+    Ok(section)
+}
+
+fn add_changes(section: &mut Section, changes: Vec<Change>) {
+    section.figures.extend(changes.iter().filter_map(Change::figure));
+    section.tables.push(changes::table(&changes));
+    section.raw.extend(changes.into_iter().map(Change::into_series));
 }
 
 /// piimg's own time, which its parts add up to; the process takes hardly longer.

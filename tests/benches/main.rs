@@ -6,6 +6,7 @@
 mod assembly;
 mod bootstrap;
 mod builds;
+mod changes;
 mod compression;
 mod growth;
 mod machine;

@@ -98,7 +98,7 @@ impl Plugins {
 }
 
 /// `bytes` with every `old` replaced by `new`, which is as long.
-fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Result<Vec<u8>> {
     ensure!(old.len() == new.len(), "an id of another length would move everything behind it");
     let mut out = bytes.to_vec();
     let places: Vec<usize> =
@@ -177,11 +177,22 @@ impl Place {
         self.build_again(arguments)
     }
 
+    /// Builds an image of that time in an empty directory.
+    pub(crate) fn build_at<A: AsRef<OsStr>>(&self, epoch: u64, arguments: &[A]) -> Result<Built> {
+        self.fresh("images")?;
+        let mut command = self.piimg("build");
+        command.env("SOURCE_DATE_EPOCH", epoch.to_string());
+        self.finish(command, arguments)
+    }
+
     /// Builds an image where the one of the last build lies.
     pub(crate) fn build_again<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Built> {
+        self.finish(self.piimg("build"), arguments)
+    }
+
+    fn finish<A: AsRef<OsStr>>(&self, mut command: Command, arguments: &[A]) -> Result<Built> {
         let images = self.path("images");
         let timings = self.path("timings");
-        let mut command = self.piimg("build");
         command.arg("--imagedir").arg(&images).arg("--timings").arg(&timings).args(arguments);
         let mut run = run(&mut command)?;
         let timings = Timings::parse(&fs::read_to_string(timings).context("cannot read the timings")?)?;
