@@ -17,7 +17,7 @@ impl Plugin for Lists {
 
     fn execute() -> Result {
         fs::create_dir_all("/opt").apply()?;
-        fs::write("/opt/lists", "change 000000\n").apply()
+        Ok(fs::write("/opt/lists", "change 000000\n").apply()?)
     }
 }
 
