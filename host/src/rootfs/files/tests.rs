@@ -1,4 +1,5 @@
 use super::*;
+use std::io::Seek as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::time::{Duration, Instant};
 
