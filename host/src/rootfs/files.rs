@@ -12,6 +12,8 @@
 mod door;
 mod error;
 mod exact;
+#[cfg(test)]
+mod fixture;
 mod path;
 mod resolve;
 #[cfg(test)]
