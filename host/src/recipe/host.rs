@@ -393,12 +393,17 @@ mod tests {
             let trust = Trust::default().and(&wishes[0]);
             assert!(!assets(path, &trust).unwrap().assets["a"].is_recipes(), "{path}: the user says so then");
         }
-        for path in ["none/../../outside", "none/..", "loop-a", "loop-a/x"] {
+        let long = "n".repeat(300);
+        for path in ["none/../../outside", "none/..", "loop-a", "loop-a/x", &long] {
             let wishes = assets(path, &Trust::default()).expect_err(path);
             assert!(wishes[0].to_string().ends_with("as the asset `a`, which leads nowhere"), "{wishes:?}");
             // No word of the user's makes it one.
             assert_eq!(assets(path, &Trust::default().and(&wishes[0])), Err(wishes));
         }
+        // No file is called so.
+        let nul = place.file("[assets]\na = 'x'\nb = \"a\\u0000b\"\n");
+        let wishes = admit(&nul, &Overrides::default(), &Trust::default()).unwrap_err();
+        assert!(wishes[0].to_string().ends_with("as the asset `b`, which leads nowhere"), "{wishes:?}");
     }
 
     #[test]

@@ -53,8 +53,13 @@ pub(super) fn find(path: &Path) -> Option<PathBuf> {
     let mut missing = Vec::new();
     let mut links = 0;
     loop {
-        if let Ok(found) = path.canonicalize() {
-            return Some(missing.into_iter().rev().fold(found, |path: PathBuf, name: OsString| path.join(name)));
+        match path.canonicalize() {
+            Ok(found) => {
+                return Some(missing.into_iter().rev().fold(found, |path: PathBuf, name: OsString| path.join(name)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // What no file can be called, is below a file, or cannot be looked at.
+            Err(_) => return None,
         }
         if let Ok(target) = path.read_link() {
             // To what is not there: whoever writes there would make it.
