@@ -24,7 +24,7 @@ use crate::ui::printable;
 const LIMIT: u64 = 4 << 20;
 
 /// `gpg` reads the largest ring in some seconds.
-const LIMITS: Limits = Limits { time: Duration::from_secs(60), ..Limits::USUAL };
+const LIMITS: Limits = Limits { time: Some(Duration::from_secs(60)), ..Limits::USUAL };
 
 /// A key ring that was checked; as hexadecimal digits, to be passed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

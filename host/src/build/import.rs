@@ -205,12 +205,7 @@ fn take_archive(host: &HostBox, place: &Path, room: &Room, step: &Step) -> Resul
     command.binds.extend(accounts);
     let output = command.run(None, &mut |_, line| step.detail(&format!("tar | {line}")))?;
     refuse("tar", &output, room)?;
-    if output.status == 0 {
-        return Ok(());
-    }
-    let tail = Output { status: output.status, stdout: output.stdout, stderr: output.stderr }.tail();
-    let cause = anyhow::anyhow!("{}", tail.lines().map(printable).collect::<Vec<_>>().join("\n"));
-    Err(cause.context(Failure::build(format!("`tar` failed with status {}", output.status))))
+    output.check("`tar`").map(drop)
 }
 
 /// The archive's own accounts, for the box: names in access control lists, if somebody wrote such, are those of its system.

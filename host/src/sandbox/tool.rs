@@ -5,9 +5,10 @@
 //! the box instead.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
+use super::collect::{Collected, Patience, collect};
+use super::ending::{self, Bounds};
 use super::seccomp;
 use crate::error::{Context, Failure, Result};
 
@@ -179,25 +180,27 @@ impl Tool {
     /// # Errors
     /// [`Failure::host`] if the program is missing or cannot be started.
     pub fn output(&self) -> Result<Output> {
-        let mut child = self
-            .command()?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| Failure::host(format!("cannot start `{}`", self.program)))?;
-        let mut stdin = child.stdin.take().expect("stdin is piped");
-        let data = self.stdin.clone();
-        let writer = std::thread::spawn(move || stdin.write_all(&data));
-        let output = child.wait_with_output().with_context(|| format!("cannot wait for `{}`", self.program))?;
-        match writer.join().expect("the writer does not panic") {
-            // The program may end without reading all of its input; its status tells whether that was a failure.
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                return Err(error).with_context(|| format!("cannot write to `{}`", self.program));
-            }
-            _ => {}
+        let child = self.start(self.command()?)?;
+        match self.wait(child, Patience::ENDLESS)? {
+            Collected::Ended { status, stdout, stderr } => Ok(Output { status: exit_status(status), stdout, stderr }),
+            Collected::TooLong | Collected::TooMuch => unreachable!("nothing is too long or too much"),
         }
-        Ok(Output { status: exit_status(output.status), stdout: output.stdout, stderr: output.stderr })
+    }
+
+    /// Starts a [`Tool::command`] of this program, to which the caller may have added something, with pipes for its streams.
+    pub(super) fn start(&self, mut command: Command) -> Result<Child> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().with_context(|| Failure::host(format!("cannot start `{}`", self.program)))
+    }
+
+    /// Gives its input to a program that was started, and waits for it.
+    pub(super) fn wait(&self, child: Child, patience: Patience) -> Result<Collected> {
+        collect(child, &self.stdin, patience).with_context(|| format!("cannot run `{}`", self.program))
+    }
+
+    /// What the program is called.
+    pub(super) fn name(&self) -> &str {
+        &self.program
     }
 
     /// Runs the program; a status other than 0 is an error that quotes the end of its output.
@@ -226,7 +229,7 @@ impl Tool {
             return Ok(output);
         }
         let cause = anyhow::anyhow!("{}", output.tail());
-        Err(cause.context(Failure::build(format!("`{}` failed with status {}", self.program, output.status))))
+        Err(cause.context(ending::failure(&format!("`{}`", self.program), output.status, Bounds::default())))
     }
 
     /// The command as `std` wants it, for callers that stream the output.
@@ -249,7 +252,7 @@ impl Tool {
 }
 
 /// Exit status as shells report it.
-pub fn exit_status(status: std::process::ExitStatus) -> i32 {
+pub fn exit_status(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
@@ -271,6 +274,12 @@ mod tests {
     fn a_failing_program_is_quoted() {
         let error = Tool::new("sh").args(["-c", "echo out; echo why >&2; exit 3"]).run().unwrap_err();
         assert_eq!(report(&error).messages, ["`sh` failed with status 3", "why"]);
+    }
+
+    #[test]
+    fn a_program_that_a_signal_ended_is_told_by_its_cause() {
+        let error = Tool::new("sh").args(["-c", "echo why >&2; kill -SEGV $$"]).run().unwrap_err();
+        assert_eq!(report(&error).messages, ["`sh` crashed (SIGSEGV)", "why"]);
     }
 
     #[test]
