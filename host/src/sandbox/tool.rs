@@ -5,6 +5,7 @@
 //! the box instead.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::collect::{Collected, Patience, collect};
@@ -31,9 +32,12 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("qemu-arm-static", "qemu-user-static"),
 ];
 
-/// Where programs are looked for besides `PATH`: Debian keeps file-system tools in `sbin`, which an
-/// ordinary user's `PATH` leaves out.
+/// Where programs are looked for besides `PATH`: Debian keeps file-system tools in `sbin`, which an ordinary user's `PATH`
+/// leaves out.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Where they are looked for too if nothing else is named: a service may have no `PATH` at all.
+const BIN: [&str; 2] = ["/usr/bin", "/bin"];
 
 /// Variables of the user's that a program gets: where it finds other programs and files, how it reaches the network, and
 /// what it shows. Whatever else a shell may hold changes what such programs do (`TAR_OPTIONS`, `MKE2FS_CONFIG`, `PERL5OPT`,
@@ -67,18 +71,25 @@ pub fn package_of(program: &str) -> Option<&'static str> {
     PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, package)| *package)
 }
 
-/// Finds `program` in `PATH` or `sbin`.
-pub fn find(program: &str) -> Option<std::path::PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(SBIN.iter().map(Into::into))
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
+/// Finds `program` in `PATH`, or where programs are. What lies in the working directory is none.
+pub fn find(program: &str) -> Option<PathBuf> {
+    search_path(std::env::var_os("PATH")).into_iter().map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// Those of the [`ENVIRONMENT`] that are set.
+/// The directories of a `PATH`, and those that it may leave out; one that is not absolute means another one each time.
+fn search_path(path: Option<OsString>) -> Vec<PathBuf> {
+    let path = path.unwrap_or_default();
+    let mut all: Vec<PathBuf> = std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect();
+    let bin = if all.is_empty() { &BIN[..] } else { &[] };
+    all.extend(SBIN.iter().chain(bin).map(PathBuf::from));
+    all
+}
+
+/// Those of the [`ENVIRONMENT`] that are set; `PATH` always is, for what a program starts is found by it.
 pub(super) fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
-    ENVIRONMENT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
+    let path = || std::env::join_paths(search_path(std::env::var_os("PATH"))).ok();
+    let value = move |name| if name == "PATH" { path() } else { std::env::var_os(name) };
+    ENVIRONMENT.into_iter().filter_map(move |name| Some((name, value(name)?)))
 }
 
 /// The failure that says a program is missing and which package has it.
@@ -268,6 +279,16 @@ mod tests {
         let report = report(&failure.into());
         assert_eq!(report.kind, Kind::Host);
         assert_eq!(report.hints, ["install it: sudo apt-get install e2fsprogs"]);
+    }
+
+    #[test]
+    fn programs_are_found_without_a_path_and_never_in_the_working_directory() {
+        let usual = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+        for path in [None, Some(""), Some(":"), Some("."), Some("bin:./sbin:..")] {
+            assert_eq!(search_path(path.map(Into::into)), usual, "{path:?}");
+        }
+        let own = ["/opt/x", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+        assert_eq!(search_path(Some("/opt/x::/bin:.".into())), own);
     }
 
     #[test]

@@ -27,6 +27,18 @@ fn help_fits_and_lists_the_subcommands() {
 }
 
 #[test]
+fn a_service_without_a_path_finds_its_programs() {
+    let scratch = Scratch::new();
+    for path in [None, Some(""), Some(".")] {
+        let mut command = scratch.command(piimg());
+        command.args(["plan", "--release", "bookworm"]).env_remove("PATH");
+        path.map(|path| command.env("PATH", path));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{path:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn version_is_one_line() {
     let scratch = Scratch::new();
     let version = format!("piimg {}\n", env!("CARGO_PKG_VERSION"));
