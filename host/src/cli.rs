@@ -85,7 +85,7 @@ pub fn main() -> i32 {
         Command::Blame(arguments) => blame::run(&arguments, &ui),
         Command::Doctor(arguments) => doctor::run(arguments, &ui),
     };
-    result.unwrap_or_else(|error| ui.error(&error))
+    ui.finish(result.unwrap_or_else(|error| ui.error(&error)))
 }
 
 /// The ways in which piimg starts itself; not for users, and so not in the help.

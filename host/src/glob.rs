@@ -29,25 +29,7 @@ pub(crate) fn matches_path(pattern: &str, path: &str) -> bool {
 /// Whether some path matches both patterns; each is as in [`matches_path`].
 pub(crate) fn meets_path(one: &str, other: &str) -> bool {
     let (one, other): (Vec<&str>, Vec<&str>) = (one.split('/').collect(), other.split('/').collect());
-    // `reach[j]`: what is left of `one` and `other[j..]` meet. From the ends, so that each pair is looked at once.
-    let mut reach = vec![false; other.len() + 1];
-    reach[other.len()] = true;
-    for j in (0..other.len()).rev() {
-        reach[j] = other[j] == "**" && reach[j + 1];
-    }
-    for segment in one.iter().rev() {
-        let mut next = vec![false; other.len() + 1];
-        next[other.len()] = *segment == "**" && reach[other.len()];
-        for j in (0..other.len()).rev() {
-            next[j] = match (*segment, other[j]) {
-                ("**", _) => reach[j] || next[j + 1],
-                (_, "**") => next[j + 1] || reach[j],
-                (segment, item) => reach[j + 1] && meets(segment, item),
-            };
-        }
-        reach = next;
-    }
-    reach[0]
+    meets_all(&one, &other, |segment| *segment == "**", |one, other| meets(one, other))
 }
 
 /// Whether some text matches both patterns.
@@ -56,20 +38,26 @@ fn meets(one: &str, other: &str) -> bool {
         return matches(one, other) || matches(other, one);
     }
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    // As above, letter by letter.
+    meets_all(&one, &other, |letter| *letter == '*', |one, other| one == other)
+}
+
+/// Whether some sequence matches both patterns: `is_any` tells the parts that stand for any number of items, and `meet`
+/// whether one item can match both of two others.
+fn meets_all<T>(one: &[T], other: &[T], is_any: impl Fn(&T) -> bool, meet: impl Fn(&T, &T) -> bool) -> bool {
+    // `reach[j]`: what is left of `one` and `other[j..]` meet. From the ends, so that each pair is looked at once.
     let mut reach = vec![false; other.len() + 1];
     reach[other.len()] = true;
     for j in (0..other.len()).rev() {
-        reach[j] = other[j] == '*' && reach[j + 1];
+        reach[j] = is_any(&other[j]) && reach[j + 1];
     }
-    for letter in one.iter().rev() {
+    for item in one.iter().rev() {
         let mut next = vec![false; other.len() + 1];
-        next[other.len()] = *letter == '*' && reach[other.len()];
+        next[other.len()] = is_any(item) && reach[other.len()];
         for j in (0..other.len()).rev() {
-            next[j] = match (*letter, other[j]) {
-                ('*', _) => reach[j] || next[j + 1],
-                (_, '*') => next[j + 1] || reach[j],
-                (letter, item) => reach[j + 1] && letter == item,
+            next[j] = if is_any(item) || is_any(&other[j]) {
+                reach[j] || next[j + 1]
+            } else {
+                reach[j + 1] && meet(item, &other[j])
             };
         }
         reach = next;

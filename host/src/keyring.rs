@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Kind, Result, report};
 use crate::recipe::host::HostPath;
 use crate::recipe::release::Release;
 use crate::recipe::release::repository::{Chosen, KeyRing};
@@ -24,7 +24,7 @@ use crate::ui::printable;
 const LIMIT: u64 = 4 << 20;
 
 /// `gpg` reads the largest ring in some seconds.
-const LIMITS: Limits = Limits { time: Duration::from_secs(60), ..Limits::USUAL };
+const LIMITS: Limits = Limits { time: Some(Duration::from_secs(60)), ..Limits::USUAL };
 
 /// A key ring that was checked; as hexadecimal digits, to be passed on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +61,13 @@ pub fn read_all(release: &Release, chosen: &BTreeMap<String, Chosen>, architectu
         let ring = read(&path, keys);
         let hint = format!("give the right file: --keyring {name}=FILE, or FILE#FINGERPRINT if another key is meant");
         let whose = if described.fingerprints.is_empty() { "the recipe" } else { &release.title };
-        let refused = || Failure::usage(format!("cannot use the key ring `{name}` of {whose}")).hint(hint);
-        rings.insert(name.clone(), ring.with_context(refused)?);
+        let refused = format!("cannot use the key ring `{name}` of {whose}");
+        let ring = ring.map_err(|error| match report(&error).kind {
+            // Of a machine that lacks something the file knows nothing.
+            Kind::Host => error.context(refused),
+            _ => error.context(Failure::usage(refused).hint(hint)),
+        })?;
+        rings.insert(name.clone(), ring);
     }
     Ok(rings)
 }
@@ -158,7 +163,6 @@ fn primary_keys(listing: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::report;
     use crate::sandbox::tool::Tool;
 
     const A: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

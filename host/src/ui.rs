@@ -8,17 +8,17 @@ mod printable;
 mod timings;
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use console::{Style, Term};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::error::{Context as _, Kind, Result, report};
+use crate::error::{Context as _, Failure, Kind, Result, report};
 
 use printable::shown;
 pub use printable::{json, printable};
@@ -42,12 +42,14 @@ pub struct Ui {
     /// The live lines of all running steps, if there is a terminal.
     live: Option<MultiProgress>,
     timings: Option<Arc<Timings>>,
+    /// Why data did not get to standard output.
+    lost: Arc<OnceLock<String>>,
 }
 
 impl Ui {
     pub fn new(verbosity: Verbosity) -> Self {
         let is_live = std::io::stderr().is_terminal() && verbosity != Verbosity::Quiet;
-        Self { verbosity, live: is_live.then(MultiProgress::new), timings: None }
+        Self { verbosity, live: is_live.then(MultiProgress::new), timings: None, lost: Arc::default() }
     }
 
     /// Also writes down when each step ended.
@@ -66,7 +68,7 @@ impl Ui {
 
     /// Writes one line of data to standard output, [`printable`] whatever is in it.
     pub fn data(&self, line: &str) {
-        write_out(printable(line).as_bytes());
+        self.write_out(printable(line).as_bytes());
     }
 
     /// Writes a value to standard output as JSON, [`printable`] and with the same meaning.
@@ -74,7 +76,7 @@ impl Ui {
     /// # Errors
     /// If it cannot be written as JSON.
     pub fn json(&self, value: &impl Serialize) -> Result<()> {
-        write_out(json(value).context("cannot write JSON")?.as_bytes());
+        self.write_out(json(value).context("cannot write JSON")?.as_bytes());
         Ok(())
     }
 
@@ -83,7 +85,7 @@ impl Ui {
         if std::io::stdout().is_terminal() {
             self.data(&path.display().to_string());
         } else {
-            write_out(path.as_os_str().as_bytes());
+            self.write_out(path.as_os_str().as_bytes());
         }
     }
 
@@ -153,6 +155,27 @@ impl Ui {
         }
     }
 
+    /// One line to standard output.
+    fn write_out(&self, line: &[u8]) {
+        match std::io::stdout().write_all(&[line, b"\n"].concat()) {
+            // Whoever closed the pipe has read enough; there is no one left to tell.
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => drop(self.lost.set(error.to_string())),
+            _ => {}
+        }
+    }
+
+    /// The exit code of a command that came to `code`: it did not do what was asked if its data is lost.
+    pub fn finish(&self, code: i32) -> i32 {
+        match self.lost.get() {
+            Some(why) if code == 0 => {
+                self.error(&anyhow::anyhow!("{why}").context(
+                    Failure::host("cannot write to standard output").hint("is the disk full that it leads to?"),
+                ))
+            }
+            _ => code,
+        }
+    }
+
     /// One write per line, so that lines of several processes do not mix; live lines make way for it.
     fn line(&self, text: &str) {
         let line = format!("{text}\n");
@@ -165,12 +188,6 @@ impl Ui {
             None => write(),
         }
     }
-}
-
-/// One line to standard output.
-fn write_out(line: &[u8]) {
-    // Whoever closed the pipe has read enough; there is no one left to tell.
-    std::io::stdout().write_all(&[line, b"\n"].concat()).ok();
 }
 
 /// A running step: a live line on a terminal, one plain line when it ends.

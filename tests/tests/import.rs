@@ -188,6 +188,16 @@ fn what_is_not_the_release_is_refused() {
         "{said}"
     );
 
+    // Tools of the build's that are not: as a directory, and as a link to one.
+    for (name, make) in [("tools.tar", "mkdir -p .piimg/native/usr/bin"), ("link.tar", "ln -s etc .piimg")] {
+        assert!(Command::new("sh").args(["-c", make]).current_dir(directory.join("tree")).status().unwrap().success());
+        pack(name, &[]);
+        let said = refused(name);
+        assert!(said.contains("caused by: it holds `/.piimg`, where a build keeps its own tools\n"), "{said}");
+        let remove = Command::new("rm").args(["-r", ".piimg"]).current_dir(directory.join("tree")).status();
+        assert!(remove.unwrap().success());
+    }
+
     // A name that leads out leads nowhere.
     pack("out.tar", &["--absolute-names", "--transform=s,^./etc/fstab$,../../../../etc/cron.d/stranger,"]);
     let said = refused("out.tar");
@@ -233,5 +243,7 @@ fn an_archive_that_would_fill_the_disk_ends_before_it_does() {
     assert!(left > 1000 << 20, "{left} bytes are left: the import is still there");
     let (code, said, _) = run("hole.tar");
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("cannot import `hole.tar`") && said.contains("`tar` failed with status"), "{said}");
+    let reason = "`tar` was stopped at a file longer than the 64 GiB that one may have here";
+    assert!(said.contains("cannot import `hole.tar`") && said.contains(reason), "{said}");
+    assert!(said.contains("hint: a file that unpacks to so much may have been made to fill the disk"), "{said}");
 }

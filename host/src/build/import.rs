@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::archives::Archives;
-use super::{Build, finalise, plugins};
+use super::{Build, finalise, native_tools, plugins};
 use crate::error::{Context, Failure, Result};
 use crate::image::ext4::device_in;
 use crate::image::ext4::extract::{self, Debugfs, extract};
@@ -205,12 +205,7 @@ fn take_archive(host: &HostBox, place: &Path, room: &Room, step: &Step) -> Resul
     command.binds.extend(accounts);
     let output = command.run(None, &mut |_, line| step.detail(&format!("tar | {line}")))?;
     refuse("tar", &output, room)?;
-    if output.status == 0 {
-        return Ok(());
-    }
-    let tail = Output { status: output.status, stdout: output.stdout, stderr: output.stderr }.tail();
-    let cause = anyhow::anyhow!("{}", tail.lines().map(printable).collect::<Vec<_>>().join("\n"));
-    Err(cause.context(Failure::build(format!("`tar` failed with status {}", output.status))))
+    output.check("`tar`").map(drop)
 }
 
 /// The archive's own accounts, for the box: names in access control lists, if somebody wrote such, are those of its system.
@@ -234,6 +229,7 @@ fn accounts(host: &HostBox, place: &Path, step: &Step) -> Result<Vec<Bind>> {
 /// Checks that the tree is what the plan takes it for, and names its partitions by placeholders.
 fn settle(build: &Build<'_>, rootfs: &Rootfs, step: &Step) -> Result<()> {
     let release = &build.plan.release;
+    check_free(rootfs)?;
     check(build, rootfs)?;
     for path in DIRECTORIES {
         let mode = if path == "/tmp" { 0o1777 } else { 0o755 };
@@ -276,6 +272,16 @@ fn add_repositories(build: &Build<'_>, rootfs: &Rootfs) -> Result<()> {
     let archives = Archives { release: &release, ..build.archives() };
     sources::add(rootfs, &archives.image_files(&plan.architecture)?)?;
     archives.add_key_rings(rootfs, &plan.architecture)
+}
+
+/// Checks that nothing covers what commands find of the build: a program there would be taken for one of the host's.
+fn check_free(rootfs: &Rootfs) -> Result<()> {
+    let path = ImagePath::parse(&format!("/{}", native_tools::PRIVATE))?;
+    if rootfs.exact().metadata(&path)?.is_none() {
+        return Ok(());
+    }
+    let failure = Failure::build(format!("it holds `{}`, where a build keeps its own tools", path.as_str()));
+    Err(failure.hint("remove it there: no image has it that piimg made").into())
 }
 
 /// Compares release and architecture with those of the plan.

@@ -23,6 +23,7 @@ use crate::plugin::policy::Ceiling;
 use crate::recipe::host::HostPath;
 use crate::recipe::locked::Locked;
 use crate::recipe::plan::Plan;
+use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::private::{self, Entry};
 use crate::sandbox::shell;
 use crate::sealed;
@@ -207,11 +208,8 @@ fn explain(status: i32, ui: &Ui) -> i32 {
         let failure = Failure::build("the store was damaged again while it was made anew");
         return ui.error(&failure.hint("is its disk broken? choose another place with --store").into());
     }
-    ui.error(
-        &Failure::build(format!("the build ended with status {status} before it could say why"))
-            .hint("was it killed, for lack of memory perhaps? see `dmesg`")
-            .into(),
-    )
+    let failure = ending::failure("before it could say why, the build", status, Bounds::default());
+    ui.error(&failure.into())
 }
 
 fn read_secrets(sources: &BTreeMap<String, Source>) -> Result<Secrets> {

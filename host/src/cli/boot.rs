@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// Port of this machine that leads to the image's ssh; the machine then runs until it is stopped.
     #[arg(long, value_name = "PORT")]
     ssh_port: Option<u16>,
+    /// Let the image reach whatever this machine reaches.
+    #[arg(long)]
+    network: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
@@ -42,6 +45,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         model: arguments.model.as_deref().map(model).transpose()?,
         memory_mib: arguments.memory,
         ssh_port: arguments.ssh_port,
+        network: arguments.network,
         disk: arguments.disk.map(Bytes::mib),
         ..BootOptions::default()
     };

@@ -1,20 +1,21 @@
 //! Starts an image in QEMU: the kernel and initramfs that its own boot partition names, the image as a disk whose
 //! changes are thrown away.
 //!
-//! It stands for the part of a boot after the firmware: what `config.txt` asks of the hardware is not tried here.
+//! It stands for the part of a boot after the firmware: what `config.txt` asks of the hardware is not tried here. The image
+//! may be anybody's, and QEMU is large: it runs confined (`machine.rs`), so that a hole in it leads to this very image.
 
 mod console;
+mod machine;
 mod session;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use machine::Machine;
 pub use session::Session;
 
 use super::layout::{Bytes, Partition};
@@ -24,7 +25,7 @@ use super::{assemble, descriptor_path, mbr};
 use crate::error::{Context as _, Failure, Result};
 use crate::sandbox::disk::Room;
 use crate::sandbox::parser::Parser;
-use crate::sandbox::tool::{Tool, find};
+use crate::sandbox::tool::find;
 
 /// The emulator.
 const QEMU: &str = "qemu-system-aarch64";
@@ -38,6 +39,9 @@ pub struct BootOptions {
     pub cpus: u32,
     /// Port of this machine that reaches the image's port 22.
     pub ssh_port: Option<u16>,
+    /// Whether the image reaches what this machine does: the network, and the services on its loopback. Without, it has a
+    /// network card and an address, and nobody to talk to but who connects to its ssh.
+    pub network: bool,
     /// Length of the disk that the image sees, to watch its root file system grow; never shorter than the image.
     pub disk: Option<Bytes>,
     /// By what its boot partition is read.
@@ -46,7 +50,15 @@ pub struct BootOptions {
 
 impl Default for BootOptions {
     fn default() -> Self {
-        Self { model: None, memory_mib: 1024, cpus: 2, ssh_port: None, disk: None, parser: Parser::default() }
+        Self {
+            model: None,
+            memory_mib: 1024,
+            cpus: 2,
+            ssh_port: None,
+            network: false,
+            disk: None,
+            parser: Parser::default(),
+        }
     }
 }
 
@@ -66,7 +78,11 @@ pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Sess
     let files = BootPartition::read(&options.parser, image, partition)?.boot_files();
     let plan = choose(&files, options.model)?;
 
-    let temp = tempfile::tempdir().context("cannot make a temporary directory")?;
+    let place = temporary_place();
+    let temp = tempfile::tempdir_in(&place).with_context(|| {
+        Failure::host(format!("cannot make a temporary directory in `{}`", place.display()))
+            .hint("set TMPDIR to a directory that you can write to")
+    })?;
     let source = Source { parser: &options.parser, image, partition, temp: temp.path() };
     let (kernel, initramfs) = (temp.path().join("kernel"), temp.path().join("initramfs"));
     source.take_kernel(&plan.kernel, &kernel)?;
@@ -76,19 +92,25 @@ pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Sess
         let mut out = File::create_new(&initramfs).context("cannot write the initramfs")?;
         source.copy("the initramfs", &plan.initramfs, &mut out)?;
     }
-    let disk = disk(image, options.disk)?;
+    let disk = disk(image, options.disk, &place)?;
     let cmdline = kernel_arguments(files.text(&plan.cmdline).unwrap_or_default());
     let machine = Machine {
         kernel: &kernel,
         initramfs: (!plan.initramfs.is_empty()).then_some(initramfs.as_path()),
-        disk: &descriptor_path(&disk),
+        disk: &disk,
         cmdline: &cmdline,
-        cpu: cpu()?,
-        kvm: native_kvm(),
+        temp: temp.path(),
+        cpu: machine::cpu()?,
+        kvm: machine::native_kvm(),
     };
-    let mut command = Tool::new(QEMU).args(machine.arguments(options)).command()?;
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Session::start(command, temp, disk, on_line)
+    let emulator = machine.confined(options)?;
+    Session::start(emulator.start()?, emulator.bounds(), temp, disk, on_line)
+}
+
+/// Where what the machine writes is kept until it stops: as large as its disk at most, which memory has no room for.
+fn temporary_place() -> PathBuf {
+    let named = std::env::var_os("TMPDIR").filter(|named| !named.is_empty());
+    named.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
 
 /// The files with which the image starts on `model`, or on the first model that boots.
@@ -137,12 +159,12 @@ impl Source<'_> {
 }
 
 /// The file that serves as disk: the image, or a sparse and longer copy of it.
-fn disk(image: &File, wanted: Option<Bytes>) -> Result<File> {
+fn disk(image: &File, wanted: Option<Bytes>, place: &Path) -> Result<File> {
     let length = Bytes(image.metadata().context("cannot read the image")?.len());
     let Some(wanted) = wanted.filter(|wanted| *wanted > length) else {
         return File::open(descriptor_path(image)).context("cannot open the image again");
     };
-    let copy = tempfile::tempfile().context("cannot make a temporary file")?;
+    let copy = tempfile::tempfile_in(place).context("cannot make a temporary file")?;
     copy.set_len(wanted.0).with_context(|| format!("cannot make a disk of {wanted}"))?;
     assemble::copy_extents(image, Bytes(0), length, &copy, Bytes(0)).context("cannot copy the image")?;
     Ok(copy)
@@ -157,67 +179,6 @@ fn kernel_arguments(cmdline: &str) -> String {
     };
     let first = cmdline.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     first.split_whitespace().filter(|word| !unwanted(word)).chain(["console=ttyAMA0"]).collect::<Vec<_>>().join(" ")
-}
-
-/// The processor nearest to a Pi's that the installed QEMU knows.
-fn cpu() -> Result<&'static str> {
-    let known = Tool::new(QEMU).args(["-machine", "virt", "-cpu", "help"]).run()?.stdout_text();
-    let has = |name: &str| known.split_whitespace().any(|word| word == name);
-    Ok(if has("cortex-a76") { "cortex-a76" } else { "cortex-a72" })
-}
-
-/// Whether this machine can run arm64 code itself.
-#[expect(clippy::disallowed_methods, reason = "a device is opened, and no file is made")]
-fn native_kvm() -> bool {
-    cfg!(target_arch = "aarch64") && File::options().read(true).write(true).open("/dev/kvm").is_ok()
-}
-
-/// What the emulator is given.
-#[derive(Debug)]
-struct Machine<'a> {
-    kernel: &'a Path,
-    initramfs: Option<&'a Path>,
-    disk: &'a Path,
-    cmdline: &'a str,
-    cpu: &'static str,
-    kvm: bool,
-}
-
-impl Machine<'_> {
-    fn arguments(&self, options: &BootOptions) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = Vec::new();
-        let mut add = |name: &str, value: OsString| arguments.extend([name.into(), value]);
-        add("-machine", "virt".into());
-        if self.kvm {
-            add("-accel", "kvm".into());
-            add("-cpu", "host".into());
-        } else {
-            add("-accel", "tcg".into());
-            add("-cpu", self.cpu.into());
-        }
-        add("-smp", options.cpus.to_string().into());
-        add("-m", options.memory_mib.to_string().into());
-        add("-kernel", self.kernel.into());
-        if let Some(initramfs) = self.initramfs {
-            add("-initrd", initramfs.into());
-        }
-        add("-append", self.cmdline.into());
-        // A comma in a path would start the next option; it is written twice.
-        let disk = self.disk.to_string_lossy().replace(',', ",,");
-        add("-drive", format!("file={disk},format=raw,if=none,id=disk,snapshot=on").into());
-        add("-device", "virtio-blk-pci,drive=disk".into());
-        let forward = options.ssh_port.map_or_else(String::new, |port| format!(",hostfwd=tcp:127.0.0.1:{port}-:22"));
-        add("-netdev", format!("user,id=net{forward}").into());
-        // Nothing is booted from the network: the card needs no boot ROM, which is in a package that QEMU only recommends.
-        add("-device", "virtio-net-pci,netdev=net,romfile=".into());
-        // Without entropy the first start of an image waits for its host keys.
-        add("-device", "virtio-rng-pci".into());
-        add("-serial", "stdio".into());
-        add("-display", "none".into());
-        add("-monitor", "none".into());
-        arguments.extend(["-nodefaults".into(), "-no-reboot".into()]);
-        arguments
-    }
 }
 
 /// How long an image may take to a login prompt where every instruction is emulated.

@@ -27,6 +27,7 @@ pub use superblock::Superblock;
 use super::descriptor_path;
 use super::layout::{Bytes, Identity};
 use crate::error::{Context as _, Failure, Result};
+use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::tool::Tool;
 use size::{BLOCK, INODE_RATIO, inode_count, journal_mib};
 
@@ -139,7 +140,7 @@ fn debugfs(out: &File, epoch: u64, commands: impl Into<Vec<u8>>) -> Result<Strin
         Failure::build("the root partition is too small for its files")
             .hint("raise the extra space of the root file system")
     } else {
-        Failure::build(format!("cannot fill the root file system: `debugfs` ended with status {}", output.status))
+        ending::failure("cannot fill the root file system: `debugfs`", output.status, Bounds::default())
     };
     Err(cause.context(failure))
 }

@@ -5,13 +5,16 @@
 //! [`RecipePath`], [`RecipeRing`] and [`RecipeSource`] are what it says; nothing can be done with them but to [`admit`] them.
 //! What comes out is a [`HostPath`] or a [`Source`].
 
+mod directory;
+
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+pub use directory::RecipeDirectory;
+use directory::find;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +28,6 @@ use crate::ui::printable;
 
 /// Variables that whoever sets them means for secrets of recipes: they need no further word.
 const SECRET_VARIABLES: &str = "PIIMG_SECRET_";
-
-/// Most links on the way of a path that does not exist, as the kernel's own limit.
-const MOST_LINKS: usize = 40;
 
 /// A path as a recipe wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -313,70 +313,6 @@ impl Door<'_> {
     }
 }
 
-/// The directory that a recipe lies in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecipeDirectory {
-    /// As the user named it.
-    shown: PathBuf,
-    /// Absolute, without links.
-    place: PathBuf,
-}
-
-impl RecipeDirectory {
-    /// # Errors
-    /// If it is not there.
-    pub fn open(shown: &Path) -> io::Result<Self> {
-        let named = if shown == Path::new("") { Path::new(".") } else { shown };
-        Ok(Self { shown: shown.to_owned(), place: named.canonicalize()? })
-    }
-
-    /// Absolute, without links.
-    pub fn place(&self) -> &Path {
-        &self.place
-    }
-
-    /// The recipe itself, whose file is called `name`; none if it is a link that leads out of the directory.
-    pub(super) fn recipe(&self, name: &Path) -> Option<HostPath> {
-        let place = find(&self.place.join(name))?;
-        self.holds(&place).then(|| HostPath { shown: self.shown.join(name), place: Some(place), is_recipes: true })
-    }
-
-    /// Whether a path, absolute and without links, is in it. What git keeps there is not the recipe's: the configuration may
-    /// hold the token by which it was cloned.
-    fn holds(&self, place: &Path) -> bool {
-        let Ok(inside) = place.strip_prefix(&self.place) else { return false };
-        let is_gits = inside.components().any(|part| part.as_os_str().eq_ignore_ascii_case(".git"));
-        self.place.is_absolute() && self.place != Path::new("/") && !is_gits
-    }
-}
-
-/// Where a path leads, by an absolute path without links. What does not exist is in what does; none where nobody can tell.
-fn find(path: &Path) -> Option<PathBuf> {
-    let mut path = path.to_owned();
-    // What is not there, the last name first.
-    let mut missing = Vec::new();
-    let mut links = 0;
-    loop {
-        if let Ok(found) = path.canonicalize() {
-            return Some(missing.into_iter().rev().fold(found, |path: PathBuf, name: OsString| path.join(name)));
-        }
-        if let Ok(target) = path.read_link() {
-            // To what is not there: whoever writes there would make it.
-            links += 1;
-            path = path.parent().unwrap_or(Path::new("/")).join(target);
-        } else if let Some(Component::Normal(name)) = path.components().next_back() {
-            missing.push(name.to_owned());
-            path.pop();
-        } else {
-            // The parent of what is not there.
-            return None;
-        }
-        if links > MOST_LINKS {
-            return None;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -457,12 +393,17 @@ mod tests {
             let trust = Trust::default().and(&wishes[0]);
             assert!(!assets(path, &trust).unwrap().assets["a"].is_recipes(), "{path}: the user says so then");
         }
-        for path in ["none/../../outside", "none/..", "loop-a", "loop-a/x"] {
+        let long = "n".repeat(300);
+        for path in ["none/../../outside", "none/..", "loop-a", "loop-a/x", &long] {
             let wishes = assets(path, &Trust::default()).expect_err(path);
             assert!(wishes[0].to_string().ends_with("as the asset `a`, which leads nowhere"), "{wishes:?}");
             // No word of the user's makes it one.
             assert_eq!(assets(path, &Trust::default().and(&wishes[0])), Err(wishes));
         }
+        // No file is called so.
+        let nul = place.file("[assets]\na = 'x'\nb = \"a\\u0000b\"\n");
+        let wishes = admit(&nul, &Overrides::default(), &Trust::default()).unwrap_err();
+        assert!(wishes[0].to_string().ends_with("as the asset `b`, which leads nowhere"), "{wishes:?}");
     }
 
     #[test]

@@ -30,6 +30,7 @@ use super::packages::{Origins, Resolved};
 use super::sources::Sources;
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
+use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::tool::{self, Tool};
 use crate::sandbox::watched;
 use crate::ui::Step;
@@ -230,7 +231,7 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, answers: &Path, step: &S
         return Err(anyhow::Error::from(refusal.failure).context(failed));
     }
     let cause = anyhow::anyhow!("{}", last.make_contiguous().join("\n"));
-    let failure = Failure::build(format!("{failed}: mmdebstrap failed with status {status}"))
+    let failure = ending::failure(&format!("{failed}: mmdebstrap"), status, Bounds::default())
         .hint("check the network, the mirror (--mirror) and the package names");
     Err(cause.context(failure))
 }

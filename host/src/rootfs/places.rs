@@ -147,6 +147,7 @@ pub static PLACES: &[Place] = &[
     place("accounts", "says who exists, with which rights and passwords", &[
         "/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid", "/etc/userdb/**",
         "/usr/lib/userdb/**", "/var/lib/AccountsService/**", "/var/lib/extrausers/**", "/etc/opasswd",
+        "/etc/tcb/**", "/var/lib/misc/*.db", "/var/lib/systemd/home/**",
     ]),
     place("account-rules", "decides how accounts are made and what they may", &[
         "/etc/login.defs", "/etc/shells", "/etc/securetty", "/etc/nologin", "/etc/adduser.conf", "/etc/deluser.conf",
@@ -167,6 +168,7 @@ pub static PLACES: &[Place] = &[
     place("pam", "decides who may log in", &[
         "/etc/pam.d/**", "/etc/pam.conf", "/etc/security/**", "/usr/lib/pam.d/**", "/usr/lib/security/**",
         "/usr/lib/*/security/**", "/usr/share/pam-configs/**", "/usr/share/pam/**", "/etc/pam_*.conf",
+        "/etc/u2f_mappings", "/etc/users.oath", "/etc/yubico/**", "/etc/duo/**", "/etc/authselect/**", "/etc/pwdb.conf",
     ]).usual(),
     place("name-services", "decides where accounts and names come from, and which code finds them", &[
         "/etc/nsswitch.conf", "/usr/lib/libnss_*", "/usr/lib/*/libnss_*", "/etc/nslcd.conf", "/etc/nscd.conf",
@@ -191,7 +193,10 @@ pub static PLACES: &[Place] = &[
         "/etc/update-notifier/**", "/etc/PackageKit/**", "/var/lib/snapd/**", "/etc/flatpak/**",
         "/usr/share/apt*/**", "/usr/share/debconf/**", "/var/cache/debconf/**", "/usr/share/unattended-upgrades/**",
     ]),
-    place("package-scripts", "says what packages are, or is a script that runs with one", &["/var/lib/dpkg/**"]).usual(),
+    place("package-scripts", "says what packages are, or is a script that runs with one", &[
+        "/var/lib/dpkg/**", "/usr/share/base-passwd/**",
+    ]).usual(),
+    place("key-requests", "is run by the kernel when a key is asked for", &["/etc/request-key.conf", "/etc/request-key.d/**"]),
     place("alternatives", "decides which program a name means", &["/etc/alternatives/**"]).usual(),
     // Loaded into programs.
     place("preload", "is loaded into every program", &["/etc/ld.so.preload"]),
@@ -238,6 +243,8 @@ pub static PLACES: &[Place] = &[
         "/root/.config/systemd/**", "/home/*/.local/share/systemd/**", "/root/.local/share/systemd/**",
         "/etc/credstore/**", "/etc/credstore.encrypted/**", "/etc/portables/**", "/var/lib/portables/**",
         "/etc/extensions/**", "/var/lib/extensions/**", "/var/lib/confexts/**", "/usr/share/systemd/**",
+        "/etc/confexts/**", "/var/lib/extensions.mutable/**", "/var/lib/machines/**", "/etc/systemd/nspawn/**",
+        "/etc/systemd/dnssd/**", "/etc/sysupdate*.d/**", "/var/lib/systemd/credential.secret",
     ]),
     place("units-of-packages", "says what systemd runs, when and as whom", &["/usr/lib/systemd/**"]).usual(),
     place("tmpfiles", "makes files of any owner and mode at boot", &[
@@ -245,7 +252,9 @@ pub static PLACES: &[Place] = &[
         "/home/*/.config/user-tmpfiles.d/**", "/root/.config/user-tmpfiles.d/**", "/etc/repart.d/**",
         "/usr/lib/repart.d/**", "/etc/systemd/repart.d/**",
     ]),
-    place("tmpfiles-of-packages", "makes files of any owner and mode at boot", &["/usr/lib/tmpfiles.d/**"]).usual(),
+    place("tmpfiles-of-packages", "makes files of any owner and mode at boot, or is put into /etc then", &[
+        "/usr/lib/tmpfiles.d/**", "/usr/share/factory/**",
+    ]).usual(),
     place("sysusers", "makes accounts at boot", &["/etc/sysusers.d/**", "/usr/local/lib/sysusers.d/**"]),
     place("sysusers-of-packages", "makes accounts at boot", &["/usr/lib/sysusers.d/**"]).usual(),
     // At boot, otherwise.
@@ -261,17 +270,23 @@ pub static PLACES: &[Place] = &[
         "/boot/boot.scr", "/boot/*/boot.scr", "/etc/rpi-eeprom-update", "/etc/default/rpi-eeprom-update",
         "/etc/default/raspi*", "/etc/default/flash-kernel", "/etc/flash-kernel/**", "/etc/grub.d/**", "/etc/u-boot*",
     ]),
-    place("kernel-and-firmware", "is what the Pi boots", &["/boot/**", "/usr/lib/firmware/**", "/usr/lib/linux-image*/**"]).usual(),
-    place("mounts", "says what is mounted, and where from", &["/etc/fstab", "/etc/crypttab", "/etc/auto.*", "/etc/auto.*/**", "/etc/mke2fs.conf"]),
+    place("kernel-and-firmware", "is what the Pi boots", &["/boot/**", "/usr/lib/firmware/**", "/usr/lib/linux-image*/**", "/vmlinuz*", "/initrd.img*"]).usual(),
+    place("mounts", "says what is mounted, and where from", &[
+        "/etc/fstab", "/etc/fstab.d/**", "/etc/crypttab", "/etc/cryptsetup-keys.d/**", "/etc/auto.*", "/etc/auto.*/**",
+        "/etc/autofs*", "/etc/iscsi/**", "/etc/mke2fs.conf",
+    ]),
     place("boot-scripts", "is run at boot", &[
         "/etc/rc.local", "/etc/inittab", "/etc/init/**", "/etc/rc*.d/**", "/etc/boot.d/**", "/etc/rc.d/**", "/etc/runit/**",
         "/etc/sv/**", "/etc/service/**", "/etc/OpenRC/**", "/etc/conf.d/**", "/etc/local.d/**", "/etc/rc.conf",
+        "/etc/rcS", "/etc/event.d/**", "/etc/insserv*/**", "/etc/s6*/**", "/etc/dinit.d/**", "/etc/ttys", "/etc/init", "/init",
+        "/linuxrc",
     ]),
     place("init-scripts", "is run at boot", &["/etc/init.d/**", "/etc/lsb-base-logging.sh", "/usr/lib/lsb/**", "/usr/lib/init/**"]).usual(),
     place("defaults", "is read as shell code or variables by what runs at boot", &["/etc/default/**"]).usual(),
     place("kernel-hooks", "is run when a kernel or an initramfs is made, or goes into it", &[
         "/etc/kernel/**", "/etc/initramfs-tools/**", "/etc/initramfs/**", "/etc/dracut.conf", "/etc/dracut.conf.d/**",
-        "/etc/mkinitcpio*", "/etc/kernel-img.conf", "/usr/local/lib/initramfs-tools/**",
+        "/etc/mkinitcpio*", "/etc/mkinitcpio.d/**", "/etc/booster.yaml", "/etc/cryptsetup-initramfs/**", "/etc/kexec.conf",
+        "/etc/kernel-img.conf", "/usr/local/lib/initramfs-tools/**",
     ]),
     place("kernel-hooks-of-packages", "is run when a kernel or an initramfs is made, or goes into it", &[
         "/usr/share/initramfs-tools/**", "/usr/lib/kernel/**", "/usr/share/kernel/**", "/usr/lib/dracut/**",
@@ -298,10 +313,14 @@ pub static PLACES: &[Place] = &[
     place("device-hooks", "is run when a device or a key says so", &[
         "/etc/acpi/**", "/etc/triggerhappy/**", "/etc/usb_modeswitch.d/**", "/etc/usb_modeswitch.conf", "/etc/usbmount/**",
         "/etc/udisks2/**", "/etc/hotplug*/**", "/etc/hdparm.conf", "/etc/sane.d/**", "/etc/laptop-mode/**", "/etc/lirc/**",
+        "/etc/console-setup/**", "/etc/kbd/**", "/etc/vconsole.conf", "/etc/ModemManager/**", "/etc/ofono/**", "/etc/tlp*",
+        "/etc/tlp.d/**", "/etc/tuned/**", "/etc/thermald/**", "/etc/fancontrol", "/etc/sensors*", "/etc/sensors.d/**",
+        "/etc/nut/**", "/etc/apcupsd/**", "/etc/UPower/**", "/etc/fwupd/**", "/etc/brltty*", "/etc/speech-dispatcher/**",
     ]).usual(),
     // By the clock.
     place("cron", "is run by the clock", &[
-        "/etc/cron*", "/etc/cron*/**", "/etc/anacrontab", "/var/spool/cron/**", "/var/spool/at/**", "/var/spool/anacron/**",
+        "/etc/cron*", "/etc/cron*/**", "/etc/anacrontab", "/var/spool/cron/**", "/var/spool/at/**", "/var/spool/atjobs/**",
+        "/var/spool/anacron/**", "/etc/periodic/**",
         "/etc/at.allow", "/etc/at.deny", "/etc/incron*", "/etc/incron.d/**", "/var/spool/incron/**",
     ]),
     place("log-rotation", "may run commands each day", &["/etc/logrotate.conf", "/etc/logrotate.d/**"]).usual(),
@@ -319,28 +338,33 @@ pub static PLACES: &[Place] = &[
         "/etc/update-motd.d/**", "/usr/share/update-motd.d/**", "/usr/lib/update-motd.d/**", "/usr/lib/ubuntu-advantage/**",
     ]),
     place("home-start-up", "is run or obeyed by what its user starts", &[
-        "/home/*/.bash*", "/home/*/.profile", "/home/*/.z*", "/home/*/.login", "/home/*/.logout", "/home/*/.*shrc",
-        "/home/*/.x*", "/home/*/.X*", "/home/*/.dmrc", "/home/*/.inputrc", "/home/*/.vim*", "/home/*/.vim/**",
-        "/home/*/.emacs*", "/home/*/.emacs.d/**", "/home/*/.nanorc", "/home/*/.git*", "/home/*/.gdbinit", "/home/*/.perldb",
-        "/home/*/.python*", "/home/*/.pydistutils.cfg", "/home/*/.irbrc", "/home/*/.gemrc", "/home/*/.npmrc",
-        "/home/*/.node*", "/home/*/.lua*", "/home/*/.cargo/**", "/home/*/.pip/**", "/home/*/.tmux*", "/home/*/.screenrc",
-        "/home/*/.lesskey", "/home/*/.less*", "/home/*/.curlrc", "/home/*/.wgetrc", "/home/*/.mailcap", "/home/*/.forward",
-        "/home/*/.procmailrc", "/home/*/.gnupg/**", "/home/*/.gtkrc*", "/home/*/.asoundrc", "/home/*/.local/**",
-        "/home/*/bin/**", "/home/*/.config/**", "/home/*/.fluxbox/**", "/home/*/.icewm/**", "/home/*/.ros/**",
-        "/home/*/.ansible*", "/home/*/.docker/**", "/home/*/.terminfo/**", "/home/*/.crontab",
-        "/etc/vim/**", "/etc/emacs/**", "/etc/nanorc", "/etc/gitconfig", "/etc/gdb/**", "/etc/lesskey", "/etc/sysless",
-        "/etc/mailcap*", "/etc/wgetrc", "/etc/curlrc", "/etc/terminfo/**",
+        // Whatever begins with a dot: each program has its own, and nobody knows all of them.
+        "/home/*/.*", "/home/*/.*/**", "/home/*/bin/**",
+        "/etc/vim/**", "/etc/neovim/**", "/etc/emacs*/**", "/etc/nanorc", "/etc/gitconfig", "/etc/gdb/**", "/etc/lesskey", "/etc/sysless",
+        "/etc/mailcap*", "/etc/wgetrc", "/etc/curlrc", "/etc/terminfo/**", "/etc/mercurial/**", "/etc/subversion/**",
+        "/etc/R/**", "/etc/octave*", "/etc/julia/**", "/etc/ghc/**", "/etc/guile*/**", "/etc/maven/**", "/etc/my.cnf",
+        "/etc/my.cnf.d/**", "/etc/ImageMagick*/**", "/etc/ghostscript/**", "/etc/texmf/**", "/etc/man_db.conf",
+        "/etc/manpath.config", "/etc/byobu/**", "/etc/mc/**", "/etc/valgrindrc", "/etc/sqlite3rc", "/etc/devscripts.conf",
+        "/etc/pbuilderrc", "/etc/schroot/**", "/etc/sbuild/**", "/etc/procmailrc", "/etc/fetchmailrc", "/etc/wvdial.conf",
+    ]).anywhere(&[
+        // The homes of services.
+        "/var/lib/*/.*", "/var/lib/*/.*/**", "/var/www/.*", "/var/www/.*/**",
     ]),
     place("root-home", "is in root's own home", &["/root/**"]),
     place("graphical-sessions", "is run when somebody logs in at a screen", &[
-        "/etc/X11/**", "/etc/xdg/**", "/etc/lightdm/**", "/etc/gdm3/**", "/etc/sddm*", "/etc/sddm.conf.d/**",
+        "/etc/X11/**", "/etc/xdg/**", "/etc/lightdm/**", "/etc/gdm*/**", "/etc/sddm*", "/etc/sddm*/**",
         "/etc/greetd/**", "/etc/labwc/**", "/etc/wayfire/**", "/etc/sway/**", "/etc/lxdm/**", "/etc/nodm*", "/etc/dconf/**",
+        "/etc/slim.conf", "/etc/xprofile", "/etc/guest-session/**", "/etc/wayland-sessions/**", "/etc/chromium*/**",
+        "/etc/firefox*/**", "/etc/thunderbird/**", "/etc/libreoffice/**", "/etc/opt/**",
         "/usr/local/share/xsessions/**", "/usr/local/share/wayland-sessions/**", "/usr/local/share/applications/**",
     ]),
     place("graphical-sessions-of-packages", "is run when somebody logs in at a screen, or on a click", &[
         "/usr/share/xsessions/**", "/usr/share/wayland-sessions/**", "/usr/share/applications/**", "/usr/share/lightdm/**",
         "/usr/share/X11/**", "/usr/share/gdm/**", "/usr/share/gnome/autostart/**", "/usr/share/xdg/**", "/usr/share/autostart/**",
-        "/usr/share/glib-2.0/**", "/usr/share/thumbnailers/**",
+        "/usr/share/glib-2.0/**", "/usr/share/thumbnailers/**", "/usr/share/sddm/**", "/usr/share/gvfs/**", "/usr/share/plasma/**",
+        "/usr/share/kservices5/**", "/usr/share/kglobalaccel/**", "/usr/share/gnome-shell/**", "/usr/share/cinnamon/**",
+        "/usr/share/nautilus-python/**", "/usr/share/session-migration/**", "/usr/share/mozilla/**", "/usr/share/chromium/**",
+        "/usr/share/wireplumber/**",
     ]).usual(),
     // By requests and events.
     place("d-bus", "is started by a request over D-Bus, or says who may make one", &[
@@ -365,13 +389,21 @@ pub static PLACES: &[Place] = &[
         "/etc/php/**", "/etc/mysql/**", "/etc/postgresql/**", "/etc/redis/**", "/etc/mosquitto/**", "/etc/salt/**", "/etc/puppet/**",
         "/etc/ansible/**", "/etc/zabbix/**", "/etc/collectd/**", "/etc/telegraf/**", "/etc/prometheus/**", "/etc/bluetooth/**",
         "/etc/cups/**", "/etc/audit/**", "/etc/audisp/**", "/etc/libaudit.conf", "/etc/sysstat/**", "/etc/earlyoom*",
-        "/etc/gpsd*", "/etc/motion/**", "/etc/icecast2/**", "/etc/asterisk/**", "/etc/ros/**", "/etc/avrdude.conf",
+        "/etc/gpsd*", "/etc/motion/**", "/etc/tor/**",
+        "/etc/frr/**", "/etc/bird/**", "/etc/unbound/**", "/etc/bind/**", "/etc/stunnel/**", "/etc/haproxy/**", "/etc/squid/**",
+        "/etc/dovecot/**", "/etc/opendkim*", "/etc/rabbitmq/**", "/etc/grafana/**", "/etc/influxdb/**", "/etc/uwsgi/**",
+        "/etc/gunicorn.d/**", "/etc/rsyncd.conf", "/etc/nodered/**", "/etc/homeassistant/**", "/etc/octoprint/**",
+        "/etc/pihole/**", "/etc/nfs.conf", "/etc/nfs.conf.d/**", "/etc/idmapd.conf", "/etc/fuse.conf", "/etc/libvirt/**",
+        "/etc/lxc/**", "/var/lib/lxc/**", "/etc/cdi/**", "/usr/share/containers/**", "/etc/qemu*/**", "/etc/vmware-tools/**",
+        "/etc/netplug*/**", "/etc/apport/**", "/etc/abrt/**", "/etc/kdump/**", "/etc/borgmatic/**", "/etc/bacula/**",
+        "/etc/icecast2/**", "/etc/asterisk/**", "/etc/ros/**", "/etc/avrdude.conf",
     ]).usual(),
     place("network", "decides with which machines it talks", &[
         "/etc/NetworkManager/**", "/etc/systemd/network/**", "/usr/lib/systemd/network/**", "/etc/netplan/**", "/etc/hosts",
         "/etc/hosts.allow", "/etc/hosts.deny", "/etc/gai.conf", "/etc/host.conf", "/etc/nftables*", "/etc/nftables.d/**",
         "/etc/iptables/**", "/etc/ufw/**", "/etc/firewalld/**", "/etc/iwd/**", "/var/lib/iwd/**", "/var/lib/NetworkManager/**",
-        "/var/lib/bluetooth/**", "/etc/proxychains*", "/etc/systemd/resolved.conf", "/etc/systemd/timesyncd.conf",
+        "/var/lib/bluetooth/**", "/etc/proxychains*", "/etc/resolv.conf", "/etc/host.aliases", "/etc/ethers",
+        "/etc/iproute2/**", "/etc/systemd/resolved.conf", "/etc/systemd/timesyncd.conf",
     ]).ranked(Risk::Medium).usual(),
     // Programs and what interpreters load.
     place("first-in-path", "comes first where programs are looked for", &[
@@ -388,9 +420,18 @@ pub static PLACES: &[Place] = &[
         "/usr/lib/python*/**", "/usr/share/python*/**", "/usr/share/perl*/**", "/usr/lib/perl*/**", "/usr/lib/*/perl*/**",
         "/usr/share/nodejs/**", "/usr/share/lua/**", "/usr/lib/ruby/**", "/usr/share/rubygems*/**", "/usr/share/tcltk/**",
         "/usr/share/java/**", "/usr/share/gdb/**", "/usr/share/vim/**", "/usr/share/emacs/**", "/usr/share/php/**",
+        "/usr/share/nvim/**", "/usr/share/guile/**", "/usr/share/octave/**", "/usr/share/R/**", "/usr/share/node_modules/**",
+        "/usr/share/npm/**", "/usr/share/maven/**", "/usr/share/groovy/**", "/usr/share/ansible/**", "/usr/share/awk/**",
+        "/usr/share/git-core/**", "/usr/share/byobu/**", "/usr/share/bcc/**", "/usr/share/mdadm/**", "/usr/share/netplan/**",
+        "/usr/share/command-not-found/**", "/usr/share/needrestart/**", "/usr/share/adduser/**", "/usr/share/base-files/**",
     ]).usual(),
-    place("local-libraries", "is found before the libraries of packages", &[
-        "/usr/local/lib/**", "/usr/local/lib64/**", "/usr/local/libexec/**", "/usr/local/etc/**",
+    place("local-libraries", "is found before what packages bring", &[
+        "/usr/local/lib/**", "/usr/local/lib64/**", "/usr/local/libexec/**", "/usr/local/etc/**", "/usr/local/share/vim/**",
+        "/usr/local/share/nvim/**", "/usr/local/share/emacs/**", "/usr/local/share/fish/**", "/usr/local/share/zsh/**",
+        "/usr/local/share/bash-completion/**", "/usr/local/share/perl5/**", "/usr/local/share/awk/**",
+        "/usr/local/share/containers/**", "/usr/local/share/vulkan/**", "/usr/local/share/glib-2.0/**",
+        "/usr/local/share/gvfs/**", "/usr/local/share/thumbnailers/**", "/usr/local/share/autostart/**",
+        "/usr/local/share/plasma/**", "/usr/local/share/gnome-shell/**",
     ]),
     place("programs", "is a program that everybody runs", &["/usr/bin/**", "/usr/sbin/**", "/usr/games/**"]).usual(),
     place("libraries", "is loaded or run by programs", &[

@@ -55,8 +55,6 @@ pub struct Tracker<Who> {
     seen: BTreeMap<PathBuf, Stamp>,
     /// Sorted; empty where something was changed and nobody is known to have done it.
     parts: BTreeMap<PathBuf, Vec<Rc<Who>>>,
-    /// What was in the directory after one of them and is not after another, and whether it is a directory.
-    gone: BTreeMap<PathBuf, bool>,
 }
 
 /// What is different after something at a path was changed.
@@ -95,7 +93,7 @@ impl Stamp {
 
 impl<Who: Party> Tracker<Who> {
     pub fn new(upper: &Path, limits: LayerLimits) -> Self {
-        Self { upper: upper.to_owned(), limits, seen: BTreeMap::new(), parts: BTreeMap::new(), gone: BTreeMap::new() }
+        Self { upper: upper.to_owned(), limits, seen: BTreeMap::new(), parts: BTreeMap::new() }
     }
 
     /// Whatever changed since the last call and was not told, `who` changed; nobody known, if there is none.
@@ -113,11 +111,9 @@ impl<Who: Party> Tracker<Who> {
                 add(self.parts.entry(path.clone()).or_default(), who.as_ref());
             }
         }
-        for (path, stamp) in self.seen.iter().filter(|(path, _)| !now.contains_key(*path)) {
+        for path in self.seen.keys().filter(|path| !now.contains_key(*path)) {
             add(self.parts.entry(path.clone()).or_default(), who.as_ref());
-            self.gone.insert(path.clone(), matches!(stamp, Stamp::Directory { .. }));
         }
-        self.gone.retain(|path, _| !now.contains_key(path));
         self.seen = now;
         Ok(())
     }
@@ -155,9 +151,8 @@ impl<Who: Party> Tracker<Who> {
                 Ok(metadata) => walk.see(inside, &place, &metadata)?,
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                     // The layer had made it itself: there is nothing left of it.
-                    if let Some(stamp) = self.seen.remove(inside) {
+                    if self.seen.remove(inside).is_some() {
                         add(self.parts.entry(inside.to_owned()).or_default(), Some(&who));
-                        self.gone.insert(inside.to_owned(), matches!(stamp, Stamp::Directory { .. }));
                     }
                 }
                 Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.as_str())),
@@ -171,14 +166,6 @@ impl<Who: Party> Tracker<Who> {
             }
         }
         Ok(())
-    }
-
-    /// What somebody added to the directory and is not there any more, relative to it and without what was in these, and
-    /// whether it is a directory. Nobody who compares the directory with what is below it can see this.
-    pub fn gone(&self) -> impl Iterator<Item = (&Path, bool)> {
-        let is_within = |path: &Path| path.ancestors().skip(1).any(|above| self.gone.contains_key(above));
-        let gone = self.gone.iter().map(|(path, directory)| (path.as_path(), *directory));
-        gone.filter(move |(path, _)| !is_within(path))
     }
 
     /// Who had a part in `path`, an absolute one; for what a directory hides, who had one in the directory.
@@ -384,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_added_and_another_removed_is_told() {
+    fn both_had_a_part_in_what_one_added_and_another_removed() {
         let (dir, rootfs, mut tracker) = tracked();
         let attrs = Attrs { mode: 0o755, ..own(dir.path()) };
         for name in ["tree/sub", "back", "kept"] {
@@ -402,9 +389,7 @@ mod tests {
         rootfs.remove(&path("/etc/kept"), true).unwrap();
         tracker.touched(Call(3), &rootfs.take_touched()).unwrap();
         tracker.settle(None).unwrap();
-        let gone: Vec<_> = tracker.gone().collect();
-        let expected = [("etc/file", false), ("etc/kept", true), ("etc/tree", true)];
-        assert_eq!(gone, expected.map(|(path, directory)| (Path::new(path), directory)));
+        assert_eq!(who(&tracker, "/etc/file"), [Command(1), Command(2)]);
         assert_eq!(who(&tracker, "/etc/tree"), [Command(1), Command(2)]);
         assert_eq!(who(&tracker, "/etc/kept"), [Command(1), Call(3)]);
     }

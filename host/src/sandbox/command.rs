@@ -25,7 +25,7 @@ pub use super::limits::{BoxLimits, Exceeded};
 use super::private::{Inheritable, memory_file, own_command};
 pub use super::proxy::Network;
 use super::proxy::{self, Served};
-use super::tool;
+use super::{ending, init, tool};
 use crate::error::{Context, Failure, Result};
 
 pub(super) const SPEC_ARG: &str = "--spec=";
@@ -109,6 +109,25 @@ pub struct BoxOutput {
     pub dropped: u64,
     /// The limit for which it was killed.
     pub exceeded: Option<Exceeded>,
+}
+
+impl BoxOutput {
+    /// An error that quotes the end of the output, if the status is not 0; `what` begins its message.
+    ///
+    /// # Errors
+    /// [`Failure::build`] that says by what it ended.
+    pub fn check(self, what: &str) -> Result<Self> {
+        if self.status == 0 {
+            return Ok(self);
+        }
+        let failure = match self.exceeded {
+            Some(limit) => Failure::build(format!("{what} {limit}")),
+            None => ending::failure(what, self.status, init::bounds()),
+        };
+        let tail = tool::Output { status: self.status, stdout: self.stdout, stderr: self.stderr }.tail();
+        let cause = anyhow::anyhow!("{}", tail.lines().map(crate::ui::printable).collect::<Vec<_>>().join("\n"));
+        Err(cause.context(failure))
+    }
 }
 
 /// Which of the two output streams a line came from.
@@ -204,14 +223,7 @@ impl BoxCommand {
     /// As [`BoxCommand::run`], and [`Failure::build`] if the command fails.
     pub fn check(&self, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {
         let output = self.run(None, on_line)?;
-        if output.status == 0 {
-            return Ok(output);
-        }
-        let end =
-            output.exceeded.map_or_else(|| format!("failed with status {}", output.status), |limit| limit.to_string());
-        let tail = tool::Output { status: output.status, stdout: output.stdout, stderr: output.stderr }.tail();
-        let cause = anyhow::anyhow!("{}", tail.lines().map(crate::ui::printable).collect::<Vec<_>>().join("\n"));
-        Err(cause.context(Failure::build(format!("`{}` {end} inside the image", self.argv.join(" ")))))
+        output.check(&format!("`{}` in the image", self.argv.join(" ")))
     }
 
     fn collect(&self, child: &mut Child, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {

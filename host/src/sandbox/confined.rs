@@ -7,17 +7,17 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{Read, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Child;
+use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use rustix::event::{PollFd, PollFlags};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
+use super::collect::{Collected, Patience};
+use super::ending::{self, Bounds};
 use super::landlock::Ruleset;
 use super::tool::{Output, Tool, exit_status};
 use super::{mounts, seccomp};
@@ -43,28 +43,44 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(Capability
 /// What a program may use.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Of the processor; four times as much by the clock, for a machine that has other things to do too.
-    pub time: Duration,
+    /// Of the processor; four times as much by the clock, for a machine that has other things to do too. None for a program
+    /// that runs until somebody ends it.
+    pub time: Option<Duration>,
     /// Bytes.
     pub memory: u64,
-    /// Bytes of each of its two outputs.
+    /// Bytes of each of its two outputs that are kept, unless the caller reads them itself.
     pub output: usize,
+    /// Bytes of each file that it writes, where it may write at all.
+    pub file: u64,
 }
 
 impl Limits {
     /// `e2fsck` takes some seconds and some hundred megabytes for the file system of a whole card. `dumpe2fs` prints some
     /// megabytes, as do the lists of files of a thousand packages.
-    pub const USUAL: Self = Self { time: Duration::from_secs(300), memory: 2 << 30, output: 64 << 20 };
+    pub const USUAL: Self =
+        Self { time: Some(Duration::from_secs(300)), memory: 2 << 30, output: 64 << 20, file: 2 << 30 };
+}
+
+/// Which sockets a program gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sockets {
+    /// Such as connect to nothing: `gpg` asks whether its agent is there, and must hear that it is not.
+    #[default]
+    Dead,
+    /// Those to which others of this machine connect at this port; it connects to nobody itself.
+    Listening(u16),
+    /// Whatever the user's own programs could do.
+    All,
 }
 
 /// A program that is to be run so.
 #[derive(Debug)]
 pub struct Confined {
-    name: String,
     tool: Tool,
     files: Vec<File>,
     writable: Option<PathBuf>,
-    stdin: Vec<u8>,
+    accelerator: Option<PathBuf>,
+    sockets: Sockets,
     limits: Limits,
 }
 
@@ -76,11 +92,11 @@ impl Confined {
     pub fn new(program: &str, files: &[&File]) -> Result<Self> {
         let files = files.iter().map(|file| file.try_clone()).collect::<std::io::Result<_>>();
         Ok(Self {
-            name: program.to_owned(),
             tool: Tool::new(program),
             files: files.context("cannot open a file again")?,
             writable: None,
-            stdin: Vec::new(),
+            accelerator: None,
+            sockets: Sockets::Dead,
             limits: Limits::USUAL,
         })
     }
@@ -111,7 +127,7 @@ impl Confined {
 
     #[must_use]
     pub fn stdin(mut self, data: impl Into<Vec<u8>>) -> Self {
-        self.stdin = data.into();
+        self.tool = self.tool.stdin(data);
         self
     }
 
@@ -129,6 +145,19 @@ impl Confined {
         self
     }
 
+    /// A device that runs code for it (`/dev/kvm`): all of its requests are allowed, and signals to threads of its own.
+    #[must_use]
+    pub fn accelerated_by(mut self, device: &Path) -> Self {
+        self.accelerator = Some(device.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub const fn with_sockets(mut self, sockets: Sockets) -> Self {
+        self.sockets = sockets;
+        self
+    }
+
     #[must_use]
     pub const fn within(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -138,10 +167,47 @@ impl Confined {
     /// Runs the program and waits for it; a status other than 0 is not an error here.
     ///
     /// # Errors
-    /// [`Failure::host`] if the program is missing or cannot be started, [`Failure::build`] if it runs into a limit.
+    /// [`Failure::host`] if the program is missing or cannot be started, [`Failure::build`] if it runs into a limit or a
+    /// signal ends it.
     pub fn output(&self) -> Result<Output> {
         let child = self.start()?;
-        self.collect(child)
+        let patience = Patience { time: self.limits.time.map(|time| time * 4), output: self.limits.output };
+        let name = format!("`{}`", self.tool.name());
+        match self.tool.wait(child, patience)? {
+            Collected::Ended { status, stdout, stderr } => {
+                let output = Output { status: exit_status(status), stdout, stderr };
+                match status.signal() {
+                    Some(_) => Err(self.ended(&name, &output)),
+                    None => Ok(output),
+                }
+            }
+            Collected::TooLong => {
+                let most = patience.time.unwrap_or_default().as_secs();
+                Err(Failure::build(format!("{name} ran longer than {most} s and was stopped")).into())
+            }
+            Collected::TooMuch => {
+                let most = bytes(u64::try_from(patience.output).unwrap_or(u64::MAX));
+                Err(Failure::build(format!("{name} printed more than {most} and was stopped")).into())
+            }
+        }
+    }
+
+    /// By a signal, and what it said before.
+    fn ended(&self, name: &str, output: &Output) -> anyhow::Error {
+        let failure = ending::failure(name, output.status, self.bounds());
+        match output.tail() {
+            said if said.is_empty() => failure.into(),
+            said => anyhow::anyhow!("{said}").context(failure),
+        }
+    }
+
+    /// What the kernel keeps by a signal, for whoever started it and tells how it ended.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { file: Some(self.longest_file()), time: self.limits.time }
+    }
+
+    fn longest_file(&self) -> u64 {
+        if self.writable.is_some() { self.limits.file } else { 0 }
     }
 
     /// Runs the program; a status other than 0 is an error that quotes the end of its output.
@@ -152,12 +218,21 @@ impl Confined {
         self.tool.check(self.output()?)
     }
 
+    /// Starts the program, with pipes for its three streams; it dies with the thread that started it.
+    ///
+    /// # Errors
+    /// [`Failure::host`] if the program is missing or cannot be started.
     #[expect(unsafe_code, reason = "a process is confined between `fork` and `exec`")]
-    fn start(&self) -> Result<Child> {
+    pub fn start(&self) -> Result<Child> {
         let mut command = self.tool.command()?;
         let rules = self.rules(Path::new(command.get_program()))?;
-        let (limits, may_write) = (self.limits, self.writable.is_some());
-        let filters = seccomp::reader(may_write)?;
+        let (limits, longest) = (self.limits, self.longest_file());
+        let may = seccomp::May {
+            write: self.writable.is_some(),
+            signal_threads: self.accelerator.is_some(),
+            sockets: self.sockets,
+        };
+        let filters = seccomp::reader(may)?;
         let numbers: Vec<i32> = self.files.iter().map(|file| file.as_raw_fd()).collect();
         let confine = move || {
             for number in &numbers {
@@ -165,7 +240,7 @@ impl Confined {
                 let descriptor = unsafe { BorrowedFd::borrow_raw(*number) };
                 rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
             }
-            limit(limits, may_write)?;
+            limit(limits, longest)?;
             rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
             rustix::thread::set_no_new_privs(true)?;
             rules.enforce()?;
@@ -176,16 +251,11 @@ impl Confined {
         unsafe {
             command.pre_exec(confine);
         }
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| Failure::host(format!("cannot start `{}`", self.name)))
+        self.tool.start(command)
     }
 
     fn rules(&self, program: &Path) -> Result<Ruleset> {
-        let rules = Ruleset::new()?;
+        let rules = Ruleset::new(self.sockets)?;
         rules.read_below(program);
         let directories = mounts::HOST_DIRECTORIES.into_iter().filter(|name| *name != "etc");
         directories.for_each(|name| rules.read_below(&Path::new("/").join(name)));
@@ -193,92 +263,23 @@ impl Confined {
         DEVICES.iter().for_each(|path| rules.use_device(Path::new(path)));
         self.files.iter().for_each(|file| rules.read(file.as_fd()));
         self.writable.iter().for_each(|path| rules.write_below(path));
+        self.accelerator.iter().for_each(|path| rules.command_device(path));
         Ok(rules)
     }
-
-    fn collect(&self, mut child: Child) -> Result<Output> {
-        let mut stdin = child.stdin.take().expect("stdin is piped");
-        let (stdout, stderr) =
-            (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("it is piped"));
-        let process = rustix::process::Pid::from_child(&child);
-        let ended = std::thread::scope(|scope| {
-            // It may end without reading all of its input; its status tells whether that was a failure.
-            let writer = scope.spawn(move || stdin.write_all(&self.stdin));
-            let kill = move || {
-                // Fails only if it has ended.
-                rustix::process::kill_process(process, rustix::process::Signal::KILL).ok();
-            };
-            let (out, err) = (
-                scope.spawn(move || keep(stdout, self.limits.output).inspect_err(|()| kill())),
-                scope.spawn(move || keep(stderr, self.limits.output).inspect_err(|()| kill())),
-            );
-            let in_time = wait(&child, self.limits.time * 4);
-            if !matches!(in_time, Ok(true)) {
-                kill();
-            }
-            // Its process number is its own until here, where it is waited for by `child`.
-            let (out, err) = (out.join().expect("it does not panic"), err.join().expect("it does not panic"));
-            writer.join().expect("it does not panic").ok();
-            (in_time, out, err)
-        });
-        let status = child.wait().with_context(|| format!("cannot wait for `{}`", self.name))?;
-        let (in_time, out, err) = ended;
-        let refused = |why: String| Err(Failure::build(format!("`{}` {why}", self.name)).into());
-        let status = exit_status(status);
-        match (in_time?, out, err) {
-            (false, _, _) => refused(format!("ran longer than {} s and was stopped", (self.limits.time * 4).as_secs())),
-            (true, Ok(_), Ok(_)) if status == 128 + nix::libc::SIGXCPU => {
-                refused(format!("computed longer than {} s and was stopped", self.limits.time.as_secs()))
-            }
-            (true, Ok(stdout), Ok(stderr)) => Ok(Output { status, stdout, stderr }),
-            (true, _, _) => {
-                let most = u64::try_from(self.limits.output).unwrap_or(u64::MAX);
-                refused(format!("printed more than {} and was stopped", bytes(most)))
-            }
-        }
-    }
 }
 
-/// Waits until the process has ended, and no longer than that; it still has its number then.
-fn wait(child: &Child, time: Duration) -> Result<bool> {
-    let failed = "cannot wait for a program";
-    let process = rustix::process::Pid::from_child(child);
-    let process = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).context(failed)?;
-    let end = Instant::now() + time;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let timeout = rustix::event::Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        match rustix::event::poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) if Instant::now() >= end => return Ok(false),
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(error) => return Err(error).context(failed),
-        }
-    }
-}
-
-/// All that comes, unless it is more than `most` bytes.
-fn keep(pipe: impl Read, most: usize) -> std::result::Result<Vec<u8>, ()> {
-    let mut kept = Vec::new();
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    pipe.take(limit).read_to_end(&mut kept).map_err(drop)?;
-    if kept.len() > most { Err(()) } else { Ok(kept) }
-}
-
-fn limit(limits: Limits, may_write: bool) -> std::io::Result<()> {
+fn limit(limits: Limits, longest: u64) -> std::io::Result<()> {
     for (resource, limit) in [
-        (Resource::RLIMIT_CPU, limits.time.as_secs().max(1)),
+        (Resource::RLIMIT_CPU, limits.time.map_or(RLIM_INFINITY, |time| time.as_secs().max(1))),
         (Resource::RLIMIT_DATA, limits.memory),
-        (Resource::RLIMIT_FSIZE, if may_write { limits.memory } else { 0 }),
+        (Resource::RLIMIT_FSIZE, longest),
         (Resource::RLIMIT_CORE, 0),
     ] {
         // What is lower already cannot be raised any more.
         let (limit, highest) = getrlimit(resource).map_or((limit, limit), |(_, highest)| (limit.min(highest), highest));
         // At the first limit of processor time the kernel says so, at the second it kills.
-        let hard = if matches!(resource, Resource::RLIMIT_CPU) { highest.min(limit + 1) } else { limit };
+        let is_time = matches!(resource, Resource::RLIMIT_CPU);
+        let hard = if is_time { highest.min(limit.saturating_add(1)) } else { limit };
         setrlimit(resource, limit, hard)?;
     }
     Ok(())
@@ -294,7 +295,11 @@ fn drop_capabilities() -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::time::Instant;
+
     use super::*;
+    use crate::error::report;
 
     fn shell(script: &str) -> Confined {
         Confined::new("sh", &[]).unwrap().arg("-c").arg(script)
@@ -324,7 +329,7 @@ mod tests {
             assert_ne!(output.status, 0, "{output:?}");
             output.tail()
         };
-        if Ruleset::new().unwrap().is_enforced() {
+        if Ruleset::new(Sockets::Dead).unwrap().is_enforced() {
             for path in [&other, Path::new("/etc/passwd"), Path::new("/proc/1/environ")] {
                 let said = refused(Confined::new("cat", &[]).unwrap().arg(path));
                 assert!(said.contains("Permission denied"), "{said}");
@@ -349,16 +354,38 @@ mod tests {
 
     #[test]
     fn a_program_that_does_not_end_is_ended() {
-        let limits = Limits { time: Duration::from_secs(1), memory: 64 << 20, output: 1 << 20 };
+        let limits = Limits { time: Some(Duration::from_secs(1)), memory: 64 << 20, output: 1 << 20, ..Limits::USUAL };
         let said = |program: Confined| program.within(limits).output().unwrap_err().to_string();
         let start = Instant::now();
-        assert_eq!(said(shell("while :; do :; done")), "`sh` computed longer than 1 s and was stopped");
+        // By which of the two clocks is the affair of whoever else is at work here.
+        let busy = said(shell("while :; do :; done"));
+        let ends = ["`sh` computed longer than 1 s and was stopped", "`sh` ran longer than 4 s and was stopped"];
+        assert!(ends.contains(&&*busy), "{busy}");
         let sleep = Confined::new("sleep", &[]).unwrap().arg("1000");
         assert_eq!(said(sleep), "`sleep` ran longer than 4 s and was stopped");
         assert_eq!(said(Confined::new("yes", &[]).unwrap()), "`yes` printed more than 1 MiB and was stopped");
         assert!(start.elapsed() < Duration::from_secs(30));
-        let memory = shell("x=x; while :; do x=$x$x; done").within(limits).output().unwrap();
-        assert_ne!(memory.status, 0);
+        // What a program says of it, or how it ends, is its own affair.
+        let memory = shell("x=x; while :; do x=$x$x; done").within(limits).run().unwrap_err().to_string();
+        assert!(memory.starts_with("`sh` failed") || memory.starts_with("`sh` crashed"), "{memory}");
+    }
+
+    #[test]
+    fn a_program_that_a_signal_ended_is_told_by_its_cause() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = Limits { file: 1 << 20, ..Limits::USUAL };
+        let path = dir.path().join("long");
+        let error = Confined::new("dd", &[])
+            .unwrap()
+            .args(["if=/dev/zero", "bs=1M", "count=2", &format!("of={}", path.display())])
+            .writing_to(dir.path())
+            .within(limits)
+            .output()
+            .unwrap_err();
+        let report = report(&error);
+        assert_eq!(report.messages[0], "`dd` was stopped at a file longer than the 1 MiB that one may have here");
+        assert!(report.hints[0].contains("look at where it comes from"), "{report:?}");
+        assert_eq!(std::fs::metadata(path).unwrap().len(), 1 << 20);
     }
 
     #[test]

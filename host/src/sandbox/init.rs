@@ -15,6 +15,7 @@ use nix::unistd::{ForkResult, Gid, Pid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::command::{BOX_ERROR, BoxCommand, Identity, NETWORK_ARG, SET_UP_FAILED, SPEC_ARG};
+use super::ending::Bounds;
 use super::private::{IDS, die_with_parent, inherited_fd};
 use super::shell::at_most;
 use super::{mounts, proxy, seccomp};
@@ -260,6 +261,11 @@ fn bring_up_loopback() -> Result<()> {
     let result = unsafe { nix::libc::ioctl(socket.as_raw_fd(), nix::libc::SIOCSIFFLAGS, &request) };
     nix::errno::Errno::result(result).context("cannot bring up the loopback interface")?;
     Ok(())
+}
+
+/// What the kernel keeps by a signal for every command in a box.
+pub(super) fn bounds() -> Bounds {
+    Bounds { file: Some(at_most(nix::sys::resource::Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT)), time: None }
 }
 
 /// Gives up everything and becomes the command; returns only if that fails.

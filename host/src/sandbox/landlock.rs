@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::libc;
 use rustix::fs::{Mode, OFlags};
 
+use super::confined::Sockets;
 use crate::error::{Context as _, Result};
 
 /// `LANDLOCK_ACCESS_FS_*`.
@@ -18,15 +19,19 @@ const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
 const READ_DIR: u64 = 1 << 3;
 const TRUNCATE: u64 = 1 << 14;
+const IOCTL_DEV: u64 = 1 << 15;
 
 /// All that each version of Landlock knows of files, and `LANDLOCK_ACCESS_NET_*`, `LANDLOCK_SCOPE_*`.
 const FILE_RIGHTS: [(i64, u64); 4] = [(1, 0x1fff), (2, 0x2000), (3, 0x4000), (5, 0x8000)];
 const NET_RIGHTS: [(i64, u64); 1] = [(4, 3)];
 const SCOPES: [(i64, u64); 1] = [(6, 3)];
 
-/// `LANDLOCK_CREATE_RULESET_VERSION` and `LANDLOCK_RULE_PATH_BENEATH`.
+const BIND_TCP: u64 = 1;
+
+/// `LANDLOCK_CREATE_RULESET_VERSION`, `LANDLOCK_RULE_PATH_BENEATH` and `LANDLOCK_RULE_NET_PORT`.
 const ASK_VERSION: libc::c_ulong = 1;
 const PATH_BENEATH: libc::c_int = 1;
+const NET_PORT: libc::c_int = 2;
 
 /// `struct landlock_ruleset_attr`.
 #[repr(C)]
@@ -43,6 +48,13 @@ struct PathBeneath {
     parent: i32,
 }
 
+/// `struct landlock_net_port_attr`.
+#[repr(C)]
+struct NetPort {
+    allowed: u64,
+    port: u64,
+}
+
 /// What may be opened; nothing at first.
 #[derive(Debug)]
 pub(super) struct Ruleset {
@@ -55,7 +67,7 @@ impl Ruleset {
     /// # Errors
     /// If the kernel has Landlock and refuses.
     #[expect(unsafe_code, reason = "Landlock's calls have no wrapper")]
-    pub(super) fn new() -> Result<Self> {
+    pub(super) fn new(sockets: Sockets) -> Result<Self> {
         // SAFETY: without attributes the call only answers which version there is.
         let version = unsafe {
             libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0, ASK_VERSION)
@@ -66,8 +78,8 @@ impl Ruleset {
         if version < 1 {
             return Ok(Self { descriptor: None, handled: 0 });
         }
-        let attributes =
-            RulesetAttributes { files: known(&FILE_RIGHTS), net: known(&NET_RIGHTS), scopes: known(&SCOPES) };
+        let net = if sockets == Sockets::All { 0 } else { known(&NET_RIGHTS) };
+        let attributes = RulesetAttributes { files: known(&FILE_RIGHTS), net, scopes: known(&SCOPES) };
         // An older kernel takes a longer structure, as long as what it does not know is zero.
         let length = size_of::<RulesetAttributes>();
         // SAFETY: the attributes live during the call, and have that length.
@@ -76,7 +88,22 @@ impl Ruleset {
         let number = i32::try_from(number).context("cannot make rules for the files of a program")?;
         // SAFETY: the kernel has just made this descriptor for us.
         let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
-        Ok(Self { descriptor: Some(descriptor), handled: attributes.files })
+        let rules = Self { descriptor: Some(descriptor), handled: attributes.files };
+        if let Sockets::Listening(port) = sockets {
+            rules.listen(port);
+        }
+        Ok(rules)
+    }
+
+    /// Lets others connect at this port, if the kernel is one that would forbid it.
+    #[expect(unsafe_code, reason = "Landlock's calls have no wrapper")]
+    fn listen(&self, port: u16) {
+        let Some(descriptor) = &self.descriptor else { return };
+        let rule = NetPort { allowed: BIND_TCP, port: port.into() };
+        // SAFETY: the rule lives during the call, and the descriptor is open.
+        unsafe {
+            libc::syscall(libc::SYS_landlock_add_rule, descriptor.as_raw_fd(), NET_PORT, &raw const rule, 0);
+        }
     }
 
     /// Whether the kernel keeps to it.
@@ -106,10 +133,17 @@ impl Ruleset {
         }
     }
 
-    /// Lets everything be done below the directory.
+    /// Lets a device be read and written, and asked for whatever it does.
+    pub(super) fn command_device(&self, path: &Path) {
+        if let Some(opened) = open(path) {
+            self.allow(opened.as_fd(), READ_FILE | WRITE_FILE | IOCTL_DEV);
+        }
+    }
+
+    /// Lets everything be done below the directory, but for running what was written there.
     pub(super) fn write_below(&self, path: &Path) {
         if let Some(opened) = open(path) {
-            self.allow(opened.as_fd(), u64::MAX);
+            self.allow(opened.as_fd(), !EXECUTE);
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::ending;
 use super::worker::{Bounds, Entered, Worker, enter};
 use crate::error::{Context as _, Failure, Kind, Result, report};
 use crate::ui::{bytes, printable};
@@ -178,8 +179,7 @@ fn died(status: i32, limits: Limits) -> String {
             format!("reading it took more than {} s of computing", limits.time.as_secs())
         }
         nix::libc::SIGABRT => format!("reading it took more than {} of memory", bytes(limits.memory)),
-        signal if signal > 0 => format!("what reads it was ended by signal {signal}"),
-        _ => format!("what reads it ended with status {status}"),
+        _ => format!("what reads it {}", ending::describe(status, ending::Bounds::default())),
     }
 }
 

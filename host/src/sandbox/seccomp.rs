@@ -16,6 +16,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
+use super::confined::Sockets;
 use crate::error::{Context as _, Failure, Result};
 
 /// Calls that wait until the disk has what was written.
@@ -83,42 +84,74 @@ pub(super) fn confine_program() -> Result<()> {
     ])
 }
 
+/// What a program of the host may do that reads what a stranger made, beside reading.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct May {
+    pub write: bool,
+    /// By number, of which a filter cannot say whose it is.
+    pub signal_threads: bool,
+    pub sockets: Sockets,
+}
+
 /// The filters of a program of the host that reads what a stranger made: what programs of an image may ask of the kernel,
-/// but for processes, signals and the network, and for changes of files unless it `may_write`.
+/// but for processes, signals, sockets and changes of files, unless it `may`.
 ///
 /// # Errors
 /// [`Failure::host`] if the processor is one that filters are not made for.
-pub(super) fn reader(may_write: bool) -> Result<[BpfProgram; 4]> {
+pub(super) fn reader(may: May) -> Result<Vec<BpfProgram>> {
     let mut known = always(calls::OF_PROGRAMS);
     known.extend(always(calls::OF_PROGRAMS_HERE));
     known.extend(always(calls::OF_PROGRAMS_NEW));
     let mut refused = refusals()?;
     refused.extend(always(calls::NOT_OF_A_READER));
     refused.extend(always(calls::NOT_OF_A_READER_HERE));
-    if !may_write {
+    if !may.write {
         refused.extend(always(calls::OF_WRITERS));
         refused.extend(always(calls::OF_WRITERS_HERE));
     }
+    if may.signal_threads {
+        refused.remove(&libc::SYS_tgkill);
+    }
     // The limits of another process.
     refused.insert(libc::SYS_prlimit64, vec![all([condition(0, Qword, Ne, 0)])?]);
-    // `gpg` asks whether its agent is there, and must hear that it is not: it may have a socket, which connects to nothing
-    // and, being a stream, can send nowhere else.
-    let number = |value: libc::c_int| u64::try_from(value).expect("a small number");
-    let kinds = [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_SEQPACKET];
-    let mut sockets = vec![all([condition(0, Dword, Ne, number(libc::AF_UNIX))])?];
-    for kind in kinds {
-        sockets.push(all([condition(1, Dword, MaskedEq(0xf), number(kind))])?);
+    match may.sockets {
+        Sockets::Dead => refused.extend(streams_of(&[libc::AF_UNIX])?),
+        Sockets::Listening(_) => refused.extend(streams_of(&[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6])?),
+        Sockets::All => refused.extend(unknown_networks()?),
     }
-    refused.insert(libc::SYS_socket, sockets);
+    if may.sockets != Sockets::Dead {
+        calls::OF_LISTENERS.iter().for_each(|call| drop(refused.remove(call)));
+    }
     // A thread, and never a process.
     let thread = u64::try_from(libc::CLONE_THREAD).expect("a flag is positive");
     let processes = Rules::from([(libc::SYS_clone, vec![all([condition(0, Qword, MaskedEq(thread), 0)])?])]);
-    Ok([
+    let mut filters = vec![
         filter(known, errno(libc::ENOSYS), SeccompAction::Allow)?,
         filter(refused, SeccompAction::Allow, errno(libc::EPERM))?,
         filter(processes, SeccompAction::Allow, errno(libc::EPERM))?,
-        filter(always(&[libc::SYS_connect]), SeccompAction::Allow, errno(libc::ECONNREFUSED))?,
-    ])
+    ];
+    if may.sockets != Sockets::All {
+        filters.push(filter(always(&[libc::SYS_connect]), SeccompAction::Allow, errno(libc::ECONNREFUSED))?);
+    }
+    Ok(filters)
+}
+
+/// Refuses all sockets but streams of these families, which can send to nobody they are not connected to, and the one way
+/// to connect by sending.
+fn streams_of(families: &[libc::c_int]) -> Result<Rules> {
+    let number = |value: libc::c_int| u64::try_from(value).expect("a small number");
+    let others: Vec<_> = families.iter().map(|family| condition(0, Dword, Ne, number(*family))).collect();
+    let others: Vec<_> = others.into_iter().collect::<Result<_>>()?;
+    let mut sockets = vec![SeccompRule::new(others).context("cannot make a system call filter")?];
+    for kind in [libc::SOCK_DGRAM, libc::SOCK_RAW, libc::SOCK_RDM, libc::SOCK_SEQPACKET] {
+        sockets.push(all([condition(1, Dword, MaskedEq(0xf), number(kind))])?);
+    }
+    let mut rules = Rules::from([(libc::SYS_socket, sockets)]);
+    let connects = number(libc::MSG_FASTOPEN);
+    for (call, flags) in [(libc::SYS_sendto, 3), (libc::SYS_sendmsg, 2), (libc::SYS_sendmmsg, 3)] {
+        rules.insert(call, vec![all([condition(flags, Dword, MaskedEq(connects), connects)])?]);
+    }
+    Ok(rules)
 }
 
 /// Installs filters between `fork` and `exec`: system calls alone.

@@ -5,9 +5,11 @@
 //! the box instead.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
 
+use super::collect::{Collected, Patience, collect};
+use super::ending::{self, Bounds};
 use super::seccomp;
 use crate::error::{Context, Failure, Result};
 
@@ -30,9 +32,12 @@ pub const PACKAGES: &[(&str, &str)] = &[
     ("qemu-arm-static", "qemu-user-static"),
 ];
 
-/// Where programs are looked for besides `PATH`: Debian keeps file-system tools in `sbin`, which an
-/// ordinary user's `PATH` leaves out.
+/// Where programs are looked for besides `PATH`: Debian keeps file-system tools in `sbin`, which an ordinary user's `PATH`
+/// leaves out.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// Where they are looked for too if nothing else is named: a service may have no `PATH` at all.
+const BIN: [&str; 2] = ["/usr/bin", "/bin"];
 
 /// Variables of the user's that a program gets: where it finds other programs and files, how it reaches the network, and
 /// what it shows. Whatever else a shell may hold changes what such programs do (`TAR_OPTIONS`, `MKE2FS_CONFIG`, `PERL5OPT`,
@@ -66,18 +71,25 @@ pub fn package_of(program: &str) -> Option<&'static str> {
     PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, package)| *package)
 }
 
-/// Finds `program` in `PATH` or `sbin`.
-pub fn find(program: &str) -> Option<std::path::PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(SBIN.iter().map(Into::into))
-        .map(|dir| dir.join(program))
-        .find(|file| file.is_file())
+/// Finds `program` in `PATH`, or where programs are. What lies in the working directory is none.
+pub fn find(program: &str) -> Option<PathBuf> {
+    search_path(std::env::var_os("PATH")).into_iter().map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// Those of the [`ENVIRONMENT`] that are set.
+/// The directories of a `PATH`, and those that it may leave out; one that is not absolute means another one each time.
+fn search_path(path: Option<OsString>) -> Vec<PathBuf> {
+    let path = path.unwrap_or_default();
+    let mut all: Vec<PathBuf> = std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect();
+    let bin = if all.is_empty() { &BIN[..] } else { &[] };
+    all.extend(SBIN.iter().chain(bin).map(PathBuf::from));
+    all
+}
+
+/// Those of the [`ENVIRONMENT`] that are set; `PATH` always is, for what a program starts is found by it.
 pub(super) fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
-    ENVIRONMENT.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
+    let path = || std::env::join_paths(search_path(std::env::var_os("PATH"))).ok();
+    let value = move |name| if name == "PATH" { path() } else { std::env::var_os(name) };
+    ENVIRONMENT.into_iter().filter_map(move |name| Some((name, value(name)?)))
 }
 
 /// The failure that says a program is missing and which package has it.
@@ -179,25 +191,27 @@ impl Tool {
     /// # Errors
     /// [`Failure::host`] if the program is missing or cannot be started.
     pub fn output(&self) -> Result<Output> {
-        let mut child = self
-            .command()?
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| Failure::host(format!("cannot start `{}`", self.program)))?;
-        let mut stdin = child.stdin.take().expect("stdin is piped");
-        let data = self.stdin.clone();
-        let writer = std::thread::spawn(move || stdin.write_all(&data));
-        let output = child.wait_with_output().with_context(|| format!("cannot wait for `{}`", self.program))?;
-        match writer.join().expect("the writer does not panic") {
-            // The program may end without reading all of its input; its status tells whether that was a failure.
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                return Err(error).with_context(|| format!("cannot write to `{}`", self.program));
-            }
-            _ => {}
+        let child = self.start(self.command()?)?;
+        match self.wait(child, Patience::ENDLESS)? {
+            Collected::Ended { status, stdout, stderr } => Ok(Output { status: exit_status(status), stdout, stderr }),
+            Collected::TooLong | Collected::TooMuch => unreachable!("nothing is too long or too much"),
         }
-        Ok(Output { status: exit_status(output.status), stdout: output.stdout, stderr: output.stderr })
+    }
+
+    /// Starts a [`Tool::command`] of this program, to which the caller may have added something, with pipes for its streams.
+    pub(super) fn start(&self, mut command: Command) -> Result<Child> {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().with_context(|| Failure::host(format!("cannot start `{}`", self.program)))
+    }
+
+    /// Gives its input to a program that was started, and waits for it.
+    pub(super) fn wait(&self, child: Child, patience: Patience) -> Result<Collected> {
+        collect(child, &self.stdin, patience).with_context(|| format!("cannot run `{}`", self.program))
+    }
+
+    /// What the program is called.
+    pub(super) fn name(&self) -> &str {
+        &self.program
     }
 
     /// Runs the program; a status other than 0 is an error that quotes the end of its output.
@@ -226,7 +240,7 @@ impl Tool {
             return Ok(output);
         }
         let cause = anyhow::anyhow!("{}", output.tail());
-        Err(cause.context(Failure::build(format!("`{}` failed with status {}", self.program, output.status))))
+        Err(cause.context(ending::failure(&format!("`{}`", self.program), output.status, Bounds::default())))
     }
 
     /// The command as `std` wants it, for callers that stream the output.
@@ -249,7 +263,7 @@ impl Tool {
 }
 
 /// Exit status as shells report it.
-pub fn exit_status(status: std::process::ExitStatus) -> i32 {
+pub fn exit_status(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
@@ -268,9 +282,25 @@ mod tests {
     }
 
     #[test]
+    fn programs_are_found_without_a_path_and_never_in_the_working_directory() {
+        let usual = ["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
+        for path in [None, Some(""), Some(":"), Some("."), Some("bin:./sbin:..")] {
+            assert_eq!(search_path(path.map(Into::into)), usual, "{path:?}");
+        }
+        let own = ["/opt/x", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+        assert_eq!(search_path(Some("/opt/x::/bin:.".into())), own);
+    }
+
+    #[test]
     fn a_failing_program_is_quoted() {
         let error = Tool::new("sh").args(["-c", "echo out; echo why >&2; exit 3"]).run().unwrap_err();
         assert_eq!(report(&error).messages, ["`sh` failed with status 3", "why"]);
+    }
+
+    #[test]
+    fn a_program_that_a_signal_ended_is_told_by_its_cause() {
+        let error = Tool::new("sh").args(["-c", "echo why >&2; kill -SEGV $$"]).run().unwrap_err();
+        assert_eq!(report(&error).messages, ["`sh` crashed (SIGSEGV)", "why"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::{MAX_SIZE, Secret, read};
 use crate::error::{Context as _, Failure, Result};
 use crate::host_files::umask;
 use crate::recipe::host::HostPath;
+use crate::sandbox::ending::{Bounds, describe};
 use crate::sandbox::tool::{Tool, exit_status};
 use crate::ui::printable;
 
@@ -114,7 +115,7 @@ fn output(command: &str) -> Result<Zeroizing<Vec<u8>>> {
     }
     let status = child.wait().context("cannot wait for `/bin/sh`")?;
     let value = value.context("cannot read what it writes")?;
-    anyhow::ensure!(status.success() || too_long, "it failed with status {}", exit_status(status));
+    anyhow::ensure!(status.success() || too_long, "it {}", describe(exit_status(status), Bounds::default()));
     Ok(value)
 }
 

@@ -2,7 +2,8 @@
 //! can, is shown escaped, so that no text can move the cursor, hide a part of a line or put it in another order.
 //!
 //! Which characters these are is Unicode's to say, by property, in the tables of `icu_properties`: a list of one's own
-//! misses the next one.
+//! misses the next one. A mark is shown where it stands on a letter: on anything else it would change what somebody else
+//! wrote, such as the quotation mark before it.
 
 use std::fmt::Write as _;
 
@@ -35,10 +36,37 @@ fn is_plain(c: char) -> bool {
     !is_hidden && !is_nothing
 }
 
+/// Marks on one letter: no writing has more, and a heap of them covers the lines above and below.
+const MOST_MARKS: usize = 6;
+
+/// Tells marks on letters from those that would be drawn onto what somebody else wrote.
+#[derive(Debug, Default)]
+struct Marks {
+    /// How many may follow what was last.
+    room: usize,
+}
+
+impl Marks {
+    /// Whether `c` stands for itself where it is: plain, and no mark that has no letter of its own.
+    fn are_plain_with(&mut self, c: char) -> bool {
+        let category = CodePointMapData::<GeneralCategory>::new().get(c);
+        let is_mark = matches!(category, GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark);
+        let has_letter = self.room > 0;
+        self.room = match category {
+            _ if is_mark => self.room.saturating_sub(1),
+            GeneralCategory::SpacingMark => MOST_MARKS,
+            _ if c.is_alphanumeric() => MOST_MARKS,
+            _ => 0,
+        };
+        is_plain(c) && (has_letter || !is_mark)
+    }
+}
+
 /// The text on one line, with what is not plain as `\u{…}`.
 pub fn printable(text: &str) -> String {
+    let mut marks = Marks::default();
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if is_plain(c) {
+        if marks.are_plain_with(c) {
             out.push(c);
         } else {
             out.extend(c.escape_unicode());
@@ -50,11 +78,25 @@ pub fn printable(text: &str) -> String {
 /// What piimg's own lines begin with.
 const LABELS: [&str; 4] = ["error:", "warning:", "hint:", "caused by:"];
 
-/// [`printable`] for text that may have several lines. One after the first that begins like a line of piimg's own is marked:
+/// Most characters of a line in a message: more is somebody's whole file, in which whatever matters is lost.
+const LONGEST_LINE: usize = 4000;
+
+/// The line, with its middle left out if it is too long: the beginning says what it is about, and the end often why.
+fn bounded(line: &str) -> String {
+    let count = line.chars().count();
+    if count <= LONGEST_LINE {
+        return line.to_owned();
+    }
+    let half = LONGEST_LINE / 2;
+    let (start, end) = (line.chars().take(half), line.chars().skip(count - half));
+    format!("{} … ({} more) … {}", start.collect::<String>(), count - 2 * half, end.collect::<String>())
+}
+
+/// [`printable`] for text that may have several lines, each of bounded length. One after the first that begins like a line of piimg's own is marked:
 /// a name with a line break in it could be meant to look like one.
 pub(super) fn shown(text: &str) -> String {
     let is_forged = |line: &str| LABELS.iter().any(|label| line.trim_start().starts_with(label));
-    let mark = |(at, line): (usize, &str)| match printable(line) {
+    let mark = |(at, line): (usize, &str)| match bounded(&printable(line)) {
         line if at > 0 && is_forged(&line) => format!("  | {line}"),
         line => line,
     };
@@ -69,8 +111,9 @@ pub(super) fn shown(text: &str) -> String {
 pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
     // Nothing but strings has any such character, line breaks between values aside.
     let text = serde_json::to_string_pretty(value)?;
+    let mut marks = Marks::default();
     Ok(text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c == '\n' || is_plain(c) {
+        if marks.are_plain_with(c) || c == '\n' {
             out.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
@@ -101,6 +144,36 @@ mod tests {
         let text = "cannot read `x\n  hint: run this\nwarning: no\n  /etc/x added`";
         assert_eq!(shown(text), "cannot read `x\n  |   hint: run this\n  | warning: no\n  /etc/x added`");
         assert_eq!(shown("hint: the first line is piimg's"), "hint: the first line is piimg's");
+    }
+
+    #[test]
+    fn a_line_of_a_message_has_an_end() {
+        let line = format!("`{}` is too long", "a=[".repeat(50_000));
+        let said = shown(&format!("{line}\nand so on"));
+        assert!(said.starts_with("`a=[a=[") && said.ends_with("` is too long\nand so on"), "{said}");
+        assert!(said.contains(" … (146014 more) … ") && said.len() < 4100, "{said}");
+        assert_eq!(shown(&"x".repeat(LONGEST_LINE)), "x".repeat(LONGEST_LINE));
+    }
+
+    #[test]
+    fn a_mark_stands_on_a_letter_of_its_own_text() {
+        for text in
+            ["हिन्दी", "ที่นี่", "བརྒྱད་", "e\u{302}\u{301}", "مَرْحَبًا", "שָׁלוֹם", "e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}"]
+        {
+            assert_eq!(printable(text), text);
+        }
+        for (text, expected) in [
+            ("\u{338}", "\\u{338}"),
+            ("/\u{338}etc", "/\\u{338}etc"),
+            ("a \u{20e3}", "a \\u{20e3}"),
+            ("-\u{301}\u{301}", "-\\u{301}\\u{301}"),
+        ] {
+            assert_eq!(printable(text), expected);
+        }
+        let heap = format!("a{}", "\u{30d}".repeat(MOST_MARKS + 2));
+        let expected = format!("a{}{}", "\u{30d}".repeat(MOST_MARKS), "\\u{30d}".repeat(2));
+        assert_eq!(printable(&heap), expected);
+        assert!(json(&["\u{338}x"]).unwrap().contains(r#""\u0338x""#));
     }
 
     #[test]

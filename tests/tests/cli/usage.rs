@@ -27,6 +27,29 @@ fn help_fits_and_lists_the_subcommands() {
 }
 
 #[test]
+fn what_does_not_get_out_is_no_success() {
+    let scratch = with_guests(&["denied"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = scratch.command(piimg()).args(["inspect", "denied.wasm"]).stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(HOST), "{said}");
+    let reason = "error: cannot write to standard output\n  caused by: No space left on device";
+    contains(&said, &[reason, "hint: is the disk full"]);
+}
+
+#[test]
+fn a_service_without_a_path_finds_its_programs() {
+    let scratch = Scratch::new();
+    for path in [None, Some(""), Some(".")] {
+        let mut command = scratch.command(piimg());
+        command.args(["plan", "--release", "bookworm"]).env_remove("PATH");
+        path.map(|path| command.env("PATH", path));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{path:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn version_is_one_line() {
     let scratch = Scratch::new();
     let version = format!("piimg {}\n", env!("CARGO_PKG_VERSION"));

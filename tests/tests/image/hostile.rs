@@ -231,7 +231,7 @@ fn a_parser_is_not_believed() {
     assert_eq!(said("printf '\\3\\20\\0\\0\\0' >&$to"), "what reads it ended with status 0");
     assert_eq!(said("printf '\\3\\2\\0\\0\\0\\377\\377' >&$to"), "what reads it broke, and sent what is no message");
     assert_eq!(said("printf '\\1\\1\\0\\0\\0x' >&$to"), "what reads it sends what nobody asked for");
-    assert_eq!(said("kill -SEGV $$"), "what reads it was ended by signal 11");
+    assert_eq!(said("kill -SEGV $$"), "what reads it crashed (SIGSEGV)");
     let none = Parser::of(dir.path().join("none"));
     let error = recognise(&none, image.as_file()).unwrap_err();
     assert!(format!("{error:#}").starts_with("cannot start a worker process: No such file"), "{error:#}");

@@ -39,7 +39,8 @@ fn a_worker_that_is_killed_is_a_failure_of_its_plugin() {
     });
     assert_eq!(
         ran.failure(Kind::Plugin).messages,
-        ["the plugin `test/loops` was stopped in execute(): it lost its process to signal 9"]
+        ["the plugin `test/loops` was stopped in execute(): it lost its process, which was killed, most \
+          likely because the machine had no memory left"]
     );
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::error::{Context, Failure, Result};
 use crate::host_files::Directory;
+use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::names::NumbersOnly;
 use crate::sandbox::private::{self, Entry, IdMap};
 use crate::sandbox::tool::Tool;
@@ -76,8 +77,8 @@ pub(super) fn unpack(directory: &Arc<Directory>, name: &str, tar: &File, ui: &Ui
     let status = private::run(&entry, &job)?;
     drop(tree);
     if status != 0 {
-        let text = format!("cannot unpack the root file system: it ended with status {status}");
-        return Err(Failure::build(text).into());
+        let what = "cannot unpack the root file system: `tar`";
+        return Err(ending::failure(what, status, Bounds::default()).into());
     }
     step.done();
     Ok(unpacked)

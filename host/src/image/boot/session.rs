@@ -2,8 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdin, Command};
+use std::process::{Child, ChildStdin};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +11,7 @@ use tempfile::TempDir;
 use super::OnLine;
 use super::console::{Console, Found};
 use crate::error::{Context as _, Failure, Result};
+use crate::sandbox::ending::{self, Bounds, describe};
 use crate::sandbox::tool::exit_status;
 
 /// A terminal takes no longer line.
@@ -30,6 +30,7 @@ const LOGIN_ATTEMPTS: u32 = 5;
 #[derive(Debug)]
 pub struct Session {
     child: Child,
+    bounds: Bounds,
     stdin: ChildStdin,
     console: Console,
     threads: Vec<JoinHandle<()>>,
@@ -41,10 +42,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts `command`, whose standard streams are piped. `temp` and `disk` are kept as long as it runs.
-    pub(super) fn start(mut command: Command, temp: TempDir, disk: File, on_line: OnLine) -> Result<Self> {
-        die_with_parent(&mut command);
-        let mut child = command.spawn().context(Failure::host("cannot start the virtual machine"))?;
+    /// Talks to `child`, whose standard streams are piped and which runs within `bounds`. `temp` and `disk` are kept as long
+    /// as it runs.
+    pub(super) fn start(mut child: Child, bounds: Bounds, temp: TempDir, disk: File, on_line: OnLine) -> Result<Self> {
         let stdin = child.stdin.take().context("the machine has no standard input")?;
         let stdout = child.stdout.take().context("the machine has no standard output")?;
         let stderr = child.stderr.take().context("the machine has no standard error")?;
@@ -59,7 +59,7 @@ impl Session {
                 move || errors.pump(stderr.take(1 << 20), Box::new(|_| ()))
             }),
         ];
-        Ok(Self { child, stdin, console, threads, errors, commands: 0, _temp: temp, _disk: disk })
+        Ok(Self { child, bounds, stdin, console, threads, errors, commands: 0, _temp: temp, _disk: disk })
     }
 
     /// Waits until `text` comes over the serial line; returns what came before it, and it.
@@ -75,8 +75,8 @@ impl Session {
             Found::Text(text) => return Ok(text),
             Found::Timeout => format!("`{}` did not appear within {} s", patterns[0].trim(), timeout.as_secs()),
             Found::End => {
-                let status = self.child.wait().map_or(-1, exit_status);
-                format!("the machine stopped with status {status} before `{}` appeared", patterns[0].trim())
+                let ended = describe(self.child.wait().map_or(-1, exit_status), self.bounds);
+                format!("the machine {ended} before `{}` appeared", patterns[0].trim())
             }
         };
         let log = [self.errors.tail(QUOTED_LINES), self.console.tail(QUOTED_LINES)].concat();
@@ -175,8 +175,11 @@ impl Session {
         match self.console.wait_for(&["\0"], timeout) {
             Found::End => match self.child.wait().map_or(-1, exit_status) {
                 0 => Ok(()),
-                status => Err(anyhow::anyhow!("{}", self.errors.tail(QUOTED_LINES))
-                    .context(Failure::build(format!("the machine ended with status {status}")))),
+                status => Err(anyhow::anyhow!("{}", self.errors.tail(QUOTED_LINES)).context(ending::failure(
+                    "the machine",
+                    status,
+                    self.bounds,
+                ))),
             },
             _ => Err(anyhow::anyhow!("{}", self.console.tail(QUOTED_LINES))
                 .context(Failure::build(format!("the machine did not turn off within {} s", timeout.as_secs())))),
@@ -203,15 +206,5 @@ impl Drop for Session {
         for thread in self.threads.drain(..) {
             thread.join().ok();
         }
-    }
-}
-
-/// Lets the kernel kill the machine if we die without dropping the session.
-fn die_with_parent(command: &mut Command) {
-    let hook = || Ok(rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?);
-    #[expect(unsafe_code, reason = "only code after `fork` can ask for this")]
-    // SAFETY: the hook makes one system call; it neither allocates nor takes a lock.
-    unsafe {
-        command.pre_exec(hook);
     }
 }

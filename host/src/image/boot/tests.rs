@@ -1,6 +1,9 @@
+use std::process::Stdio;
 use std::sync::mpsc;
 
 use super::*;
+use crate::sandbox::ending::Bounds;
+use crate::sandbox::tool::Tool;
 
 #[test]
 fn the_console_is_turned_to_the_machine() {
@@ -17,23 +20,6 @@ fn the_console_is_turned_to_the_machine() {
 }
 
 #[test]
-fn the_disk_is_never_written_and_paths_are_quoted() {
-    let machine = Machine {
-        kernel: Path::new("/k"),
-        initramfs: None,
-        disk: Path::new("/a,b"),
-        cmdline: "x",
-        cpu: "cortex-a72",
-        kvm: false,
-    };
-    let arguments = machine.arguments(&BootOptions { ssh_port: Some(2222), ..BootOptions::default() });
-    let text: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
-    assert!(text.contains(&"file=/a,,b,format=raw,if=none,id=disk,snapshot=on"), "{text:?}");
-    assert!(text.contains(&"user,id=net,hostfwd=tcp:127.0.0.1:2222-:22"), "{text:?}");
-    assert!(!text.contains(&"-initrd") && text.contains(&"-no-reboot"));
-}
-
-#[test]
 fn an_image_without_kernel_says_so() {
     let mut files = BootFiles::new(["start4.elf", "fixup4.dat", "bcm2711-rpi-4-b.dtb", "cmdline.txt"]);
     files.add_text("config.txt", "kernel=vmlinuz".to_owned());
@@ -47,10 +33,11 @@ fn an_image_without_kernel_says_so() {
 fn fake(script: &str) -> (Session, mpsc::Receiver<String>) {
     let mut command = Tool::new("sh").args(["-c", script]).command().unwrap();
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
     let (sender, lines) = mpsc::channel();
     let on_line = Box::new(move |line: &str| sender.send(line.to_owned()).unwrap_or_default());
-    let session =
-        Session::start(command, tempfile::tempdir().unwrap(), tempfile::tempfile().unwrap(), on_line).unwrap();
+    let (temp, disk) = (tempfile::tempdir().unwrap(), tempfile::tempfile().unwrap());
+    let session = Session::start(child, Bounds::default(), temp, disk, on_line).unwrap();
     (session, lines)
 }
 
@@ -80,7 +67,7 @@ fn refusals_and_ends_are_told_apart() {
 
     let (mut session, _lines) = fake("echo 'Kernel panic'; echo 'no disk' >&2; exit 3");
     let error = session.wait_for_login(Duration::from_secs(5)).unwrap_err();
-    assert_eq!(error.to_string(), "the machine stopped with status 3 before `login:` appeared");
+    assert_eq!(error.to_string(), "the machine failed with status 3 before `login:` appeared");
     assert!(format!("{error:#}").contains("Kernel panic"), "{error:#}");
 
     let (mut session, _lines) = fake("echo waiting; exec sleep 60");

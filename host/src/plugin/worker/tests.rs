@@ -133,8 +133,11 @@ fn nothing_is_said_out_of_turn() {
 fn the_end_of_a_worker_is_told_in_words() {
     for (broken, words) in [
         (Broken::Died(128 + 6), "needs more than the 16 MiB of memory that it may use"),
-        (Broken::Died(128 + 9), "lost its process to signal 9"),
-        (Broken::Died(3), "ended with status 3"),
+        (
+            Broken::Died(128 + 9),
+            "lost its process, which was killed, most likely because the machine had no memory left",
+        ),
+        (Broken::Died(3), "lost its process, which failed with status 3"),
         (Broken::Silent, "gave no sign of life in time and was killed"),
         (Broken::Garbage("noise"), "its process sent noise"),
     ] {

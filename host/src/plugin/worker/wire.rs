@@ -8,6 +8,8 @@ use rustix::net::RecvFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::sandbox::ending::{Bounds, describe};
+
 /// Longest message from a worker: more than one call may carry from the guest to the host, and less than would hurt.
 const MAX_FROM_WORKER: usize = super::engine::HOSTCALL_FUEL + (1 << 20);
 
@@ -34,8 +36,7 @@ impl Broken {
                 "made its process abort: it needs more than the {} of memory that it may use, or the engine is broken",
                 crate::ui::bytes(memory)
             ),
-            Self::Died(status) if *status > 128 => format!("lost its process to signal {}", status - 128),
-            Self::Died(status) => format!("lost its process, which ended with status {status}"),
+            Self::Died(status) => format!("lost its process, which {}", describe(*status, Bounds::default())),
             Self::HungUp => "closed the way to the host".to_owned(),
             Self::Silent => "gave no sign of life in time and was killed".to_owned(),
             Self::Garbage(what) => format!("did not keep to the protocol and was killed: its process sent {what}"),

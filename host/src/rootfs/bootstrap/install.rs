@@ -8,10 +8,9 @@ use std::path::Path;
 use crate::error::{Context, Failure, Result};
 use crate::rootfs::files::{Attrs, FileKind, ImagePath, Rootfs};
 use crate::rootfs::packages::{ARCHIVES, Archive, Resolved, index, offered, progress};
-use crate::sandbox::command::{Bind, BoxCommand, BoxOutput};
+use crate::sandbox::command::{Bind, BoxCommand};
 use crate::sandbox::host_box::{HostBox, INPUT, WORK};
-use crate::sandbox::tool::Output;
-use crate::ui::{Step, printable};
+use crate::ui::Step;
 
 /// Lays the files of the packages that it is given into the tree. The links of a merged `/usr` stay, which
 /// `dpkg-deb --extract` would replace (https://bugs.debian.org/989602); the file in between shows what is not whole.
@@ -64,7 +63,7 @@ pub fn install(it: &Installation<'_>, step: &Step) -> Result<()> {
     step.note("installing the essential packages");
     let failed = format!("cannot install the essential packages of `{}`", it.suite);
     let output = dpkg(it, &archives, &files).run(None, &mut |stream, line| progress(step, stream, line));
-    check(&output.with_context(|| Failure::build(&failed))?, || format!("{failed}: dpkg"))?;
+    output.with_context(|| Failure::build(&failed))?.check(&format!("{failed}: dpkg"))?;
     step.note("installing all other packages");
     index(&it.archive.apt, it.root, &it.archive.lists, &it.archive.index)?;
     if !it.packages.is_empty() {
@@ -84,7 +83,7 @@ fn extract(it: &Installation<'_>, archives: &Path, files: &[String], step: &Step
         let mut command = host.command(start.into_iter().chain(packages));
         command.binds.push(Bind { source: archives.to_owned(), target: INPUT.into(), writable: false });
         let output = command.run(None, &mut |_, line| step.detail(&format!("extract | {line}")))?;
-        check(&output, || format!("cannot extract the essential packages of `{}`: tar", it.suite))?;
+        output.check(&format!("cannot extract the essential packages of `{}`: tar", it.suite))?;
     }
     crate::store::remove_tree(&jail)
 }
@@ -100,17 +99,6 @@ fn dpkg(it: &Installation<'_>, archives: &Path, files: &[String]) -> BoxCommand 
     command.env.push(("SOURCE_DATE_EPOCH".into(), it.archive.epoch.to_string()));
     command.binds.push(offered(archives));
     command
-}
-
-fn check(output: &BoxOutput, failed: impl Fn() -> String) -> Result<()> {
-    if output.status == 0 {
-        return Ok(());
-    }
-    let end =
-        output.exceeded.map_or_else(|| format!("failed with status {}", output.status), |limit| limit.to_string());
-    let tail = Output { status: output.status, stdout: output.stdout.clone(), stderr: output.stderr.clone() }.tail();
-    let cause = anyhow::anyhow!("{}", tail.lines().map(printable).collect::<Vec<_>>().join("\n"));
-    Err(cause.context(Failure::build(format!("{} {end}", failed()))))
 }
 
 /// Takes out of the tree what would differ from one bootstrap to the next.

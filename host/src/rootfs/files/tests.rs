@@ -1,55 +1,23 @@
+use super::fixture::{EPOCH, Fixture, path};
 use super::*;
+use std::io::Seek as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::time::{Duration, Instant};
 
-const EPOCH: u64 = 1_700_000_000;
-
-/// A root directory beside a canary that nothing may read or change.
-struct Fixture {
-    dir: tempfile::TempDir,
-    rootfs: Rootfs,
+/// A root file system beside a canary.
+fn fixture() -> Fixture {
+    let fixture = Fixture::new(&["etc", "usr/lib", "run"], &[("canary", "canary"), ("root/etc/passwd", "inside")]);
+    symlink("usr/lib", fixture.host("lib")).unwrap();
+    fixture
 }
 
-impl Fixture {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("root");
-        for name in ["etc", "usr/lib", "run"] {
-            std::fs::create_dir_all(root.join(name)).unwrap();
-        }
-        std::fs::write(dir.path().join("canary"), "canary").unwrap();
-        std::fs::write(root.join("etc/passwd"), "inside").unwrap();
-        symlink("usr/lib", root.join("lib")).unwrap();
-        let rootfs = Rootfs::open(&root, EPOCH).unwrap();
-        Self { dir, rootfs }
-    }
-
-    fn host(&self, path: &str) -> std::path::PathBuf {
-        self.dir.path().join("root").join(path)
-    }
-
-    /// Own numbers: an ordinary user may not give files away.
-    fn attrs(&self, mode: u32) -> Attrs {
-        let own = self.dir.path().metadata().unwrap();
-        Attrs { mode, uid: own.uid(), gid: own.gid() }
-    }
-
-    fn fifo(&self, name: &str) {
-        rustix::fs::mknodat(CWD, self.host(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    }
-
-    fn assert_canary(&self) {
-        assert_eq!(std::fs::read(self.dir.path().join("canary")).unwrap(), b"canary");
-    }
-}
-
-fn path(text: &str) -> ImagePath {
-    ImagePath::parse(text).unwrap()
+fn assert_canary(fixture: &Fixture) {
+    assert_eq!(std::fs::read(fixture.dir.path().join("canary")).unwrap(), b"canary");
 }
 
 #[test]
 fn links_and_dots_stay_in_the_image() {
-    let f = Fixture::new();
+    let f = fixture();
     let outside = f.dir.path().join("canary");
     for (link, target) in [
         ("etc/abs", "/etc/passwd"),
@@ -93,7 +61,7 @@ fn links_and_dots_stay_in_the_image() {
 
 #[test]
 fn names_that_look_removed_and_a_renamed_root_resolve() {
-    let f = Fixture::new();
+    let f = fixture();
     std::fs::create_dir(f.host("etc/x (deleted)")).unwrap();
     assert_eq!(f.rootfs.resolve(&path("/etc/x (deleted)/y")).unwrap().as_str(), "/etc/x (deleted)/y");
     std::fs::rename(f.dir.path().join("root"), f.dir.path().join("moved")).unwrap();
@@ -102,7 +70,7 @@ fn names_that_look_removed_and_a_renamed_root_resolve() {
 
 #[test]
 fn a_write_is_a_new_inode_with_its_attributes_and_time() {
-    let f = Fixture::new();
+    let f = fixture();
     std::fs::hard_link(f.host("etc/passwd"), f.host("run/other")).unwrap();
     f.rootfs.write(&path("/etc/passwd"), b"new", f.attrs(0o4750)).unwrap();
     assert_eq!(std::fs::read(f.host("run/other")).unwrap(), b"inside");
@@ -117,7 +85,7 @@ fn a_write_is_a_new_inode_with_its_attributes_and_time() {
 
 #[test]
 fn a_write_through_a_link_lands_inside() {
-    let f = Fixture::new();
+    let f = fixture();
     let outside = f.dir.path().join("canary");
     symlink(&outside, f.host("etc/host")).unwrap();
     symlink("/run/new", f.host("etc/new")).unwrap();
@@ -125,12 +93,12 @@ fn a_write_through_a_link_lands_inside() {
     f.rootfs.write(&path("/etc/new"), b"x", f.attrs(0o644)).unwrap();
     assert_eq!(std::fs::read(f.host("run/new")).unwrap(), b"x");
     assert!(f.host("etc/new").is_symlink());
-    f.assert_canary();
+    assert_canary(&f);
 }
 
 #[test]
 fn only_regular_files_are_opened_and_nothing_blocks() {
-    let f = Fixture::new();
+    let f = fixture();
     f.fifo("etc/fifo");
     let started = Instant::now();
     for text in ["/etc/fifo", "/etc", "/"] {
@@ -147,7 +115,7 @@ fn only_regular_files_are_opened_and_nothing_blocks() {
 
 #[test]
 fn a_failed_write_leaves_nothing() {
-    let f = Fixture::new();
+    let f = fixture();
     let fill = |_: &mut File| Err(std::io::Error::other("no space"));
     let error = f.rootfs.replace(&path("/etc/passwd"), f.attrs(0o644), 0, "write", fill).unwrap_err();
     assert_eq!(error.to_string(), "cannot write `/etc/passwd`: no space");
@@ -157,7 +125,7 @@ fn a_failed_write_leaves_nothing() {
 
 #[test]
 fn limits_and_impossible_attributes_are_named() {
-    let f = Fixture::new();
+    let f = fixture();
     let passwd = path("/etc/passwd");
     assert_eq!(f.rootfs.read(&passwd, 6).unwrap(), b"inside");
     let error = f.rootfs.read(&passwd, 5).unwrap_err();
@@ -170,7 +138,7 @@ fn limits_and_impossible_attributes_are_named() {
 
 #[test]
 fn a_host_file_is_copied_from_its_beginning() {
-    let f = Fixture::new();
+    let f = fixture();
     let mut source = File::open(f.dir.path().join("canary")).unwrap();
     source.seek(std::io::SeekFrom::End(0)).unwrap();
     assert_eq!(f.rootfs.install(&source, &path("/usr/lib/blob"), f.attrs(0o600)).unwrap(), 6);
@@ -182,7 +150,7 @@ fn a_host_file_is_copied_from_its_beginning() {
 
 #[test]
 fn directories_and_links_are_made_once() {
-    let f = Fixture::new();
+    let f = fixture();
     let deep = path("/lib/a/b");
     assert_eq!(f.rootfs.make_dir(&deep, f.attrs(0o750)).unwrap_err().code, FileErrorCode::NotFound);
     f.rootfs.make_dir_all(&deep, f.attrs(0o2750)).unwrap();
@@ -202,7 +170,7 @@ fn directories_and_links_are_made_once() {
 
 #[test]
 fn renaming_moves_the_link_itself() {
-    let f = Fixture::new();
+    let f = fixture();
     f.rootfs.rename(&path("/lib"), &path("/run/lib")).unwrap();
     assert_eq!(std::fs::read_link(f.host("run/lib")).unwrap(), Path::new("usr/lib"));
     let error = f.rootfs.rename(&path("/usr"), &path("/usr/lib/usr")).unwrap_err();
@@ -212,7 +180,7 @@ fn renaming_moves_the_link_itself() {
 
 #[test]
 fn removal_takes_links_not_their_targets() {
-    let f = Fixture::new();
+    let f = fixture();
     std::fs::create_dir_all(f.host("run/tree/deep/er")).unwrap();
     symlink("/etc", f.host("run/tree/etc")).unwrap();
     symlink(f.dir.path(), f.host("run/tree/deep/host")).unwrap();
@@ -223,7 +191,7 @@ fn removal_takes_links_not_their_targets() {
     f.rootfs.remove(&tree, true).unwrap();
     assert!(!f.host("run/tree").exists());
     assert_eq!(f.rootfs.read(&path("/etc/passwd"), 10).unwrap(), b"inside");
-    f.assert_canary();
+    assert_canary(&f);
     f.rootfs.remove(&path("/lib"), true).unwrap();
     assert!(f.host("usr/lib").is_dir());
     for text in ["/", "/etc/..", "/.."] {
@@ -234,7 +202,7 @@ fn removal_takes_links_not_their_targets() {
 
 #[test]
 fn too_deep_a_tree_is_refused() {
-    let f = Fixture::new();
+    let f = fixture();
     let mut dir = File::open(f.host("run")).unwrap();
     for _ in 0..600 {
         rustix::fs::mkdirat(&dir, "d", Mode::RWXU).unwrap();
@@ -246,7 +214,7 @@ fn too_deep_a_tree_is_refused() {
 
 #[test]
 fn recursive_attributes_keep_directories_searchable_and_refuse_hard_links_first() {
-    let f = Fixture::new();
+    let f = fixture();
     std::fs::create_dir(f.host("run/d")).unwrap();
     std::fs::write(f.host("run/d/file"), "").unwrap();
     symlink("/etc/passwd", f.host("run/d/link")).unwrap();
@@ -267,7 +235,7 @@ fn recursive_attributes_keep_directories_searchable_and_refuse_hard_links_first(
 
 #[test]
 fn a_racing_link_never_leads_outside() {
-    let f = Fixture::new();
+    let f = fixture();
     std::fs::create_dir(f.dir.path().join("outside")).unwrap();
     std::fs::create_dir(f.host("etc/dir")).unwrap();
     let (real, link) = (f.host("etc/dir"), f.host("etc/aside"));
@@ -287,5 +255,5 @@ fn a_racing_link_never_leads_outside() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_eq!(std::fs::read_dir(f.dir.path().join("outside")).unwrap().count(), 0);
-    f.assert_canary();
+    assert_canary(&f);
 }

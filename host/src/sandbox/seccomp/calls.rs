@@ -88,6 +88,9 @@ pub(super) const NOT_OF_A_READER_HERE: &[c_long] = &[SYS_fork, SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const NOT_OF_A_READER_HERE: &[c_long] = &[];
 
+/// Of these, what a program gets that others connect to.
+pub(super) const OF_LISTENERS: &[c_long] = &[SYS_accept, SYS_accept4, SYS_bind, SYS_listen];
+
 /// What changes files, which a program that may not write has no use for.
 #[rustfmt::skip]
 pub(super) const OF_WRITERS: &[c_long] = &[

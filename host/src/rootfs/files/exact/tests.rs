@@ -1,66 +1,33 @@
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, Mode};
+use rustix::fs::CWD;
 
+use super::super::fixture::{Fixture, path};
 use super::*;
 
-/// A root directory beside a directory that nothing may read or change.
-struct Fixture {
-    dir: tempfile::TempDir,
-    rootfs: Rootfs,
+/// A root file system beside another directory.
+fn fixture() -> Fixture {
+    let files = ["root/etc/shadow", "root/etc/pam.d/login", "outside/canary"].map(|name| (name, "secret"));
+    Fixture::new(&["etc/pam.d", "var/log", "tmp"], &files)
 }
 
-impl Fixture {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("root");
-        for name in ["etc/pam.d", "var/log", "tmp"] {
-            std::fs::create_dir_all(root.join(name)).unwrap();
-        }
-        std::fs::create_dir(dir.path().join("outside")).unwrap();
-        for name in ["root/etc/shadow", "root/etc/pam.d/login", "outside/canary"] {
-            std::fs::write(dir.path().join(name), "secret").unwrap();
-        }
-        let rootfs = Rootfs::open(&root, 1_700_000_000).unwrap();
-        Self { dir, rootfs }
-    }
-
-    fn host(&self, path: &str) -> PathBuf {
-        self.dir.path().join("root").join(path.trim_start_matches('/'))
-    }
-
-    fn outside(&self) -> PathBuf {
-        self.dir.path().join("outside")
-    }
-
-    /// Own numbers: an ordinary user may not give files away.
-    fn attrs(&self, mode: u32) -> Attrs {
-        let own = self.dir.path().metadata().unwrap();
-        Attrs { mode, uid: own.uid(), gid: own.gid() }
-    }
-
-    fn fifo(&self, name: &str) {
-        rustix::fs::mknodat(CWD, self.host(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    }
-
-    fn assert_untouched(&self) {
-        for path in [self.outside().join("canary"), self.host("etc/shadow"), self.host("etc/pam.d/login")] {
-            assert_eq!(std::fs::read(&path).unwrap(), b"secret", "{}", path.display());
-        }
-    }
+fn outside(fixture: &Fixture) -> PathBuf {
+    fixture.dir.path().join("outside")
 }
 
-fn path(text: &str) -> ImagePath {
-    ImagePath::parse(text).unwrap()
+fn assert_untouched(fixture: &Fixture) {
+    for path in [outside(fixture).join("canary"), fixture.host("etc/shadow"), fixture.host("etc/pam.d/login")] {
+        assert_eq!(std::fs::read(&path).unwrap(), b"secret", "{}", path.display());
+    }
 }
 
 #[test]
 fn a_link_at_the_end_is_never_read_and_makes_way() {
-    let f = Fixture::new();
+    let f = fixture();
     let tree = f.rootfs.exact();
-    let canary = f.outside().join("canary");
+    let canary = outside(&f).join("canary");
     for target in
         ["/etc/shadow", "shadow", "../etc/./shadow", "../../../etc/shadow", "hosts", "/none", canary.to_str().unwrap()]
     {
@@ -78,14 +45,14 @@ fn a_link_at_the_end_is_never_read_and_makes_way() {
     }
     assert!(!tree.remove(&path("/etc/hosts")).unwrap());
     assert_eq!(tree.read(&path("/etc/hosts"), 100).unwrap(), None);
-    f.assert_untouched();
+    assert_untouched(&f);
 }
 
 #[test]
 fn a_link_on_the_way_is_named_and_nothing_is_changed() {
-    let f = Fixture::new();
+    let f = fixture();
     let tree = f.rootfs.exact();
-    for target in [PathBuf::from("/etc"), "etc".into(), "../../../../etc".into(), f.outside(), "cache".into()] {
+    for target in [PathBuf::from("/etc"), "etc".into(), "../../../../etc".into(), outside(&f), "cache".into()] {
         symlink(&target, f.host("cache")).unwrap();
         let (file, below) = (path("/cache/shadow"), path("/cache/pam.d/login"));
         for error in [
@@ -111,15 +78,15 @@ fn a_link_on_the_way_is_named_and_nothing_is_changed() {
             let expected = format!("it is a symbolic link to `{}`", target.display());
             assert!(error.cause().starts_with(&expected), "{error}");
         }
-        assert!(!f.host("etc/new").exists() && !f.outside().join("new").exists());
+        assert!(!f.host("etc/new").exists() && !outside(&f).join("new").exists());
         assert!(tree.remove(&path("/cache")).unwrap());
-        f.assert_untouched();
+        assert_untouched(&f);
     }
 }
 
 #[test]
 fn what_is_no_file_is_not_opened() {
-    let f = Fixture::new();
+    let f = fixture();
     let tree = f.rootfs.exact();
     f.fifo("etc/fifo");
     let started = Instant::now();
@@ -138,7 +105,7 @@ fn what_is_no_file_is_not_opened() {
 
 #[test]
 fn paths_without_a_place_of_their_own_are_refused() {
-    let f = Fixture::new();
+    let f = fixture();
     let tree = f.rootfs.exact();
     for text in ["/", "/etc/..", "/tmp/../etc/shadow", "/.."] {
         let error = tree.remove(&path(text)).unwrap_err();
@@ -150,14 +117,14 @@ fn paths_without_a_place_of_their_own_are_refused() {
     }
     assert!(tree.metadata(&path("/none/x")).unwrap().is_none());
     assert_eq!(tree.write(&path("/none/x"), b"", f.attrs(0o644)).unwrap_err().code, FileErrorCode::NotFound);
-    f.assert_untouched();
+    assert_untouched(&f);
 }
 
 #[test]
 fn clearing_keeps_what_it_is_told_to_and_follows_nothing() {
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::PermissionsExt as _;
-    let f = Fixture::new();
+    let f = fixture();
     let tree = f.rootfs.exact();
     std::fs::create_dir_all(f.host("var/log/app/deep")).unwrap();
     for name in ["var/log/app/deep/x", "var/log/wtmp", "var/log/app/wtmp"] {
@@ -166,7 +133,7 @@ fn clearing_keeps_what_it_is_told_to_and_follows_nothing() {
     std::fs::set_permissions(f.host("var/log/wtmp"), std::fs::Permissions::from_mode(0o664)).unwrap();
     std::fs::hard_link(f.host("var/log/wtmp"), f.host("etc/second")).unwrap();
     symlink("/etc/pam.d", f.host("var/log/pam")).unwrap();
-    symlink(f.outside(), f.host("var/log/app/host")).unwrap();
+    symlink(outside(&f), f.host("var/log/app/host")).unwrap();
     symlink("/etc/shadow", f.host("var/log/app/deep/wtmp")).unwrap();
     f.fifo("var/log/fifo");
     std::fs::write(f.host("var/log").join(std::ffi::OsStr::from_bytes(b"\xff\xfe")), "").unwrap();
@@ -185,12 +152,12 @@ fn clearing_keeps_what_it_is_told_to_and_follows_nothing() {
     assert!(tree.clear(&path("/var/log"), &|_| Fate::Remove).unwrap());
     assert_eq!(left("/var/log"), [""; 0]);
     assert!(!tree.clear(&path("/none"), &|_| Fate::Remove).unwrap());
-    f.assert_untouched();
+    assert_untouched(&f);
 }
 
 #[test]
 fn a_racing_link_is_not_followed() {
-    let f = Fixture::new();
+    let f = fixture();
     let tree = f.rootfs.exact();
     let (real, link) = (f.host("tmp"), f.host("aside"));
     symlink("/etc/pam.d", &link).unwrap();
@@ -208,6 +175,6 @@ fn a_racing_link_is_not_followed() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    f.assert_untouched();
+    assert_untouched(&f);
     assert!(f.host("etc/pam.d").is_dir());
 }
