@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod conf;
+pub mod debconf;
 pub mod fetching;
 pub mod file;
 pub mod host;

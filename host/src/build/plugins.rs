@@ -288,7 +288,7 @@ impl<'a> Prepared<'a> {
         effects::drop_paths(&tree, &judged.dropped)?;
         effects::drop_paths(&tree, &leftovers)?;
         effects::check_secrets(&planned.id, &search, &tree, &stage.path().join(AUDIT_LOG))?;
-        let of_packages = layers.packages.of_plugin(index).flat_map(|brought| &brought.notable);
+        let of_packages = layers.packages.of_plugin(index).flat_map(|brought| &brought.effects);
         let effects: Vec<Effect> = of_packages.cloned().chain(judged.kept).collect();
         effects::announce(&step, &planned.id, &effects);
         let Listing { effects, unlisted } = listing(effects);
@@ -302,6 +302,7 @@ impl<'a> Prepared<'a> {
             uses: report.uses,
             settings: report.settings,
             packages: packages.map(|package| package.name.clone()).collect(),
+            wishes: wishes(layers, index),
             effects,
             unlisted,
         };
@@ -315,6 +316,12 @@ impl<'a> Prepared<'a> {
         let layer = build.finished(key).context("the layer that was just made is missing")?;
         Ok(Outcome::Layer(Box::new(layer)))
     }
+}
+
+/// What the plugin wished of package runs, beside packages.
+fn wishes(layers: &Layers, index: usize) -> Vec<String> {
+    let requests = layers.packages.of_plugin(index).map(|brought| &brought.request);
+    requests.filter(|request| !matches!(request, PackageRequest::Install { .. })).map(ToString::to_string).collect()
 }
 
 /// The packages that are to be there while the plugin runs.

@@ -5,6 +5,7 @@
 //! `/etc/app/**` covers `/etc/app` itself, so that a plugin can make the directory it owns.
 
 mod boot;
+mod debconf;
 mod exec;
 mod fs;
 pub(crate) mod glob;
@@ -18,6 +19,7 @@ mod variables;
 
 use std::fmt;
 
+use debconf::QuestionGlob;
 use exec::ExecPattern;
 pub use exec::Invocation;
 pub(super) use exec::check_program;
@@ -44,6 +46,8 @@ pub enum Capability {
     PkgRemove(TextGlob),
     /// A package below the plugin while it runs, which the image does not have.
     PkgBuild(PackageName),
+    /// Answers to questions of a package, before it is installed.
+    Debconf(QuestionGlob),
     Asset(TextGlob),
     BootConfig(TextGlob),
     BootCmdline(TextGlob),
@@ -65,6 +69,8 @@ pub enum Need {
     Exec(Invocation),
     PkgInstall(String),
     PkgRemove(String),
+    /// The question that is answered.
+    Debconf(String),
     Asset(String),
     /// A key of config.txt.
     BootConfig(String),
@@ -104,13 +110,14 @@ type Parse = fn(&str) -> Result<Capability, String>;
 const MAX_SCOPE: usize = 8192;
 
 impl Capability {
-    pub(crate) const KINDS: [(&str, Parse); 13] = [
+    pub(crate) const KINDS: [(&str, Parse); 14] = [
         ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
         ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
         ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
         ("pkg:install:", |scope| name::parse(scope).map(Self::PkgInstall)),
         ("pkg:remove:", |scope| name::parse(scope).map(Self::PkgRemove)),
         ("pkg:build:", |scope| PackageName::parse(scope).map(Self::PkgBuild)),
+        ("debconf:", |scope| QuestionGlob::parse(scope).map(Self::Debconf)),
         ("asset:", |scope| name::parse(scope).map(Self::Asset)),
         ("boot:config:", |scope| boot::parse_config(scope).map(Self::BootConfig)),
         ("boot:cmdline:", |scope| boot::parse_cmdline(scope).map(Self::BootCmdline)),
@@ -152,6 +159,7 @@ impl Capability {
             (Self::PkgInstall(glob), Need::PkgInstall(name))
             | (Self::PkgRemove(glob), Need::PkgRemove(name))
             | (Self::Asset(glob), Need::Asset(name)) => glob.matches(name),
+            (Self::Debconf(glob), Need::Debconf(question)) => glob.matches(question),
             (Self::BootConfig(glob), Need::BootConfig(key)) | (Self::BootCmdline(glob), Need::BootCmdline(key)) => {
                 glob.matches(key)
             }
@@ -198,6 +206,7 @@ impl Capability {
             (Self::User(a), Self::User(b)) => a.includes(b),
             (Self::Net(a), Self::Net(b)) => a.includes(b),
             (Self::PkgBuild(a), Self::PkgBuild(b)) => a == b,
+            (Self::Debconf(a), Self::Debconf(b)) => a.includes(b),
             (Self::Secret(a), Self::Secret(b)) => a == b,
             _ => false,
         }
@@ -213,6 +222,7 @@ impl fmt::Display for Capability {
             Self::PkgInstall(glob) => write!(f, "pkg:install:{glob}"),
             Self::PkgRemove(glob) => write!(f, "pkg:remove:{glob}"),
             Self::PkgBuild(name) => write!(f, "pkg:build:{name}"),
+            Self::Debconf(glob) => write!(f, "debconf:{glob}"),
             Self::Asset(glob) => write!(f, "asset:{glob}"),
             Self::BootConfig(glob) => write!(f, "boot:config:{glob}"),
             Self::BootCmdline(glob) => write!(f, "boot:cmdline:{glob}"),
@@ -235,6 +245,7 @@ impl fmt::Display for Need {
             Self::Exec(call) => write!(f, "exec:{call}"),
             Self::PkgInstall(name) => write!(f, "pkg:install:{name}"),
             Self::PkgRemove(name) => write!(f, "pkg:remove:{name}"),
+            Self::Debconf(question) => write!(f, "debconf:{question}"),
             Self::Asset(name) => write!(f, "asset:{name}"),
             Self::BootConfig(key) => write!(f, "boot:config:{key}"),
             Self::BootCmdline(name) => write!(f, "boot:cmdline:{name}"),
@@ -301,6 +312,7 @@ mod tests {
             Need::Exec(Invocation::new("tar", &["x"]).with("TAR_OPTIONS", "a b").with("APT_CONFIG", "").with("A", "*")),
             Need::Exec(Invocation::new("tar", &["x"]).with("LANG", "C").with("TAR_OPTIONS", "-v")),
             Need::PkgInstall("htop".into()),
+            Need::Debconf("tzdata/Zones/Europe".into()),
             Need::Asset("firmware.bin".into()),
             Need::BootConfig("hdmi_group:1".into()),
             Need::BootCmdline("usbcore.autosuspend".into()),

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::debconf;
+
 /// A plugin's answer to `conf()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginConf {
@@ -23,6 +25,8 @@ pub struct PluginConf {
     /// Releases and architectures it was made for; empty means any.
     pub releases: Vec<String>,
     pub architectures: Vec<String>,
+    #[serde(default)]
+    pub wishes: Wishes,
 }
 
 /// The seven parameters of the original scripts' `conf` dictionary.
@@ -40,6 +44,16 @@ pub struct ImageParams {
     pub imagedir: Option<String>,
     /// Package names, each optionally with `=version`, installed before `execute()` runs.
     pub apt_get_packages: Vec<String>,
+}
+
+/// What it wants of the runs of the package manager below it, beside packages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wishes {
+    /// Answers that debconf has before the packages are installed.
+    pub answers: Vec<debconf::Unchecked>,
+    /// Names of packages that the image is not to have.
+    pub removals: Vec<String>,
 }
 
 /// A typed parameter of the plugin's own, set with `[params."id"]` or `--param id:name=value`.

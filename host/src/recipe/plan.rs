@@ -9,6 +9,7 @@ mod plugins;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check;
 use super::conf::PluginConf;
+use super::debconf;
 use super::fetching::Fetching;
 use super::file::{RecipeFile, UserFile};
 use super::host::{self, Admitted, HostPath, Offer};
@@ -72,6 +74,8 @@ pub struct Plan {
     pub compression: Option<Compression>,
     /// Added to those of the release or of the base.
     pub packages: Vec<String>,
+    /// Packages that the image is not to have.
+    pub removals: Vec<String>,
     /// Pi models the image must boot.
     pub models: Vec<String>,
     /// None on a base with users of its own.
@@ -107,6 +111,10 @@ pub struct PlannedPlugin {
     pub digest: String,
     /// Installed before it runs.
     pub packages: Vec<String>,
+    /// What debconf is told before that.
+    pub answers: Vec<debconf::Answer>,
+    /// Removed after that.
+    pub removals: Vec<String>,
     /// Values as the user would write them.
     pub params: BTreeMap<String, String>,
 }
@@ -214,10 +222,11 @@ pub fn plan(
     for package in &packages {
         findings.check("the package", package, check::package(package));
     }
-    let planned = order(plugins, &mut findings)
+    let planned: Vec<PlannedPlugin> = order(plugins, &mut findings)
         .into_iter()
         .map(|plugin| plan_plugin(plugin, file, flags, &mut findings))
         .collect();
+    wishes::check(&packages, &file.remove_packages, &planned, &mut findings);
     params::check_unknown(file, flags, plugins, &mut findings);
     let assets = assets(host.assets, flags, &mut findings);
     let secrets = secrets::sources(host.secrets, flags, &mut findings);
@@ -270,6 +279,7 @@ pub fn plan(
         outputs,
         compression,
         packages,
+        removals: file.remove_packages.clone(),
         models,
         user,
         plugins: planned,

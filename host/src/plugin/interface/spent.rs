@@ -37,6 +37,7 @@ pub(super) fn is_own(call: &Call) -> bool {
         Call::Run { .. }
             | Call::InstallPackages { .. }
             | Call::RemovePackages { .. }
+            | Call::AnswerQuestions { .. }
             | Call::Fetch { .. }
             | Call::FetchAuthorized { .. }
             | Call::Checkout { .. }

@@ -202,6 +202,9 @@ fn alone(row: &Row) -> Option<Finding> {
         Capability::PkgBuild(_) => {
             finding(Risk::Medium, format!("runs above `{scope}`, which the image does not have"))
         }
+        Capability::Debconf(_) => {
+            finding(Risk::Medium, format!("answers `{scope}`, by which a package sets itself up"))
+        }
         // What it does with what it gets is judged where it writes or runs it.
         Capability::Net(_) | Capability::Asset(_) | Capability::Secret(_) => None,
     }
@@ -391,6 +394,7 @@ mod tests {
             (&["nonsense"], Risk::High, "can judge"),
             (&["pkg:install:htop"], Risk::Medium, "scripts run as root"),
             (&["pkg:install:*"], Risk::High, "any package"),
+            (&["debconf:openssh-server/permit-root-login"], Risk::Medium, "by which a package sets itself up"),
             (&["svc:enable:ssh.service"], Risk::Medium, "starts at boot"),
             (&["user:keys:ann"], Risk::High, "log in as `ann`"),
             (&["user:password:ann"], Risk::High, "log in with a password"),

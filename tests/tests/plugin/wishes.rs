@@ -1,0 +1,62 @@
+//! What plugins want of package runs: what is asked for, and what is refused before anybody is asked.
+
+use super::*;
+
+fn wished(granted: &Granted, params: &[(&str, &str)]) -> Ran {
+    let given = [("question", "none"), ("value", "true"), ("install", "none")].map(|(name, usual)| {
+        (name, params.iter().find(|(other, _)| *other == name).map_or(usual, |(_, value)| *value))
+    });
+    run_plugin(image(), &look("prepares").unwrap(), granted, &given, Limits::EXECUTE)
+}
+
+#[test]
+fn what_it_wants_before_it_runs_is_a_request() {
+    let info = look("prepares").unwrap();
+    let requests: Vec<(&str, &str, bool)> =
+        info.requests.iter().map(|it| (it.scope.as_str(), it.reason.as_str(), it.listed)).collect();
+    assert_eq!(
+        requests[..3],
+        [
+            ("pkg:install:popularity-contest", "listed in apt_get_packages", true),
+            ("debconf:popularity-contest/participate", "answered with boolean \"true\"", true),
+            ("pkg:remove:vim-tiny", "to be removed", true),
+        ]
+    );
+    assert!(requests[3..].iter().all(|(_, _, listed)| !listed), "{requests:?}");
+}
+
+#[test]
+fn a_component_that_says_nothing_of_it_wants_nothing() {
+    let info = look("unprepared").unwrap();
+    assert_eq!(info.conf.wishes, Default::default());
+    let ran = run("unprepared", &all(), Limits::EXECUTE);
+    ran.result.as_ref().unwrap();
+    assert_eq!(ran.log, ["test/unprepared: it runs"]);
+}
+
+#[test]
+fn a_question_of_another_package_is_not_answered() {
+    for (granted, question, said) in [
+        (all(), "openssh-server/permit-root-login", "`debconf:openssh-server/permit-root-login` was not requested"),
+        (Granted::default(), "man-db/auto-update", "`debconf:man-db/auto-update` was requested, but not granted"),
+    ] {
+        let ran = wished(&granted, &[("question", question)]);
+        assert_eq!(ran.failure(Kind::Grant).messages.last().unwrap(), said);
+    }
+}
+
+#[test]
+fn what_is_no_answer_reaches_nobody() {
+    for (question, value, said) in [
+        ("man-db/auto-update", "x%0aopenssh-server openssh-server/permit-root-login boolean true", "must be one line"),
+        ("man-db/auto-update", "x\\", "must be one line"),
+        ("man-db/a b", "x", "behind the package's name"),
+        ("man-db/*", "x", "behind the package's name"),
+        ("man-db", "x", "must be `package/question`"),
+    ] {
+        let ran = wished(&all(), &[("question", question), ("value", value)]);
+        let report = ran.failure(Kind::Plugin);
+        assert!(report.messages.last().unwrap().contains(said), "{question}: {report:?}");
+        assert!(ran.result.is_err() && ran.packages.is_empty());
+    }
+}
