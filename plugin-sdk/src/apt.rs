@@ -1,9 +1,10 @@
-//! Archives of packages that the finished system shall use beside its own.
+//! Archives of packages beside the release's own. One that packages of the build come from is asked for in `conf()`
+//! ([`PluginConf::repository`](crate::PluginConf::repository)); [`Repository::add`] is for the finished system alone.
 
+use crate::__private::bindings::exports::piimg::plugin::preparation::Repository as Described;
 use crate::{Blob, Error, ErrorCode, fs, text};
 
-/// An archive in the making. It is for the finished system: packages that are installed during the build come from the
-/// archives of the release.
+/// An archive in the making.
 #[derive(Clone, Debug)]
 pub struct Repository {
     name: String,
@@ -25,7 +26,19 @@ impl Repository {
         self
     }
 
-    /// Adds it, signed with this key and no other: an armored one (`-----BEGIN PGP…`) or a key ring. Needs
+    /// As `conf()` hands it over.
+    pub(crate) fn signed(&self, fingerprints: &[&str], key: &[u8]) -> Described {
+        Described {
+            name: self.name.clone(),
+            url: self.uri.trim_end_matches('/').to_owned(),
+            suite: self.suite.clone(),
+            components: self.components.clone(),
+            fingerprints: fingerprints.iter().map(|text| (*text).to_owned()).collect(),
+            key: key.to_owned(),
+        }
+    }
+
+    /// Adds it for the finished system alone: packages that are installed during the build do not come from it. It is signed with this key and no other: an armored one (`-----BEGIN PGP…`) or a key ring. Needs
     /// `fs:write:/etc/apt/keyrings` and `fs:write` of `/etc/apt/keyrings/<name>.asc` (or `.gpg`) and
     /// `/etc/apt/sources.list.d/<name>.sources`.
     ///

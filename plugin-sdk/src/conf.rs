@@ -1,6 +1,8 @@
 //! What a plugin says about itself, put together step by step.
 
+use crate::__private::bindings::exports::piimg::plugin::preparation::Repository;
 use crate::__private::bindings::piimg::plugin::manifest as raw;
+use crate::apt;
 use crate::debconf::Answer;
 
 /// A plugin's description; the answer to [`crate::Plugin::conf`].
@@ -11,6 +13,7 @@ pub struct PluginConf(raw::PluginConf, Wishes);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) answers: Vec<Answer>,
+    pub(crate) repositories: Vec<Repository>,
     pub(crate) removals: Vec<String>,
 }
 
@@ -124,6 +127,16 @@ impl PluginConf {
     #[must_use]
     pub fn answer(mut self, answer: Answer) -> Self {
         self.1.answers.push(answer);
+        self
+    }
+
+    /// An archive that packages may come from during the build, and that the finished system has too, signed with the keys of
+    /// these whole fingerprints; `key` holds them and no others. It needs no [`PluginConf::capability`] of its own, but the
+    /// user's grant, `pkg:repo:<url>`: whoever holds a key is root of the image. Every other plugin's packages may come from
+    /// it, too. It must have components.
+    #[must_use]
+    pub fn repository(mut self, archive: &apt::Repository, fingerprints: &[&str], key: &[u8]) -> Self {
+        self.1.repositories.push(archive.signed(fingerprints, key));
         self
     }
 

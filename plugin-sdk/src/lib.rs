@@ -128,6 +128,11 @@ pub mod __private {
             P::conf().into_raw().1.answers
         }
 
+        fn repositories() -> Vec<preparation::Repository> {
+            report_panics();
+            P::conf().into_raw().1.repositories
+        }
+
         fn removals() -> Vec<String> {
             report_panics();
             P::conf().into_raw().1.removals

@@ -24,7 +24,7 @@ use crate::plugin::run::{Run, RunEnd, execute};
 use crate::plugin::transcript::Transcript;
 use crate::plugin::workbench::PackageRequest;
 use crate::plugin::{ImageInfo, Level, Limits};
-use crate::recipe::plan::PlannedPlugin;
+use crate::recipe::plan::{Plan, PlannedPlugin};
 use crate::report::{Effect, Listing, PluginReport, listing};
 use crate::rootfs::times::{self, Wrong};
 use crate::secret::Secret;
@@ -302,7 +302,7 @@ impl<'a> Prepared<'a> {
             uses: report.uses,
             settings: report.settings,
             packages: packages.map(|package| package.name.clone()).collect(),
-            wishes: wishes(layers, index),
+            wishes: archives(&build.plan, &planned.id).chain(wishes(layers, index)).collect(),
             effects,
             unlisted,
         };
@@ -319,9 +319,18 @@ impl<'a> Prepared<'a> {
 }
 
 /// What the plugin wished of package runs, beside packages.
-fn wishes(layers: &Layers, index: usize) -> Vec<String> {
+fn wishes(layers: &Layers, index: usize) -> impl Iterator<Item = String> {
     let requests = layers.packages.of_plugin(index).map(|brought| &brought.request);
-    requests.filter(|request| !matches!(request, PackageRequest::Install { .. })).map(ToString::to_string).collect()
+    requests.filter(|request| !matches!(request, PackageRequest::Install { .. })).map(ToString::to_string)
+}
+
+/// The archives that it brings, which all layers of packages know.
+fn archives(plan: &Plan, id: &str) -> impl Iterator<Item = String> {
+    plan.given_keys.iter().filter(move |(_, given)| given.plugin == id).map(|(name, given)| {
+        let repository = plan.release.repositories.iter().find(|repository| repository.name == *name);
+        let uris = repository.map(|repository| repository.uris.join(" ")).unwrap_or_default();
+        format!("Take packages from {name}, {uris}, signed with {}", given.fingerprints.join(", "))
+    })
 }
 
 /// The packages that are to be there while the plugin runs.

@@ -4,6 +4,7 @@
 //! `*` stays within a segment and `**` is a whole segment that stands for any number of them, none included:
 //! `/etc/app/**` covers `/etc/app` itself, so that a plugin can make the directory it owns.
 
+mod archive;
 mod boot;
 mod debconf;
 mod exec;
@@ -19,6 +20,7 @@ mod variables;
 
 use std::fmt;
 
+use archive::ArchiveGlob;
 use debconf::QuestionGlob;
 use exec::ExecPattern;
 pub use exec::Invocation;
@@ -46,6 +48,8 @@ pub enum Capability {
     PkgRemove(TextGlob),
     /// A package below the plugin while it runs, which the image does not have.
     PkgBuild(PackageName),
+    /// An archive that packages may come from.
+    PkgRepo(ArchiveGlob),
     /// Answers to questions of a package, before it is installed.
     Debconf(QuestionGlob),
     Asset(TextGlob),
@@ -110,13 +114,14 @@ type Parse = fn(&str) -> Result<Capability, String>;
 const MAX_SCOPE: usize = 8192;
 
 impl Capability {
-    pub(crate) const KINDS: [(&str, Parse); 14] = [
+    pub(crate) const KINDS: [(&str, Parse); 15] = [
         ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
         ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
         ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
         ("pkg:install:", |scope| name::parse(scope).map(Self::PkgInstall)),
         ("pkg:remove:", |scope| name::parse(scope).map(Self::PkgRemove)),
         ("pkg:build:", |scope| PackageName::parse(scope).map(Self::PkgBuild)),
+        ("pkg:repo:", |scope| ArchiveGlob::parse(scope).map(Self::PkgRepo)),
         ("debconf:", |scope| QuestionGlob::parse(scope).map(Self::Debconf)),
         ("asset:", |scope| name::parse(scope).map(Self::Asset)),
         ("boot:config:", |scope| boot::parse_config(scope).map(Self::BootConfig)),
@@ -206,6 +211,7 @@ impl Capability {
             (Self::User(a), Self::User(b)) => a.includes(b),
             (Self::Net(a), Self::Net(b)) => a.includes(b),
             (Self::PkgBuild(a), Self::PkgBuild(b)) => a == b,
+            (Self::PkgRepo(a), Self::PkgRepo(b)) => a.includes(b),
             (Self::Debconf(a), Self::Debconf(b)) => a.includes(b),
             (Self::Secret(a), Self::Secret(b)) => a == b,
             _ => false,
@@ -222,6 +228,7 @@ impl fmt::Display for Capability {
             Self::PkgInstall(glob) => write!(f, "pkg:install:{glob}"),
             Self::PkgRemove(glob) => write!(f, "pkg:remove:{glob}"),
             Self::PkgBuild(name) => write!(f, "pkg:build:{name}"),
+            Self::PkgRepo(glob) => write!(f, "pkg:repo:{glob}"),
             Self::Debconf(glob) => write!(f, "debconf:{glob}"),
             Self::Asset(glob) => write!(f, "asset:{glob}"),
             Self::BootConfig(glob) => write!(f, "boot:config:{glob}"),

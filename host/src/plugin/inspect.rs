@@ -155,9 +155,14 @@ fn wished(wishes: &Wishes) -> impl Iterator<Item = Request> {
         let reason = format!("answered with {} {:?}", answer.kind.as_str(), answer.value);
         request(format!("debconf:{}", answer.question), reason)
     });
+    let repositories = wishes.repositories.iter().map(move |repository| {
+        let keys = repository.fingerprints.join(", ");
+        let reason = format!("an archive of packages, signed with {keys}, suite {:?}", repository.suite);
+        request(format!("pkg:repo:{}", repository.url), reason)
+    });
     let removals =
         wishes.removals.iter().map(move |name| request(format!("pkg:remove:{name}"), "to be removed".into()));
-    answers.chain(removals)
+    repositories.chain(answers).chain(removals)
 }
 
 #[cfg(test)]

@@ -52,8 +52,23 @@ pub struct ImageParams {
 pub struct Wishes {
     /// Answers that debconf has before the packages are installed.
     pub answers: Vec<debconf::Unchecked>,
+    /// Archives that packages may come from.
+    pub repositories: Vec<Repository>,
     /// Names of packages that the image is not to have.
     pub removals: Vec<String>,
+}
+
+/// An archive of packages, and the keys that sign it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repository {
+    pub name: String,
+    pub url: String,
+    pub suite: String,
+    pub components: Vec<String>,
+    /// Of all the keys.
+    pub fingerprints: Vec<String>,
+    #[serde(with = "hex")]
+    pub key: Vec<u8>,
 }
 
 /// A typed parameter of the plugin's own, set with `[params."id"]` or `--param id:name=value`.

@@ -26,7 +26,7 @@ use super::limits::CommandLimits;
 use super::locked::Packages;
 use super::output::OutputKind;
 use super::overrides::Overrides;
-use super::release::repository::Chosen;
+use super::release::repository::{Chosen, Given};
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
 use crate::image::compress::Compression;
@@ -52,6 +52,8 @@ pub struct Plan {
     pub mirrors: BTreeMap<String, String>,
     /// Key rings that somebody chose in place of the host's, by name.
     pub keyrings: BTreeMap<String, Chosen>,
+    /// Keys that plugins bring with the repositories of these names.
+    pub given_keys: BTreeMap<String, Given>,
     /// Whether the image has them too, in place of the release's own archives.
     pub keep_mirror: bool,
     /// The time of the archive's state, where the mirror keeps old ones: `20250601T000000Z`.
@@ -248,15 +250,17 @@ pub fn plan(
         }
         let mut release = release.resolved(&architecture);
         archives::add_own_repositories(&mut release, file, &mut findings);
+        let given = archives::add_plugins_repositories(&mut release, plugins, &mut findings);
         let mirrors = archives::mirrors(&release, &architecture, file, flags, snapshot.as_deref(), &mut findings);
         let keyrings = archives::keyrings(&release, host.keyrings, flags, &mut findings);
         archives::choose_repositories(&mut release, &architecture, file, flags, &mut findings);
         let models = models(file, &release, &mut findings);
         let keeps_users = base.is_some() && file.user == UserFile::default();
         let user = (!keeps_users).then(|| user(file, &release, (&hostname, &flavour), &mut findings));
-        (release, architecture, mirrors, keyrings, models, user)
+        (release, architecture, mirrors, (keyrings, given), models, user)
     });
-    let (Some((release, architecture, mirrors, keyrings, models, user)), true) = (resolved, findings.0.is_empty())
+    let (Some((release, architecture, mirrors, (keyrings, given_keys), models, user)), true) =
+        (resolved, findings.0.is_empty())
     else {
         return Err(refuse(&findings).into());
     };
@@ -267,6 +271,7 @@ pub fn plan(
         mirrors,
         keep_mirror: file.keep_mirror,
         keyrings,
+        given_keys,
         snapshot,
         fetching,
         // Not a matter of the recipe.

@@ -202,6 +202,12 @@ fn alone(row: &Row) -> Option<Finding> {
         Capability::PkgBuild(_) => {
             finding(Risk::Medium, format!("runs above `{scope}`, which the image does not have"))
         }
+        Capability::PkgRepo(_) => {
+            let says = format!(
+                "whoever signs `{scope}` is root of the image: any package may come from there, and in later updates too"
+            );
+            finding(Risk::Critical, says)
+        }
         Capability::Debconf(_) => {
             finding(Risk::Medium, format!("answers `{scope}`, by which a package sets itself up"))
         }
@@ -394,6 +400,7 @@ mod tests {
             (&["nonsense"], Risk::High, "can judge"),
             (&["pkg:install:htop"], Risk::Medium, "scripts run as root"),
             (&["pkg:install:*"], Risk::High, "any package"),
+            (&["pkg:repo:https://h/debian"], Risk::Critical, "whoever signs `https://h/debian` is root of the image"),
             (&["debconf:openssh-server/permit-root-login"], Risk::Medium, "by which a package sets itself up"),
             (&["svc:enable:ssh.service"], Risk::Medium, "starts at boot"),
             (&["user:keys:ann"], Risk::High, "log in as `ann`"),
