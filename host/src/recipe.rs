@@ -15,6 +15,7 @@ pub mod output;
 pub mod overrides;
 pub mod package;
 pub mod password;
+pub mod pin;
 pub mod plan;
 pub mod release;
 pub mod repository;

@@ -2,7 +2,7 @@
 
 use crate::__private::bindings::exports::piimg::plugin::preparation::Repository;
 use crate::__private::bindings::piimg::plugin::manifest as raw;
-use crate::apt;
+use crate::apt::{self, Pin};
 use crate::debconf::Answer;
 
 /// A plugin's description; the answer to [`crate::Plugin::conf`].
@@ -13,6 +13,7 @@ pub struct PluginConf(raw::PluginConf, Wishes);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) answers: Vec<Answer>,
+    pub(crate) pins: Vec<Pin>,
     pub(crate) repositories: Vec<Repository>,
     pub(crate) removals: Vec<String>,
 }
@@ -137,6 +138,14 @@ impl PluginConf {
     #[must_use]
     pub fn repository(mut self, archive: &apt::Repository, fingerprints: &[&str], key: &[u8]) -> Self {
         self.1.repositories.push(archive.signed(fingerprints, key));
+        self
+    }
+
+    /// What apt prefers from the plugin's first package on, and on the finished system; it needs no [`PluginConf::capability`]
+    /// of its own, but the user's grant.
+    #[must_use]
+    pub fn pin(mut self, pin: Pin) -> Self {
+        self.1.pins.push(pin);
         self
     }
 

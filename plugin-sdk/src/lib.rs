@@ -133,6 +133,11 @@ pub mod __private {
             P::conf().into_raw().1.repositories
         }
 
+        fn pins() -> Vec<wishes::Pin> {
+            report_panics();
+            P::conf().into_raw().1.pins
+        }
+
         fn removals() -> Vec<String> {
             report_panics();
             P::conf().into_raw().1.removals

@@ -12,14 +12,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use objection::Objection;
+
 use super::above::{self, Content, Place};
 use super::{Build, Layer, Layers, PluginJob, answers};
 use crate::error::{Context, Failure, Result};
 use crate::plugin::workbench::PackageRequest;
+use crate::recipe::pin::{Pin, file_of, preferences};
 use crate::recipe::plan::PlannedPlugin;
 use crate::report::{Effect, Who};
 use crate::rootfs::changes::changes;
-use crate::rootfs::files::Rootfs;
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Package};
 use crate::ui::printable;
@@ -30,6 +33,16 @@ pub(super) enum Owner {
     Recipe,
     /// The plugin of that place in the plan.
     Plugin(usize),
+}
+
+impl Owner {
+    /// Returns the plugin's id, or what stands for it.
+    fn id(self, plugins: &[PlannedPlugin]) -> &str {
+        match self {
+            Self::Recipe => "recipe",
+            Self::Plugin(index) => &plugins[index].id,
+        }
+    }
 }
 
 /// What came of a wish.
@@ -57,6 +70,9 @@ struct Inputs<'a> {
     step: &'static str,
     below: &'a str,
     request: &'a PackageRequest,
+    /// Whose name is in the layer, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
 }
 
 impl Packages {
@@ -93,8 +109,18 @@ impl Packages {
             PackageRequest::Answer { answers } => {
                 answers.iter().all(|answer| self.answer_to(answer.question()).is_some_and(|(same, _)| same == answer))
             }
+            PackageRequest::Pin { pins } => pins.iter().all(|pin| self.pins_of(owner).any(|there| there == pin)),
         };
         is_done.then(Vec::new)
+    }
+
+    /// The pins of one owner, in the order in which they came.
+    fn pins_of(&self, owner: Owner) -> impl Iterator<Item = &Pin> {
+        let own = self.brought.iter().filter(move |brought| brought.owner == owner);
+        own.flat_map(|brought| match &brought.request {
+            PackageRequest::Pin { pins } => pins.as_slice(),
+            _ => &[],
+        })
     }
 
     /// Whether `name` or `name=version` is installed.
@@ -109,7 +135,7 @@ impl Packages {
             PackageRequest::Install { specs, .. } => {
                 specs.iter().map(|spec| (name_of(spec), *owner)).collect::<Vec<_>>()
             }
-            PackageRequest::Remove { .. } | PackageRequest::Answer { .. } => Vec::new(),
+            PackageRequest::Remove { .. } | PackageRequest::Answer { .. } | PackageRequest::Pin { .. } => Vec::new(),
         })
     }
 
@@ -143,8 +169,9 @@ pub(super) fn lay(build: &Build<'_>, layers: &mut Layers, jobs: &[PluginJob]) ->
 
 /// What a plugin wants before it runs, in the order in which it is done.
 fn prepared(plugin: &PlannedPlugin) -> impl Iterator<Item = PackageRequest> {
+    let pins = (!plugin.pins.is_empty()).then(|| PackageRequest::Pin { pins: plugin.pins.clone() });
     let answers = (!plugin.answers.is_empty()).then(|| PackageRequest::Answer { answers: plugin.answers.clone() });
-    answers.into_iter().chain(install(&plugin.packages)).chain(remove(&plugin.removals))
+    pins.into_iter().chain(answers).chain(install(&plugin.packages)).chain(remove(&plugin.removals))
 }
 
 fn install(specs: &[String]) -> Option<PackageRequest> {
@@ -160,33 +187,33 @@ fn remove(names: &[String]) -> Option<PackageRequest> {
 /// # Errors
 /// [`Failure::build`] if the packages cannot be installed or removed, or if others that somebody wants go with it.
 pub(super) fn add(build: &Build<'_>, layers: &mut Layers, owner: Owner, request: PackageRequest) -> Result<()> {
-    let refuse = |objection: objection::Objection| Failure::build(printable(&objection.told(&build.plan.plugins)));
+    let refuse = |objection: Objection| Failure::build(printable(&objection.told(&build.plan.plugins)));
     if let Some(objection) = layers.packages.objection(owner, &request) {
         return Err(refuse(objection).into());
     }
-    let key = key_of(layers, &request);
+    let key = key_of(build, layers, owner, &request);
     let title = printable(&request.to_string());
     let layer = above::ensure(build, layers, &key, title, |place| {
         let before = packages::installed(&Rootfs::open(place.root, 0)?)?;
-        fulfil(layers, &request, place)?;
+        fulfil(build, layers, owner, &request, place)?;
         let rootfs = Rootfs::open(place.root, 0)?;
         packages::check(&rootfs, &still_wanted(&layers.packages, &request)).with_context(|| {
             Failure::build("these packages cannot be in one image with what else is wanted of it")
                 .hint("somebody lists a package that another one removes: the recipe, or a plugin")
         })?;
         let after = packages::installed(&rootfs)?;
-        let is_there = |name: &str| after.values().any(|package| package.name == name);
-        if let Some(objection) = layers.packages.back(owner, is_there) {
-            return Err(refuse(objection).hint("something that is installed depends on it").into());
-        }
         let notable = effects(&request, &place.stage.path().join("fs"), place.lowers, place.root)?;
         Ok(Content { packages: missing_in(&before, &after), gone: missing_in(&after, &before), notable })
     })?;
+    // The layer may have been made for those who want what others do not.
+    if let Some(objection) = layers.packages.back(owner, &layer) {
+        return Err(refuse(objection).hint("something that is installed depends on it").into());
+    }
     push(layers, owner, request, layer);
     Ok(())
 }
 
-fn fulfil(layers: &Layers, request: &PackageRequest, place: &Place<'_>) -> Result<()> {
+fn fulfil(build: &Build<'_>, layers: &Layers, owner: Owner, request: &PackageRequest, place: &Place<'_>) -> Result<()> {
     let (archive, stage) = (&layers.archive, place.stage.path());
     match request {
         PackageRequest::Install { specs, recommends } => {
@@ -194,7 +221,21 @@ fn fulfil(layers: &Layers, request: &PackageRequest, place: &Place<'_>) -> Resul
         }
         PackageRequest::Remove { names, purge } => archive.remove(place.root, names, *purge, place.step),
         PackageRequest::Answer { answers } => answers::give(place.root, answers, place.step),
+        PackageRequest::Pin { pins } => {
+            let all = layers.packages.pins_of(owner).chain(pins);
+            write_pins(place.root, &file_of(owner.id(&build.plan.plugins)), &preferences(all))
+        }
     }
+}
+
+/// Writes what apt prefers into the image that is mounted at `root`.
+fn write_pins(root: &Path, path: &str, text: &str) -> Result<()> {
+    let (rootfs, path) = (Rootfs::open(root, 0)?, ImagePath::parse(path)?);
+    let tree = rootfs.exact();
+    if let Some(parent) = path.parent() {
+        tree.make_dir_all(&parent, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
+    }
+    Ok(tree.write(&path, text.as_bytes(), Attrs { mode: 0o644, uid: 0, gid: 0 })?)
 }
 
 /// The layer of the packages that a plugin is built with: it lies on those of packages while the plugin runs, and no image
@@ -220,13 +261,18 @@ pub(super) fn key_to_build_with(packages: &Layers, names: &[String]) -> String {
 }
 
 /// The key of the layer that [`add`] lays.
-pub(super) fn key_of(layers: &Layers, request: &PackageRequest) -> String {
-    crate::store::key(&Inputs { step: "packages on packages", below: layers.top(), request })
+fn key_of(build: &Build<'_>, layers: &Layers, owner: Owner, request: &PackageRequest) -> String {
+    let name = matches!(request, PackageRequest::Pin { .. }).then(|| owner.id(&build.plan.plugins));
+    crate::store::key(&Inputs { step: "packages on packages", below: layers.top(), request, name })
 }
 
-/// As [`add`], if the store has the layer.
+/// As [`add`], if the store has the layer and nothing stands against it.
 pub(super) fn add_finished(build: &Build<'_>, layers: &mut Layers, owner: Owner, request: PackageRequest) -> bool {
-    let Some(layer) = build.finished(&key_of(layers, &request)) else { return false };
+    let Some(layer) = build.finished(&key_of(build, layers, owner, &request)) else { return false };
+    let packages = &layers.packages;
+    if packages.objection(owner, &request).is_some() || packages.back(owner, &layer).is_some() {
+        return false;
+    }
     push(layers, owner, request, layer);
     true
 }
@@ -261,7 +307,7 @@ fn effects(request: &PackageRequest, upper: &Path, lowers: &[PathBuf], after: &P
     let changes = changes(upper, before.path(), after)?.into_iter();
     let by = |who: Who| move |change| Effect { change, by: [who.clone()].into() };
     Ok(match request {
-        PackageRequest::Answer { .. } => {
+        PackageRequest::Answer { .. } | PackageRequest::Pin { .. } => {
             let files = changes.filter(|change| !change.directory);
             files.map(by(Who::Wish(request.to_string()))).collect()
         }
@@ -302,6 +348,25 @@ mod tests {
         PackageRequest::Answer { answers: answers.iter().map(answer).collect() }
     }
 
+    pub(super) fn pin(package: &str, priority: i16) -> PackageRequest {
+        let target = crate::recipe::pin::Target::Version("1".into());
+        let unchecked = crate::recipe::pin::Unchecked { package: package.into(), target, priority };
+        PackageRequest::Pin { pins: vec![Pin::check(&unchecked).unwrap()] }
+    }
+
+    #[test]
+    fn a_pin_is_there_for_whoever_has_it_in_a_file_of_its_own() {
+        let mut packages = Packages::default();
+        for (owner, name) in [(Owner::Plugin(1), "aa"), (Owner::Plugin(0), "bb"), (Owner::Plugin(1), "cc")] {
+            let brought = Brought { owner, request: pin(name, 9), packages: Vec::new(), effects: Vec::new() };
+            packages.brought.push(brought);
+        }
+        assert!(packages.answer(Owner::Plugin(1), &pin("aa", 9)).is_some());
+        assert!(packages.answer(Owner::Plugin(1), &pin("aa", 8)).is_none());
+        let names: Vec<&str> = packages.pins_of(Owner::Plugin(1)).map(Pin::package).collect();
+        assert_eq!(names, ["aa", "cc"]);
+    }
+
     /// A plugin that wants nothing.
     pub(super) fn planned(id: &str) -> PlannedPlugin {
         PlannedPlugin {
@@ -309,6 +374,7 @@ mod tests {
             path: "a.wasm".into(),
             digest: String::new(),
             packages: Vec::new(),
+            pins: Vec::new(),
             answers: Vec::new(),
             removals: Vec::new(),
             params: BTreeMap::new(),

@@ -288,8 +288,8 @@ impl<'a> Prepared<'a> {
         effects::drop_paths(&tree, &judged.dropped)?;
         effects::drop_paths(&tree, &leftovers)?;
         effects::check_secrets(&planned.id, &search, &tree, &stage.path().join(AUDIT_LOG))?;
-        let of_packages = layers.packages.of_plugin(index).flat_map(|brought| &brought.effects);
-        let effects: Vec<Effect> = of_packages.cloned().chain(judged.kept).collect();
+        let below = effects_below(layers, index);
+        let effects: Vec<Effect> = below.into_iter().chain(judged.kept).collect();
         effects::announce(&step, &planned.id, &effects);
         let Listing { effects, unlisted } = listing(effects);
         let granted = run.grants.held().map(|(capability, request)| (request.scope.clone(), capability.to_string()));
@@ -316,6 +316,17 @@ impl<'a> Prepared<'a> {
         let layer = build.finished(key).context("the layer that was just made is missing")?;
         Ok(Outcome::Layer(Box::new(layer)))
     }
+}
+
+/// What the layers of packages changed for its sake: of each path the last change, and all who had a part in it.
+fn effects_below(layers: &Layers, index: usize) -> Vec<Effect> {
+    let mut found: BTreeMap<&str, Effect> = BTreeMap::new();
+    for effect in layers.packages.of_plugin(index).flat_map(|brought| &brought.effects) {
+        let parts = found.remove(effect.change.path.as_str()).map(|earlier| earlier.by).unwrap_or_default();
+        let by = effect.by.iter().cloned().chain(parts).collect();
+        found.insert(&effect.change.path, Effect { by, ..effect.clone() });
+    }
+    found.into_values().collect()
 }
 
 /// What the plugin wished of package runs, beside packages.

@@ -162,7 +162,13 @@ fn wished(wishes: &Wishes) -> impl Iterator<Item = Request> {
     });
     let removals =
         wishes.removals.iter().map(move |name| request(format!("pkg:remove:{name}"), "to be removed".into()));
-    repositories.chain(answers).chain(removals)
+    let pins = wishes.pins.iter().map(move |pin| {
+        request(
+            format!("pkg:pin:{}", pin.package),
+            format!("pinned to {:?} at {}", pin.target.to_string(), pin.priority),
+        )
+    });
+    repositories.chain(pins).chain(answers).chain(removals)
 }
 
 #[cfg(test)]

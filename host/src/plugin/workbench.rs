@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::download::Url;
 use crate::git::{ObjectId, Snapshot};
-use crate::recipe::debconf;
+use crate::recipe::{debconf, pin};
 use crate::rootfs::files::Rootfs;
 use crate::secret::Authorization;
 
@@ -167,6 +167,10 @@ pub enum PackageRequest {
     Answer {
         answers: Vec<debconf::Answer>,
     },
+    /// What apt prefers, in a file of whoever asks.
+    Pin {
+        pins: Vec<pin::Pin>,
+    },
 }
 
 impl fmt::Display for PackageRequest {
@@ -178,6 +182,10 @@ impl fmt::Display for PackageRequest {
             Self::Answer { answers } => {
                 let answers: Vec<String> = answers.iter().map(ToString::to_string).collect();
                 write!(f, "Answer {}", answers.join(", "))
+            }
+            Self::Pin { pins } => {
+                let pins: Vec<String> = pins.iter().map(ToString::to_string).collect();
+                write!(f, "Pin {}", pins.join(", "))
             }
         }
     }

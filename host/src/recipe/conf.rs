@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::debconf;
+use super::{debconf, pin};
 
 /// A plugin's answer to `conf()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +52,8 @@ pub struct ImageParams {
 pub struct Wishes {
     /// Answers that debconf has before the packages are installed.
     pub answers: Vec<debconf::Unchecked>,
+    /// What apt prefers.
+    pub pins: Vec<pin::Unchecked>,
     /// Archives that packages may come from.
     pub repositories: Vec<Repository>,
     /// Names of packages that the image is not to have.

@@ -26,6 +26,7 @@ use super::limits::CommandLimits;
 use super::locked::Packages;
 use super::output::OutputKind;
 use super::overrides::Overrides;
+use super::pin::Pin;
 use super::release::repository::{Chosen, Given};
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
@@ -113,6 +114,8 @@ pub struct PlannedPlugin {
     pub digest: String,
     /// Installed before it runs.
     pub packages: Vec<String>,
+    /// What apt prefers from then on.
+    pub pins: Vec<Pin>,
     /// What debconf is told before that.
     pub answers: Vec<debconf::Answer>,
     /// Removed after that.

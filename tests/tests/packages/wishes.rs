@@ -33,9 +33,15 @@ fn a_package_is_configured_by_the_answers_of_conf_and_another_one_goes() {
     assert!(said.contains("there: false"), "{said}");
     let info: serde_json::Value = serde_json::from_str(&read(&root, "/usr/share/piimg/build.json")).unwrap();
     let answer = "Answer popularity-contest/participate with boolean \"true\"";
-    assert_eq!(info["plugins"][0]["wishes"], serde_json::json!([answer, "Remove vim-tiny"]));
+    let pin = "Pin popularity-contest to release n=bookworm at 600";
+    assert_eq!(info["plugins"][0]["wishes"], serde_json::json!([pin, answer, "Remove vim-tiny"]));
+    let preferences = "/etc/apt/preferences.d/piimg-test_-prepares.pref";
+    let expected = "Package: popularity-contest\nPin: release n=bookworm\nPin-Priority: 600\n";
+    assert_eq!(read(&root, preferences), expected);
+    let blamed = blame(dir.path(), &image, preferences);
+    assert!(blamed.contains("by the wish `Pin popularity-contest to release"), "{blamed}");
     let blamed = blame(dir.path(), &image, "/var/cache/debconf/config.dat");
-    assert!(blamed.starts_with("plugin test/prepares 1.0.0") && blamed.contains("by the wish `Answer"), "{blamed}");
+    assert!(blamed.starts_with("plugin test/prepares 1.0.0") && blamed.contains("the wish `Answer"), "{blamed}");
 
     // All of it is a layer of packages that the next build finds.
     std::fs::remove_file(&image).unwrap();
@@ -67,6 +73,17 @@ fn an_answer_of_a_running_plugin_comes_before_its_package() {
     let said = text(&wishing(dir.path(), &other).stderr);
     let expected = "cannot answer `popularity-contest/participate`: the plugin `test/prepares` answers otherwise";
     assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_pin_counts_for_what_is_installed_above_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = [wish("pin", "man-db"), wish("install", "man-db")].concat();
+    let output = wishing(dir.path(), &arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("starts again: Pin man-db to version * at -1"), "{said}");
+    assert!(said.contains("'man-db' has no installation candidate"), "{said}");
 }
 
 fn recipe(dir: &Path, text: &str) -> (Option<i32>, String) {

@@ -3,7 +3,7 @@
 use super::*;
 
 fn wished(granted: &Granted, params: &[(&str, &str)]) -> Ran {
-    let given = [("question", "none"), ("value", "true"), ("install", "none")].map(|(name, usual)| {
+    let given = [("question", "none"), ("value", "true"), ("pin", "none"), ("install", "none")].map(|(name, usual)| {
         (name, params.iter().find(|(other, _)| *other == name).map_or(usual, |(_, value)| *value))
     });
     run_plugin(image(), &look("prepares").unwrap(), granted, &given, Limits::EXECUTE)
@@ -15,14 +15,15 @@ fn what_it_wants_before_it_runs_is_a_request() {
     let requests: Vec<(&str, &str, bool)> =
         info.requests.iter().map(|it| (it.scope.as_str(), it.reason.as_str(), it.listed)).collect();
     assert_eq!(
-        requests[..3],
+        requests[..4],
         [
             ("pkg:install:popularity-contest", "listed in apt_get_packages", true),
+            ("pkg:pin:popularity-contest", "pinned to \"release n=bookworm\" at 600", true),
             ("debconf:popularity-contest/participate", "answered with boolean \"true\"", true),
             ("pkg:remove:vim-tiny", "to be removed", true),
         ]
     );
-    assert!(requests[3..].iter().all(|(_, _, listed)| !listed), "{requests:?}");
+    assert!(requests[4..].iter().all(|(_, _, listed)| !listed), "{requests:?}");
 }
 
 #[test]
@@ -42,6 +43,20 @@ fn a_question_of_another_package_is_not_answered() {
     ] {
         let ran = wished(&granted, &[("question", question)]);
         assert_eq!(ran.failure(Kind::Grant).messages.last().unwrap(), said);
+    }
+}
+
+#[test]
+fn a_pin_of_more_than_was_asked_for_is_refused() {
+    for (name, kind, said) in [
+        ("*", Kind::Grant, "`pkg:pin:*` was not requested"),
+        ("man-*", Kind::Grant, "`pkg:pin:man-*` was not requested"),
+        ("man-db%0aPackage: *", Kind::Plugin, "must be of one package's name"),
+        ("man-db tree", Kind::Plugin, "must be of one package's name"),
+    ] {
+        let ran = wished(&all(), &[("pin", name)]);
+        let report = ran.failure(kind);
+        assert!(report.messages.last().unwrap().contains(said), "{name}: {report:?}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! Why the packages of an image cannot become as one asks: another one wants them otherwise, or it is too late.
 
 use super::{Owner, Packages, name_of};
+use crate::build::Layer;
 use crate::plugin::workbench::PackageRequest;
 use crate::recipe::debconf::Answer;
+use crate::recipe::pin::Pin;
 use crate::recipe::plan::PlannedPlugin;
 
 /// What stands against a request.
@@ -14,6 +16,8 @@ pub(in crate::build) enum Objection {
     Unwanted { name: String, by: Owner },
     /// A question has another answer.
     Answered { question: String, by: Owner },
+    /// The same has another priority.
+    Pinned { pin: String, by: Owner },
     /// A package that would ask is installed, and has asked.
     Late { question: String },
 }
@@ -30,6 +34,7 @@ impl Objection {
             Self::Wanted { name, by } => format!("cannot remove `{name}`: {} wants it", who(*by)),
             Self::Unwanted { name, by } => format!("cannot install `{name}`: {} removes it", who(*by)),
             Self::Answered { question, by } => format!("cannot answer `{question}`: {} answers otherwise", who(*by)),
+            Self::Pinned { pin, by } => format!("cannot pin {pin}: {} does so otherwise", who(*by)),
             Self::Late { question } => {
                 format!("cannot answer `{question}`: its package is installed already, and asks no more")
             }
@@ -50,6 +55,7 @@ impl Packages {
                 self.unwanted_by_others(owner).find(|(name, _)| named(name)).map(unwanted)
             }
             PackageRequest::Answer { answers } => answers.iter().find_map(|answer| self.objection_to(answer)),
+            PackageRequest::Pin { pins } => pins.iter().find_map(|pin| self.objection_to_pin(pin)),
         }
     }
 
@@ -65,8 +71,17 @@ impl Packages {
         }
     }
 
-    /// A package that somebody removed and that came back when `owner` had others installed.
-    pub(super) fn back(&self, owner: Owner, is_there: impl Fn(&str) -> bool) -> Option<Objection> {
+    fn objection_to_pin(&self, pin: &Pin) -> Option<Objection> {
+        let others = self.brought.iter().filter(|brought| match &brought.request {
+            PackageRequest::Pin { pins } => pins.iter().any(|other| other.contradicts(pin)),
+            _ => false,
+        });
+        others.map(|brought| Objection::Pinned { pin: pin.to_string(), by: brought.owner }).next()
+    }
+
+    /// A package that somebody else removed and that is back with the next layer, which `owner` has wanted.
+    pub(super) fn back(&self, owner: Owner, next: &Layer) -> Option<Objection> {
+        let is_there = |name: &str| next.packages.iter().any(|package| package.name == name);
         self.unwanted_by_others(owner).find(|(name, _)| is_there(name)).map(unwanted)
     }
 
@@ -77,7 +92,7 @@ impl Packages {
             PackageRequest::Remove { names, .. } => {
                 names.iter().map(|name| (name.as_str(), brought.owner)).collect::<Vec<_>>()
             }
-            PackageRequest::Install { .. } | PackageRequest::Answer { .. } => Vec::new(),
+            PackageRequest::Install { .. } | PackageRequest::Answer { .. } | PackageRequest::Pin { .. } => Vec::new(),
         })
     }
 
@@ -87,7 +102,7 @@ impl Packages {
             PackageRequest::Answer { answers } => {
                 answers.iter().find(|answer| answer.question() == question).map(|answer| (answer, brought.owner))
             }
-            PackageRequest::Install { .. } | PackageRequest::Remove { .. } => None,
+            PackageRequest::Install { .. } | PackageRequest::Remove { .. } | PackageRequest::Pin { .. } => None,
         })
     }
 }
@@ -98,7 +113,7 @@ fn unwanted((name, by): (&str, Owner)) -> Objection {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{answer, install, layer, remove};
+    use super::super::tests::{answer, install, layer, pin, remove};
     use super::super::{Brought, Owner, Packages};
     use crate::plugin::workbench::PackageRequest;
 
@@ -121,12 +136,15 @@ mod tests {
             (other, remove(&["bb"])),
             (me, remove(&["cc"])),
             (other, answer(&[("dd/q", "1")])),
+            (other, pin("ee", 9)),
         ];
         for (request, expected) in [
             (remove(&["zz", "aa"]), "cannot remove `aa`: the recipe lists it"),
             (remove(&["zz"]), ""),
             (install(&["zz", "bb=2"]), "cannot install `bb`: the plugin `x/other` removes it"),
             (install(&["cc"]), ""),
+            (pin("ee", 9), ""),
+            (pin("ee", 8), "cannot pin ee to version 1 at 8: the plugin `x/other` does so otherwise"),
             (answer(&[("dd/q", "1"), ("dd/r", "1")]), ""),
             (answer(&[("dd/q", "2")]), "cannot answer `dd/q`: the plugin `x/other` answers otherwise"),
             (
@@ -138,7 +156,7 @@ mod tests {
             let objection = packages(&there).objection(me, &request);
             assert_eq!(objection.map_or(String::new(), |it| it.told(&plugins)), expected, "{request}");
         }
-        let back = |name: &'static str| packages(&there).back(me, move |it| it == name).is_some();
+        let back = |name: &str| packages(&there).back(me, &layer(&[(name, "1")], &[])).is_some();
         assert!(back("bb") && !back("cc") && !back("aa"));
     }
 }

@@ -5,7 +5,7 @@ use super::bindings::piimg::plugin::{
 };
 use crate::plugin::protocol::{Account, FileAttrs, FileKind, ImageInfo, Level, Metadata, Place, UnitState};
 use crate::plugin::workbench::{CallError, Command, ErrorCode, InstalledPackage, Outcome, Sink};
-use crate::recipe::{conf, debconf};
+use crate::recipe::{conf, debconf, pin};
 use crate::secret::Scheme;
 
 impl From<CallError> for types::Error {
@@ -176,6 +176,17 @@ impl From<manifest::PluginConf> for conf::PluginConf {
             // Another export says.
             wishes: conf::Wishes::default(),
         }
+    }
+}
+
+impl From<wishes::Pin> for pin::Unchecked {
+    fn from(raw: wishes::Pin) -> Self {
+        let target = match raw.target {
+            wishes::PinTarget::Release(text) => pin::Target::Release(text),
+            wishes::PinTarget::Version(text) => pin::Target::Version(text),
+            wishes::PinTarget::Origin(host) => pin::Target::Origin(host),
+        };
+        Self { package: raw.package, target, priority: raw.priority }
     }
 }
 

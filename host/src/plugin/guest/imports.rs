@@ -178,6 +178,10 @@ impl packages::Host for State {
 }
 
 impl wishes::Host for State {
+    fn set_pins(&mut self, pins: Vec<wishes::Pin>) -> Answer<()> {
+        ask!(self, Call::PinPackages { pins: pins.into_iter().map(Into::into).collect() }, Reply::Done => ())
+    }
+
     fn set_answers(&mut self, answers: Vec<wishes::Answer>) -> Answer<()> {
         let call = Call::AnswerQuestions { answers: answers.into_iter().map(Into::into).collect() };
         ask!(self, call, Reply::Done => ())

@@ -4,7 +4,7 @@ use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, Instance, Lift};
 
 use super::State;
-use super::bindings::piimg::plugin::wishes::Answer;
+use super::bindings::piimg::plugin::wishes::{Answer, Pin};
 use crate::recipe::conf::{self, Wishes};
 
 const INTERFACE: &str = "piimg:plugin/preparation@0.1.0";
@@ -17,6 +17,7 @@ pub(in crate::plugin) fn wishes(store: &mut Store<State>, instance: &Instance) -
     let answers: Vec<Answer> = ask(store, instance, &interface, "answers")?;
     Ok(Wishes {
         answers: answers.into_iter().map(Into::into).collect(),
+        pins: ask::<Pin>(store, instance, &interface, "pins")?.into_iter().map(Into::into).collect(),
         repositories: ask::<Repository>(store, instance, &interface, "repositories")?
             .into_iter()
             .map(Into::into)

@@ -245,6 +245,30 @@ mod tests {
     }
 
     #[test]
+    fn a_wish_that_nobody_would_hear_is_refused() {
+        let (ours, _) = contract();
+        let checked = |version: &str, interface: &str, functions: &str| {
+            let mut resolve = Resolve::default();
+            let text = format!(
+                "package piimg:plugin@{version};\ninterface {interface} {{ {functions} }}\nworld w {{ export {interface}; }}"
+            );
+            let package = resolve.push_str("w.wit", &text).unwrap();
+            let world = resolve.packages[package].worlds["w"];
+            check_preparation(&resolve, world, &ours).map_err(|problem| problem.what)
+        };
+        assert_eq!(checked("0.1.0", "preparation", "removals: func() -> list<string>;"), Ok(()));
+        assert_eq!(checked("0.1.7", "customization", "later: func();"), Ok(()));
+        for (version, interface, function, what) in [
+            ("0.1.0", "preparation", "later", "says by `later` of `piimg:plugin/preparation` what it wants"),
+            ("0.2.0", "preparation", "removals", "exports `piimg:plugin/preparation` of version 0.2.0"),
+            ("0.1.0", "packages", "install", "exports `piimg:plugin/packages`, of which this piimg knows nothing"),
+        ] {
+            let found = checked(version, interface, &format!("{function}: func();")).unwrap_err();
+            assert!(found.starts_with(what), "{found}");
+        }
+    }
+
+    #[test]
     fn the_contract_is_complete() {
         let (resolve, world) = contract();
         let world = &resolve.worlds[world];

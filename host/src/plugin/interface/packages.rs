@@ -9,7 +9,7 @@ use crate::plugin::workbench::{CallError, ErrorCode, InstalledPackage, PackageRe
 use crate::recipe::package::{self, PackageSpec};
 use crate::ui::printable;
 
-/// Most packages, or questions, in one call.
+/// Most packages, questions or pins in one call.
 const MAX_PACKAGES: usize = 1000;
 
 impl Session<'_> {

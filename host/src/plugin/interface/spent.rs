@@ -38,6 +38,7 @@ pub(super) fn is_own(call: &Call) -> bool {
             | Call::InstallPackages { .. }
             | Call::RemovePackages { .. }
             | Call::AnswerQuestions { .. }
+            | Call::PinPackages { .. }
             | Call::Fetch { .. }
             | Call::FetchAuthorized { .. }
             | Call::Checkout { .. }

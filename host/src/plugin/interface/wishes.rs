@@ -5,7 +5,7 @@ use super::packages::check_count;
 use super::{Answer, Session, from_bench, invalid};
 use crate::plugin::capability::Need;
 use crate::plugin::workbench::PackageRequest;
-use crate::recipe::debconf;
+use crate::recipe::{debconf, pin};
 
 impl Session<'_> {
     pub(super) fn answer_questions(&mut self, unchecked: &[debconf::Unchecked]) -> Answer<()> {
@@ -16,6 +16,15 @@ impl Session<'_> {
             self.gate(&Need::Debconf(answer.question().to_owned()))?;
         }
         self.settle(PackageRequest::Answer { answers })
+    }
+
+    pub(super) fn pin_packages(&mut self, unchecked: &[pin::Unchecked]) -> Answer<()> {
+        check_count(unchecked.len(), "pin")?;
+        let pins: Vec<_> = unchecked.iter().map(|pin| pin::Pin::check(pin).map_err(invalid)).collect::<Answer<_>>()?;
+        for pin in &pins {
+            self.gate(&Need::PkgPin(pin.package().to_owned()))?;
+        }
+        self.settle(PackageRequest::Pin { pins })
     }
 
     /// Sees that the packages below are as `request` says, or ends the run.

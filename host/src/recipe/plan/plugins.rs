@@ -64,6 +64,7 @@ pub(super) fn plan_plugin(
         path: plugin.path.clone(),
         digest: plugin.digest.clone(),
         packages: conf.image.apt_get_packages.clone(),
+        pins: wishes::pins(conf, findings),
         answers: wishes::answers(conf, findings),
         removals: conf.wishes.removals.clone(),
         params: params::values(plugin, file, flags, findings),

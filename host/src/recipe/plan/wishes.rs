@@ -6,6 +6,7 @@ use super::{Findings, PlannedPlugin};
 use crate::recipe::conf::PluginConf;
 use crate::recipe::debconf::Answer;
 use crate::recipe::package::{PackageSpec, check_name};
+use crate::recipe::pin::Pin;
 use crate::ui::printable;
 
 /// The answers of a plugin that are some.
@@ -15,6 +16,18 @@ pub(super) fn answers(conf: &PluginConf, findings: &mut Findings) -> Vec<Answer>
         match Answer::check(answer) {
             Ok(answer) => checked.push(answer),
             Err(rule) => findings.add(printable(&format!("`{}` cannot have its answer: {rule}", conf.id))),
+        }
+    }
+    checked
+}
+
+/// The pins of a plugin that are some.
+pub(super) fn pins(conf: &PluginConf, findings: &mut Findings) -> Vec<Pin> {
+    let mut checked = Vec::new();
+    for pin in &conf.wishes.pins {
+        match Pin::check(pin) {
+            Ok(pin) => checked.push(pin),
+            Err(rule) => findings.add(printable(&format!("`{}` cannot have its pin: {rule}", conf.id))),
         }
     }
     checked
@@ -73,6 +86,7 @@ mod tests {
             path: "a.wasm".into(),
             digest: String::new(),
             packages: texts(packages),
+            pins: Vec::new(),
             answers: answers.iter().map(answer).collect(),
             removals: texts(removals),
             params: BTreeMap::new(),

@@ -37,7 +37,7 @@ const SECRET: [&str; 3] = ["users.set-password-from", "net.fetch-authorized", "g
 const NET: [&str; 4] = ["net.fetch", "net.fetch-authorized", "git.checkout", "git.checkout-authorized"];
 
 /// All kinds, in the order in which they are told.
-pub(super) const KINDS: [Kind; 21] = [
+pub(super) const KINDS: [Kind; 22] = [
     kind("exec", &[RUN], "run", "run commands", false),
     kind(
         "fs:write",
@@ -97,6 +97,7 @@ pub(super) const KINDS: [Kind; 21] = [
     kind("pkg:remove", &["packages.remove"], "remove the packages", "remove packages", false),
     kind("pkg:build", &[], "have below itself, and not in the image, the packages", "", false),
     kind("pkg:repo", &[], "have packages come from the archives", "", false),
+    kind("pkg:pin", &["wishes.set-pins"], "pin the packages", "pin packages", false),
     kind(
         "debconf",
         &["wishes.set-answers"],

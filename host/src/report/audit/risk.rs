@@ -208,6 +208,12 @@ fn alone(row: &Row) -> Option<Finding> {
             );
             finding(Risk::Critical, says)
         }
+        Capability::PkgPin(_) if scope.starts_with('*') => {
+            finding(Risk::High, "decides which version of any package is installed, in later updates too".into())
+        }
+        Capability::PkgPin(_) => {
+            finding(Risk::Medium, format!("decides which version of `{scope}` is installed, in later updates too"))
+        }
         Capability::Debconf(_) => {
             finding(Risk::Medium, format!("answers `{scope}`, by which a package sets itself up"))
         }
@@ -401,6 +407,8 @@ mod tests {
             (&["pkg:install:htop"], Risk::Medium, "scripts run as root"),
             (&["pkg:install:*"], Risk::High, "any package"),
             (&["pkg:repo:https://h/debian"], Risk::Critical, "whoever signs `https://h/debian` is root of the image"),
+            (&["pkg:pin:ros-*"], Risk::Medium, "which version of `ros-*` is installed"),
+            (&["pkg:pin:*"], Risk::High, "which version of any package"),
             (&["debconf:openssh-server/permit-root-login"], Risk::Medium, "by which a package sets itself up"),
             (&["svc:enable:ssh.service"], Risk::Medium, "starts at boot"),
             (&["user:keys:ann"], Risk::High, "log in as `ann`"),
