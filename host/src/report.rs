@@ -130,6 +130,11 @@ impl Effect {
         !self.by.is_empty() && self.by.iter().all(|who| *who == Who::Packages)
     }
 
+    /// piimg had a part in it, because the plugin wished for something.
+    pub fn is_of_a_wish(&self) -> bool {
+        self.by.iter().any(|who| matches!(who, Who::Wish(_)))
+    }
+
     /// Why it deserves a look: of packages not for what they bring all the time.
     pub fn notable(&self) -> impl Iterator<Item = Notable> {
         let of_packages = self.is_of_packages();

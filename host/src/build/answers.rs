@@ -33,6 +33,15 @@ pub(super) fn give(root: &Path, answers: &[Answer], step: &Step) -> Result<()> {
         .hint("list the package `debconf` in the recipe, or take a base that has it")
         .into());
     }
+    let before = database(&rootfs)?;
+    if let Some(answer) = answers.iter().find(|answer| is_asked(&before, answer) && !is_kept(&before, answer)) {
+        let text = printable(answer.question());
+        return Err(Failure::build(format!(
+            "cannot answer `{text}`: a package that is installed has asked it already"
+        ))
+        .hint("whoever installs the package must answer, in conf() or before `packages::install`")
+        .into());
+    }
     let text = selections(answers);
     let (input, feeder) = feed(Stdin::Bytes(text.as_bytes()))?;
     let said = BoxCommand::new(root, [PROGRAM]).check_with(Some(input), &mut |_, line| {
@@ -40,13 +49,28 @@ pub(super) fn give(root: &Path, answers: &[Answer], step: &Step) -> Result<()> {
     });
     drop(feeder);
     said?;
-    let database = rootfs.read(&ImagePath::parse(DATABASE)?, LIMIT).context("cannot read debconf's database")?;
-    let database = String::from_utf8_lossy(&database);
-    let lost = answers.iter().find(|answer| !is_kept(&database, answer));
+    let after = database(&rootfs)?;
+    let lost = answers.iter().find(|answer| !is_kept(&after, answer));
     lost.map_or(Ok(()), |answer| {
         let text = printable(&answer.to_string());
         Err(Failure::build(format!("debconf did not keep the answer {text}")).into())
     })
+}
+
+/// What debconf was told so far; nothing if it was told nothing.
+fn database(rootfs: &Rootfs) -> Result<String> {
+    let path = ImagePath::parse(DATABASE)?;
+    if rootfs.metadata(&path)?.is_none() {
+        return Ok(String::new());
+    }
+    let text = rootfs.read(&path, LIMIT).context("cannot read debconf's database")?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Whether the question is there: a package that is configured registers what it asks.
+fn is_asked(database: &str, answer: &Answer) -> bool {
+    let name = format!("Name: {}", answer.question());
+    database.lines().any(|line| line == name)
 }
 
 /// Whether the database, paragraphs of `Field: value`, has the answer.
@@ -82,6 +106,7 @@ mod tests {
             let unchecked = Unchecked { question: question.into(), kind: AnswerKind::String, value: value.into() };
             let answer = Answer::check(&unchecked).unwrap();
             assert_eq!(is_kept(database, &answer), expected, "{answer}");
+            assert_eq!(is_asked(database, &answer), question != "tzdata/Other", "{answer}");
         }
     }
 }
