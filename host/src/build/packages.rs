@@ -207,7 +207,7 @@ pub(super) fn add(build: &Build<'_>, layers: &mut Layers, owner: Owner, request:
     })?;
     // The layer may have been made for those who want what others do not.
     if let Some(objection) = layers.packages.back(owner, &layer) {
-        return Err(refuse(objection).hint("something that is installed depends on it").into());
+        return Err(refuse(objection).into());
     }
     push(layers, owner, request, layer);
     Ok(())

@@ -201,7 +201,7 @@ fn build_info(build: &Build<'_>, layers: &Layers, boot: Vec<String>) -> BuildInf
 fn archives(plan: &Plan) -> impl Iterator<Item = (String, String)> {
     plan.given_keys.iter().flat_map(|(name, given)| {
         let files = [format!("/etc/apt/sources.list.d/{name}.sources"), format!("/etc/apt/keyrings/{name}.gpg")];
-        files.map(|path| (path, format!("of the archive `{name}`, which the plugin {} brings", given.plugin)))
+        files.map(|path| (path, format!("a file of the archive `{name}`, which the plugin {} brings", given.plugin)))
     })
 }
 

@@ -302,7 +302,7 @@ impl<'a> Prepared<'a> {
             uses: report.uses,
             settings: report.settings,
             packages: packages.map(|package| package.name.clone()).collect(),
-            wishes: archives(&build.plan, &planned.id).chain(wishes(layers, index)).collect(),
+            wishes: archives(build.plan, &planned.id).chain(wishes(layers, index)).collect(),
             effects,
             unlisted,
         };

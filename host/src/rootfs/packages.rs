@@ -225,8 +225,9 @@ impl Archive {
         check_removable(&rootfs, names)?;
         let mut arguments = vec![if purge { "purge" } else { "remove" }, "--"];
         arguments.extend(names.iter().map(String::as_str));
-        self.apt(root, &arguments, None).check(&mut |stream, line| progress(step, stream, line))?;
-        Ok(())
+        let removed = self.apt(root, &arguments, None).check(&mut |stream, line| progress(step, stream, line));
+        let refused = || Failure::build(format!("cannot remove {}: apt refuses", names.join(", ")));
+        removed.map(drop).with_context(|| refused().hint("something that no system works without may need it"))
     }
 
     fn apt(&self, root: &Path, arguments: &[&str], archives: Option<&Path>) -> BoxCommand {

@@ -1,5 +1,9 @@
 //! What plugins want of package runs: what is asked for, and what is refused before anybody is asked.
 
+use std::path::Path;
+
+use piimg::plugin::policy::Ceiling;
+
 use super::*;
 
 fn wished(granted: &Granted, params: &[(&str, &str)]) -> Ran {
@@ -57,6 +61,27 @@ fn a_pin_of_more_than_was_asked_for_is_refused() {
         let ran = wished(&all(), &[("pin", name)]);
         let report = ran.failure(kind);
         assert!(report.messages.last().unwrap().contains(said), "{name}: {report:?}");
+    }
+}
+
+#[test]
+fn a_site_can_stop_each_wish() {
+    let info = look("prepares").unwrap();
+    let wishes = [
+        ("pkg:pin", "pkg:pin:popularity-contest"),
+        ("debconf", "debconf:popularity-contest/participate"),
+        ("pkg:remove", "pkg:remove:vim-tiny"),
+        ("pkg:install", "pkg:install:popularity-contest"),
+    ];
+    for (stopped, scope) in wishes {
+        let others: Vec<&str> = wishes.iter().map(|(kind, _)| *kind).filter(|kind| *kind != stopped).collect();
+        let policy = (Path::new("policy.toml"), format!("version = 1\nallow = {others:?}\n"));
+        let granted = Granted { ceiling: Ceiling::parse(&[policy]).unwrap(), ..all() };
+        let refused = GrantSet::new(&info, &BTreeMap::new(), &granted).unwrap().check().expect(stopped);
+        let report = report(&refused.into());
+        assert!(report.messages[0].contains(&format!("not allowed here:\n  {scope}")), "{stopped}: {report:?}");
+        let named = wishes.iter().filter(|(_, other)| report.messages[0].contains(&format!("\n  {other}"))).count();
+        assert_eq!(named, 1, "{stopped}: {report:?}");
     }
 }
 

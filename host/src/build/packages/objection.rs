@@ -14,6 +14,8 @@ pub(in crate::build) enum Objection {
     Wanted { name: String, by: Owner },
     /// A package to install is to be gone.
     Unwanted { name: String, by: Owner },
+    /// A package that is to be gone is needed by others.
+    Back { name: String, by: Owner },
     /// A question has another answer.
     Answered { question: String, by: Owner },
     /// The same has another priority.
@@ -33,6 +35,9 @@ impl Objection {
             Self::Wanted { name, by: Owner::Recipe } => format!("cannot remove `{name}`: the recipe lists it"),
             Self::Wanted { name, by } => format!("cannot remove `{name}`: {} wants it", who(*by)),
             Self::Unwanted { name, by } => format!("cannot install `{name}`: {} removes it", who(*by)),
+            Self::Back { name, by } => {
+                format!("`{name}` would be there again, which {} removes: something depends on it", who(*by))
+            }
             Self::Answered { question, by } => format!("cannot answer `{question}`: {} answers otherwise", who(*by)),
             Self::Pinned { pin, by } => format!("cannot pin {pin}: {} does so otherwise", who(*by)),
             Self::Late { question } => {
@@ -52,7 +57,8 @@ impl Packages {
             }
             PackageRequest::Install { specs, .. } => {
                 let named = |name: &str| specs.iter().any(|spec| name_of(spec) == name);
-                self.unwanted_by_others(owner).find(|(name, _)| named(name)).map(unwanted)
+                let mut unwanted = self.unwanted_by_others(owner).filter(|(name, _)| named(name));
+                unwanted.next().map(|(name, by)| Objection::Unwanted { name: name.to_owned(), by })
             }
             PackageRequest::Answer { answers } => answers.iter().find_map(|answer| self.objection_to(answer)),
             PackageRequest::Pin { pins } => pins.iter().find_map(|pin| self.objection_to_pin(pin)),
@@ -82,7 +88,8 @@ impl Packages {
     /// A package that somebody else removed and that is back with the next layer, which `owner` has wanted.
     pub(super) fn back(&self, owner: Owner, next: &Layer) -> Option<Objection> {
         let is_there = |name: &str| next.packages.iter().any(|package| package.name == name);
-        self.unwanted_by_others(owner).find(|(name, _)| is_there(name)).map(unwanted)
+        let mut back = self.unwanted_by_others(owner).filter(|(name, _)| is_there(name));
+        back.next().map(|(name, by)| Objection::Back { name: name.to_owned(), by })
     }
 
     /// Names that somebody wants to be gone, but for the one who asks now, and who.
@@ -105,10 +112,6 @@ impl Packages {
             PackageRequest::Install { .. } | PackageRequest::Remove { .. } | PackageRequest::Pin { .. } => None,
         })
     }
-}
-
-fn unwanted((name, by): (&str, Owner)) -> Objection {
-    Objection::Unwanted { name: name.to_owned(), by }
 }
 
 #[cfg(test)]
