@@ -4,6 +4,7 @@
 //! private namespace ([`crate::sandbox::private`]).
 
 mod above;
+mod answers;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod archives;
 pub mod assets;
@@ -148,7 +149,7 @@ struct Layer {
     /// What it removed, or has in another version.
     #[serde(default)]
     gone: Vec<Package>,
-    /// Of a layer of packages: what always deserves a look.
+    /// Of a layer of packages: what always deserves a look, and what a wish changed.
     #[serde(default)]
     notable: Vec<Effect>,
     /// Of a plugin's layer: what the plugin did.

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Kind, Result, report};
 use crate::recipe::host::HostPath;
-use crate::recipe::release::Release;
-use crate::recipe::release::repository::{Chosen, KeyRing};
+use crate::recipe::plan::Plan;
+use crate::recipe::release::repository::{Given, KeyRing};
 use crate::sandbox::confined::{Confined, Limits};
 use crate::ui::printable;
 
@@ -43,12 +43,18 @@ pub type Rings = BTreeMap<String, Ring>;
 /// Reads and checks the key rings that the packages of `architectures` are signed with.
 ///
 /// # Errors
-/// [`Failure::host`] if one is missing, [`Failure::usage`] if a chosen one cannot be read or lacks the right keys.
-pub fn read_all(release: &Release, chosen: &BTreeMap<String, Chosen>, architectures: &[&str]) -> Result<Rings> {
+/// [`Failure::host`] if one is missing, [`Failure::usage`] if a chosen one cannot be read or lacks the right keys,
+/// [`Failure::plugin`] if a plugin brings others than it says.
+pub fn read_all(plan: &Plan, architectures: &[&str]) -> Result<Rings> {
+    let (release, chosen) = (&plan.release, &plan.keyrings);
     let mut rings = Rings::new();
     for repository in architectures.iter().flat_map(|architecture| release.repositories_for(architecture)) {
         let name = &repository.signed_by;
         if rings.contains_key(name) {
+            continue;
+        }
+        if let Some(given) = plan.given_keys.get(name).filter(|_| !chosen.contains_key(name)) {
+            rings.insert(name.clone(), read_given(name, given)?);
             continue;
         }
         let described =
@@ -70,6 +76,26 @@ pub fn read_all(release: &Release, chosen: &BTreeMap<String, Chosen>, architectu
         rings.insert(name.clone(), ring);
     }
     Ok(rings)
+}
+
+/// The keys that a plugin brings: all that it names, and no other.
+fn read_given(name: &str, given: &Given) -> Result<Ring> {
+    let Given { plugin, fingerprints, data } = given;
+    let refused = || {
+        let text = format!("cannot use the keys of the repository `{name}`, which the plugin `{plugin}` brings");
+        Failure::plugin(printable(&text))
+    };
+    let keys = select(data, fingerprints, Others::Refused).with_context(refused)?;
+    // Nothing else of what it brings is handed on.
+    Ok(Ring { whole: keys.clone(), keys })
+}
+
+/// What becomes of keys that nobody named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    LeftOut,
+    /// There may be none, and all that are named must be there.
+    Refused,
 }
 
 /// The host's file.
@@ -96,12 +122,12 @@ fn read(path: &HostPath, fingerprints: &[String]) -> Result<Ring> {
     file.take(LIMIT + 1).read_to_end(&mut whole).with_context(named)?;
     let is_short = u64::try_from(whole.len()).is_ok_and(|length| length <= LIMIT);
     anyhow::ensure!(is_short, "`{shown}` is bigger than 4 MiB: it is no key ring");
-    let keys = select(&whole, fingerprints).with_context(|| format!("`{shown}` does not do"))?;
+    let keys = select(&whole, fingerprints, Others::LeftOut).with_context(|| format!("`{shown}` does not do"))?;
     Ok(Ring { whole, keys })
 }
 
 /// The keys of `ring` with these fingerprints, or all if there are none, without signatures by others.
-fn select(ring: &[u8], fingerprints: &[String]) -> Result<Vec<u8>> {
+fn select(ring: &[u8], fingerprints: &[String], others: Others) -> Result<Vec<u8>> {
     let home =
         tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().with_context(|| {
             let place = std::env::temp_dir();
@@ -122,6 +148,11 @@ fn select(ring: &[u8], fingerprints: &[String]) -> Result<Vec<u8>> {
     gpg(&["--import"], ring).context("it is no key ring that gpg can read")?;
     let there = primary_keys(&gpg(&["--with-colons", "--list-keys"], b"")?.stdout_text());
     let wanted = choose(&there, fingerprints)?;
+    let is_all = fingerprints.iter().all(|wanted| there.contains(wanted)) && there.len() == wanted.len();
+    if others == Others::Refused && !is_all {
+        let (named, there) = (fingerprints.join(" and "), there.join(", "));
+        anyhow::bail!("it must hold the key {named} and no other; its keys are: {there}");
+    }
     let mut export = vec!["--export-options=export-minimal", "--export"];
     export.extend(wanted);
     Ok(gpg(&export, b"")?.stdout)
@@ -209,7 +240,33 @@ mod tests {
         };
         let both = there(&ring);
         assert_eq!(both.len(), 2);
-        assert_eq!(there(&select(&ring, &both[1..]).unwrap()), both[1..]);
+        assert_eq!(there(&select(&ring, &both[1..], Others::LeftOut).unwrap()), both[1..]);
+        let given = |data: &[u8], fingerprints: &[String]| {
+            let given = Given { plugin: "x/a".into(), fingerprints: fingerprints.to_owned(), data: data.to_owned() };
+            read_given("robots", &given).map(|ring| there(&ring.keys)).map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(given(&ring, &both).unwrap(), both);
+        for (data, fingerprints, said) in [
+            (
+                &ring[..],
+                &both[1..],
+                format!("it must hold the key {} and no other; its keys are: {}", both[1], both.join(", ")),
+            ),
+            (&ring, &[A.to_owned()], format!("it must hold the key {A}; its keys are: ")),
+            (
+                &select(&ring, &both[1..], Others::LeftOut).unwrap(),
+                &both,
+                format!("{} and no other", both.join(" and ")),
+            ),
+            (b"no key", &both, "it is no key ring that gpg can read".to_owned()),
+        ] {
+            let error = given(data, fingerprints).unwrap_err();
+            assert!(
+                error.starts_with("cannot use the keys of the repository `robots`, which the plugin `x/a` brings"),
+                "{error}"
+            );
+            assert!(error.contains(&said), "{said}: {error}");
+        }
 
         let path = dir.path().join("ring.asc");
         fs::write(&path, &ring).unwrap();

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod conf;
+pub mod debconf;
 pub mod fetching;
 pub mod file;
 pub mod host;
@@ -14,6 +15,7 @@ pub mod output;
 pub mod overrides;
 pub mod package;
 pub mod password;
+pub mod pin;
 pub mod plan;
 pub mod release;
 pub mod repository;

@@ -68,6 +68,9 @@ pub struct PluginReport {
     pub settings: BTreeMap<String, String>,
     /// Packages that came with it.
     pub packages: Vec<String>,
+    /// What else it wished of package runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wishes: Vec<String>,
     /// What it changed itself, and what deserves a look of what its packages changed.
     pub effects: Vec<Effect>,
     /// Changes that are too many to be listed: how many there are below each directory.
@@ -81,6 +84,8 @@ pub struct PluginReport {
 pub enum Who {
     /// Programs of packages that were installed or removed.
     Packages,
+    /// piimg, before or after packages were installed, because the plugin wished it: what it wished.
+    Wish(String),
     /// A command of the plugin: the number of the call that ran it, as in the audit log, and what it was.
     Command(u64, String),
     /// A host function of piimg, called by the plugin: the call's number, and what it was.
@@ -103,6 +108,7 @@ impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Packages => f.write_str("packages"),
+            Self::Wish(text) => write!(f, "the wish `{}`", printable(text)),
             Self::Command(number, text) => write!(f, "call {number}, `{}`", printable(text)),
             Self::Call(number, text) => write!(f, "call {number}, {}", printable(text)),
         }
@@ -122,6 +128,11 @@ impl Effect {
     /// No one but packages made it.
     pub fn is_of_packages(&self) -> bool {
         !self.by.is_empty() && self.by.iter().all(|who| *who == Who::Packages)
+    }
+
+    /// piimg had a part in it, because the plugin wished for something.
+    pub fn is_of_a_wish(&self) -> bool {
+        self.by.iter().any(|who| matches!(who, Who::Wish(_)))
     }
 
     /// Why it deserves a look: of packages not for what they bring all the time.

@@ -1,9 +1,13 @@
-//! Archives of packages that the finished system shall use beside its own.
+//! Archives of packages beside the release's own. One that packages of the build come from is asked for in `conf()`
+//! ([`PluginConf::repository`](crate::PluginConf::repository)); [`Repository::add`] is for the finished system alone.
+
+use crate::__private::bindings::exports::piimg::plugin::preparation::Repository as Described;
+use crate::__private::bindings::piimg::plugin::wishes as raw;
+pub use raw::{Pin, PinTarget};
 
 use crate::{Blob, Error, ErrorCode, fs, text};
 
-/// An archive in the making. It is for the finished system: packages that are installed during the build come from the
-/// archives of the release.
+/// An archive in the making.
 #[derive(Clone, Debug)]
 pub struct Repository {
     name: String,
@@ -25,7 +29,19 @@ impl Repository {
         self
     }
 
-    /// Adds it, signed with this key and no other: an armored one (`-----BEGIN PGP…`) or a key ring. Needs
+    /// As `conf()` hands it over.
+    pub(crate) fn signed(&self, fingerprints: &[&str], key: &[u8]) -> Described {
+        Described {
+            name: self.name.clone(),
+            url: self.uri.trim_end_matches('/').to_owned(),
+            suite: self.suite.clone(),
+            components: self.components.clone(),
+            fingerprints: fingerprints.iter().map(|text| (*text).to_owned()).collect(),
+            key: key.to_owned(),
+        }
+    }
+
+    /// Adds it for the finished system alone: packages that are installed during the build do not come from it. It is signed with this key and no other: an armored one (`-----BEGIN PGP…`) or a key ring. Needs
     /// `fs:write:/etc/apt/keyrings` and `fs:write` of `/etc/apt/keyrings/<name>.asc` (or `.gpg`) and
     /// `/etc/apt/sources.list.d/<name>.sources`.
     ///
@@ -72,6 +88,39 @@ fn is_word(text: &str) -> bool {
 /// apt tells the two kinds of keys apart by their files' names.
 fn key_suffix(beginning: &[u8]) -> &'static str {
     if beginning.starts_with(b"-----BEGIN") { "asc" } else { "gpg" }
+}
+
+/// Prefers a version of a package; `*` in either is any text. 500 is the usual priority, more than 1000 downgrades too, less
+/// than 0 is never installed.
+#[must_use]
+pub fn pin_version(package: &str, version: &str, priority: i16) -> Pin {
+    of_target(package, PinTarget::Version(version.to_owned()), priority)
+}
+
+/// Prefers what a release has, such as `n=bookworm-backports` or `o=Debian`.
+#[must_use]
+pub fn pin_release(package: &str, release: &str, priority: i16) -> Pin {
+    of_target(package, PinTarget::Release(release.to_owned()), priority)
+}
+
+/// Prefers what the archives on a host have.
+#[must_use]
+pub fn pin_origin(package: &str, host: &str, priority: i16) -> Pin {
+    of_target(package, PinTarget::Origin(host.to_owned()), priority)
+}
+
+fn of_target(package: &str, target: PinTarget, priority: i16) -> Pin {
+    Pin { package: package.to_owned(), target, priority }
+}
+
+/// Sees that apt has these preferences, for packages that are installed from then on and on the finished system. As
+/// [`crate::packages::install`], the first call ends the run, and `execute` begins anew. Needs `pkg:pin:<package>` for each.
+///
+/// # Errors
+/// [`crate::ErrorCode::Denied`], and [`crate::ErrorCode::Invalid`] for what is no pin, or if somebody else gave the same another
+/// priority.
+pub fn pin(pins: &[Pin]) -> Result<(), Error> {
+    Ok(raw::set_pins(pins)?)
 }
 
 #[cfg(test)]

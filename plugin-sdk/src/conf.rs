@@ -1,16 +1,28 @@
 //! What a plugin says about itself, put together step by step.
 
+use crate::__private::bindings::exports::piimg::plugin::preparation::Repository;
 use crate::__private::bindings::piimg::plugin::manifest as raw;
+use crate::apt::{self, Pin};
+use crate::debconf::Answer;
 
 /// A plugin's description; the answer to [`crate::Plugin::conf`].
 #[derive(Clone, Debug)]
-pub struct PluginConf(raw::PluginConf);
+pub struct PluginConf(raw::PluginConf, Wishes);
+
+/// What it wants of package runs before `execute`, beside packages: it goes to the host by functions of its own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) pins: Vec<Pin>,
+    pub(crate) repositories: Vec<Repository>,
+    pub(crate) removals: Vec<String>,
+}
 
 impl PluginConf {
     /// Starts with the id, `author/name`, the version, `major.minor.patch`, and a title for people.
     #[must_use]
     pub fn new(id: &str, version: &str, title: &str) -> Self {
-        Self(raw::PluginConf {
+        let conf = raw::PluginConf {
             id: id.to_owned(),
             version: version.to_owned(),
             title: title.to_owned(),
@@ -30,7 +42,8 @@ impl PluginConf {
             conflicts: Vec::new(),
             releases: Vec::new(),
             architectures: Vec::new(),
-        })
+        };
+        Self(conf, Wishes::default())
     }
 
     /// What it does, in a few sentences.
@@ -110,6 +123,40 @@ impl PluginConf {
         self.capability(&format!("pkg:build:{name}"), reason)
     }
 
+    /// An answer that debconf has before any package of the plugin is installed; it needs no [`PluginConf::capability`] of its
+    /// own, but the user's grant. The package that asks must be one that the plugin lists or brings, not one of the release.
+    #[must_use]
+    pub fn answer(mut self, answer: Answer) -> Self {
+        self.1.answers.push(answer);
+        self
+    }
+
+    /// An archive that packages may come from during the build, and that the finished system has too, signed with the keys of
+    /// these whole fingerprints; `key` holds them and no others. It needs no [`PluginConf::capability`] of its own, but the
+    /// user's grant, `pkg:repo:<url>`: whoever holds a key is root of the image. Every other plugin's packages may come from
+    /// it, too. It must have components.
+    #[must_use]
+    pub fn repository(mut self, archive: &apt::Repository, fingerprints: &[&str], key: &[u8]) -> Self {
+        self.1.repositories.push(archive.signed(fingerprints, key));
+        self
+    }
+
+    /// What apt prefers from the plugin's first package on, and on the finished system; it needs no [`PluginConf::capability`]
+    /// of its own, but the user's grant.
+    #[must_use]
+    pub fn pin(mut self, pin: Pin) -> Self {
+        self.1.pins.push(pin);
+        self
+    }
+
+    /// A package that the image is not to have, such as one of the release; it needs no [`PluginConf::capability`] of its own,
+    /// but the user's grant. What the recipe or another plugin lists cannot be removed.
+    #[must_use]
+    pub fn remove_package(mut self, name: &str) -> Self {
+        self.1.removals.push(name.to_owned());
+        self
+    }
+
     /// A capability without which the plugin cannot work, and why, such as `fs:write:/etc/motd`. `{params.NAME}` in it
     /// stands for the value of a [`Param`] of the plugin.
     #[must_use]
@@ -175,6 +222,18 @@ impl PluginConf {
         }
     }
 
+    /// The packages that are to go, for tests.
+    #[must_use]
+    pub fn removed_packages(&self) -> &[String] {
+        &self.1.removals
+    }
+
+    /// The answers for debconf, for tests.
+    #[must_use]
+    pub fn answers(&self) -> &[Answer] {
+        &self.1.answers
+    }
+
     /// The capabilities asked for, for tests.
     #[must_use]
     pub fn capabilities(&self) -> Vec<Capability> {
@@ -182,9 +241,10 @@ impl PluginConf {
     }
 }
 
-impl From<PluginConf> for raw::PluginConf {
-    fn from(conf: PluginConf) -> Self {
-        conf.0
+impl PluginConf {
+    /// The two halves, each of which the host asks for by itself.
+    pub(crate) fn into_raw(self) -> (raw::PluginConf, Wishes) {
+        (self.0, self.1)
     }
 }
 

@@ -29,6 +29,7 @@ mod blob;
 pub mod boot_config;
 mod conf;
 pub mod context;
+pub mod debconf;
 mod error;
 pub mod fs;
 pub mod git;
@@ -92,7 +93,7 @@ pub mod __private {
     pub mod bindings {
         wit_bindgen::generate!({
             path: "../wit",
-            world: "plugin",
+            world: "prepared-plugin",
             pub_export_macro: true,
             export_macro_name: "export_customization",
             default_bindings_module: "piimg_plugin_sdk::__private::bindings",
@@ -102,7 +103,8 @@ pub mod __private {
     }
 
     use bindings::exports::piimg::plugin::customization::{Failure, Guest};
-    use bindings::piimg::plugin::manifest;
+    use bindings::exports::piimg::plugin::preparation;
+    use bindings::piimg::plugin::{manifest, wishes};
 
     /// Carries a [`Plugin`](crate::Plugin) over to the generated trait.
     #[derive(Debug)]
@@ -111,12 +113,34 @@ pub mod __private {
     impl<P: crate::Plugin> Guest for Shim<P> {
         fn conf() -> manifest::PluginConf {
             report_panics();
-            P::conf().into()
+            P::conf().into_raw().0
         }
 
         fn execute() -> Result<(), Failure> {
             report_panics();
             P::execute().map_err(|error| crate::error::failure(&*error))
+        }
+    }
+
+    impl<P: crate::Plugin> preparation::Guest for Shim<P> {
+        fn answers() -> Vec<wishes::Answer> {
+            report_panics();
+            P::conf().into_raw().1.answers
+        }
+
+        fn repositories() -> Vec<preparation::Repository> {
+            report_panics();
+            P::conf().into_raw().1.repositories
+        }
+
+        fn pins() -> Vec<wishes::Pin> {
+            report_panics();
+            P::conf().into_raw().1.pins
+        }
+
+        fn removals() -> Vec<String> {
+            report_panics();
+            P::conf().into_raw().1.removals
         }
     }
 

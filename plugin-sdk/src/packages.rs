@@ -12,7 +12,7 @@ pub use raw::Installed;
 /// that installs something. A package that cannot be installed ends the build.
 ///
 /// # Errors
-/// [`crate::ErrorCode::Denied`].
+/// [`crate::ErrorCode::Denied`], and [`crate::ErrorCode::Invalid`] for what the recipe or another plugin removed.
 pub fn install(specs: &[&str]) -> Result<Vec<Installed>, Error> {
     Ok(raw::install(&owned(specs), false)?)
 }

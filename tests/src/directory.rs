@@ -6,7 +6,9 @@ use std::path::Path;
 use piimg::download::{self, Answer, Authorities, Limits, Url};
 use piimg::git::{self, ObjectId, Snapshot};
 use piimg::plugin::ImageInfo;
-use piimg::plugin::workbench::{CallError, Command, ErrorCode, Fetched, InstalledPackage, Outcome, Stdin, Workbench};
+use piimg::plugin::workbench::{
+    CallError, Command, ErrorCode, Fetched, InstalledPackage, Outcome, PackageRequest, Stdin, Workbench,
+};
 use piimg::rootfs::files::Rootfs;
 use piimg::secret::Authorization;
 use piimg::ui::printable;
@@ -88,8 +90,8 @@ impl Workbench for Directory {
         Ok(Some(Vec::new()))
     }
 
-    fn remove_packages(&mut self, names: &[String], _purge: bool) -> anyhow::Result<bool> {
-        panic!("nothing may be removed, but {names:?} was")
+    fn has_settled(&mut self, request: &PackageRequest) -> anyhow::Result<bool> {
+        panic!("no packages may change, but it asks: {request}")
     }
 
     fn fetch(&mut self, url: &Url, _digest: &str, authorization: Option<&Authorization>) -> anyhow::Result<Fetched> {

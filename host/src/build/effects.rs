@@ -158,7 +158,8 @@ pub(super) fn announce(step: &Step, plugin: &str, effects: &[Effect]) {
 
 fn announcement(effects: &[Effect]) -> Vec<String> {
     let mut kinds: BTreeMap<(Reverse<Risk>, Notable), Vec<&Effect>> = BTreeMap::new();
-    for effect in effects {
+    // What was wished was said when it was done.
+    for effect in effects.iter().filter(|effect| !effect.is_of_a_wish()) {
         for notable in effect.notable() {
             kinds.entry((Reverse(notable.risk()), notable)).or_default().push(effect);
         }
@@ -221,6 +222,7 @@ mod tests {
         effects.push(effect("/usr/bin/of-a-package", Notable::At("programs"), Who::Packages));
         effects.push(effect("/etc/cron.d/of-a-package", Notable::At("cron"), Who::Packages));
         effects.push(effect("/usr/bin/of-a-plugin", Notable::At("programs"), call()));
+        effects.push(effect("/etc/apt/preferences.d/x", Notable::At("package-manager"), Who::Wish("Pin x".into())));
         let lines = announcement(&effects);
         let expected = [
             "/usr/zz/su runs with the rights of its owner or group: added by call 1, fs.write x",

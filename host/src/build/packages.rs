@@ -1,22 +1,30 @@
-//! Layers of packages: the recipe's, those that each plugin lists, and what plugins ask for while they run.
+//! Layers of packages: the recipe's, those that each plugin lists, and what plugins ask for while they run; with them what
+//! else is wanted of package runs, such as answers that debconf has before a package asks.
 //!
 //! They stand on the base and on one another alone, below the user and everything that a plugin makes: no script of a
 //! package, no trigger and no hook of apt or dpkg ever meets a file that a plugin wrote, and a plugin that changes or
 //! fails costs no package.
 
+mod objection;
+
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::above::{self, Content};
+use objection::Objection;
+
+use super::above::{self, Content, Place};
 use super::choice::{self, Wish};
-use super::{Build, Layer, Layers, PluginJob};
+use super::{Build, Layer, Layers, PluginJob, answers};
 use crate::error::{Context, Failure, Result};
 use crate::plugin::workbench::PackageRequest;
 use crate::recipe::locked::Packages as Chosen;
+use crate::recipe::pin::{Pin, file_of, preferences};
+use crate::recipe::plan::PlannedPlugin;
 use crate::report::{Effect, Who};
 use crate::rootfs::changes::changes;
-use crate::rootfs::files::Rootfs;
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Package};
 use crate::ui::printable;
@@ -29,6 +37,16 @@ pub(super) enum Owner {
     Plugin(usize),
 }
 
+impl Owner {
+    /// Returns the plugin's id, or what stands for it.
+    fn id(self, plugins: &[PlannedPlugin]) -> &str {
+        match self {
+            Self::Recipe => "recipe",
+            Self::Plugin(index) => &plugins[index].id,
+        }
+    }
+}
+
 /// What came of a wish.
 #[derive(Clone, Debug)]
 pub(super) struct Brought {
@@ -36,8 +54,8 @@ pub(super) struct Brought {
     pub(super) request: PackageRequest,
     /// What is new, or of another version.
     pub(super) packages: Vec<Package>,
-    /// What always deserves a look.
-    pub(super) notable: Vec<Effect>,
+    /// What always deserves a look, and what piimg itself changed for the wish.
+    pub(super) effects: Vec<Effect>,
 }
 
 /// The packages of an image as they are below the plugins.
@@ -54,6 +72,9 @@ struct Inputs<'a> {
     step: &'static str,
     below: &'a str,
     request: &'a PackageRequest,
+    /// Whose name is in the layer, where one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
 }
 
 impl Packages {
@@ -87,8 +108,21 @@ impl Packages {
         let is_done = match request {
             PackageRequest::Install { specs, .. } => specs.iter().all(|spec| self.has(spec)),
             PackageRequest::Remove { names, .. } => !names.iter().any(|name| self.has(name)),
+            PackageRequest::Answer { answers } => {
+                answers.iter().all(|answer| self.answer_to(answer.question()).is_some_and(|(same, _)| same == answer))
+            }
+            PackageRequest::Pin { pins } => pins.iter().all(|pin| self.pins_of(owner).any(|there| there == pin)),
         };
         is_done.then(Vec::new)
+    }
+
+    /// The pins of one owner, in the order in which they came.
+    fn pins_of(&self, owner: Owner) -> impl Iterator<Item = &Pin> {
+        let own = self.brought.iter().filter(move |brought| brought.owner == owner);
+        own.flat_map(|brought| match &brought.request {
+            PackageRequest::Pin { pins } => pins.as_slice(),
+            _ => &[],
+        })
     }
 
     /// Whether `name` or `name=version` is installed.
@@ -103,7 +137,7 @@ impl Packages {
             PackageRequest::Install { specs, .. } => {
                 specs.iter().map(|spec| (name_of(spec), *owner)).collect::<Vec<_>>()
             }
-            PackageRequest::Remove { .. } => Vec::new(),
+            PackageRequest::Remove { .. } | PackageRequest::Answer { .. } | PackageRequest::Pin { .. } => Vec::new(),
         })
     }
 
@@ -123,17 +157,31 @@ fn name_of(spec: &str) -> &str {
 /// # Errors
 /// As [`add`].
 pub(super) fn lay(build: &Build<'_>, layers: &mut Layers, jobs: &[PluginJob]) -> Result<()> {
-    let listed = |specs: &[String]| PackageRequest::Install { specs: specs.to_owned(), recommends: false };
-    if !build.plan.packages.is_empty() {
-        add(build, layers, Owner::Recipe, listed(&build.plan.packages))?;
+    for request in install(&build.plan.packages).into_iter().chain(remove(&build.plan.removals)) {
+        add(build, layers, Owner::Recipe, request)?;
     }
     for (index, plugin) in build.plan.plugins.iter().enumerate().take(jobs.len()) {
-        if !plugin.packages.is_empty() {
-            add(build, layers, Owner::Plugin(index), listed(&plugin.packages))
-                .with_context(|| format!("cannot install what `{}` lists", printable(&plugin.id)))?;
+        for request in prepared(plugin) {
+            add(build, layers, Owner::Plugin(index), request)
+                .with_context(|| format!("cannot do what `{}` asks for in conf()", printable(&plugin.id)))?;
         }
     }
     Ok(())
+}
+
+/// What a plugin wants before it runs, in the order in which it is done.
+fn prepared(plugin: &PlannedPlugin) -> impl Iterator<Item = PackageRequest> {
+    let pins = (!plugin.pins.is_empty()).then(|| PackageRequest::Pin { pins: plugin.pins.clone() });
+    let answers = (!plugin.answers.is_empty()).then(|| PackageRequest::Answer { answers: plugin.answers.clone() });
+    pins.into_iter().chain(answers).chain(install(&plugin.packages)).chain(remove(&plugin.removals))
+}
+
+fn install(specs: &[String]) -> Option<PackageRequest> {
+    (!specs.is_empty()).then(|| PackageRequest::Install { specs: specs.to_owned(), recommends: false })
+}
+
+fn remove(names: &[String]) -> Option<PackageRequest> {
+    (!names.is_empty()).then(|| PackageRequest::Remove { names: names.to_owned(), purge: true })
 }
 
 /// Lays one more layer on those of packages, which must be all that there are.
@@ -141,37 +189,69 @@ pub(super) fn lay(build: &Build<'_>, layers: &mut Layers, jobs: &[PluginJob]) ->
 /// # Errors
 /// [`Failure::build`] if the packages cannot be installed or removed, or if others that somebody wants go with it.
 pub(super) fn add(build: &Build<'_>, layers: &mut Layers, owner: Owner, request: PackageRequest) -> Result<()> {
-    let wish = key_of(layers, &request);
+    let refuse = |objection: Objection| Failure::build(printable(&objection.told(&build.plan.plugins)));
+    if let Some(objection) = layers.packages.objection(owner, &request) {
+        return Err(refuse(objection).into());
+    }
+    let wish = key_of(build, layers, owner, &request);
     let _lock = build.store.lock(&wish)?;
     let step = build.ui.step(printable(&request.to_string()));
     let chosen = match &request {
         PackageRequest::Install { specs, recommends } => {
             choice::make(build, layers, &Wish { key: &wish, specs, recommends: *recommends }, &step)?
         }
-        PackageRequest::Remove { .. } => Chosen::new(),
+        _ => Chosen::new(),
     };
     let layer = above::ensure(build, layers, &choice::layer_key(&wish, &chosen), step, |place| {
         let before = packages::installed(&Rootfs::open(place.root, 0)?)?;
-        let stage = place.stage.path();
-        match &request {
-            PackageRequest::Install { specs, recommends } => {
-                layers.archive.install(place.root, stage, specs, *recommends, &chosen, place.step)?;
-            }
-            PackageRequest::Remove { names, purge } => {
-                layers.archive.remove(place.root, names, *purge, place.step)?;
-            }
-        }
+        fulfil(build, layers, owner, &request, &chosen, place)?;
         let rootfs = Rootfs::open(place.root, 0)?;
         packages::check(&rootfs, &still_wanted(&layers.packages, &request)).with_context(|| {
             Failure::build("these packages cannot be in one image with what else is wanted of it")
                 .hint("somebody lists a package that another one removes: the recipe, or a plugin")
         })?;
         let after = packages::installed(&rootfs)?;
-        let notable = notable(&stage.join("fs"), place.lowers, place.root)?;
+        let notable = effects(&request, &place.stage.path().join("fs"), place.lowers, place.root)?;
         Ok(Content { packages: missing_in(&before, &after), gone: missing_in(&after, &before), notable })
     })?;
+    // The layer may have been made for those who want what others do not.
+    if let Some(objection) = layers.packages.back(owner, &layer) {
+        return Err(refuse(objection).into());
+    }
     push(layers, owner, request, layer);
     Ok(())
+}
+
+fn fulfil(
+    build: &Build<'_>,
+    layers: &Layers,
+    owner: Owner,
+    request: &PackageRequest,
+    chosen: &Chosen,
+    place: &Place<'_>,
+) -> Result<()> {
+    let (archive, stage) = (&layers.archive, place.stage.path());
+    match request {
+        PackageRequest::Install { specs, recommends } => {
+            archive.install(place.root, stage, specs, *recommends, chosen, place.step).map(drop)
+        }
+        PackageRequest::Remove { names, purge } => archive.remove(place.root, names, *purge, place.step),
+        PackageRequest::Answer { answers } => answers::give(place.root, answers, place.step),
+        PackageRequest::Pin { pins } => {
+            let all = layers.packages.pins_of(owner).chain(pins);
+            write_pins(place.root, &file_of(owner.id(&build.plan.plugins)), &preferences(all))
+        }
+    }
+}
+
+/// Writes what apt prefers into the image that is mounted at `root`.
+fn write_pins(root: &Path, path: &str, text: &str) -> Result<()> {
+    let (rootfs, path) = (Rootfs::open(root, 0)?, ImagePath::parse(path)?);
+    let tree = rootfs.exact();
+    if let Some(parent) = path.parent() {
+        tree.make_dir_all(&parent, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
+    }
+    Ok(tree.write(&path, text.as_bytes(), Attrs { mode: 0o644, uid: 0, gid: 0 })?)
 }
 
 /// Chooses and fetches the packages that a plugin is built with, which is where an error of a name or of the network shows.
@@ -220,27 +300,32 @@ fn key_to_build_with(packages: &Layers, names: &[String]) -> String {
 }
 
 /// The key of the wish that [`add`] fulfils.
-fn key_of(layers: &Layers, request: &PackageRequest) -> String {
-    crate::store::key(&Inputs { step: "packages on packages", below: layers.top(), request })
+fn key_of(build: &Build<'_>, layers: &Layers, owner: Owner, request: &PackageRequest) -> String {
+    let name = matches!(request, PackageRequest::Pin { .. }).then(|| owner.id(&build.plan.plugins));
+    crate::store::key(&Inputs { step: "packages on packages", below: layers.top(), request, name })
 }
 
-/// As [`add`], if the store has the layer.
+/// As [`add`], if the store has the layer and nothing stands against it.
 pub(super) fn add_finished(build: &Build<'_>, layers: &mut Layers, owner: Owner, request: PackageRequest) -> bool {
-    let wish = key_of(layers, &request);
+    let wish = key_of(build, layers, owner, &request);
     let chosen = match &request {
         PackageRequest::Install { .. } => choice::known(build, &wish),
-        PackageRequest::Remove { .. } => Some(Chosen::new()),
+        _ => Some(Chosen::new()),
     };
     let layer = chosen.and_then(|chosen| build.finished(&choice::layer_key(&wish, &chosen)));
     let Some(layer) = layer else { return false };
+    let packages = &layers.packages;
+    if packages.objection(owner, &request).is_some() || packages.back(owner, &layer).is_some() {
+        return false;
+    }
     push(layers, owner, request, layer);
     true
 }
 
 fn push(layers: &mut Layers, owner: Owner, request: PackageRequest, layer: Layer) {
     layers.packages.follow(&layer);
-    let (packages, notable) = (layer.packages.clone(), layer.notable.clone());
-    layers.packages.brought.push(Brought { owner, request, packages, notable });
+    let (packages, effects) = (layer.packages.clone(), layer.notable.clone());
+    layers.packages.brought.push(Brought { owner, request, packages, effects });
     layers.stack.push(layer);
 }
 
@@ -260,33 +345,106 @@ fn missing_in(then: &BTreeMap<String, Package>, now: &BTreeMap<String, Package>)
     now.iter().filter(|(name, package)| then.get(*name) != Some(package)).map(|(_, package)| package.clone()).collect()
 }
 
-/// Changes of the layer that deserve a look, whoever made them.
-fn notable(upper: &std::path::Path, lowers: &[std::path::PathBuf], after: &std::path::Path) -> Result<Vec<Effect>> {
+/// Changes of the layer that are told: all that piimg itself made for a wish; of those that packages made what deserves a
+/// look.
+fn effects(request: &PackageRequest, upper: &Path, lowers: &[PathBuf], after: &Path) -> Result<Vec<Effect>> {
     let before = Mounted::read_only(lowers)?;
-    let changes = changes(upper, before.path(), after)?;
-    let of_packages = |change| Effect { change, by: [Who::Packages].into() };
-    Ok(changes.into_iter().filter(|change| !change.notable.is_empty()).map(of_packages).collect())
+    let changes = changes(upper, before.path(), after)?.into_iter();
+    let by = |who: Who| move |change| Effect { change, by: [who.clone()].into() };
+    Ok(match request {
+        PackageRequest::Answer { .. } | PackageRequest::Pin { .. } => {
+            let files = changes.filter(|change| !change.directory);
+            files.map(by(Who::Wish(request.to_string()))).collect()
+        }
+        PackageRequest::Install { .. } | PackageRequest::Remove { .. } => {
+            changes.filter(|change| !change.notable.is_empty()).map(by(Who::Packages)).collect()
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recipe::debconf::{Answer, AnswerKind, Unchecked};
 
     fn package(name: &str, version: &str) -> Package {
         Package { name: name.into(), version: version.into(), architecture: "arm64".into() }
     }
 
-    fn layer(packages: &[(&str, &str)], gone: &[(&str, &str)]) -> Layer {
+    pub(super) fn layer(packages: &[(&str, &str)], gone: &[(&str, &str)]) -> Layer {
         let list = |list: &[(&str, &str)]| list.iter().map(|(name, version)| package(name, version)).collect();
         Layer { packages: list(packages), gone: list(gone), ..Layer::default() }
     }
 
-    fn install(specs: &[&str]) -> PackageRequest {
+    pub(super) fn install(specs: &[&str]) -> PackageRequest {
         PackageRequest::Install { specs: specs.iter().map(|it| (*it).to_owned()).collect(), recommends: false }
     }
 
-    fn remove(names: &[&str]) -> PackageRequest {
+    pub(super) fn remove(names: &[&str]) -> PackageRequest {
         PackageRequest::Remove { names: names.iter().map(|it| (*it).to_owned()).collect(), purge: true }
+    }
+
+    pub(super) fn answer(answers: &[(&str, &str)]) -> PackageRequest {
+        let answer = |(question, value): &(&str, &str)| {
+            let unchecked =
+                Unchecked { question: (*question).into(), kind: AnswerKind::String, value: (*value).into() };
+            Answer::check(&unchecked).unwrap()
+        };
+        PackageRequest::Answer { answers: answers.iter().map(answer).collect() }
+    }
+
+    pub(super) fn pin(package: &str, priority: i16) -> PackageRequest {
+        let target = crate::recipe::pin::Target::Version("1".into());
+        let unchecked = crate::recipe::pin::Unchecked { package: package.into(), target, priority };
+        PackageRequest::Pin { pins: vec![Pin::check(&unchecked).unwrap()] }
+    }
+
+    #[test]
+    fn a_pin_is_there_for_whoever_has_it_in_a_file_of_its_own() {
+        let mut packages = Packages::default();
+        for (owner, name) in [(Owner::Plugin(1), "aa"), (Owner::Plugin(0), "bb"), (Owner::Plugin(1), "cc")] {
+            let brought = Brought { owner, request: pin(name, 9), packages: Vec::new(), effects: Vec::new() };
+            packages.brought.push(brought);
+        }
+        assert!(packages.answer(Owner::Plugin(1), &pin("aa", 9)).is_some());
+        assert!(packages.answer(Owner::Plugin(1), &pin("aa", 8)).is_none());
+        let names: Vec<&str> = packages.pins_of(Owner::Plugin(1)).map(Pin::package).collect();
+        assert_eq!(names, ["aa", "cc"]);
+    }
+
+    /// A plugin that wants nothing.
+    pub(super) fn planned(id: &str) -> PlannedPlugin {
+        PlannedPlugin {
+            id: id.into(),
+            path: "a.wasm".into(),
+            digest: String::new(),
+            packages: Vec::new(),
+            pins: Vec::new(),
+            answers: Vec::new(),
+            removals: Vec::new(),
+            params: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_plugin_has_its_answers_first_and_its_removals_last() {
+        let texts = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let PackageRequest::Answer { answers } = answer(&[("aa/q", "1")]) else { unreachable!() };
+        let plugin = PlannedPlugin { answers, packages: texts(&["aa"]), removals: texts(&["bb"]), ..planned("x/a") };
+        let done: Vec<PackageRequest> = prepared(&plugin).collect();
+        assert_eq!(done, [answer(&[("aa/q", "1")]), install(&["aa"]), remove(&["bb"])]);
+        assert_eq!(prepared(&planned("x/a")).count(), 0);
+    }
+
+    #[test]
+    fn what_is_answered_is_answered_whoever_asks() {
+        let mut packages = Packages::default();
+        let request = answer(&[("aa/q", "1"), ("aa/r", "2")]);
+        let brought = |request| Brought { owner: Owner::Plugin(1), request, packages: Vec::new(), effects: Vec::new() };
+        packages.brought.push(brought(request));
+        for (asked, expected) in [(&[("aa/r", "2")][..], true), (&[("aa/r", "1")], false), (&[("aa/s", "1")], false)] {
+            assert_eq!(packages.answer(Owner::Plugin(0), &answer(asked)).is_some(), expected, "{asked:?}");
+        }
     }
 
     #[test]
@@ -311,7 +469,7 @@ mod tests {
             owner: me,
             request: request.clone(),
             packages: brought.clone(),
-            notable: Vec::new(),
+            effects: Vec::new(),
         });
         assert_eq!(packages.answer(me, &request), Some(brought));
         assert_eq!(packages.answer(Owner::Plugin(1), &request), Some(Vec::new()));
@@ -325,7 +483,7 @@ mod tests {
     fn what_somebody_wants_must_stay() {
         let mut packages = Packages::default();
         for (owner, request) in [(Owner::Recipe, install(&["aa=1", "bb"])), (Owner::Plugin(1), remove(&["cc"]))] {
-            packages.brought.push(Brought { owner, request, packages: Vec::new(), notable: Vec::new() });
+            packages.brought.push(Brought { owner, request, packages: Vec::new(), effects: Vec::new() });
         }
         assert_eq!(still_wanted(&packages, &install(&["bb/stable", "dd:arm64"])), ["aa", "bb", "dd"]);
         assert_eq!(still_wanted(&packages, &remove(&["dd"])), ["aa", "bb"]);

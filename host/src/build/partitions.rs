@@ -193,8 +193,16 @@ fn build_info(build: &Build<'_>, layers: &Layers, boot: Vec<String>) -> BuildInf
         flavour: plan.flavour.clone(),
         epoch: layers.epoch,
         plugins: layers.stack.iter().filter_map(|layer| layer.plugin.clone()).collect(),
-        steps: release.chain(boot).chain(finalised).collect(),
+        steps: release.chain(boot).chain(finalised).chain(archives(plan)).collect(),
     }
+}
+
+/// The files by which the finished system knows the archives that plugins bring.
+fn archives(plan: &Plan) -> impl Iterator<Item = (String, String)> {
+    plan.given_keys.iter().flat_map(|(name, given)| {
+        let files = [format!("/etc/apt/sources.list.d/{name}.sources"), format!("/etc/apt/keyrings/{name}.gpg")];
+        files.map(|path| (path, format!("a file of the archive `{name}`, which the plugin {} brings", given.plugin)))
+    })
 }
 
 fn describe(rootfs: &Rootfs, info: &BuildInfo) -> Result<()> {

@@ -25,7 +25,7 @@ use crate::plugin::transcript::Transcript;
 use crate::plugin::workbench::PackageRequest;
 use crate::plugin::{ImageInfo, Level, Limits};
 use crate::recipe::locked::Packages as Chosen;
-use crate::recipe::plan::PlannedPlugin;
+use crate::recipe::plan::{Plan, PlannedPlugin};
 use crate::report::{Effect, Listing, PluginReport, listing};
 use crate::rootfs::times::{self, Wrong};
 use crate::secret::Secret;
@@ -308,8 +308,8 @@ impl<'a> Prepared<'a> {
         effects::drop_paths(&tree, &judged.dropped)?;
         effects::drop_paths(&tree, &leftovers)?;
         effects::check_secrets(&planned.id, &search, &tree, &stage.path().join(AUDIT_LOG))?;
-        let of_packages = layers.packages.of_plugin(index).flat_map(|brought| &brought.notable);
-        let effects: Vec<Effect> = of_packages.cloned().chain(judged.kept).collect();
+        let below = effects_below(layers, index);
+        let effects: Vec<Effect> = below.into_iter().chain(judged.kept).collect();
         effects::announce(&step, &planned.id, &effects);
         let Listing { effects, unlisted } = listing(effects);
         let granted = run.grants.held().map(|(capability, request)| (request.scope.clone(), capability.to_string()));
@@ -322,6 +322,7 @@ impl<'a> Prepared<'a> {
             uses: report.uses,
             settings: report.settings,
             packages: packages.map(|package| package.name.clone()).collect(),
+            wishes: archives(build.plan, &planned.id).chain(wishes(layers, index)).collect(),
             effects,
             unlisted,
         };
@@ -335,6 +336,32 @@ impl<'a> Prepared<'a> {
         let layer = build.finished(key).context("the layer that was just made is missing")?;
         Ok(Outcome::Layer(Box::new(layer)))
     }
+}
+
+/// What the layers of packages changed for its sake: of each path the last change, and all who had a part in it.
+fn effects_below(layers: &Layers, index: usize) -> Vec<Effect> {
+    let mut found: BTreeMap<&str, Effect> = BTreeMap::new();
+    for effect in layers.packages.of_plugin(index).flat_map(|brought| &brought.effects) {
+        let parts = found.remove(effect.change.path.as_str()).map(|earlier| earlier.by).unwrap_or_default();
+        let by = effect.by.iter().cloned().chain(parts).collect();
+        found.insert(&effect.change.path, Effect { by, ..effect.clone() });
+    }
+    found.into_values().collect()
+}
+
+/// What the plugin wished of package runs, beside packages.
+fn wishes(layers: &Layers, index: usize) -> impl Iterator<Item = String> {
+    let requests = layers.packages.of_plugin(index).map(|brought| &brought.request);
+    requests.filter(|request| !matches!(request, PackageRequest::Install { .. })).map(ToString::to_string)
+}
+
+/// The archives that it brings, which all layers of packages know.
+fn archives(plan: &Plan, id: &str) -> impl Iterator<Item = String> {
+    plan.given_keys.iter().filter(move |(_, given)| given.plugin == id).map(|(name, given)| {
+        let repository = plan.release.repositories.iter().find(|repository| repository.name == *name);
+        let uris = repository.map(|repository| repository.uris.join(" ")).unwrap_or_default();
+        format!("Take packages from {name}, {uris}, signed with {}", given.fingerprints.join(", "))
+    })
 }
 
 /// Under what it is remembered that a run ended with a request.

@@ -1,7 +1,7 @@
 //! What a running plugin works on: the layer being made, and the box. No package is installed here: what a plugin asks for
 //! is below its layer already, or its run ends.
 
-mod input;
+pub(super) mod input;
 
 use std::fs::File;
 use std::path::Path;
@@ -119,6 +119,13 @@ impl<'a> Bench<'a> {
         Ok(self.tracker)
     }
 
+    /// Whether nobody else wants it otherwise.
+    fn check(&self, request: &PackageRequest) -> Result<()> {
+        let objection = self.layers.packages.objection(Owner::Plugin(self.index), request);
+        let Some(objection) = objection else { return Ok(()) };
+        Err(CallError::new(ErrorCode::Invalid, printable(&objection.told(self.plugins))).into())
+    }
+
     fn identity(&self, user: Option<&str>) -> Result<(Identity, Option<String>)> {
         let Some(user) = user.filter(|user| *user != "root") else { return Ok((Identity::default(), None)) };
         let accounts = Accounts::read(&self.rootfs)?;
@@ -218,22 +225,19 @@ impl Workbench for Bench<'_> {
     fn install_packages(&mut self, specs: &[String], recommends: bool) -> Result<Option<Vec<InstalledPackage>>> {
         let request = PackageRequest::Install { specs: specs.to_owned(), recommends };
         let found = self.layers.packages.answer(Owner::Plugin(self.index), &request);
+        if found.is_none() {
+            self.check(&request)?;
+        }
         Ok(found.map(|packages| packages.into_iter().map(shown).collect()))
     }
 
-    fn remove_packages(&mut self, names: &[String], purge: bool) -> Result<bool> {
-        let request = PackageRequest::Remove { names: names.to_owned(), purge };
-        if self.layers.packages.answer(Owner::Plugin(self.index), &request).is_some() {
+    fn has_settled(&mut self, request: &PackageRequest) -> Result<bool> {
+        let owner = Owner::Plugin(self.index);
+        if self.layers.packages.answer(owner, request).is_some() {
             return Ok(true);
         }
-        let wanted = self.layers.packages.wanted().find(|(name, _)| names.iter().any(|removed| removed == name));
-        let Some((name, owner)) = wanted else { return Ok(false) };
-        let who = match owner {
-            Owner::Recipe => "the recipe lists it".to_owned(),
-            Owner::Plugin(index) => format!("the plugin `{}` wants it", self.plugins[index].id),
-        };
-        let message = printable(&format!("cannot remove `{name}`: {who}"));
-        Err(CallError::new(ErrorCode::Invalid, message).into())
+        self.check(request)?;
+        Ok(false)
     }
 
     fn fetch(&mut self, url: &Url, digest: &str, authorization: Option<&Authorization>) -> Result<Fetched> {

@@ -362,7 +362,7 @@ fn check_base(plan: &Plan) -> Result<()> {
 /// The keys that packages of the image must be signed with, and those of the build's own tools.
 pub(super) fn key_rings(plan: &Plan) -> Result<Rings> {
     let native = emulation::host_architecture();
-    keyring::read_all(&plan.release, &plan.keyrings, &[&plan.architecture, native])
+    keyring::read_all(plan, &[&plan.architecture, native])
 }
 
 /// Names every program that the build will need and this machine lacks, before anything is started.

@@ -154,6 +154,9 @@ fn lines(order: &Order) -> Vec<String> {
         ),
         format!("store       {}", shown(&plan.store)),
     ];
+    if !plan.removals.is_empty() {
+        lines.push(format!("removed     {}", plan.removals.join(", ")));
+    }
     if let Some(base) = &plan.base {
         lines.insert(1, format!("base        {}", shown(base)));
     }

@@ -57,6 +57,14 @@ impl Call {
             }
             Self::InstallPackages { specs, .. } => ("packages.install", specs.join(" ")),
             Self::RemovePackages { names, .. } => ("packages.remove", names.join(" ")),
+            Self::PinPackages { pins } => {
+                let names: Vec<&str> = pins.iter().map(|pin| pin.package.as_str()).collect();
+                ("wishes.set-pins", names.join(" "))
+            }
+            Self::AnswerQuestions { answers } => {
+                let questions: Vec<&str> = answers.iter().map(|answer| answer.question.as_str()).collect();
+                ("wishes.set-answers", questions.join(" "))
+            }
             Self::QueryPackage { name } => with("packages.query", name),
             Self::ConfigValues { section, key } => keyed("boot-config.values", section, key),
             Self::ConfigSet { section, key, .. } => keyed("boot-config.set", section, key),

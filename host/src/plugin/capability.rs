@@ -4,7 +4,9 @@
 //! `*` stays within a segment and `**` is a whole segment that stands for any number of them, none included:
 //! `/etc/app/**` covers `/etc/app` itself, so that a plugin can make the directory it owns.
 
+mod archive;
 mod boot;
+mod debconf;
 mod exec;
 mod fs;
 pub(crate) mod glob;
@@ -18,6 +20,8 @@ mod variables;
 
 use std::fmt;
 
+use archive::ArchiveGlob;
+use debconf::QuestionGlob;
 use exec::ExecPattern;
 pub use exec::Invocation;
 pub(super) use exec::check_program;
@@ -44,6 +48,12 @@ pub enum Capability {
     PkgRemove(TextGlob),
     /// A package below the plugin while it runs, which the image does not have.
     PkgBuild(PackageName),
+    /// What apt prefers of packages.
+    PkgPin(TextGlob),
+    /// An archive that packages may come from.
+    PkgRepo(ArchiveGlob),
+    /// Answers to questions of a package, before it is installed.
+    Debconf(QuestionGlob),
     Asset(TextGlob),
     BootConfig(TextGlob),
     BootCmdline(TextGlob),
@@ -65,6 +75,10 @@ pub enum Need {
     Exec(Invocation),
     PkgInstall(String),
     PkgRemove(String),
+    /// The name of the packages that are pinned, in which `*` is any text.
+    PkgPin(String),
+    /// The question that is answered.
+    Debconf(String),
     Asset(String),
     /// A key of config.txt.
     BootConfig(String),
@@ -104,13 +118,16 @@ type Parse = fn(&str) -> Result<Capability, String>;
 const MAX_SCOPE: usize = 8192;
 
 impl Capability {
-    pub(crate) const KINDS: [(&str, Parse); 13] = [
+    pub(crate) const KINDS: [(&str, Parse); 16] = [
         ("fs:read:", |scope| PathGlob::parse(scope).map(Self::FsRead)),
         ("fs:write:", |scope| PathGlob::parse(scope).map(Self::FsWrite)),
         ("exec:", |scope| ExecPattern::parse(scope).map(Self::Exec)),
         ("pkg:install:", |scope| name::parse(scope).map(Self::PkgInstall)),
         ("pkg:remove:", |scope| name::parse(scope).map(Self::PkgRemove)),
         ("pkg:build:", |scope| PackageName::parse(scope).map(Self::PkgBuild)),
+        ("pkg:repo:", |scope| ArchiveGlob::parse(scope).map(Self::PkgRepo)),
+        ("pkg:pin:", |scope| name::parse(scope).map(Self::PkgPin)),
+        ("debconf:", |scope| QuestionGlob::parse(scope).map(Self::Debconf)),
         ("asset:", |scope| name::parse(scope).map(Self::Asset)),
         ("boot:config:", |scope| boot::parse_config(scope).map(Self::BootConfig)),
         ("boot:cmdline:", |scope| boot::parse_cmdline(scope).map(Self::BootCmdline)),
@@ -152,6 +169,8 @@ impl Capability {
             (Self::PkgInstall(glob), Need::PkgInstall(name))
             | (Self::PkgRemove(glob), Need::PkgRemove(name))
             | (Self::Asset(glob), Need::Asset(name)) => glob.matches(name),
+            (Self::PkgPin(glob), Need::PkgPin(name)) => glob.includes(&TextGlob::new(name)),
+            (Self::Debconf(glob), Need::Debconf(question)) => glob.matches(question),
             (Self::BootConfig(glob), Need::BootConfig(key)) | (Self::BootCmdline(glob), Need::BootCmdline(key)) => {
                 glob.matches(key)
             }
@@ -192,12 +211,15 @@ impl Capability {
             (Self::Exec(a), Self::Exec(b)) => a.includes(b),
             (Self::PkgInstall(a), Self::PkgInstall(b))
             | (Self::PkgRemove(a), Self::PkgRemove(b))
+            | (Self::PkgPin(a), Self::PkgPin(b))
             | (Self::Asset(a), Self::Asset(b)) => a.includes(b),
             (Self::BootConfig(a), Self::BootConfig(b)) | (Self::BootCmdline(a), Self::BootCmdline(b)) => a.includes(b),
             (Self::Service(a), Self::Service(b)) => a.includes(b),
             (Self::User(a), Self::User(b)) => a.includes(b),
             (Self::Net(a), Self::Net(b)) => a.includes(b),
             (Self::PkgBuild(a), Self::PkgBuild(b)) => a == b,
+            (Self::PkgRepo(a), Self::PkgRepo(b)) => a.includes(b),
+            (Self::Debconf(a), Self::Debconf(b)) => a.includes(b),
             (Self::Secret(a), Self::Secret(b)) => a == b,
             _ => false,
         }
@@ -213,6 +235,9 @@ impl fmt::Display for Capability {
             Self::PkgInstall(glob) => write!(f, "pkg:install:{glob}"),
             Self::PkgRemove(glob) => write!(f, "pkg:remove:{glob}"),
             Self::PkgBuild(name) => write!(f, "pkg:build:{name}"),
+            Self::PkgRepo(glob) => write!(f, "pkg:repo:{glob}"),
+            Self::PkgPin(glob) => write!(f, "pkg:pin:{glob}"),
+            Self::Debconf(glob) => write!(f, "debconf:{glob}"),
             Self::Asset(glob) => write!(f, "asset:{glob}"),
             Self::BootConfig(glob) => write!(f, "boot:config:{glob}"),
             Self::BootCmdline(glob) => write!(f, "boot:cmdline:{glob}"),
@@ -235,6 +260,8 @@ impl fmt::Display for Need {
             Self::Exec(call) => write!(f, "exec:{call}"),
             Self::PkgInstall(name) => write!(f, "pkg:install:{name}"),
             Self::PkgRemove(name) => write!(f, "pkg:remove:{name}"),
+            Self::PkgPin(name) => write!(f, "pkg:pin:{name}"),
+            Self::Debconf(question) => write!(f, "debconf:{question}"),
             Self::Asset(name) => write!(f, "asset:{name}"),
             Self::BootConfig(key) => write!(f, "boot:config:{key}"),
             Self::BootCmdline(name) => write!(f, "boot:cmdline:{name}"),
@@ -282,6 +309,9 @@ mod tests {
         assert!(!read.includes(&Capability::parse("fs:write:/etc/x").unwrap()));
         let install = Capability::parse("pkg:install:*").unwrap();
         assert!(!install.covers(&Need::PkgRemove("htop".into())));
+        let pin = Capability::parse("pkg:pin:lib*").unwrap();
+        let pins = |name: &str| pin.covers(&Need::PkgPin(name.into()));
+        assert!(pins("libc6") && pins("lib*") && !pins("*") && !pins("l*"));
         let key = Capability::parse("boot:config:*").unwrap();
         assert!(!key.covers(&Need::BootCmdline("quiet".into())));
         assert!(!Capability::parse("asset:*").unwrap().covers(&Need::Secret("token".into())));
@@ -301,6 +331,8 @@ mod tests {
             Need::Exec(Invocation::new("tar", &["x"]).with("TAR_OPTIONS", "a b").with("APT_CONFIG", "").with("A", "*")),
             Need::Exec(Invocation::new("tar", &["x"]).with("LANG", "C").with("TAR_OPTIONS", "-v")),
             Need::PkgInstall("htop".into()),
+            Need::PkgPin("ros-*".into()),
+            Need::Debconf("tzdata/Zones/Europe".into()),
             Need::Asset("firmware.bin".into()),
             Need::BootConfig("hdmi_group:1".into()),
             Need::BootCmdline("usbcore.autosuspend".into()),

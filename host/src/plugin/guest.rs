@@ -3,6 +3,7 @@
 
 mod convert;
 mod imports;
+pub(super) mod preparation;
 mod stdio;
 
 use std::fmt;

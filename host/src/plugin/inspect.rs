@@ -16,7 +16,7 @@ use super::compiled::{self, Code, CodeCache};
 use super::worker::Engine;
 use crate::error::{Context as _, Failure, Result};
 use crate::home::Home;
-use crate::recipe::conf::PluginConf;
+use crate::recipe::conf::{PluginConf, Wishes};
 use crate::recipe::host::HostPath;
 use crate::ui::printable;
 
@@ -73,7 +73,7 @@ pub struct Request {
     /// The author's words, unless it is `listed`.
     pub reason: String,
     pub optional: bool,
-    /// It is a package of `conf()`'s list, and the reason piimg's.
+    /// It is a package of `conf()`'s list, or a wish of it, and the reason piimg's.
     #[serde(default)]
     pub listed: bool,
 }
@@ -144,7 +144,31 @@ pub fn requests(conf: &PluginConf) -> Vec<Request> {
         optional: request.optional,
         listed: false,
     });
-    packages.chain(own).collect()
+    packages.chain(wished(&conf.wishes)).chain(own).collect()
+}
+
+/// What it wants of the package runs is asked for by wanting it: whoever grants it sees what it is.
+fn wished(wishes: &Wishes) -> impl Iterator<Item = Request> {
+    let request = |scope: String, reason: String| Request { scope, reason, optional: false, listed: true };
+    let answers = wishes.answers.iter().map(move |answer| {
+        // Quoted, so that no value looks like more than a value.
+        let reason = format!("answered with {} {:?}", answer.kind.as_str(), answer.value);
+        request(format!("debconf:{}", answer.question), reason)
+    });
+    let repositories = wishes.repositories.iter().map(move |repository| {
+        let keys = repository.fingerprints.join(", ");
+        let reason = format!("an archive of packages, signed with {keys}, suite {:?}", repository.suite);
+        request(format!("pkg:repo:{}", repository.url), reason)
+    });
+    let removals =
+        wishes.removals.iter().map(move |name| request(format!("pkg:remove:{name}"), "to be removed".into()));
+    let pins = wishes.pins.iter().map(move |pin| {
+        request(
+            format!("pkg:pin:{}", pin.package),
+            format!("pinned to {:?} at {}", pin.target.to_string(), pin.priority),
+        )
+    });
+    repositories.chain(pins).chain(answers).chain(removals)
 }
 
 #[cfg(test)]

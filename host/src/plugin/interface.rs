@@ -18,6 +18,7 @@ mod secret;
 mod services;
 mod spent;
 mod users;
+mod wishes;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -224,6 +225,8 @@ impl<'a> Session<'a> {
             Call::Run { command, stdin } => Reply::Outcome(self.run(&command, stdin)?),
             Call::InstallPackages { specs, recommends } => Reply::Packages(self.install_packages(&specs, recommends)?),
             Call::RemovePackages { names, purge } => done(self.remove_packages(&names, purge))?,
+            Call::PinPackages { pins } => done(self.pin_packages(&pins))?,
+            Call::AnswerQuestions { answers } => done(self.answer_questions(&answers))?,
             Call::QueryPackage { name } => Reply::Package(self.query_package(&name)?),
             Call::ConfigValues { section, key } => Reply::Texts(self.config_values(section.as_deref(), &key)?),
             Call::ConfigSet { section, key, value } => done(self.config_set(section.as_deref(), &key, &value))?,

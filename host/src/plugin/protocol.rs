@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::workbench::{CallError, Command, InstalledPackage, Outcome};
+use crate::recipe::{debconf, pin};
 use crate::secret::Scheme;
 
 /// A call of a host function, or something to be told.
@@ -117,6 +118,12 @@ pub enum Call {
     RemovePackages {
         names: Vec<String>,
         purge: bool,
+    },
+    PinPackages {
+        pins: Vec<pin::Unchecked>,
+    },
+    AnswerQuestions {
+        answers: Vec<debconf::Unchecked>,
     },
     QueryPackage {
         name: String,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::download::Url;
 use crate::git::{ObjectId, Snapshot};
+use crate::recipe::{debconf, pin};
 use crate::rootfs::files::Rootfs;
 use crate::secret::Authorization;
 
@@ -47,12 +48,11 @@ pub trait Workbench {
     fn install_packages(&mut self, specs: &[String], recommends: bool)
     -> anyhow::Result<Option<Vec<InstalledPackage>>>;
 
-    /// Sees that none of these packages is in the layers below the plugin's; false if one still is, which ends the run in
-    /// the same way.
+    /// Whether the layers below the plugin's are as `request` says; if not, the run has to end in the same way.
     ///
     /// # Errors
-    /// As [`Workbench::run`].
-    fn remove_packages(&mut self, names: &[String], purge: bool) -> anyhow::Result<bool>;
+    /// As [`Workbench::run`], and [`ErrorCode::Invalid`] if somebody else wants it otherwise.
+    fn has_settled(&mut self, request: &PackageRequest) -> anyhow::Result<bool>;
 
     /// Makes one request for a file, unless one of that SHA-256, in hexadecimal, is at hand. Another file that comes of a
     /// request with `authorization` is not kept.
@@ -163,6 +163,14 @@ pub enum PackageRequest {
         names: Vec<String>,
         purge: bool,
     },
+    /// Answers that debconf has before packages ask.
+    Answer {
+        answers: Vec<debconf::Answer>,
+    },
+    /// What apt prefers, in a file of whoever asks.
+    Pin {
+        pins: Vec<pin::Pin>,
+    },
 }
 
 impl fmt::Display for PackageRequest {
@@ -171,6 +179,14 @@ impl fmt::Display for PackageRequest {
             Self::Install { specs, recommends: false } => write!(f, "Install {}", specs.join(", ")),
             Self::Install { specs, .. } => write!(f, "Install {} and what they recommend", specs.join(", ")),
             Self::Remove { names, .. } => write!(f, "Remove {}", names.join(", ")),
+            Self::Answer { answers } => {
+                let answers: Vec<String> = answers.iter().map(ToString::to_string).collect();
+                write!(f, "Answer {}", answers.join(", "))
+            }
+            Self::Pin { pins } => {
+                let pins: Vec<String> = pins.iter().map(ToString::to_string).collect();
+                write!(f, "Pin {}", pins.join(", "))
+            }
         }
     }
 }

@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{debconf, pin};
+
 /// A plugin's answer to `conf()`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginConf {
@@ -23,6 +25,8 @@ pub struct PluginConf {
     /// Releases and architectures it was made for; empty means any.
     pub releases: Vec<String>,
     pub architectures: Vec<String>,
+    #[serde(default)]
+    pub wishes: Wishes,
 }
 
 /// The seven parameters of the original scripts' `conf` dictionary.
@@ -40,6 +44,33 @@ pub struct ImageParams {
     pub imagedir: Option<String>,
     /// Package names, each optionally with `=version`, installed before `execute()` runs.
     pub apt_get_packages: Vec<String>,
+}
+
+/// What it wants of the runs of the package manager below it, beside packages.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Wishes {
+    /// Answers that debconf has before the packages are installed.
+    pub answers: Vec<debconf::Unchecked>,
+    /// What apt prefers.
+    pub pins: Vec<pin::Unchecked>,
+    /// Archives that packages may come from.
+    pub repositories: Vec<Repository>,
+    /// Names of packages that the image is not to have.
+    pub removals: Vec<String>,
+}
+
+/// An archive of packages, and the keys that sign it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repository {
+    pub name: String,
+    pub url: String,
+    pub suite: String,
+    pub components: Vec<String>,
+    /// Of all the keys.
+    pub fingerprints: Vec<String>,
+    #[serde(with = "hex")]
+    pub key: Vec<u8>,
 }
 
 /// A typed parameter of the plugin's own, set with `[params."id"]` or `--param id:name=value`.

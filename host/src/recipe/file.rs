@@ -54,6 +54,8 @@ pub struct RecipeFile {
     pub compress: Option<String>,
     /// Installed with the base layer, or on top of what [`RecipeFile::base`] names.
     pub packages: Vec<String>,
+    /// Those of the release, and what they brought, that the image is not to have.
+    pub remove_packages: Vec<String>,
     /// Components, in the order in which they run.
     pub plugins: Vec<RecipePath>,
     pub models: Vec<String>,

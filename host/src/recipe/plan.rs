@@ -9,6 +9,7 @@ mod plugins;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check;
 use super::conf::PluginConf;
+use super::debconf;
 use super::fetching::Fetching;
 use super::file::{RecipeFile, UserFile};
 use super::host::{self, Admitted, HostPath, Offer};
@@ -24,7 +26,8 @@ use super::limits::CommandLimits;
 use super::locked::Locked;
 use super::output::OutputKind;
 use super::overrides::Overrides;
-use super::release::repository::Chosen;
+use super::pin::Pin;
+use super::release::repository::{Chosen, Given};
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
 use crate::image::compress::Compression;
@@ -50,6 +53,8 @@ pub struct Plan {
     pub mirrors: BTreeMap<String, String>,
     /// Key rings that somebody chose in place of the host's, by name.
     pub keyrings: BTreeMap<String, Chosen>,
+    /// Keys that plugins bring with the repositories of these names.
+    pub given_keys: BTreeMap<String, Given>,
     /// Whether the image has them too, in place of the release's own archives.
     pub keep_mirror: bool,
     /// The time of the archive's state, where the mirror keeps old ones: `20250601T000000Z`.
@@ -72,6 +77,8 @@ pub struct Plan {
     pub compression: Option<Compression>,
     /// Added to those of the release or of the base.
     pub packages: Vec<String>,
+    /// Packages that the image is not to have.
+    pub removals: Vec<String>,
     /// Pi models the image must boot.
     pub models: Vec<String>,
     /// None on a base with users of its own.
@@ -109,6 +116,12 @@ pub struct PlannedPlugin {
     pub packages: Vec<String>,
     /// There while it runs, and not in the image, as far as it was granted; sorted.
     pub build_packages: Vec<String>,
+    /// What apt prefers from then on.
+    pub pins: Vec<Pin>,
+    /// What debconf is told before that.
+    pub answers: Vec<debconf::Answer>,
+    /// Removed after that.
+    pub removals: Vec<String>,
     /// Values as the user would write them.
     pub params: BTreeMap<String, String>,
 }
@@ -216,10 +229,11 @@ pub fn plan(
     for package in &packages {
         findings.check("the package", package, check::package(package));
     }
-    let planned = order(plugins, &mut findings)
+    let planned: Vec<PlannedPlugin> = order(plugins, &mut findings)
         .into_iter()
         .map(|plugin| plan_plugin(plugin, file, flags, &mut findings))
         .collect();
+    wishes::check(&packages, &file.remove_packages, &planned, &mut findings);
     params::check_unknown(file, flags, plugins, &mut findings);
     let assets = assets(host.assets, flags, &mut findings);
     let secrets = secrets::sources(host.secrets, flags, &mut findings);
@@ -241,15 +255,17 @@ pub fn plan(
         }
         let mut release = release.resolved(&architecture);
         archives::add_own_repositories(&mut release, file, &mut findings);
+        let given = archives::add_plugins_repositories(&mut release, plugins, &mut findings);
         let mirrors = archives::mirrors(&release, &architecture, file, flags, snapshot.as_deref(), &mut findings);
         let keyrings = archives::keyrings(&release, host.keyrings, flags, &mut findings);
         archives::choose_repositories(&mut release, &architecture, file, flags, &mut findings);
         let models = models(file, &release, &mut findings);
         let keeps_users = base.is_some() && file.user == UserFile::default();
         let user = (!keeps_users).then(|| user(file, &release, (&hostname, &flavour), &mut findings));
-        (release, architecture, mirrors, keyrings, models, user)
+        (release, architecture, mirrors, (keyrings, given), models, user)
     });
-    let (Some((release, architecture, mirrors, keyrings, models, user)), true) = (resolved, findings.0.is_empty())
+    let (Some((release, architecture, mirrors, (keyrings, given_keys), models, user)), true) =
+        (resolved, findings.0.is_empty())
     else {
         return Err(refuse(&findings).into());
     };
@@ -260,6 +276,7 @@ pub fn plan(
         mirrors,
         keep_mirror: file.keep_mirror,
         keyrings,
+        given_keys,
         snapshot,
         fetching,
         // Not a matter of the recipe.
@@ -272,6 +289,7 @@ pub fn plan(
         outputs,
         compression,
         packages,
+        removals: file.remove_packages.clone(),
         models,
         user,
         plugins: planned,

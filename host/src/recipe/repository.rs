@@ -1,10 +1,13 @@
-//! A repository of the recipe's own: as one of the release, but signed with the keys that the recipe names. Pure.
+//! Repositories that no release has, of the recipe's own or of a plugin: as one of the release, but signed with the keys that
+//! come with them. Pure.
 
 use serde::Deserialize;
 
 use super::check;
+use super::conf;
 use super::host::RecipeRing;
-use super::release::repository::{KeyRing, Repository};
+use super::release::repository::{Given, KeyRing, Repository, is_fingerprint};
+use crate::download::{Origin, check_path, is_host};
 
 /// `[[repository]]` of `piimg.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -22,14 +25,23 @@ pub struct OwnRepository {
     pub architectures: Vec<String>,
 }
 
+/// What a value is, the value, and whether it breaks a rule.
+type Checked = (&'static str, String, Result<(), String>);
+
 impl OwnRepository {
     /// What each value is, the value, and the rule it breaks if it does.
-    pub(super) fn checked(&self) -> Vec<(&'static str, String, Result<(), String>)> {
+    pub(super) fn checked(&self) -> Vec<Checked> {
+        let mut checked = self.checked_words();
+        checked.push(("url", self.url.clone(), check::mirror(&self.url)));
+        checked.push(("keyring", self.keyring.text().to_owned(), signed(self.keyring.text())));
+        checked
+    }
+
+    /// The words of apt's sources alone.
+    fn checked_words(&self) -> Vec<Checked> {
         let mut checked = vec![
             ("name", self.name.clone(), check::repository(&self.name)),
-            ("url", self.url.clone(), check::mirror(&self.url)),
             ("suite", self.suite.clone(), check::archive_word(&self.suite)),
-            ("keyring", self.keyring.text().to_owned(), signed(self.keyring.text())),
         ];
         if self.components.is_empty() {
             checked.push(("components", String::new(), Err("must be one or more, such as `main`".into())));
@@ -62,6 +74,77 @@ impl OwnRepository {
         };
         (repository, ring)
     }
+}
+
+/// A repository that a plugin brings.
+#[derive(Debug)]
+pub(super) struct Brought {
+    /// As the recipe could have one, but for its keys.
+    own: OwnRepository,
+    url: String,
+    pub(super) given: Given,
+}
+
+impl Brought {
+    /// By the plugin `id`.
+    pub(super) fn new(id: &str, raw: &conf::Repository) -> Self {
+        let fingerprints = raw.fingerprints.iter().map(|text| text.to_ascii_uppercase()).collect();
+        let given = Given { plugin: id.to_owned(), fingerprints, data: raw.key.clone() };
+        let own = OwnRepository {
+            name: raw.name.clone(),
+            url: raw.url.clone(),
+            suite: raw.suite.clone(),
+            components: raw.components.clone(),
+            ..OwnRepository::default()
+        };
+        Self { own, url: raw.url.clone(), given }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.own.name
+    }
+
+    /// What each value is, the value, and the rule it breaks if it does.
+    pub(super) fn checked(&self) -> Vec<Checked> {
+        let mut checked = self.own.checked_words();
+        checked.push(("url", self.url.clone(), check_address(&self.url)));
+        let fingerprints = &self.given.fingerprints;
+        if fingerprints.is_empty() || self.given.data.is_empty() {
+            checked.push(("key", String::new(), signed("")));
+        }
+        let whole = |text: &String| match is_fingerprint(text) {
+            true => Ok(()),
+            false => Err("must be a whole fingerprint: 40 hexadecimal digits, or 64".to_owned()),
+        };
+        checked.extend(fingerprints.iter().map(|text| ("fingerprint", text.clone(), whole(text))));
+        checked
+    }
+
+    /// As [`OwnRepository::described`].
+    pub(super) fn described(&self) -> (Repository, KeyRing) {
+        let (repository, ring) = self.own.described();
+        (repository, KeyRing { fingerprints: self.given.fingerprints.clone(), ..ring })
+    }
+}
+
+/// Checks the address of an archive that a plugin names: capabilities are compared with it, so that it has one form.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn check_address(url: &str) -> Result<(), String> {
+    let plain = |cause| format!("must be a plain address of http or https: {cause}");
+    let (origin, path) = Origin::split(url, &is_host).map_err(plain)?;
+    if path.contains(['?', '#']) {
+        return Err("must be without query and fragment".into());
+    }
+    if path.ends_with('/') {
+        return Err("must have no `/` at its end".into());
+    }
+    if !path.is_empty() {
+        check_path(path).map_err(plain)?;
+    }
+    let one = format!("{origin}{path}");
+    if one == url { Ok(()) } else { Err(format!("must be written as `{one}`")) }
 }
 
 fn signed(keyring: &str) -> Result<(), String> {

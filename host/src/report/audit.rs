@@ -77,7 +77,7 @@ pub enum Possible {
     Never,
     /// A command that it may run can do it.
     ByCommand,
-    /// It imports a function that needs it, or lists a package.
+    /// It imports a function that needs it, or lists it in `conf()`.
     Yes,
 }
 
@@ -135,17 +135,11 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
         let narrow = Capability::parse(scope).ok();
         capability.as_ref().zip(narrow.as_ref()).is_some_and(|(wide, narrow)| wide.includes(narrow))
     };
-    let is_package = || {
-        info.conf
-            .image
-            .apt_get_packages
-            .iter()
-            .any(|name| covers(&format!("pkg:install:{}", name.split('=').next().unwrap_or(name))))
-    };
+    // Packages that it lists, and wishes of its conf().
+    let is_listed = info.requests.iter().any(|other| other.listed && covers(&other.scope));
     let functions = functions(info);
     let kind = kind_of(&request.scope);
-    let possible = if is_package() || kind.is_some_and(|kind| kind.is_for_the_asking() || kind.is_possible(&functions))
-    {
+    let possible = if is_listed || kind.is_some_and(|kind| kind.is_for_the_asking() || kind.is_possible(&functions)) {
         Possible::Yes
     } else if functions.contains(RUN) && kind.is_some_and(|kind| kind.by_command || kind.name == "net") {
         Possible::ByCommand
@@ -162,8 +156,8 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
         used: record.and_then(|record| {
             let calls =
                 record.uses.iter().filter(|(scope, _)| covers(scope)).map(|(_, uses)| uses.allowed).sum::<u64>();
-            // Packages that it lists are installed without a call.
-            let calls = calls + u64::from(is_package());
+            // What it lists is done without a call.
+            let calls = calls + u64::from(is_listed);
             let by_connection = kind.is_some_and(|kind| kind.name == "net") && functions.contains(RUN);
             (calls > 0 || !by_connection).then_some(calls)
         }),
@@ -277,6 +271,7 @@ mod tests {
                 .map(|(scope, allowed)| (scope.to_string(), Uses { allowed: *allowed, denied: 0 }))
                 .collect(),
             packages: Vec::new(),
+            wishes: Vec::new(),
             effects: Vec::new(),
             unlisted: BTreeMap::new(),
         }

@@ -114,6 +114,7 @@ mod tests {
             settings: Default::default(),
             uses: Default::default(),
             packages: Vec::new(),
+            wishes: Vec::new(),
             effects: vec![effect(path)],
             unlisted: Default::default(),
         };

@@ -85,6 +85,7 @@ mod tests {
             granted: Default::default(),
             uses: Default::default(),
             packages: Vec::new(),
+            wishes: Vec::new(),
             settings: settings.iter().map(|(what, value)| ((*what).into(), (*value).into())).collect(),
             effects: writes.iter().map(effect).collect(),
             unlisted: Default::default(),

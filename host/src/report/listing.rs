@@ -47,7 +47,7 @@ fn listing_of(effects: Vec<Effect>, mut room: usize) -> Listing {
 fn length(effect: &Effect) -> usize {
     let names = effect.by.iter().map(|who| match who {
         Who::Packages => 0,
-        Who::Command(_, text) | Who::Call(_, text) => text.len(),
+        Who::Wish(text) | Who::Command(_, text) | Who::Call(_, text) => text.len(),
     });
     FRAME + effect.change.path.len() + names.sum::<usize>()
 }

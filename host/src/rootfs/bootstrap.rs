@@ -28,7 +28,7 @@ pub(super) use refusal::{not_in_the_store, refusal_in};
 
 use super::packages::{Origins, Resolved};
 use super::sources::Sources;
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Result};
 use crate::recipe::fetching::Fetching;
 use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::tool::{self, Tool};

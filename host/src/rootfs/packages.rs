@@ -25,6 +25,7 @@ use crate::rootfs::files::Rootfs;
 use crate::sandbox::command::{Bind, BoxCommand, Stream};
 use crate::ui::{Step, printable};
 use cache::Cache;
+use database::check_removable;
 pub use database::{check, installed};
 use lists::{Listed, check_known, file_name, find};
 pub use lists::{Origins, archive_date, archive_state, digests};
@@ -254,11 +255,14 @@ impl Archive {
     /// # Errors
     /// [`Failure::build`] if apt refuses.
     pub fn remove(&self, root: &Path, names: &[String], purge: bool, step: &Step) -> Result<()> {
-        self.check_known(&installed(&Rootfs::open(root, 0)?)?, names)?;
+        let rootfs = Rootfs::open(root, 0)?;
+        self.check_known(&installed(&rootfs)?, names)?;
+        check_removable(&rootfs, names)?;
         let mut arguments = vec![if purge { "purge" } else { "remove" }, "--"];
         arguments.extend(names.iter().map(String::as_str));
-        self.apt(root, &arguments, None).check(&mut |stream, line| progress(step, stream, line))?;
-        Ok(())
+        let removed = self.apt(root, &arguments, None).check(&mut |stream, line| progress(step, stream, line));
+        let refused = || Failure::build(format!("cannot remove {}: apt refuses", names.join(", ")));
+        removed.map(drop).with_context(|| refused().hint("something that no system works without may need it"))
     }
 
     fn apt(&self, root: &Path, arguments: &[&str], archives: Option<&Path>) -> BoxCommand {

@@ -222,7 +222,15 @@ impl BoxCommand {
     /// # Errors
     /// As [`BoxCommand::run`], and [`Failure::build`] if the command fails.
     pub fn check(&self, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {
-        let output = self.run(None, on_line)?;
+        self.check_with(None, on_line)
+    }
+
+    /// As [`BoxCommand::check`], with standard input.
+    ///
+    /// # Errors
+    /// As [`BoxCommand::check`].
+    pub fn check_with(&self, stdin: Option<File>, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {
+        let output = self.run(stdin, on_line)?;
         output.check(&format!("`{}` in the image", self.argv.join(" ")))
     }
 

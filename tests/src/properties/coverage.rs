@@ -41,9 +41,10 @@ const ARGS: [&str; 7] = ["a", "-c", "*", "**", "ab", "", "a b"];
 /// `LANG` may be set to a locale without being asked for.
 const VARIABLE_GLOBS: [&str; 8] = ["A=1", "A=*", "A=", "B=1", "B=a*", "LANG=C", "LANG=*", "LANG=/x"];
 const VARIABLES: [&str; 9] = ["A=1", "A=*", "A=", "B=1", "B=a b", "B=a*", "LANG=C", "LANG=/x", "LANG=C C"];
-const KINDS: [&str; 14] = [
+const KINDS: [&str; 15] = [
     "pkg:install:",
     "pkg:remove:",
+    "debconf:aa/",
     "asset:",
     "boot:config:",
     "boot:cmdline:",
@@ -214,6 +215,7 @@ fn named(kind: &str, name: String) -> Need {
     match kind {
         "pkg:install:" => Need::PkgInstall(name),
         "pkg:remove:" => Need::PkgRemove(name),
+        "debconf:aa/" => Need::Debconf(format!("aa/{name}")),
         "asset:" => Need::Asset(name),
         "boot:config:" => Need::BootConfig(name),
         "boot:cmdline:" => Need::BootCmdline(name),

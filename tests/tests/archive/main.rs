@@ -7,6 +7,7 @@
 
 mod fetched;
 mod own;
+mod plugins;
 mod refused;
 
 use piimg::recipe::release::Releases;

@@ -11,6 +11,7 @@ mod secrets;
 mod services;
 mod shipped;
 mod users;
+mod wishes;
 mod worker;
 
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ const PIECE: usize = 64 << 10;
 
 /// The thread that writes into the pipe. Dropping it waits until nobody reads any more, so whoever reads must be gone.
 #[derive(Debug)]
-pub(super) struct Feeder(Option<JoinHandle<()>>);
+pub(in crate::build) struct Feeder(Option<JoinHandle<()>>);
 
 impl Drop for Feeder {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl Drop for Feeder {
 ///
 /// # Errors
 /// If there are no more descriptors.
-pub(super) fn feed(stdin: Stdin<'_>) -> Result<(File, Feeder)> {
+pub(in crate::build) fn feed(stdin: Stdin<'_>) -> Result<(File, Feeder)> {
     const FAILED: &str = "cannot make a pipe for the input of a command";
     let (reader, writer) = std::io::pipe().context(FAILED)?;
     let thread = match stdin {

@@ -1,4 +1,4 @@
-//! `pkg:install:<glob>`, `pkg:remove:<glob>` and `asset:<glob>`: a name, in which `*` is any text. `pkg:build:<name>`: one
+//! `pkg:install:<glob>`, `pkg:remove:<glob>`, `pkg:pin:<glob>` and `asset:<glob>`: a name, in which `*` is any text. `pkg:build:<name>`: one
 //! package, for it is installed because it is named here.
 
 use std::fmt;

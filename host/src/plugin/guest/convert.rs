@@ -1,9 +1,11 @@
 //! Between the types of the bindings and those of [`crate::plugin::protocol`].
 
-use super::bindings::piimg::plugin::{context, fs, log, manifest, net, packages, process, services, types, users};
+use super::bindings::piimg::plugin::{
+    context, fs, log, manifest, net, packages, process, services, types, users, wishes,
+};
 use crate::plugin::protocol::{Account, FileAttrs, FileKind, ImageInfo, Level, Metadata, Place, UnitState};
 use crate::plugin::workbench::{CallError, Command, ErrorCode, InstalledPackage, Outcome, Sink};
-use crate::recipe::conf;
+use crate::recipe::{conf, debconf, pin};
 use crate::secret::Scheme;
 
 impl From<CallError> for types::Error {
@@ -171,7 +173,32 @@ impl From<manifest::PluginConf> for conf::PluginConf {
             conflicts: raw.conflicts,
             releases: raw.releases,
             architectures: raw.architectures,
+            // Another export says.
+            wishes: conf::Wishes::default(),
         }
+    }
+}
+
+impl From<wishes::Pin> for pin::Unchecked {
+    fn from(raw: wishes::Pin) -> Self {
+        let target = match raw.target {
+            wishes::PinTarget::Release(text) => pin::Target::Release(text),
+            wishes::PinTarget::Version(text) => pin::Target::Version(text),
+            wishes::PinTarget::Origin(host) => pin::Target::Origin(host),
+        };
+        Self { package: raw.package, target, priority: raw.priority }
+    }
+}
+
+impl From<wishes::Answer> for debconf::Unchecked {
+    fn from(raw: wishes::Answer) -> Self {
+        let kind = match raw.kind {
+            wishes::AnswerKind::Boolean => debconf::AnswerKind::Boolean,
+            wishes::AnswerKind::String => debconf::AnswerKind::String,
+            wishes::AnswerKind::Select => debconf::AnswerKind::Select,
+            wishes::AnswerKind::Multiselect => debconf::AnswerKind::Multiselect,
+        };
+        Self { question: raw.question, kind, value: raw.value }
     }
 }
 

@@ -5,7 +5,7 @@ use wasmtime::component::Resource;
 use super::State;
 use super::bindings::BlobHandle;
 use super::bindings::piimg::plugin::{
-    assets, blobs, boot_config, context, fs, git, log, net, packages, process, services, types, users,
+    assets, blobs, boot_config, context, fs, git, log, net, packages, process, services, types, users, wishes,
 };
 use crate::plugin::protocol::{Call, Checkout, Reply};
 
@@ -174,6 +174,17 @@ impl packages::Host for State {
 
     fn query(&mut self, name: String) -> Answer<Option<packages::Installed>> {
         ask!(self, Call::QueryPackage { name }, Reply::Package(package) => package.map(Into::into))
+    }
+}
+
+impl wishes::Host for State {
+    fn set_pins(&mut self, pins: Vec<wishes::Pin>) -> Answer<()> {
+        ask!(self, Call::PinPackages { pins: pins.into_iter().map(Into::into).collect() }, Reply::Done => ())
+    }
+
+    fn set_answers(&mut self, answers: Vec<wishes::Answer>) -> Answer<()> {
+        let call = Call::AnswerQuestions { answers: answers.into_iter().map(Into::into).collect() };
+        ask!(self, call, Reply::Done => ())
     }
 }
 

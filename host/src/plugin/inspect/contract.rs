@@ -9,7 +9,7 @@ use crate::plugin::guest::OFFERED;
 use crate::ui::printable;
 
 /// The contract's files, the one that names the package first.
-const CONTRACT: [(&str, &str); 15] = [
+const CONTRACT: [(&str, &str); 17] = [
     ("world.wit", include_str!("../../../../wit/world.wit")),
     ("types.wit", include_str!("../../../../wit/types.wit")),
     ("manifest.wit", include_str!("../../../../wit/manifest.wit")),
@@ -20,6 +20,8 @@ const CONTRACT: [(&str, &str); 15] = [
     ("fs.wit", include_str!("../../../../wit/fs.wit")),
     ("process.wit", include_str!("../../../../wit/process.wit")),
     ("packages.wit", include_str!("../../../../wit/packages.wit")),
+    ("wishes.wit", include_str!("../../../../wit/wishes.wit")),
+    ("preparation.wit", include_str!("../../../../wit/preparation.wit")),
     ("boot-config.wit", include_str!("../../../../wit/boot-config.wit")),
     ("services.wit", include_str!("../../../../wit/services.wit")),
     ("users.wit", include_str!("../../../../wit/users.wit")),
@@ -27,6 +29,9 @@ const CONTRACT: [(&str, &str); 15] = [
     ("git.wit", include_str!("../../../../wit/git.wit")),
 ];
 const CUSTOMIZATION: &str = include_str!("../../../../wit/customization.wit");
+
+/// The export that a component need not have.
+const PREPARATION: &str = "preparation";
 
 /// Series of the contract: within it functions are only added.
 const SERIES: (u64, u64) = (0, 1);
@@ -82,6 +87,7 @@ pub fn check(bytes: &[u8]) -> Result<Vec<ImportedInterface>, Problem> {
     };
     let (ours, our_world) = contract();
     check_exports(&resolve, world)?;
+    check_preparation(&resolve, world, &ours)?;
     let mut imports = Vec::new();
     for (key, item) in &resolve.worlds[world].imports {
         let WorldItem::Interface { id, .. } = item else {
@@ -129,6 +135,32 @@ fn check_exports(resolve: &Resolve, world: WorldId) -> Result<(), Problem> {
         "is a component, but not a plugin: it does not export `piimg:plugin/customization`"
     };
     Err(Problem::new(what, BUILD))
+}
+
+/// What it wants before `execute` may be nothing that this piimg does not know: it would be left out without a word.
+fn check_preparation(resolve: &Resolve, world: WorldId, ours: &Resolve) -> Result<(), Problem> {
+    for (key, item) in &resolve.worlds[world].exports {
+        let (WorldItem::Interface { id, .. }, name) = (item, resolve.name_world_key(key)) else { continue };
+        let (plain, version) = split(&name);
+        let Some(interface) = plain.strip_prefix("piimg:plugin/").filter(|name| *name != "customization") else {
+            continue;
+        };
+        check_version(version)
+            .map_err(|version| Problem::new(format!("exports `{plain}` of version {version}"), NEWER))?;
+        let known =
+            ours.interfaces.iter().map(|(_, known)| known).find(|known| known.name.as_deref() == Some(interface));
+        let known = known.filter(|_| interface == PREPARATION);
+        let Some(known) = known else {
+            return Err(Problem::new(format!("exports `{plain}`, of which this piimg knows nothing"), NEWER));
+        };
+        if let Some(function) =
+            resolve.interfaces[*id].functions.keys().find(|name| !known.functions.contains_key(*name))
+        {
+            let what = format!("says by `{function}` of `{plain}` what it wants, of which this piimg knows nothing");
+            return Err(Problem::new(what, NEWER));
+        }
+    }
+    Ok(())
 }
 
 fn check_import(
@@ -209,6 +241,30 @@ mod tests {
     fn only_this_series_is_accepted() {
         for (version, good) in [("0.1.0", true), ("0.1.9", true), ("0.2.0", false), ("1.1.0", false), ("", false)] {
             assert_eq!(check_version(version).is_ok(), good, "{version}");
+        }
+    }
+
+    #[test]
+    fn a_wish_that_nobody_would_hear_is_refused() {
+        let (ours, _) = contract();
+        let checked = |version: &str, interface: &str, functions: &str| {
+            let mut resolve = Resolve::default();
+            let text = format!(
+                "package piimg:plugin@{version};\ninterface {interface} {{ {functions} }}\nworld w {{ export {interface}; }}"
+            );
+            let package = resolve.push_str("w.wit", &text).unwrap();
+            let world = resolve.packages[package].worlds["w"];
+            check_preparation(&resolve, world, &ours).map_err(|problem| problem.what)
+        };
+        assert_eq!(checked("0.1.0", "preparation", "removals: func() -> list<string>;"), Ok(()));
+        assert_eq!(checked("0.1.7", "customization", "later: func();"), Ok(()));
+        for (version, interface, function, what) in [
+            ("0.1.0", "preparation", "later", "says by `later` of `piimg:plugin/preparation` what it wants"),
+            ("0.2.0", "preparation", "removals", "exports `piimg:plugin/preparation` of version 0.2.0"),
+            ("0.1.0", "packages", "install", "exports `piimg:plugin/packages`, of which this piimg knows nothing"),
+        ] {
+            let found = checked(version, interface, &format!("{function}: func();")).unwrap_err();
+            assert!(found.starts_with(what), "{found}");
         }
     }
 

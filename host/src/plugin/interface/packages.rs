@@ -9,12 +9,12 @@ use crate::plugin::workbench::{CallError, ErrorCode, InstalledPackage, PackageRe
 use crate::recipe::package::{self, PackageSpec};
 use crate::ui::printable;
 
-/// Most packages in one call.
+/// Most packages, questions or pins in one call.
 const MAX_PACKAGES: usize = 1000;
 
 impl Session<'_> {
     pub(super) fn install_packages(&mut self, specs: &[String], recommends: bool) -> Answer<Vec<InstalledPackage>> {
-        check_count(specs)?;
+        check_count(specs.len(), "package")?;
         for spec in specs {
             self.gate(&Need::PkgInstall(parse(spec)?.name))?;
         }
@@ -27,15 +27,12 @@ impl Session<'_> {
     }
 
     pub(super) fn remove_packages(&mut self, names: &[String], purge: bool) -> Answer<()> {
-        check_count(names)?;
+        check_count(names.len(), "package")?;
         for name in names {
             check_name(name)?;
             self.gate(&Need::PkgRemove(name.clone()))?;
         }
-        if !self.bench.remove_packages(names, purge).map_err(|error| from_bench(&error))? {
-            self.record.asks = Some(PackageRequest::Remove { names: names.to_owned(), purge });
-        }
-        Ok(())
+        self.settle(PackageRequest::Remove { names: names.to_owned(), purge })
     }
 
     pub(super) fn query_package(&mut self, name: &str) -> Answer<Option<InstalledPackage>> {
@@ -44,11 +41,11 @@ impl Session<'_> {
     }
 }
 
-fn check_count(names: &[String]) -> Answer<()> {
-    match names.len() {
-        0 => Err(CallError::new(ErrorCode::Invalid, "no package is named")),
+pub(super) fn check_count(count: usize, what: &str) -> Answer<()> {
+    match count {
+        0 => Err(CallError::new(ErrorCode::Invalid, format!("no {what} is named"))),
         count if count > MAX_PACKAGES => {
-            Err(CallError::new(ErrorCode::Limit, format!("at most {MAX_PACKAGES} packages in one call")))
+            Err(CallError::new(ErrorCode::Limit, format!("at most {MAX_PACKAGES} {what}s in one call")))
         }
         _ => Ok(()),
     }

@@ -37,6 +37,8 @@ pub(super) fn is_own(call: &Call) -> bool {
         Call::Run { .. }
             | Call::InstallPackages { .. }
             | Call::RemovePackages { .. }
+            | Call::AnswerQuestions { .. }
+            | Call::PinPackages { .. }
             | Call::Fetch { .. }
             | Call::FetchAuthorized { .. }
             | Call::Checkout { .. }

@@ -82,8 +82,10 @@ fn conf(engine: &Engine, component: &Component) -> std::result::Result<Answer, S
         // Nothing is linked that would ask, so an answer is never needed.
         let port = Port::new(Box::new(|_| Reply::Done));
         let mut store = guest::store(engine, port, Limits::CONF, 0, &[0; 32])?;
-        let plugin = Plugin::instantiate(&mut store, component, &linker)?;
-        Ok(plugin.piimg_plugin_customization().call_conf(&mut store)?.into())
+        let instance = linker.instantiate(&mut store, component)?;
+        let plugin = Plugin::new(&mut store, &instance)?;
+        let conf: PluginConf = plugin.piimg_plugin_customization().call_conf(&mut store)?.into();
+        Ok(PluginConf { wishes: guest::preparation::wishes(&mut store, &instance)?, ..conf })
     };
     let (first, second) = engine::with_ticks(engine, || (run(), run()));
     Ok(Answer::Conf(Box::new([first.map_err(explain)?, second.map_err(explain)?])))

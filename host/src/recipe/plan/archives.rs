@@ -3,12 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::Findings;
+use super::{Findings, PluginSource};
 use crate::recipe::check;
 use crate::recipe::file::RecipeFile;
 use crate::recipe::overrides::Overrides;
 use crate::recipe::release::Release;
-use crate::recipe::release::repository::Chosen;
+use crate::recipe::release::repository::{Chosen, Given};
+use crate::recipe::repository::Brought;
 use crate::ui::printable;
 
 /// In the address of a mirror that keeps old states.
@@ -28,6 +29,41 @@ pub(super) fn add_own_repositories(release: &mut Release, file: &RecipeFile, fin
         release.repositories.push(repository);
         release.keyrings.insert(own.name.clone(), ring);
     }
+}
+
+/// Adds those that plugins bring, behind all others, and returns their keys by name. Two plugins may bring the same one.
+pub(super) fn add_plugins_repositories(
+    release: &mut Release,
+    plugins: &[PluginSource],
+    findings: &mut Findings,
+) -> BTreeMap<String, Given> {
+    let mut given: BTreeMap<String, Given> = BTreeMap::new();
+    for (id, raw) in plugins.iter().flat_map(|it| it.conf.wishes.repositories.iter().map(|raw| (&it.conf.id, raw))) {
+        let brought = Brought::new(id, raw);
+        let (what, found) = (format!("the repository `{}` of `{}`", raw.name, id), findings.0.len());
+        for (part, value, result) in brought.checked() {
+            findings.check(&printable(&format!("{what}: its {part}")), &value, result);
+        }
+        if findings.0.len() > found {
+            continue;
+        }
+        let (repository, ring) = brought.described();
+        let same = |known: &Given| Given { plugin: known.plugin.clone(), ..brought.given.clone() } == *known;
+        match given.get(brought.name()) {
+            Some(known) if same(known) && release.repositories.contains(&repository) => continue,
+            None if !names(release).contains(&brought.name()) && !release.keyrings.contains_key(brought.name()) => {}
+            _ => {
+                findings.add(printable(&format!(
+                    "{what} is another one than that of the same name which is there already"
+                )));
+                continue;
+            }
+        }
+        release.repositories.push(repository);
+        release.keyrings.insert(brought.name().to_owned(), ring);
+        given.insert(brought.name().to_owned(), brought.given);
+    }
+    given
 }
 
 /// Leaves the repositories that are used, and adds what they bring.

@@ -1,6 +1,6 @@
 //! The plugins of a build: in which order they run, whether they may be together, and what of each is in the plan.
 
-use super::{Findings, PlannedPlugin, PluginSource, params};
+use super::{Findings, PlannedPlugin, PluginSource, params, wishes};
 use crate::recipe::check;
 use crate::recipe::conf::PluginConf;
 use crate::recipe::file::RecipeFile;
@@ -65,6 +65,9 @@ pub(super) fn plan_plugin(
         digest: plugin.digest.clone(),
         packages: conf.image.apt_get_packages.clone(),
         build_packages: Vec::new(),
+        pins: wishes::pins(conf, findings),
+        answers: wishes::answers(conf, findings),
+        removals: conf.wishes.removals.clone(),
         params: params::values(plugin, file, flags, findings),
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::error::{Kind, report};
-use crate::recipe::conf::ImageParams;
+use crate::recipe::conf::{ImageParams, Repository};
 use crate::recipe::host::{RecipeDirectory, Wish, admit};
 use crate::recipe::trust::Trust;
 
@@ -277,6 +277,53 @@ fn a_repository_of_the_recipes_own_is_one_more_of_the_release() {
     assert_eq!(message, expected);
     let message = refusal(&own("robots", ""), &Overrides::default(), &[]);
     assert!(message.starts_with("the repository `robots`: its keyring `` must be the file with the keys"), "{message}");
+}
+
+/// A plugin that brings the repository `robots`, signed with one key.
+fn brings(id: &str, change: &dyn Fn(&mut Repository)) -> PluginSource {
+    let mut repository = Repository {
+        name: "robots".into(),
+        url: "https://h/x".into(),
+        suite: "s".into(),
+        components: vec!["main".into()],
+        fingerprints: vec!["a".repeat(40)],
+        key: b"key".to_vec(),
+    };
+    change(&mut repository);
+    let mut source = plugin(id, ImageParams::default());
+    source.conf.wishes.repositories.push(repository);
+    source
+}
+
+#[test]
+fn a_repository_of_a_plugin_is_one_more_of_the_release() {
+    let (file, flags) = (RecipeFile { release: Some("jammy".into()), ..RecipeFile::default() }, Overrides::default());
+    let same = |_: &mut Repository| {};
+    let made = make(&file, &flags, &[brings("x/a", &same), brings("x/b", &same)]).unwrap();
+    let names: Vec<&str> = made.release.repositories_for("arm64").map(|found| found.name.as_str()).collect();
+    assert_eq!(names, ["ubuntu", "robots"], "two plugins may bring the same one");
+    assert_eq!((made.given_keys.len(), made.given_keys["robots"].plugin.as_str()), (1, "x/a"));
+    assert_eq!(made.release.keyrings["robots"].fingerprints, ["A".repeat(40)]);
+    let flags = Overrides {
+        mirrors: vec!["robots=http://near/x".into()],
+        keyrings: vec!["robots=k.gpg".into()],
+        ..Overrides::default()
+    };
+    let made = make(&file, &flags, &[brings("x/a", &same)]).unwrap();
+    assert_eq!(
+        (made.mirrors["robots"].as_str(), made.keyrings["robots"].path.clone()),
+        ("http://near/x", HostPath::named("k.gpg"))
+    );
+    let another = "the repository `robots` of `x/b` is another one than that of the same name which is there already";
+    let other = |change: &dyn Fn(&mut Repository)| {
+        refusal(&file, &Overrides::default(), &[brings("x/a", &same), brings("x/b", change)])
+    };
+    assert_eq!(other(&|it| it.url = "https://evil/x".into()), another);
+    assert_eq!(other(&|it| it.suite = "t".into()), another);
+    assert_eq!(other(&|it| it.key = b"other".to_vec()), another);
+    assert_eq!(other(&|it| it.fingerprints = vec!["B".repeat(40)]), another);
+    let taken = other(&|it| it.name = "ubuntu".into());
+    assert!(taken.starts_with("the repository `ubuntu` of `x/b` is another one"), "{taken}");
 }
 
 #[test]

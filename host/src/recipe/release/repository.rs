@@ -71,6 +71,17 @@ pub struct KeyRing {
     pub fingerprints: Vec<String>,
 }
 
+/// The keys of a repository that a plugin brings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    pub plugin: String,
+    /// Of all of them, in capitals.
+    pub fingerprints: Vec<String>,
+    /// A key ring that must hold these and no others.
+    #[serde(with = "hex")]
+    pub data: Vec<u8>,
+}
+
 /// A key ring that somebody chose in place of the host's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chosen {

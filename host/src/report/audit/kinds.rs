@@ -37,7 +37,7 @@ const SECRET: [&str; 3] = ["users.set-password-from", "net.fetch-authorized", "g
 const NET: [&str; 4] = ["net.fetch", "net.fetch-authorized", "git.checkout", "git.checkout-authorized"];
 
 /// All kinds, in the order in which they are told.
-pub(super) const KINDS: [Kind; 19] = [
+pub(super) const KINDS: [Kind; 22] = [
     kind("exec", &[RUN], "run", "run commands", false),
     kind(
         "fs:write",
@@ -96,6 +96,15 @@ pub(super) const KINDS: [Kind; 19] = [
     kind("pkg:install", &["packages.install"], "install the packages", "install packages", false),
     kind("pkg:remove", &["packages.remove"], "remove the packages", "remove packages", false),
     kind("pkg:build", &[], "have below itself, and not in the image, the packages", "", false),
+    kind("pkg:repo", &[], "have packages come from the archives", "", false),
+    kind("pkg:pin", &["wishes.set-pins"], "pin the packages", "pin packages", false),
+    kind(
+        "debconf",
+        &["wishes.set-answers"],
+        "answer, before packages are installed, the questions",
+        "answer questions of packages",
+        false,
+    ),
     // A command reaches the network only through the same capability.
     kind("net", &NET, "download", "reach the network", false),
     kind("secret", &SECRET, "have piimg use, without reading them, the secrets", "use secrets", false),

@@ -202,6 +202,21 @@ fn alone(row: &Row) -> Option<Finding> {
         Capability::PkgBuild(_) => {
             finding(Risk::Medium, format!("runs above `{scope}`, which the image does not have"))
         }
+        Capability::PkgRepo(_) => {
+            let says = format!(
+                "whoever signs `{scope}` is root of the image: any package may come from there, and in later updates too"
+            );
+            finding(Risk::Critical, says)
+        }
+        Capability::PkgPin(_) if scope.starts_with('*') => {
+            finding(Risk::High, "decides which version of any package is installed, in later updates too".into())
+        }
+        Capability::PkgPin(_) => {
+            finding(Risk::Medium, format!("decides which version of `{scope}` is installed, in later updates too"))
+        }
+        Capability::Debconf(_) => {
+            finding(Risk::Medium, format!("answers `{scope}`, by which a package sets itself up"))
+        }
         // What it does with what it gets is judged where it writes or runs it.
         Capability::Net(_) | Capability::Asset(_) | Capability::Secret(_) => None,
     }
@@ -391,6 +406,10 @@ mod tests {
             (&["nonsense"], Risk::High, "can judge"),
             (&["pkg:install:htop"], Risk::Medium, "scripts run as root"),
             (&["pkg:install:*"], Risk::High, "any package"),
+            (&["pkg:repo:https://h/debian"], Risk::Critical, "whoever signs `https://h/debian` is root of the image"),
+            (&["pkg:pin:ros-*"], Risk::Medium, "which version of `ros-*` is installed"),
+            (&["pkg:pin:*"], Risk::High, "which version of any package"),
+            (&["debconf:openssh-server/permit-root-login"], Risk::Medium, "by which a package sets itself up"),
             (&["svc:enable:ssh.service"], Risk::Medium, "starts at boot"),
             (&["user:keys:ann"], Risk::High, "log in as `ann`"),
             (&["user:password:ann"], Risk::High, "log in with a password"),

@@ -29,6 +29,26 @@ pub fn check(rootfs: &Rootfs, wanted: &[String]) -> Result<()> {
     Err(Failure::build(format!("packages were not installed as they should be: {}", broken.join(", "))).into())
 }
 
+/// Checks that none of the packages `names` is one that no system is without.
+///
+/// # Errors
+/// [`Failure::build`] that names the first that is.
+pub(super) fn check_removable(rootfs: &Rootfs, names: &[String]) -> Result<()> {
+    essential(&status(rootfs)?, names).map_or(Ok(()), |name| {
+        Err(Failure::build(format!("cannot remove `{name}`: it is essential, no system works without it")).into())
+    })
+}
+
+fn essential(text: &str, names: &[String]) -> Option<String> {
+    text.split("\n\n").find_map(|stanza| {
+        let name = field(stanza, "Package").filter(|name| names.iter().any(|removed| removed == name))?;
+        let is_essential =
+            ["Essential", "Protected", "Important"].iter().any(|flag| field(stanza, flag) == Some("yes"));
+        let is_there = field(stanza, "Status").is_some_and(|status| status.ends_with(" installed"));
+        (is_essential && is_there).then(|| name.to_owned())
+    })
+}
+
 fn status(rootfs: &Rootfs) -> Result<String> {
     let data = rootfs
         .read(&ImagePath::parse("/var/lib/dpkg/status")?, STATUS_LIMIT)
@@ -85,6 +105,17 @@ mod tests {
                     Package: c\nStatus: deinstall ok config-files\n";
         let wanted = ["a=1", "a:arm64", "virtual", "other", "c"].map(str::to_owned);
         assert_eq!(broken(text, &wanted), ["b (install ok half-configured)", "c (missing)"]);
+    }
+
+    #[test]
+    fn an_essential_package_is_known() {
+        let text = "Package: a\nEssential: yes\nStatus: install ok installed\n\n\
+                    Package: b\nStatus: install ok installed\nProtected: yes\n\n\
+                    Package: c\nStatus: install ok installed\nEssential: no\n\n\
+                    Package: d\nStatus: deinstall ok config-files\nEssential: yes\n";
+        for (name, expected) in [("a", true), ("b", true), ("c", false), ("d", false), ("e", false)] {
+            assert_eq!(essential(text, &["z".into(), name.into()]).is_some(), expected, "{name}");
+        }
     }
 
     #[test]
