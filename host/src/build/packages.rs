@@ -419,6 +419,7 @@ mod tests {
             path: "a.wasm".into(),
             digest: String::new(),
             packages: Vec::new(),
+            build_packages: Vec::new(),
             pins: Vec::new(),
             answers: Vec::new(),
             removals: Vec::new(),

@@ -86,6 +86,7 @@ mod tests {
             path: "a.wasm".into(),
             digest: String::new(),
             packages: texts(packages),
+            build_packages: Vec::new(),
             pins: Vec::new(),
             answers: answers.iter().map(answer).collect(),
             removals: texts(removals),
