@@ -1,8 +1,13 @@
 //! config.txt as a document: sections and lines in their order. Pure; what is not changed stays byte for byte.
 //!
-//! A line holds under the filters that are open where it stands: `[pi4]` and its like replace each other, filters of
-//! other kinds (`[HDMI:0]`, `[gpio4=1]`) come on top, `[all]` closes them all. A *section* here is the part under
-//! exactly one filter, or under none. Files that are included are not followed: their lines are someone else's.
+//! A line holds under the filters that are open where it stands (`boot_config/filters.rs`), and the last line of a key that
+//! holds counts. A *section* here is the part under exactly one filter, or under none. What is set goes behind every line
+//! that a board of the section would read in its place, so the last one who sets something has it. Files that are included
+//! are not followed: their lines are someone else's.
+
+mod filters;
+
+use filters::Filters;
 
 /// Where the boot partition is mounted, and its files are, in every supported release.
 pub const DIRECTORY: &str = "/boot/firmware";
@@ -20,33 +25,6 @@ pub struct ConfigTxt {
     lines: Vec<String>,
 }
 
-/// The filters that are open somewhere.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Filters {
-    model: Option<String>,
-    other: Vec<String>,
-}
-
-impl Filters {
-    fn enter(&mut self, name: &str) {
-        match name {
-            "all" => *self = Self::default(),
-            name if is_model(name) => self.model = Some(name.to_owned()),
-            name => self.other.push(name.to_owned()),
-        }
-    }
-
-    /// Whether this is the section `name`, of lines for every board if there is none.
-    fn is(&self, name: Option<&str>) -> bool {
-        match (name, &self.model, self.other.as_slice()) {
-            (None, None, []) => true,
-            (Some(name), Some(model), []) => name == model,
-            (Some(name), None, [other]) => name == other,
-            _ => false,
-        }
-    }
-}
-
 /// A name of a section and a key, checked: neither can open another section or add a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
@@ -58,11 +36,11 @@ impl<'a> Place<'a> {
     /// # Errors
     /// What is wrong with the section or the key.
     pub fn new(section: Option<&str>, key: &'a str) -> Result<Self, String> {
-        let section = section.map(str::to_ascii_lowercase).filter(|name| name != "all");
+        let section = section.filter(|name| !name.eq_ignore_ascii_case("all")).map(str::to_owned);
         let named = |name: &str| {
             !name.is_empty()
                 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-+.:=".contains(c))
-                && name != "none"
+                && !name.eq_ignore_ascii_case("none")
         };
         if section.as_deref().is_some_and(|name| !named(name)) {
             return Err("a section's name has letters, digits and `_-+.:=`, such as `pi4`, and is not `none`".into());
@@ -104,7 +82,8 @@ impl ConfigTxt {
         self.find(place, None).into_iter().filter_map(|at| Some(assignment(&self.lines[at])?.1.to_owned())).collect()
     }
 
-    /// Gives the key its only value: the last line with it is changed, others of the section go.
+    /// Gives the key its only value in the section: its last line is changed, others go. Where a board of the section would
+    /// read a later line of another section instead, the line goes behind that one.
     ///
     /// # Errors
     /// For a value that is none, and a key of which every line counts.
@@ -114,26 +93,34 @@ impl ConfigTxt {
             return Err(format!("each line `{}` adds something: add and remove them one by one", place.key));
         }
         let mut found = self.find(place, None);
-        let Some(last) = found.pop() else {
-            self.append(place.section.as_deref(), &line);
-            return Ok(());
-        };
-        let end = line_end(&self.lines[last]).to_owned();
-        self.lines[last] = line + &end;
-        self.delete(&found);
+        match found.pop() {
+            Some(last) if self.overruling(place) <= last => {
+                let end = line_end(&self.lines[last]).to_owned();
+                self.lines[last] = line + &end;
+                self.delete(&found);
+            }
+            last => {
+                found.extend(last);
+                self.delete(&found);
+                self.append(place, &line);
+            }
+        }
         Ok(())
     }
 
-    /// Adds the line unless the section has it.
+    /// Adds the line unless the section has it, and it counts.
     ///
     /// # Errors
     /// For a value that is none.
     pub fn add(&mut self, place: &Place<'_>, value: &str) -> Result<bool, String> {
         let line = place.line(value)?;
-        if !self.find(place, Some(value)).is_empty() {
-            return Ok(false);
+        let found = self.find(place, Some(value));
+        match found.last() {
+            Some(last) if self.overruling(place) <= *last => return Ok(false),
+            Some(_) => self.delete(&found),
+            None => {}
         }
-        self.append(place.section.as_deref(), &line);
+        self.append(place, &line);
         Ok(true)
     }
 
@@ -144,17 +131,33 @@ impl ConfigTxt {
         found.len()
     }
 
-    /// Numbers of lines, from the first to the last.
+    /// Numbers of the section's lines with the key, from the first to the last.
     fn find(&self, place: &Place<'_>, value: Option<&str>) -> Vec<usize> {
+        let name = place.section.as_deref();
+        let of_section = |filters: &Filters, is: &str| filters.is(name) && value.is_none_or(|wanted| wanted == is);
+        self.lines_of(place.key, &of_section)
+    }
+
+    /// The number of the line behind the last one that a board of the section may read in place of the section's own.
+    fn overruling(&self, place: &Place<'_>) -> usize {
+        if REPEATED.contains(&place.key) {
+            return 0;
+        }
+        let name = place.section.as_deref();
+        let others = self.lines_of(place.key, &|filters, _| !filters.is(name) && filters.may_hold_with(name));
+        others.last().map_or(0, |last| last + 1)
+    }
+
+    /// Numbers of the lines with the key of which `wanted` says so, told the open filters and the value.
+    fn lines_of(&self, key: &str, wanted: &dyn Fn(&Filters, &str) -> bool) -> Vec<usize> {
         let mut filters = Filters::default();
         let mut found = Vec::new();
         for (at, line) in self.lines.iter().enumerate() {
             if let Some(name) = section(line) {
-                filters.enter(&name);
-            } else if filters.is(place.section.as_deref())
-                && assignment(line).is_some_and(|(key, is)| {
-                    key.eq_ignore_ascii_case(place.key) && value.is_none_or(|wanted| wanted == is)
-                })
+                filters.enter(name);
+            } else if let Some((is, value)) = assignment(line)
+                && is.eq_ignore_ascii_case(key)
+                && wanted(&filters, value)
             {
                 found.push(at);
             }
@@ -168,48 +171,56 @@ impl ConfigTxt {
         }
     }
 
-    /// Puts a line at the end of the last part that is the section; the end of the file stays outside any filter.
-    fn append(&mut self, name: Option<&str>, line: &str) {
+    /// Puts a line at the end of the last part that is the section, if nothing overrules it there, else in a new one; the end
+    /// of the file stays outside any filter.
+    fn append(&mut self, place: &Place<'_>, line: &str) {
+        let name = place.section.as_deref();
         let end = self.lines.first().map_or("\n", |first| if first.ends_with("\r\n") { "\r\n" } else { "\n" });
-        let mut filters = Filters::default();
-        // Behind the last line of the section that says something.
-        let mut place = None;
-        for (at, text) in self.lines.iter().enumerate() {
-            let opens = section(text);
-            if let Some(name) = &opens {
-                filters.enter(name);
-            }
-            if filters.is(name) && (opens.is_some() || !text.trim().is_empty()) {
-                place = Some(at + 1);
-            }
-        }
+        let (last, filters) = self.end_of(name);
         if let Some(last) = self.lines.last_mut().filter(|last| !last.ends_with('\n')) {
             last.push_str(end);
         }
-        let clear = filters == Filters::default();
-        match (name, place) {
+        match (name, last.filter(|last| *last >= self.overruling(place))) {
             // Lines for every board go last, so that no earlier one counts instead.
-            (None, _) if clear => self.lines.push(format!("{line}{end}")),
+            (None, _) if filters.is_clear() => self.lines.push(format!("{line}{end}")),
             (None, _) => self.lines.extend([format!("[all]{end}"), format!("{line}{end}")]),
             (Some(_), Some(at)) => self.lines.insert(at, format!("{line}{end}")),
             (Some(name), None) => {
-                if !clear {
+                if !filters.is_clear() {
                     self.lines.push(format!("[all]{end}"));
                 }
                 self.lines.extend([format!("[{name}]{end}"), format!("{line}{end}"), format!("[all]{end}")]);
             }
         }
     }
+
+    /// The number of the line behind the last one of the section that says something, and the filters that are open at the
+    /// end of the file.
+    fn end_of(&self, name: Option<&str>) -> (Option<usize>, Filters) {
+        let mut filters = Filters::default();
+        let mut place = None;
+        for (at, text) in self.lines.iter().enumerate() {
+            let opens = section(text);
+            if let Some(name) = opens {
+                filters.enter(name);
+            }
+            if filters.is(name) && (opens.is_some() || !text.trim().is_empty()) {
+                place = Some(at + 1);
+            }
+        }
+        (place, filters)
+    }
 }
 
 /// The name of the filter that a line opens.
-fn section(line: &str) -> Option<String> {
-    line.trim().strip_prefix('[')?.split_once(']').map(|(name, _)| name.trim().to_ascii_lowercase())
+fn section(line: &str) -> Option<&str> {
+    line.trim().strip_prefix('[')?.split_once(']').map(|(name, _)| name.trim())
 }
 
-/// Key and value of a line.
+/// Key and value of a line, as far as the firmware reads it.
 fn assignment(line: &str) -> Option<(&str, &str)> {
-    let line = line.trim();
+    let read = line.char_indices().nth(MAX_LINE).map_or(line, |(end, _)| &line[..end]);
+    let line = read.trim();
     if line.starts_with('#') {
         return None;
     }
@@ -218,13 +229,6 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
 
 fn line_end(line: &str) -> &str {
     &line[line.trim_end_matches(['\n', '\r']).len()..]
-}
-
-/// Whether a filter's name is that of a board.
-fn is_model(name: &str) -> bool {
-    name.strip_prefix("pi")
-        .or_else(|| name.strip_prefix("cm"))
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -266,9 +270,9 @@ mod tests {
             ("[pi4]\nk=1\n[all]\n", None, "[pi4]\nk=1\n[all]\nk=2\n"),
             ("k=1\n[pi4]\nx=1\n\n[all]\n", Some("pi4"), "k=1\n[pi4]\nx=1\nk=2\n\n[all]\n"),
             ("[pi4]\nk=1\n[pi3]\nk=3\n", Some("pi4"), "[pi4]\nk=2\n[pi3]\nk=3\n"),
-            ("[pi4]\n[HDMI:0]\nk=1\n", Some("pi4"), "[pi4]\nk=2\n[HDMI:0]\nk=1\n"),
+            ("[pi4]\n[HDMI:0]\nx=1\n", Some("pi4"), "[pi4]\nk=2\n[HDMI:0]\nx=1\n"),
             ("a=1\n", Some("pi4"), "a=1\n[pi4]\nk=2\n[all]\n"),
-            ("[pi3]\na=1\n", Some("HDMI:0"), "[pi3]\na=1\n[all]\n[hdmi:0]\nk=2\n[all]\n"),
+            ("[pi3]\na=1\n", Some("HDMI:0"), "[pi3]\na=1\n[all]\n[HDMI:0]\nk=2\n[all]\n"),
             ("k=1\n", Some("all"), "k=2\n"),
         ] {
             let mut config = ConfigTxt::parse(text);
@@ -278,6 +282,45 @@ mod tests {
             config.set(&place(section, "k"), "2").unwrap();
             assert_eq!(config.print(), expected, "the second time changes nothing");
         }
+    }
+
+    /// The value that a board reads under these filters, as the firmware does: the last line that holds counts.
+    fn read(config: &ConfigTxt, holding: &[&str], key: &str) -> Option<String> {
+        let open = |filters: &Filters| holding.iter().any(|name| filters.is(Some(name))) || filters.is_clear();
+        let lines = config.lines_of(key, &|filters, _| open(filters));
+        lines.last().and_then(|at| assignment(&config.lines[*at])).map(|(_, value)| value.to_owned())
+    }
+
+    #[test]
+    fn what_is_set_is_what_a_board_reads() {
+        for (text, section, expected) in [
+            // A later line for every board.
+            ("[pi4]\nk=1\n[all]\nk=0\n", Some("pi4"), "[pi4]\n[all]\nk=0\n[pi4]\nk=2\n[all]\n"),
+            ("[pi4]\nx=1\n[all]\nk=0\n", Some("pi4"), "[pi4]\nx=1\n[all]\nk=0\n[pi4]\nk=2\n[all]\n"),
+            ("k=0\n[pi4]\nk=1\n", Some("pi4"), "k=0\n[pi4]\nk=2\n"),
+            // One for a board that reads both, and one for a board that does not.
+            ("[pi400]\nk=1\n[pi4]\nk=0\n", Some("pi400"), "[pi400]\n[pi4]\nk=0\n[all]\n[pi400]\nk=2\n[all]\n"),
+            ("[pi4]\nk=1\n[pi3]\nk=0\n", Some("pi4"), "[pi4]\nk=2\n[pi3]\nk=0\n"),
+            // One under a filter of another kind, and one that nobody reads.
+            ("[pi4]\nk=1\n[HDMI:0]\nk=0\n", Some("pi4"), "[pi4]\n[HDMI:0]\nk=0\n[all]\n[pi4]\nk=2\n[all]\n"),
+            ("[pi4]\nk=1\n[none]\nk=0\n", Some("pi4"), "[pi4]\nk=2\n[none]\nk=0\n"),
+            ("k=1\n[pi4]\nk=0\n", None, "[pi4]\nk=0\n[all]\nk=2\n"),
+        ] {
+            let mut config = ConfigTxt::parse(text);
+            config.set(&place(section, "k"), "2").unwrap();
+            assert_eq!(config.print(), expected, "{text:?} {section:?}");
+            for board in [section.unwrap_or("pi4")] {
+                assert_eq!(read(&config, &[board], "k").as_deref(), Some("2"), "{expected:?}");
+            }
+            config.set(&place(section, "k"), "2").unwrap();
+            assert_eq!(config.print(), expected, "the second time changes nothing");
+        }
+    }
+
+    #[test]
+    fn a_line_counts_as_far_as_the_firmware_reads_it() {
+        let config = ConfigTxt::parse(&format!("k={}\n", "x".repeat(200)));
+        assert_eq!(config.values(&place(None, "k")), ["x".repeat(MAX_LINE - 2)]);
     }
 
     #[test]

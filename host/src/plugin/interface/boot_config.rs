@@ -52,6 +52,7 @@ impl Session<'_> {
 
     pub(super) fn config_remove(&mut self, section: Option<&str>, key: &str, value: Option<&str>) -> Answer<u64> {
         let place = self.config_place(section, key)?;
+        self.removal_lasts(&CONFIG, &|text| ConfigTxt::parse(text).remove(&place, value))?;
         self.edit_boot(&CONFIG, &|text| {
             let mut config = ConfigTxt::parse(text);
             let count = config.remove(&place, value);
@@ -83,6 +84,7 @@ impl Session<'_> {
 
     pub(super) fn remove_parameter(&mut self, name: &str) -> Answer<u64> {
         self.cmdline_gate(name)?;
+        self.removal_lasts(&CMDLINE, &|text| Cmdline::parse(text).named(name).len())?;
         self.edit_boot(&CMDLINE, &|text| {
             let mut line = Cmdline::parse(text);
             let count = line.remove(name)?;
@@ -103,6 +105,28 @@ impl Session<'_> {
         self.gate(&Need::BootCmdline(name.to_owned()))
     }
 
+    /// Refuses to remove what the next kernel brings back: `count` says how much of a text is to go, and what the source has
+    /// less of is the package's own.
+    fn removal_lasts(&mut self, file: &File, count: &dyn Fn(&str) -> usize) -> Answer<()> {
+        let Some(source) = self.source(file)? else { return Ok(()) };
+        let text = |path: &ImagePath| Ok::<_, CallError>(self.own_text(path, LIMIT)?.unwrap_or_default());
+        if count(&text(&file.path()?)?) <= count(&text(&source)?) {
+            return Ok(());
+        }
+        let message = format!(
+            "what is to be removed from `{}` is there again with the next kernel, for which the package raspi-firmware makes \
+             the file anew: set another value instead",
+            file.path()?.as_str()
+        );
+        Err(CallError::new(ErrorCode::Unsupported, message))
+    }
+
+    /// The file from which the package makes the end of `file`, if the image has the package.
+    fn source(&self, file: &File) -> Answer<Option<ImagePath>> {
+        let is_made = self.bench.rootfs().metadata(&ImagePath::parse(MAKER)?)?.is_some();
+        Ok(is_made.then(|| ImagePath::parse(file.source)).transpose()?)
+    }
+
     /// Changes the file that the firmware reads and, where there is one, its source; the answer is that for the first.
     fn edit_boot<T>(&mut self, file: &File, change: &Change<'_, T>) -> Answer<T> {
         let path = file.path()?;
@@ -112,8 +136,7 @@ impl Session<'_> {
         })?;
         let (new, answer) = change(&old).map_err(invalid)?;
         let mut writes = vec![(path, old, new)];
-        if self.bench.rootfs().metadata(&ImagePath::parse(MAKER)?)?.is_some() {
-            let source = ImagePath::parse(file.source)?;
+        if let Some(source) = self.source(file)? {
             let old = self.own_text(&source, LIMIT)?.unwrap_or_default();
             let (new, _) = change(&old).map_err(invalid)?;
             writes.push((source, old, new));
