@@ -10,6 +10,7 @@ pub mod changes;
 pub mod cmdline;
 pub mod compare;
 pub mod files;
+pub mod fstab;
 pub mod initramfs;
 pub mod layers;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use piimg::image::boot::{BootOptions, boot};
 use piimg::image::layout::Bytes;
+use piimg::image::mbr;
 use piimg_tests::host::Host;
 use piimg_tests::ordinary::{Ordinary, UID};
 use piimg_tests::{guest, parser, piimg, system_store};
@@ -130,6 +131,7 @@ fn the_doctor_tries_what_a_build_needs() {
 fn trixie_builds_and_boots() {
     let place = Workplace::new();
     let (image, _) = place.build(&["--release", "trixie", "--hostname", "three"]);
+    damage_root(&image);
     let mut machine = boot(
         &std::fs::File::open(&image).unwrap(),
         &BootOptions { parser: parser(), ..BootOptions::default() },
@@ -141,6 +143,23 @@ fn trixie_builds_and_boots() {
     let (status, output) =
         machine.run(". /etc/os-release; echo $VERSION_CODENAME $(hostname)", Duration::from_secs(60)).unwrap();
     assert_eq!((status, output.trim()), (0, "trixie three"));
+    // The initramfs has mended it, before anything was read from it.
+    let (status, output) =
+        machine.run("cat /run/initramfs/fsck.log; stat -c %h /etc/hostname", Duration::from_secs(60)).unwrap();
+    assert!(status == 0 && output.contains("ROOT: ***** FILE SYSTEM WAS MODIFIED *****"), "{output}");
+    assert!(output.trim_end().ends_with("\n1"), "{output}");
+}
+
+/// Leaves the root file system as a plug that was pulled may: in use, with an inode that counts names which it does not have.
+fn damage_root(image: &Path) {
+    let table = mbr::read(&std::fs::File::open(image).unwrap()).unwrap();
+    let (_, root) = table.root().unwrap();
+    let place = format!("{}?offset={}", image.display(), root.start.to_bytes().0);
+    for request in ["set_inode_field /etc/hostname links_count 7", "set_super_value state 0"] {
+        let output = Command::new("/sbin/debugfs").args(["-w", "-R", request, &place]).output().unwrap();
+        let (said, errors) = texts(&output);
+        assert!(output.status.success() && errors.lines().count() == 1, "{request}: {said}{errors}");
+    }
 }
 
 #[test]

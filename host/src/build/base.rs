@@ -320,6 +320,8 @@ pub(super) fn write_files(build: &Build<'_>, root: &Path, early: bool) -> Result
             .with_context(|| Failure::build(format!("cannot write `{path}`")))?;
     }
     if early {
+        // Who adds a line to it finds it there.
+        rootfs.write(&ImagePath::parse("/etc/fstab")?, build.plan.release.fstab.as_bytes(), ROOT_FILE)?;
         for directory in &build.plan.release.directories {
             rootfs.make_dir_all(&ImagePath::parse(directory)?, ROOT_DIRECTORY)?;
         }

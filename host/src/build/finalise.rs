@@ -19,6 +19,7 @@ use crate::report::BUILD_INFO;
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::changes::{Change, ChangeKind};
 use crate::rootfs::files::{Attrs, Exact, Fate, FileErrorCode, FileKind, ImagePath, Rootfs};
+use crate::rootfs::fstab;
 use crate::ui::printable;
 
 /// Largest configuration file that is edited here.
@@ -33,17 +34,16 @@ pub struct Identity<'a> {
     /// `PARTUUID`s of the two partitions.
     pub boot_partuuid: &'a str,
     pub root_partuuid: &'a str,
-    /// What becomes the image's fstab, with placeholders; none if it has one with placeholders already.
-    pub fstab: Option<&'a str>,
+    /// How the release mounts the two partitions, with placeholders.
+    pub fstab: &'a str,
     /// Files in which the root file system is named, by placeholders.
     pub root_references: &'a [String],
 }
 
 /// Files that belong to one machine or to the build, never to an image.
-const REMOVED: [&str; 16] = [
+const REMOVED: [&str; 15] = [
     "/var/cache/apt/pkgcache.bin",
     "/var/cache/apt/srcpkgcache.bin",
-    "/etc/resolv.conf",
     "/etc/passwd-",
     "/etc/shadow-",
     "/etc/group-",
@@ -64,19 +64,15 @@ const EMPTIED: [&str; 6] =
     ["/var/lib/apt/lists", "/var/cache/apt/archives", "/tmp", "/var/tmp", "/run", "/root/.cache"];
 
 const FSTAB: &str = "/etc/fstab";
+const HOSTS: &str = "/etc/hosts";
 const MACHINE_ID: &str = "/etc/machine-id";
 
 /// Logs of the build.
 const LOGS: &str = "/var/log";
 
-/// Placeholder in the release's files, replaced by the root partition's `PARTUUID`.
-pub const ROOT_PARTUUID: &str = "{root_partuuid}";
-/// Placeholder for the boot partition's `PARTUUID`.
-pub const BOOT_PARTUUID: &str = "{boot_partuuid}";
-
 /// The files that [`run`] writes.
 pub fn written(root_references: &[String]) -> impl Iterator<Item = String> {
-    let own = ["/etc/hostname", "/etc/hosts", FSTAB, MACHINE_ID].map(str::to_owned);
+    let own = ["/etc/hostname", HOSTS, FSTAB, MACHINE_ID].map(str::to_owned);
     own.into_iter().chain(root_references.iter().cloned())
 }
 
@@ -106,14 +102,10 @@ pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
     // A bootstrap copies the host's own, and with it whatever mode it has there.
     tree.remove(&ImagePath::parse("/etc/hostname")?)?;
     write(rootfs, "/etc/hostname", &format!("{hostname}\n"))?;
-    let hosts = ImagePath::parse("/etc/hosts")?;
-    // What is no file is replaced, and what a link leads to is none of its text.
-    let is_file = tree.metadata(&hosts)?.is_some_and(|metadata| metadata.kind == FileKind::File);
-    let old = if is_file { read(rootfs, hosts.as_str())? } else { None };
-    write(rootfs, hosts.as_str(), &hosts_with(&old.unwrap_or_default(), hostname))?;
-    if let Some(fstab) = identity.fstab {
-        write(rootfs, FSTAB, fstab)?;
-    }
+    let old = if is_file(tree, HOSTS)? { read(rootfs, HOSTS)? } else { None };
+    write(rootfs, HOSTS, &hosts_with(&old.unwrap_or_default(), hostname))?;
+    let fstab = if is_file(tree, FSTAB)? { read(rootfs, FSTAB)? } else { None };
+    write(rootfs, FSTAB, &fstab::with_placeholders(&fstab.unwrap_or_default(), identity.fstab))?;
     for path in identity.root_references.iter().map(String::as_str).chain([FSTAB]) {
         if let Some(text) = read(rootfs, path)? {
             write(rootfs, path, &fill(&text, identity))?;
@@ -136,6 +128,11 @@ pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
     // Directories stay, because daemons expect theirs.
     let is_login_record = |name: &CStr| LOGIN_RECORDS.iter().any(|record| record.as_bytes() == name.to_bytes());
     clear(tree, LOGS, &|name| if is_login_record(name) { Fate::Empty } else { Fate::Enter })
+}
+
+/// Whether a file is there: what is none is replaced, and what a link leads to is nothing that the image may tell.
+fn is_file(tree: Exact<'_>, path: &str) -> Result<bool> {
+    Ok(tree.metadata(&ImagePath::parse(path)?)?.is_some_and(|metadata| metadata.kind == FileKind::File))
 }
 
 /// Empties a directory, which must be that very directory.
@@ -225,7 +222,7 @@ fn hosts_with(old: &str, hostname: &str) -> String {
 }
 
 fn fill(text: &str, identity: &Identity<'_>) -> String {
-    text.replace(ROOT_PARTUUID, identity.root_partuuid).replace(BOOT_PARTUUID, identity.boot_partuuid)
+    text.replace(fstab::ROOT_PARTUUID, identity.root_partuuid).replace(fstab::BOOT_PARTUUID, identity.boot_partuuid)
 }
 
 /// A text of the tree, if it is there: at its very place, for a link may lead to what is nobody's to publish.
@@ -313,15 +310,14 @@ mod tests {
         ] {
             std::fs::write(root.join(file), "secret").unwrap();
         }
+        std::fs::write(root.join("etc/fstab"), "tmpfs /scratch tmpfs size=1m 0 0\n").unwrap();
         std::fs::write(root.join("boot/firmware/cmdline.txt"), "root=PARTUUID={root_partuuid} rw\n").unwrap();
         let rootfs = Rootfs::open(root, 1_700_000_000).unwrap();
         let identity = Identity {
             hostname: "pi",
             boot_partuuid: "aa-01",
             root_partuuid: "aa-02",
-            fstab: Some(
-                "PARTUUID={root_partuuid} / ext4 defaults 0 1\nPARTUUID={boot_partuuid} /boot/firmware vfat defaults 0 2\n",
-            ),
+            fstab: "PARTUUID={root_partuuid} / ext4 defaults 0 1\nPARTUUID={boot_partuuid} /boot/firmware vfat defaults 0 2\n",
             root_references: &["/boot/firmware/cmdline.txt".into(), "/etc/default/missing".into()],
         };
         run(&rootfs, &identity).unwrap();
@@ -329,7 +325,9 @@ mod tests {
         assert_eq!(text("etc/hostname"), "pi\n");
         assert_eq!(text("etc/machine-id"), "");
         assert_eq!(text("boot/firmware/cmdline.txt"), "root=PARTUUID=aa-02 rw\n");
-        assert!(text("etc/fstab").contains("PARTUUID=aa-01 /boot/firmware"));
+        let fstab = "tmpfs /scratch tmpfs size=1m 0 0\nPARTUUID=aa-02 / ext4 defaults 0 1\n\
+                     PARTUUID=aa-01 /boot/firmware vfat defaults 0 2\n";
+        assert_eq!(text("etc/fstab"), fstab);
         assert!(root.join("etc/ssh/sshd_config").exists());
         for gone in [
             "etc/ssh/ssh_host_rsa_key",

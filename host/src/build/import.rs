@@ -4,8 +4,6 @@
 //! it names its partitions. No package and no file of the release is added; the release says what the image is, where its
 //! packages come from, and what it must boot on.
 
-mod references;
-
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -21,7 +19,7 @@ use crate::image::source::{Kind, partitions};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::cmdline::Cmdline;
 use crate::rootfs::files::{Attrs, Fate, ImagePath, Rootfs};
-use crate::rootfs::{packages, sources};
+use crate::rootfs::{fstab, packages, sources};
 use crate::sandbox::command::{Bind, BoxOutput, Exceeded};
 use crate::sandbox::disk::Room;
 use crate::sandbox::host_box::{HostBox, WORK};
@@ -235,24 +233,18 @@ fn settle(build: &Build<'_>, rootfs: &Rootfs, step: &Step) -> Result<()> {
         let mode = if path == "/tmp" { 0o1777 } else { 0o755 };
         rootfs.make_dir_all(&ImagePath::parse(path)?, Attrs { mode, ..DIRECTORY })?;
     }
-    let fstab = references::fstab(&finalise::read(rootfs, "/etc/fstab")?.unwrap_or_default(), &release.fstab).map_err(
-        |place| {
-            Failure::build(format!("its boot partition is mounted at `{place}`, as in older releases"))
-                .hint(format!("piimg builds on images that mount it at {BOOT}"))
-        },
-    )?;
-    for (device, place) in &fstab.others {
-        step.warn(&format!("it mounts `{}` at `{}`, which is not taken over", printable(device), printable(place)));
-    }
-    finalise::write(rootfs, "/etc/fstab", &fstab.text)?;
+    let fstab = finalise::read(rootfs, "/etc/fstab")?.unwrap_or_default();
+    check_mounts(&fstab, step)?;
+    let old_root = fstab::entries(&fstab).filter(|entry| entry.place == "/").last().map(|entry| entry.device);
+    finalise::write(rootfs, "/etc/fstab", &fstab::with_placeholders(&fstab, &release.fstab))?;
     for path in &release.root_references {
         let Some(mut text) = finalise::read(rootfs, path)? else { continue };
         if path.ends_with("/cmdline.txt") {
             let mut cmdline = Cmdline::parse(&text);
-            cmdline.set_root(&format!("PARTUUID={}", finalise::ROOT_PARTUUID));
+            cmdline.set_root(&format!("PARTUUID={}", fstab::ROOT_PARTUUID));
             text = cmdline.print();
-        } else if let Some(root) = &fstab.root {
-            text = text.replace(root.as_str(), &format!("PARTUUID={}", finalise::ROOT_PARTUUID));
+        } else if let Some(root) = old_root {
+            text = text.replace(root, &format!("PARTUUID={}", fstab::ROOT_PARTUUID));
         }
         finalise::write(rootfs, path, &text)?;
     }
@@ -260,6 +252,28 @@ fn settle(build: &Build<'_>, rootfs: &Rootfs, step: &Step) -> Result<()> {
     let keys = rootfs.list_dir(&ImagePath::parse("/etc/ssh")?).unwrap_or_default();
     if keys.iter().any(|(name, _)| name.starts_with("ssh_host_") && name.ends_with("_key")) {
         step.warn("it has been started before: its SSH host keys are removed, and it must make new ones by itself");
+    }
+    Ok(())
+}
+
+/// Refuses an image that mounts what the image that is built cannot have, and names what it mounts of other disks.
+fn check_mounts(fstab: &str, step: &Step) -> Result<()> {
+    let others = fstab::entries(fstab).filter(|entry| !["/", BOOT].contains(&entry.place));
+    for entry in others.filter(fstab::Entry::is_of_disk) {
+        let (device, place) = (printable(entry.device), printable(entry.place));
+        if place == "/boot" {
+            return Err(Failure::build("its boot partition is mounted at `/boot`, as in older releases")
+                .hint(format!("piimg builds on images that mount it at {BOOT}"))
+                .into());
+        }
+        if !entry.is_optional() {
+            return Err(Failure::build(format!(
+                "it mounts `{device}` at `{place}`, which the image that is built does not have: it would not start"
+            ))
+            .hint("in its `/etc/fstab`, give that line the option `nofail`, or remove it")
+            .into());
+        }
+        step.warn(&format!("it mounts `{device}` at `{place}` where that is there; the data is not taken over"));
     }
     Ok(())
 }

@@ -244,7 +244,7 @@ pub(super) fn finalised(
         hostname: &plan.hostname,
         boot_partuuid: &identity.boot_partuuid(),
         root_partuuid: &identity.root_partuuid(),
-        fstab: build.base.is_none().then_some(plan.release.fstab.as_str()),
+        fstab: &plan.release.fstab,
         root_references: &plan.release.root_references,
     };
     let boot = match build.base {

@@ -6,6 +6,7 @@ use super::Expectations;
 use crate::image::layout::partuuid;
 use crate::image::mbr::Table;
 use crate::image::models::{self, BootFiles, Model};
+use crate::rootfs::fstab::{self, Entry};
 
 /// What is wrong with `root=` in the command lines that the expected models (or, without any, all) use.
 pub(super) fn cmdline(boot: &BootFiles, table: &Table, expected: &Expectations) -> Vec<String> {
@@ -48,24 +49,17 @@ pub(super) fn fstab(text: Option<&str>, names: &BTreeSet<String>, table: &Table)
     let Some(text) = text else {
         return vec!["`/etc/fstab` does not exist".to_owned()];
     };
-    let entries: Vec<(&str, &str)> = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            Some((fields.next()?, fields.next()?))
-        })
-        .collect();
-    let mut findings: Vec<String> =
-        entries.iter().filter_map(|(device, place)| wrong_device(device, place, names, table)).collect();
-    if !entries.iter().any(|(_, place)| *place == "/") {
+    // What the system starts without may be on any disk.
+    let needed = fstab::entries(text).filter(|entry| !entry.is_optional() || entry.place == "/");
+    let mut findings: Vec<String> = needed.filter_map(|entry| wrong_device(&entry, names, table)).collect();
+    if !fstab::entries(text).any(|entry| entry.place == "/") {
         findings.push("`/etc/fstab` has no entry for `/`".to_owned());
     }
     findings
 }
 
-fn wrong_device(device: &str, place: &str, names: &BTreeSet<String>, table: &Table) -> Option<String> {
+fn wrong_device(entry: &Entry<'_>, names: &BTreeSet<String>, table: &Table) -> Option<String> {
+    let Entry { device, place, .. } = *entry;
     let says = format!("`/etc/fstab` mounts `{device}` on `{place}`");
     if let Some(id) = device.strip_prefix("PARTUUID=") {
         let own: Vec<String> =
@@ -80,7 +74,9 @@ fn wrong_device(device: &str, place: &str, names: &BTreeSet<String>, table: &Tab
         return misplaced.then(|| format!("{says}, which is the wrong partition"));
     }
     if device.starts_with("LABEL=") || device.starts_with("UUID=") {
-        return (!names.contains(device)).then(|| format!("{says}, which is in no partition of the image"));
+        return (!names.contains(device)).then(|| {
+            format!("{says}, which is in no partition of the image: only with the option `nofail` it starts without")
+        });
     }
     device.starts_with("/dev/mmcblk").then(|| format!("{says}, which depends on the kind of disk; use PARTUUID="))
 }
@@ -126,6 +122,7 @@ mod tests {
             ),
             ("PARTUUID=000000ab-02 /boot/firmware vfat", Some("the wrong partition")),
             ("LABEL=other /data ext4", Some("in no partition of the image")),
+            ("LABEL=other /data ext4 defaults,nofail 0 2\n/dev/mmcblk1p1 /card vfat noauto", None),
             ("/dev/mmcblk0p1 /boot vfat", Some("depends on the kind of disk")),
         ] {
             let found = fstab(Some(&format!("{good}{text}")), &names, &table());
