@@ -46,10 +46,8 @@ fn read(text: &str) -> (Meaning, Vec<String>) {
             let name = line[1..].split(']').next().unwrap_or_default().trim().to_lowercase();
             if name == "all" {
                 open.clear();
-            } else if is_board(&name) {
-                open.retain(|other| !is_board(other));
-                open.insert(0, name);
             } else {
+                open.retain(|other| kind(other) != kind(&name));
                 open.push(name);
             }
         } else if let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
@@ -61,9 +59,27 @@ fn read(text: &str) -> (Meaning, Vec<String>) {
     (meaning, rest)
 }
 
-fn is_board(name: &str) -> bool {
+/// One filter replaces another of its kind.
+fn kind(name: &str) -> &str {
     let digit = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
-    name.strip_prefix("pi").is_some_and(digit) || name.strip_prefix("cm").is_some_and(digit)
+    let is_board = name.strip_prefix("pi").is_some_and(digit) || name.strip_prefix("cm").is_some_and(digit);
+    if is_board {
+        return "board";
+    }
+    name.find(|c: char| c.is_ascii_digit() || "=:".contains(c)).map_or(name, |end| &name[..end])
+}
+
+/// Whether something reads lines under the filters `one` that reads lines under `other`, of those that are tried here.
+fn may_meet(one: &[String], other: &[String]) -> bool {
+    let of_a_kind = |a: &str, b: &str| a == b || [("pi4", "cm4"), ("cm4", "pi4")].contains(&(a, b));
+    !one.iter().any(|name| name == "none")
+        && one.iter().all(|a| other.iter().all(|b| kind(a) != kind(b) || of_a_kind(a, b)))
+}
+
+/// Whether the last line of `key` that a board under `open` may read is one under exactly these, with `value`.
+fn counts(meaning: &Meaning, open: &[String], key: &str, value: &str) -> bool {
+    let last = meaning.iter().rfind(|entry| entry.1 == key && (entry.0 == open || may_meet(&entry.0, open)));
+    last.is_some_and(|entry| entry.0 == open && entry.2 == value)
 }
 
 fn section(input: &mut Unstructured<'_>) -> Result<Option<String>> {
@@ -106,8 +122,13 @@ fn change(config: &mut ConfigTxt, place: &Place<'_>, meant: (&[String], &str, &s
         0 => config.set(place, value).map(|()| vec![value.to_owned()]),
         1 => config.add(place, value).map(|added| {
             let mut values = values(&old);
-            assert_eq!(added, !values.iter().any(|known| known == value), "{before:?} with {meant:?}");
-            values.extend(added.then(|| value.to_owned()));
+            let is_there = values.iter().any(|known| known == value);
+            assert!(added || is_there, "{before:?} with {meant:?}");
+            if added {
+                // One that did not count goes, and comes again where it does.
+                values.retain(|known| known != value);
+                values.push(value.to_owned());
+            }
             values
         }),
         2 => {
@@ -128,6 +149,9 @@ fn change(config: &mut ConfigTxt, place: &Place<'_>, meant: (&[String], &str, &s
         return false;
     };
     let (new, new_rest) = read(&after);
+    if step == 0 {
+        assert!(counts(&new, open, key, value), "no board reads {meant:?} in {after:?}, which was {before:?}");
+    }
     assert_eq!(values(&new), expected, "{before:?} with {meant:?} is {after:?}");
     assert_eq!(new_rest, old_rest, "{before:?} with {meant:?} is {after:?}");
     let others = |meaning: &Meaning| -> Meaning { meaning.iter().filter(|entry| !is_meant(entry)).cloned().collect() };

@@ -15,7 +15,7 @@ fn an_audit_says_what_a_plugin_can_and_cannot_do() {
             "fs:write:/home/{params.user}/.asks                yes       ?         ?\n",
             // It calls no function that runs a command, so that what it asks for is of no use.
             "exec:id                                           never     ?         ?\n    can do without; its author says: tells who it is\n",
-            "\nrisk    low\n",
+            "\nrisk    high\n",
             "\nunused  exec:id\n",
         ],
     );
