@@ -171,6 +171,8 @@ struct Layers {
     archive: Archive,
     /// The image's time, in seconds since 1970: no file of it is later, and plugins and their commands are told it.
     epoch: u64,
+    /// The image's host name.
+    hostname: String,
 }
 
 impl Layers {

@@ -14,7 +14,8 @@ pub fn values(section: Option<&str>, key: &str) -> Result<Vec<String>, Error> {
     Ok(raw::values(section, key)?)
 }
 
-/// Gives a key its only value. Not for `dtoverlay`, `dtparam` and `gpio`, which are added.
+/// Gives a key its only value in a section, and puts the line where no other one counts instead: what is set last holds for
+/// every board that the section is for. Not for `dtoverlay`, `dtparam` and `gpio`, which are added.
 ///
 /// # Errors
 /// As [`values`]; [`crate::ErrorCode::Unsupported`] if the image has no such file.
@@ -41,7 +42,7 @@ pub fn overlay(section: Option<&str>, name: &str, params: &[&str]) -> Result<boo
 /// Removes the lines of a section with this key, or only those with this value, and returns how many there were.
 ///
 /// # Errors
-/// As [`set`].
+/// As [`set`]; [`crate::ErrorCode::Unsupported`] too for lines that a package writes again with the next kernel.
 pub fn remove(section: Option<&str>, key: &str, value: Option<&str>) -> Result<u32, Error> {
     Ok(raw::remove(section, key, value)?)
 }

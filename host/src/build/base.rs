@@ -14,9 +14,11 @@ use sha2::{Digest as _, Sha256};
 use super::bootstrap::{Initramfs, Prepared, fetch, fetch_lists, install, lists_key};
 use super::choice::Choices;
 use super::packages::Packages as Below;
-use super::{Build, Layer, Layers, import, locked, native_tools};
+use super::{Build, Layer, Layers, finalise, import, locked, native_tools};
 use crate::error::{Context, Failure, Result};
+use crate::recipe::check;
 use crate::recipe::locked::Packages;
+use crate::recipe::plan::DEFAULT_HOSTNAME;
 use crate::recipe::release::Release;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
@@ -80,7 +82,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
             step.warn(&format!("the base layer is {days} days old; `--refresh` makes it anew with today's packages"));
         }
         step.done_with("unchanged, from the store");
-        return Ok(layers(build, layer, head.epoch));
+        return layers(build, layer, head.epoch);
     }
     let (head, layer, result) = make(build, &inputs, &step)?;
     build.store.set_head(&lists_key(build), &layer.key)?;
@@ -88,7 +90,7 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
     heads.remember(build.plan.locked.as_ref(), head);
     build.store.set_head(&inputs, &heads)?;
     step.done_with(&result);
-    Ok(layers(build, layer, epoch))
+    layers(build, layer, epoch)
 }
 
 /// The first of the bases that is whole and that this build can stand on.
@@ -149,10 +151,22 @@ fn title(build: &Build<'_>) -> String {
     }
 }
 
-fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Layers {
+fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Result<Layers> {
     let archive = archive(build, &build.store.layer(&layer.key), epoch);
     let epoch = build.plan.epoch.unwrap_or(archive.epoch);
-    Layers { packages: Below::of_base(&layer), stack: vec![layer], archive, epoch, built_with: Packages::new() }
+    let hostname = match &build.plan.hostname {
+        Some(hostname) => hostname.clone(),
+        None => own_hostname(&build.store.layer(&layer.key).join("fs"))?,
+    };
+    let packages = Below::of_base(&layer);
+    Ok(Layers { packages, stack: vec![layer], archive, epoch, hostname, built_with: Packages::new() })
+}
+
+/// The name that the base in the tree has, or the usual one if it has none that a host may have.
+fn own_hostname(tree: &Path) -> Result<String> {
+    let text = finalise::read(&Rootfs::open(tree, 0)?, "/etc/hostname")?.unwrap_or_default();
+    let name = text.trim();
+    Ok(if check::hostname(name).is_ok() { name } else { DEFAULT_HOSTNAME }.to_owned())
 }
 
 /// The archives of the base layer in `directory`, for it and the layers above it.

@@ -98,12 +98,7 @@ const LOGIN_RECORDS: [&str; 4] = ["wtmp", "btmp", "lastlog", "faillog"];
 /// If a file of the image cannot be read or written; [`Failure::build`] if a link is where a directory is to be emptied.
 pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
     let tree = rootfs.exact();
-    let hostname = identity.hostname;
-    // A bootstrap copies the host's own, and with it whatever mode it has there.
-    tree.remove(&ImagePath::parse("/etc/hostname")?)?;
-    write(rootfs, "/etc/hostname", &format!("{hostname}\n"))?;
-    let old = if is_file(tree, HOSTS)? { read(rootfs, HOSTS)? } else { None };
-    write(rootfs, HOSTS, &hosts_with(&old.unwrap_or_default(), hostname))?;
+    name(rootfs, identity.hostname)?;
     let fstab = if is_file(tree, FSTAB)? { read(rootfs, FSTAB)? } else { None };
     write(rootfs, FSTAB, &fstab::with_placeholders(&fstab.unwrap_or_default(), identity.fstab))?;
     for path in identity.root_references.iter().map(String::as_str).chain([FSTAB]) {
@@ -128,6 +123,22 @@ pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
     // Directories stay, because daemons expect theirs.
     let is_login_record = |name: &CStr| LOGIN_RECORDS.iter().any(|record| record.as_bytes() == name.to_bytes());
     clear(tree, LOGS, &|name| if is_login_record(name) { Fate::Empty } else { Fate::Enter })
+}
+
+/// Gives the image its host name, where it does not have it already.
+fn name(rootfs: &Rootfs, hostname: &str) -> Result<()> {
+    const HOSTNAME: &str = "/etc/hostname";
+    let tree = rootfs.exact();
+    let old = if is_file(tree, HOSTNAME)? { read(rootfs, HOSTNAME)? } else { None };
+    if old.is_none_or(|old| old.trim() != hostname) {
+        // Whoever made one there may have given it another mode.
+        tree.remove(&ImagePath::parse(HOSTNAME)?)?;
+        write(rootfs, HOSTNAME, &format!("{hostname}\n"))?;
+    }
+    let hosts = if is_file(tree, HOSTS)? { read(rootfs, HOSTS)?.unwrap_or_default() } else { String::new() };
+    let names_it =
+        |line: &str| line.split('#').next().unwrap_or_default().split_whitespace().skip(1).any(|it| it == hostname);
+    if hosts.lines().any(names_it) { Ok(()) } else { write(rootfs, HOSTS, &hosts_with(&hosts, hostname)) }
 }
 
 /// Whether a file is there: what is none is replaced, and what a link leads to is nothing that the image may tell.
@@ -206,7 +217,10 @@ fn is_below(path: &str, directory: &str) -> bool {
 /// `/etc/hosts` with the names of this machine, and whatever else was in it. The second one is what others know it by: it
 /// shall find itself by that, too, with no network to ask.
 fn hosts_with(old: &str, hostname: &str) -> String {
-    let own = format!("127.0.1.1\t{hostname} {hostname}.local");
+    let own = match hostname.split_once('.') {
+        Some((short, _)) => format!("127.0.1.1\t{hostname} {short}"),
+        None => format!("127.0.1.1\t{hostname} {hostname}.local"),
+    };
     let mut lines: Vec<&str> = old.lines().collect();
     let at =
         |lines: &[&str], address: &str| lines.iter().position(|line| line.split_whitespace().next() == Some(address));
@@ -289,6 +303,7 @@ mod tests {
         assert_eq!(hosts_with(old, "pi"), "127.0.0.1\tlocalhost\n127.0.1.1\tpi pi.local\n10.0.0.1\tserver\n");
         let fresh = hosts_with("", "pi");
         assert_eq!(hosts_with(&fresh, "pi"), fresh);
+        assert!(hosts_with("", "robot.local").contains("\n127.0.1.1\trobot.local robot\n"));
         assert!(hosts_with("", "pi").starts_with("127.0.0.1\tlocalhost\n127.0.1.1\tpi pi.local\n::1\tlocalhost"));
     }
 

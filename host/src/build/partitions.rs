@@ -153,7 +153,7 @@ pub(super) fn key_of(build: &Build<'_>, layers: &Layers) -> String {
         piimg: env!("CARGO_PKG_VERSION"),
         flavour: &plan.flavour,
         layers: layers.stack.iter().map(|layer| layer.key.as_str()).collect(),
-        hostname: &plan.hostname,
+        hostname: &layers.hostname,
         extra_space_mb: plan.extra_space_mb,
         epoch: layers.epoch,
     })
@@ -189,7 +189,7 @@ fn build_info(build: &Build<'_>, layers: &Layers, boot: Vec<String>) -> BuildInf
         release: plan.release.name.clone(),
         base: build.base.as_ref().map(|base| BaseInfo { name: base.name.clone(), digest: base.digest.clone() }),
         architecture: plan.architecture.clone(),
-        hostname: plan.hostname.clone(),
+        hostname: layers.hostname.clone(),
         flavour: plan.flavour.clone(),
         epoch: layers.epoch,
         plugins: layers.stack.iter().filter_map(|layer| layer.plugin.clone()).collect(),
@@ -241,7 +241,7 @@ pub(super) fn finalised(
     let step = build.ui.step("Finalise the root file system");
     let rootfs = Rootfs::open(mounted.path(), layers.epoch)?;
     let names = Identity {
-        hostname: &plan.hostname,
+        hostname: &layers.hostname,
         boot_partuuid: &identity.boot_partuuid(),
         root_partuuid: &identity.root_partuuid(),
         fstab: &plan.release.fstab,

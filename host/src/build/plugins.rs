@@ -189,7 +189,7 @@ impl<'a> Prepared<'a> {
             architecture: build.plan.architecture.clone(),
             distribution: build.plan.release.distribution.clone(),
             release: build.plan.release.name.clone(),
-            hostname: build.plan.hostname.clone(),
+            hostname: layers.hostname.clone(),
             flavour: build.plan.flavour.clone(),
             epoch: layers.epoch,
         };

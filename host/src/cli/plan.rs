@@ -144,7 +144,7 @@ fn lines(order: &Order) -> Vec<String> {
             own + plan.packages.len()
         ),
         format!("boots on    {}", plan.models.join(", ")),
-        format!("hostname    {}", plan.hostname),
+        format!("hostname    {}", plan.hostname.as_deref().unwrap_or("as the base has it")),
         format!("user        {}", plan.user.as_ref().map_or_else(|| "as the base has them".to_owned(), user)),
         format!("free space  {} MiB in the root file system", plan.extra_space_mb),
         format!(

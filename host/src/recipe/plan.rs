@@ -36,7 +36,7 @@ use choose::{checked, choose, directory};
 use plugins::{check_made_for, order, plan_plugin};
 
 const DEFAULT_RELEASE: &str = "trixie";
-const DEFAULT_HOSTNAME: &str = "raspberrypi";
+pub(crate) const DEFAULT_HOSTNAME: &str = "raspberrypi";
 const DEFAULT_FLAVOUR: &str = "custom";
 /// What a first boot needs for host keys, logs and a package or two.
 const DEFAULT_EXTRA_SPACE_MB: u32 = 500;
@@ -62,7 +62,8 @@ pub struct Plan {
     pub fetching: Fetching,
     /// The packages that there must be and no others, where the build keeps to `piimg.lock`.
     pub locked: Option<Locked>,
-    pub hostname: String,
+    /// None if the base's own stays.
+    pub hostname: Option<String>,
     pub flavour: String,
     /// Free space in the root file system beyond its content.
     pub extra_space_mb: u32,
@@ -188,10 +189,7 @@ pub fn plan(
         choose(&mut findings, "hostname", flags.hostname.as_ref(), file.hostname.as_ref(), plugins, |conf| {
             conf.image.hostname.as_ref()
         });
-    let hostname = hostname.map_or_else(
-        || DEFAULT_HOSTNAME.to_owned(),
-        |sourced| checked(&mut findings, "the hostname", sourced, check::hostname),
-    );
+    let hostname = hostname.map(|sourced| checked(&mut findings, "the hostname", sourced, check::hostname));
     let flavour = choose(&mut findings, "flavour", flags.flavour.as_ref(), file.flavour.as_ref(), plugins, |conf| {
         conf.image.flavour.as_ref()
     });
@@ -239,6 +237,8 @@ pub fn plan(
     let secrets = secrets::sources(host.secrets, flags, &mut findings);
     let limits = limits(file, flags, &mut findings);
     let base = flags.base.clone().map(HostPath::named).or(host.base);
+    // What is built on has a name that nobody asked to change.
+    let hostname = hostname.or_else(|| base.is_none().then(|| DEFAULT_HOSTNAME.to_owned()));
     let architecture = flags.architecture.as_ref().or(file.architecture.as_ref());
     let resolved = release.map(|release| {
         let architecture = architecture.cloned().unwrap_or_else(|| release.architectures[0].clone());
@@ -261,7 +261,8 @@ pub fn plan(
         archives::choose_repositories(&mut release, &architecture, file, flags, &mut findings);
         let models = models(file, &release, &mut findings);
         let keeps_users = base.is_some() && file.user == UserFile::default();
-        let user = (!keeps_users).then(|| user(file, &release, (&hostname, &flavour), &mut findings));
+        let user = (!keeps_users)
+            .then(|| user(file, &release, (hostname.as_deref().unwrap_or(DEFAULT_HOSTNAME), &flavour), &mut findings));
         (release, architecture, mirrors, (keyrings, given), models, user)
     });
     let (Some((release, architecture, mirrors, (keyrings, given_keys), models, user)), true) =

@@ -34,7 +34,10 @@ fn refusal(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource]) -> St
 fn defaults_make_an_image() {
     let plan = make(&RecipeFile::default(), &Overrides::default(), &[]).unwrap();
     assert_eq!((plan.release.name.as_str(), plan.architecture.as_str()), ("trixie", "arm64"));
-    assert_eq!((plan.hostname.as_str(), plan.flavour.as_str(), plan.extra_space_mb), ("raspberrypi", "custom", 500));
+    assert_eq!(
+        (plan.hostname.as_deref().unwrap(), plan.flavour.as_str(), plan.extra_space_mb),
+        ("raspberrypi", "custom", 500)
+    );
     assert_eq!((plan.store, plan.imagedir), (HostPath::named("/store"), HostPath::named("/here")));
     assert!(plan.user.unwrap().expire_password, "a well-known password must be changed");
 }
@@ -52,7 +55,7 @@ fn each_of_the_seven_parameters_comes_from_the_plugin() {
     };
     let flags = Overrides { allow_plugin_paths: true, ..Overrides::default() };
     let plan = make(&RecipeFile::default(), &flags, &[plugin("a/b", image)]).unwrap();
-    assert_eq!((plan.hostname.as_str(), plan.extra_space_mb, plan.flavour.as_str()), ("robot", 42, "bread"));
+    assert_eq!((plan.hostname.as_deref().unwrap(), plan.extra_space_mb, plan.flavour.as_str()), ("robot", 42, "bread"));
     assert_eq!(plan.release.name, "bookworm");
     assert_eq!((plan.store, plan.imagedir), (HostPath::named("/plugin/rootfs"), HostPath::named("/plugin/images")));
     assert_eq!(plan.plugins[0].packages, ["htop"]);
@@ -63,11 +66,11 @@ fn flags_win_over_the_file_and_the_file_over_plugins() {
     let plugins = [plugin("a/b", ImageParams { hostname: Some("three".into()), ..ImageParams::default() })];
     let mut file = RecipeFile { hostname: Some("two".into()), ..RecipeFile::default() };
     let mut flags = Overrides { hostname: Some("one".into()), ..Overrides::default() };
-    assert_eq!(make(&file, &flags, &plugins).unwrap().hostname, "one");
+    assert_eq!(make(&file, &flags, &plugins).unwrap().hostname.as_deref(), Some("one"));
     flags.hostname = None;
-    assert_eq!(make(&file, &flags, &plugins).unwrap().hostname, "two");
+    assert_eq!(make(&file, &flags, &plugins).unwrap().hostname.as_deref(), Some("two"));
     file.hostname = None;
-    assert_eq!(make(&file, &flags, &plugins).unwrap().hostname, "three");
+    assert_eq!(make(&file, &flags, &plugins).unwrap().hostname.as_deref(), Some("three"));
 }
 
 #[test]
@@ -104,7 +107,7 @@ fn plugins_that_disagree_are_both_named_unless_the_user_decides() {
     let message = refusal(&RecipeFile::default(), &Overrides::default(), &plugins);
     assert_eq!(message, "`a/a` wants the hostname `x`, `b/b` wants `y`: choose one with --hostname");
     let flags = Overrides { hostname: Some("z".into()), ..Overrides::default() };
-    assert_eq!(make(&RecipeFile::default(), &flags, &plugins).unwrap().hostname, "z");
+    assert_eq!(make(&RecipeFile::default(), &flags, &plugins).unwrap().hostname.as_deref(), Some("z"));
 }
 
 #[test]
@@ -145,7 +148,7 @@ fn a_base_keeps_its_users_unless_the_recipe_names_one() {
     let mut file = RecipeFile { base: Some("old.img".into()), directory, ..RecipeFile::default() };
     let flags = Overrides { base: Some("new.img".into()), ..Overrides::default() };
     let plan = make(&file, &flags, &[]).unwrap();
-    assert_eq!((plan.base, plan.user), (Some(HostPath::named("new.img")), None));
+    assert_eq!((plan.base, plan.user, plan.hostname), (Some(HostPath::named("new.img")), None, None));
     file.user.authorized_keys = vec!["ssh-ed25519 AAAA ann".into()];
     let plan = make(&file, &Overrides::default(), &[]).unwrap();
     assert_eq!(plan.base.unwrap().shown(), Path::new("/usr/old.img"));
