@@ -141,8 +141,12 @@ fn chroot() {
 
 fn abstract_socket() {
     use std::os::linux::net::SocketAddrExt as _;
-    let address = std::os::unix::net::SocketAddr::from_abstract_name("piimg-canary").unwrap();
+    // Root and an ordinary user try it at the same time, in one network.
+    let place = tempfile::tempdir().unwrap();
+    let name = format!("piimg-canary{}", place.path().file_name().unwrap().to_str().unwrap());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
     let _listener = UnixListener::bind_addr(&address).unwrap();
     std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
-    assert_eq!(Image::new("abstract").script("/attack attack abstract piimg-canary"), "ECONNREFUSED");
+    let said = Image::new("abstract").script(&format!("/attack attack abstract {name}"));
+    assert_eq!(said, "ECONNREFUSED");
 }

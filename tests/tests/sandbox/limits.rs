@@ -37,7 +37,7 @@ fn expect_end(command: &BoxCommand) -> Exceeded {
     assert_eq!(children, "", "something is left");
     let error = command.check(&mut |_, _| {}).unwrap_err().to_string();
     let exceeded = output.exceeded.expect("a limit ended it");
-    assert!(error.ends_with(&format!("{exceeded} inside the image")), "{error}");
+    assert!(error.ends_with(&format!("` in the image {exceeded}")), "{error}");
     exceeded
 }
 

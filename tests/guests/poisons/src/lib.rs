@@ -1,6 +1,8 @@
 //! Writes into every place that runs of apt and dpkg and scripts of packages look at, each file of which leaves a mark if
 //! anybody obeys it; then asks for a package, or for one to be gone, and tells what it was told.
 
+use std::collections::BTreeSet;
+
 use piimg_plugin_sdk::process::Command;
 use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, context, fs, log, packages};
 
@@ -44,11 +46,11 @@ impl Plugin for Poisons {
             .param(Param::with_default("remove", "What it wants to be gone; none: nothing", Kind::Text, &"none"))
             .param(Param::with_default("tool", "What it is built with", Kind::Text, &"bc"))
             .param(Param::with_default("script", "What it runs at the end", Kind::Text, &"true"));
-        POISON.iter().fold(conf, |conf, (path, _, _)| {
-            let directory = path.rsplit_once('/').map_or("/", |(directory, _)| directory);
-            conf.capability(&format!("fs:write:{path}"), "tries it")
-                .capability(&format!("fs:write:{directory}"), "its directory")
-        })
+        // The directories too: not every image has all of them.
+        let above = |path: &'static str| path.match_indices('/').skip(2).map(|(end, _)| &path[..end]);
+        let places = POISON.iter().flat_map(|(path, _, _)| above(path).chain([*path]));
+        let places: BTreeSet<&str> = places.collect();
+        places.into_iter().fold(conf, |conf, path| conf.capability(&format!("fs:write:{path}"), "tries it"))
     }
 
     fn execute() -> Result {
