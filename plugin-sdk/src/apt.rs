@@ -41,17 +41,21 @@ impl Repository {
         }
     }
 
-    /// Adds it for the finished system alone: packages that are installed during the build do not come from it. It is signed with this key and no other: an armored one (`-----BEGIN PGP…`) or a key ring. Needs
-    /// `fs:write:/etc/apt/keyrings` and `fs:write` of `/etc/apt/keyrings/<name>.asc` (or `.gpg`) and
+    /// Adds it for the finished system alone: packages that are installed during the build do not come from it. It is signed
+    /// with this key and no other: an armored one (`-----BEGIN PGP…`) or a key ring. Needs `fs:write:/etc/apt/keyrings` and `fs:write` of `/etc/apt/keyrings/<name>.asc` (or `.gpg`) and
     /// `/etc/apt/sources.list.d/<name>.sources`.
     ///
     /// # Errors
-    /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for a word that does not fit into such a file.
+    /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for a word that does not fit into such a file, and for what is no public
+    /// key that apt reads: a page that a server sent in its place, a secret key, a keybox.
     pub fn add(&self, key: &Blob) -> Result<(), Error> {
-        let keyring = format!("/etc/apt/keyrings/{}.{}", self.name, key_suffix(&key.read(0, 10)?));
+        let (suffix, key) = public_key(&key.read(0, LONGEST_KEY)?).map_err(|is| {
+            Error::new(ErrorCode::Invalid, format!("the key of the archive `{}` {is}", self.name.escape_debug()))
+        })?;
+        let keyring = format!("/etc/apt/keyrings/{}.{suffix}", self.name);
         let stanza = self.stanza(&keyring)?;
         fs::create_dir_all("/etc/apt/keyrings").apply()?;
-        fs::install(key, &keyring).mode(0o644).apply()?;
+        fs::write(&keyring, key).mode(0o644).apply()?;
         fs::write(&format!("/etc/apt/sources.list.d/{}.sources", self.name), stanza).mode(0o644).apply()
     }
 
@@ -85,9 +89,36 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|it| it.is_ascii_graphic())
 }
 
-/// apt tells the two kinds of keys apart by their files' names.
-fn key_suffix(beginning: &[u8]) -> &'static str {
-    if beginning.starts_with(b"-----BEGIN") { "asc" } else { "gpg" }
+/// Longest file of a key; the ring of all of Debian's has 60 KB.
+const LONGEST_KEY: u32 = 1 << 20;
+
+/// How the file of a public key is called at its end, by which apt tells the two kinds apart, and what is in it; or what else
+/// it is.
+fn public_key(file: &[u8]) -> Result<(&'static str, Vec<u8>), &'static str> {
+    /// Armor of RFC 9580, 6.2.
+    const ARMOR: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
+    let text = std::str::from_utf8(file).map(str::trim_start).unwrap_or_default();
+    if text.starts_with(ARMOR) {
+        // gpgv takes lines that end as in Windows for something else.
+        let text = text.replace("\r\n", "\n");
+        return if text.contains("-----END PGP PUBLIC KEY BLOCK-----") {
+            Ok(("asc", text.into()))
+        } else {
+            Err("is cut off")
+        };
+    }
+    if text.starts_with("-----BEGIN PGP PRIVATE KEY BLOCK-----") {
+        return Err("is a secret one, which must not be in an image: export the public one");
+    }
+    // The tag of a public key, in the old and the new form of a packet: RFC 9580, 4.2 and 5.5.1.1.
+    match file {
+        [0x98..=0x9b | 0xc6, ..] => Ok(("gpg", file.to_owned())),
+        [_, _, _, _, _, _, _, _, b'K', b'B', b'X', b'f', ..] => {
+            Err("is a keybox, which apt does not read: export the key")
+        }
+        [b'<', ..] => Err("is a page of the Web: is its address that of a key?"),
+        _ => Err("is no public key of OpenPGP"),
+    }
 }
 
 /// Prefers a version of a package; `*` in either is any text. 500 is the usual priority, more than 1000 downgrades too, less
@@ -159,6 +190,23 @@ mod tests {
 
     #[test]
     fn a_key_is_armored_or_binary() {
-        assert_eq!((key_suffix(b"-----BEGIN"), key_suffix(b"\x99\x01\x0d")), ("asc", "gpg"));
+        let armor = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ==\n-----END PGP PUBLIC KEY BLOCK-----\n";
+        for windows in [armor.to_owned(), armor.replace('\n', "\r\n"), format!("\n{armor}")] {
+            assert_eq!(public_key(windows.as_bytes()), Ok(("asc", armor.into())));
+        }
+        assert_eq!(public_key(b"\x99\x01\x0d"), Ok(("gpg", b"\x99\x01\x0d".to_vec())));
+        for (file, is) in [
+            (&armor.as_bytes()[..60], "is cut off"),
+            (
+                b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n",
+                "is a secret one, which must not be in an image: export the public one",
+            ),
+            (b"\0\0\0\x20\x01\x01\0\0KBXf", "is a keybox, which apt does not read: export the key"),
+            (b"<!doctype html>", "is a page of the Web: is its address that of a key?"),
+            (b"", "is no public key of OpenPGP"),
+            (b"\x95\x01", "is no public key of OpenPGP"),
+        ] {
+            assert_eq!(public_key(file), Err(is));
+        }
     }
 }

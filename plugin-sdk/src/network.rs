@@ -151,18 +151,21 @@ impl Connection {
 
 impl Wifi {
     fn check(&self) -> Result<(), Error> {
-        // IEEE 802.11: 32 bytes; WPA: a passphrase has 8 to 63 printable ASCII characters.
+        // IEEE 802.11: 32 bytes; WPA: a passphrase has 8 to 63 printable ASCII characters, and 64 hexadecimal digits are the key
+        // that is made of one.
         let ssid = &self.ssid;
         if ssid.is_empty() || ssid.len() > 32 || ssid.chars().any(char::is_control) {
             return invalid(format!("`{}` is no wireless network's name: it has 1 to 32 bytes", ssid.escape_debug()));
         }
         let printable = |it: u8| (b' '..=b'~').contains(&it);
         if let Some(passphrase) = &self.passphrase
-            && !((8..=63).contains(&passphrase.len()) && passphrase.bytes().all(printable))
+            && !((8..=63).contains(&passphrase.len()) && passphrase.bytes().all(printable)
+                || passphrase.len() == 64 && passphrase.bytes().all(|it| it.is_ascii_hexdigit()))
         {
             // Not shown: it may be a real one with a typing error in it.
             return invalid(format!(
-                "the passphrase of the wireless network `{ssid}` does not have 8 to 63 printable ASCII characters"
+                "the passphrase of the wireless network `{ssid}` does not have 8 to 63 printable ASCII characters, or 64 \
+                 hexadecimal digits"
             ));
         }
         Ok(())
@@ -206,11 +209,18 @@ mod tests {
             (Connection::wifi("wlan0", "", None), "`` is no wireless network's name: it has 1 to 32 bytes"),
             (
                 Connection::wifi("wlan0", "field", Some("short")),
-                "the passphrase of the wireless network `field` does not have 8 to 63 printable ASCII characters",
+                "the passphrase of the wireless network `field` does not have 8 to 63 printable ASCII characters, or 64 \
+                 hexadecimal digits",
+            ),
+            (
+                Connection::wifi("wlan0", "field", Some(&"g".repeat(64))),
+                "the passphrase of the wireless network `field` does not have 8 to 63 printable ASCII characters, or 64 \
+                 hexadecimal digits",
             ),
         ] {
             assert_eq!(connection.check().unwrap_err().to_string(), message);
         }
+        Connection::wifi("wlan0", "field", Some(&"0aF9".repeat(16))).check().unwrap();
         assert!(wired().address("fd00::1/64").gateway("fd00::2").check().is_ok());
     }
 

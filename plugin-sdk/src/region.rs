@@ -8,15 +8,36 @@ use crate::{Error, ErrorCode, fs, text};
 ///
 /// # Errors
 /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name of a locale, [`ErrorCode::NotFound`] if `locales` is
-/// not installed.
+/// not installed, or does not know the locale.
 pub fn generate_locales(names: &[&str]) -> Result<(), Error> {
     let lines = names.iter().map(|name| locale_line(name)).collect::<Result<Vec<_>, _>>()?;
+    let list = fs::read_to_string("/etc/locale.gen")?;
+    lines.iter().try_for_each(|line| check_known(&list, line))?;
     let add = |text: &str| {
         let changed = lines.iter().fold(text.to_owned(), |text, line| text::uncommented(&text, line).unwrap_or(text));
         (changed != text).then_some(changed)
     };
     fs::edit("/etc/locale.gen", add)?;
     Command::new("locale-gen").run()
+}
+
+/// Refuses a locale that is not in the package's list of all, of which most lines are comments: `locale-gen` would name it in
+/// its output and succeed. A list without comments is somebody's own, and says nothing.
+fn check_known(list: &str, line: &str) -> Result<(), Error> {
+    let name = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
+    let of_line = |text: &str| text.trim_start_matches('#').trim().to_owned();
+    let is_locale = |text: &str| text.split_whitespace().count() == 2 && text.contains(['.', '_']);
+    let all: Vec<String> = list.lines().map(of_line).filter(|text| is_locale(text)).collect();
+    let is_complete = list.lines().any(|text| text.starts_with('#') && is_locale(&of_line(text)));
+    if !is_complete || all.iter().any(|known| known == line) {
+        return Ok(());
+    }
+    let language = line.split(['_', '.']).next().unwrap_or_default();
+    let like: Vec<String> =
+        all.iter().filter(|known| known.starts_with(&format!("{language}_"))).map(|it| name(it)).collect();
+    let hint = if like.is_empty() { String::new() } else { format!("; of that language it knows {}", like.join(", ")) };
+    let message = format!("the package `locales` of the image knows no locale `{}`{hint}", name(line));
+    Err(Error::new(ErrorCode::NotFound, message))
 }
 
 /// Makes a locale as [`generate_locales`] does and lets the system speak it. Needs `fs:write:/etc/default/locale` too.
@@ -104,20 +125,38 @@ impl Keyboard {
 /// `fs:write:/etc/localtime` and `fs:write:/etc/timezone`.
 ///
 /// # Errors
-/// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name, [`ErrorCode::NotFound`] if `tzdata` does not have it.
+/// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name of a zone, [`ErrorCode::NotFound`] if `tzdata` does not
+/// have it.
 pub fn set_timezone(name: &str) -> Result<(), Error> {
+    /// How the file of a zone begins: RFC 9636, 3.1.
+    const MAGIC: &[u8] = b"TZif";
     let file = zone_file(name)?;
-    if !fs::exists(&file)? {
+    let beginning = match fs::open(&file).and_then(|zone| zone.read(0, 4)) {
+        Ok(beginning) => beginning,
+        Err(error) if error.code() == ErrorCode::NotAFile => Vec::new(),
+        Err(error) if error.code() == ErrorCode::NotFound => {
+            return Err(Error::new(ErrorCode::NotFound, missing_zone(name)));
+        }
+        Err(error) => return Err(error),
+    };
+    if beginning != MAGIC {
         let message = format!(
-            "there is no time zone `{name}` in the image: `{file}` is missing; it comes with the package `tzdata`"
+            "`{name}` is no time zone, but something else in `/usr/share/zoneinfo`; one is such as `Europe/Berlin`"
         );
-        return Err(Error::new(ErrorCode::NotFound, message));
+        return Err(Error::new(ErrorCode::Invalid, message));
     }
     if fs::exists("/etc/localtime")? {
         fs::remove("/etc/localtime")?;
     }
     fs::symlink("/etc/localtime", &file)?;
     fs::write("/etc/timezone", format!("{name}\n")).apply()
+}
+
+fn missing_zone(name: &str) -> String {
+    format!(
+        "there is no time zone `{name}` in the image: zones come with the package `tzdata`, and old names of them with \
+         `tzdata-legacy` in newer releases"
+    )
 }
 
 fn zone_file(name: &str) -> Result<String, Error> {
@@ -142,6 +181,24 @@ mod tests {
             assert_eq!(error.code(), ErrorCode::Invalid, "{odd}");
             assert!(error.to_string().ends_with("such as `en_GB.UTF-8`"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_locale_is_one_that_the_package_knows() {
+        let list = "# This file lists locales.\n# en_GB.UTF-8 UTF-8\n#en_US ISO-8859-1\nen_US.UTF-8 UTF-8\n";
+        for known in ["en_GB.UTF-8 UTF-8", "en_US.UTF-8 UTF-8"] {
+            check_known(list, known).unwrap();
+        }
+        let error = check_known(list, "en_UK.UTF-8 UTF-8").unwrap_err();
+        assert_eq!(error.code(), ErrorCode::NotFound);
+        assert_eq!(
+            error.to_string(),
+            "the package `locales` of the image knows no locale `en_UK.UTF-8`; of that language it knows en_GB.UTF-8, \
+             en_US, en_US.UTF-8"
+        );
+        assert!(check_known(list, "xx_XX.UTF-8 UTF-8").unwrap_err().to_string().ends_with("no locale `xx_XX.UTF-8`"));
+        // Somebody's own list is not that of all.
+        check_known("# my own\nen_US.UTF-8 UTF-8\n", "de_DE.UTF-8 UTF-8").unwrap();
     }
 
     #[test]

@@ -42,8 +42,8 @@ const BASE: [(&str, &str); 8] = [
     ("etc/timezone", "Etc/UTC\n"),
     ("etc/udev/rules.d/README", ""),
     ("etc/modules-load.d/modules.conf", ""),
-    ("usr/share/zoneinfo/Etc/UTC", ""),
-    ("usr/share/zoneinfo/Europe/London", ""),
+    ("usr/share/zoneinfo/Etc/UTC", "TZif2"),
+    ("usr/share/zoneinfo/Europe/London", "TZif2"),
     ("usr/lib/systemd/system/apt-daily.timer", "[Timer]\n[Install]\nWantedBy=timers.target\n"),
 ];
 
