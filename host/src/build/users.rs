@@ -8,10 +8,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::above::{self, Content};
-use super::{Build, Layer, Layers};
+use super::{Build, Layer, Layers, finalise};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::plan::User;
 use crate::rootfs::accounts::Accounts;
+use crate::rootfs::accounts::database::Database;
 use crate::rootfs::files::{Attrs, FileKind, ImagePath, Rootfs};
 use crate::sandbox::command::BoxCommand;
 use crate::store::key;
@@ -49,24 +50,36 @@ fn create(user: &User, root: &Path, epoch: u64, step: &Step) -> Result<()> {
     // A release may lack a group (no audio, no netdev): the user is then simply not in it.
     let groups: Vec<&str> =
         user.groups.iter().map(String::as_str).filter(|group| accounts.gid(group).is_some()).collect();
-    let mut argv = if accounts.user(&user.name).is_none() {
-        vec!["useradd", "--create-home", "--shell", "/bin/bash"]
-    } else if groups.is_empty() {
-        vec!["usermod"]
-    } else {
-        vec!["usermod", "--append"]
-    };
-    argv.extend(["--password", &user.password_hash]);
     let joined = groups.join(",");
-    if !groups.is_empty() {
-        argv.extend(["--groups", &joined]);
+    let groups: &[&str] = if groups.is_empty() { &[] } else { &["--groups", &joined] };
+    let is_new = accounts.user(&user.name).is_none();
+    let argv: &[&str] =
+        if is_new { &["useradd", "--create-home", "--shell", "/bin/bash"] } else { &["usermod", "--append"] };
+    if is_new || !groups.is_empty() {
+        run(root, &[argv, groups, &[user.name.as_str()]].concat(), epoch, step)?;
     }
-    argv.push(&user.name);
-    run(root, &argv, epoch, step)?;
+    set_password(user, &rootfs, epoch)?;
     if user.expire_password {
         run(root, &["chage", "--lastday", "0", &user.name], epoch, step)?;
     }
     authorize(user, &rootfs)
+}
+
+/// Done here, and not by a program of the image: no command line, and so no message, ever has the hash in it.
+fn set_password(user: &User, rootfs: &Rootfs, epoch: u64) -> Result<()> {
+    const SHADOW: &str = "/etc/shadow";
+    const SECONDS_OF_A_DAY: u64 = 86_400;
+    let failed = || Failure::build(format!("cannot set the password of `{}`", user.name));
+    let (tree, path) = (rootfs.exact(), ImagePath::parse(SHADOW)?);
+    let attrs = tree.metadata(&path)?.map(|found| found.attrs);
+    let mut database = Database { shadow: finalise::read(rootfs, SHADOW)?, ..Database::default() };
+    database
+        .set_password(&user.name, &user.password_hash, epoch / SECONDS_OF_A_DAY)
+        .map_err(|cause| anyhow::anyhow!(cause).context(failed()))?;
+    if let (Some(attrs), Some(text)) = (attrs, database.shadow) {
+        tree.write(&path, text.as_bytes(), attrs).with_context(failed)?;
+    }
+    Ok(())
 }
 
 fn authorize(user: &User, rootfs: &Rootfs) -> Result<()> {
@@ -118,15 +131,35 @@ mod tests {
         dir
     }
 
-    #[test]
-    fn keys_are_for_the_user_alone_whatever_the_base_made_of_its_home() {
-        let user = User {
+    fn ann(authorized_keys: Vec<String>) -> User {
+        User {
             name: "ann".into(),
-            password_hash: "!".into(),
+            password_hash: "$6$salt$hash".into(),
             expire_password: false,
             groups: Vec::new(),
-            authorized_keys: vec!["ssh-ed25519 AAAA".into()],
-        };
+            authorized_keys,
+        }
+    }
+
+    #[test]
+    fn a_hash_is_in_its_file_and_in_no_message() {
+        let dir = tree();
+        let rootfs = Rootfs::open(dir.path(), 0).unwrap();
+        let error = set_password(&ann(Vec::new()), &rootfs, 86_400).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            "cannot set the password of `ann`: the user `ann` has no line in `/etc/shadow`"
+        );
+        let shadow = dir.path().join("etc/shadow");
+        fs::write(&shadow, "root:*:1:0:99999:7:::\nann:!:1:0:99999:7:::\n").unwrap();
+        set_password(&ann(Vec::new()), &rootfs, 2 * 86_400).unwrap();
+        let expected = "root:*:1:0:99999:7:::\nann:$6$salt$hash:2:0:99999:7:::\n";
+        assert_eq!(fs::read_to_string(shadow).unwrap(), expected);
+    }
+
+    #[test]
+    fn keys_are_for_the_user_alone_whatever_the_base_made_of_its_home() {
+        let user = ann(vec!["ssh-ed25519 AAAA".into()]);
         let no_directory = "cannot authorize keys: `/home/ann` is no directory of `ann`";
         type Tamper<'a> = &'a dyn Fn(&Path);
         let put = |root: &Path, path: &str, target: &str| {

@@ -79,8 +79,25 @@ pub fn user_name(name: &str) -> Result<(), String> {
             "must be 1 to 32 lowercase ASCII letters, digits, `-` or `_`, and start with a letter or `_`".into()
         );
     }
-    if name == "root" {
-        return Err("exists already in every image".into());
+    Ok(())
+}
+
+/// Names of accounts and groups that every Debian or Ubuntu has: those of the package base-passwd, and what systemd, udev, dbus,
+/// openssh-server and sudo make. The user would get a group of its own name.
+const EVERYWHERE: &str = "\
+    _apt _ssh adm audio avahi backup bin cdrom clock crontab daemon dialout dip disk fax floppy games gnats input \
+    irc kmem kvm list lp mail man messagebus netdev news nobody nogroup operator plugdev polkitd proxy render root \
+    sasl sgx shadow src sshd staff sudo sync sys systemd-journal systemd-network systemd-resolve systemd-timesync \
+    tape tty users utmp uucp video voice www-data";
+
+/// The name of a user who is to be made.
+///
+/// # Errors
+/// The rule it breaks.
+pub fn new_user(name: &str) -> Result<(), String> {
+    user_name(name)?;
+    if EVERYWHERE.split_whitespace().any(|it| it == name) {
+        return Err("is the name of an account or a group that every image has".into());
     }
     Ok(())
 }
@@ -234,7 +251,10 @@ mod tests {
             (package, "vim=", Some("version")),
             (package, "vim=1;rm", Some("version")),
             (user_name, "ubuntu", None),
-            (user_name, "root", Some("exists already")),
+            (new_user, "ubuntu", None),
+            (new_user, "root", Some("that every image has")),
+            (new_user, "video", Some("that every image has")),
+            (new_user, "Ann", Some("lowercase")),
             (user_name, "-r", Some("start with")),
             (user_name, "$(id)", Some("lowercase")),
             (plugin_id, "author/name", None),

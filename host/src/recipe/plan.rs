@@ -403,7 +403,10 @@ fn models(file: &RecipeFile, release: &Release, findings: &mut Findings) -> Vec<
 fn user(file: &RecipeFile, release: &Release, place: (&str, &str), findings: &mut Findings) -> User {
     let wanted = &file.user;
     let name = wanted.name.clone().unwrap_or_else(|| release.user.name.clone());
-    findings.check("the user name", &name, check::user_name(&name));
+    findings.check("the user name", &name, check::new_user(&name));
+    if release.groups.contains(&name) {
+        findings.add(format!("the user name `{name}` is that of a group of {}", release.name));
+    }
     for group in &wanted.groups {
         findings.check("the group", group, check::user_name(group));
     }
