@@ -9,6 +9,7 @@ use crate::rootfs::bootstrap::{self, Bootstrap, Extent, Fetched, Installation};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::packages::{self, Resolved};
 use crate::rootfs::sources::{self, Sources};
+use crate::rootfs::times::{self, Wrong};
 use crate::sandbox::command::BoxCommand;
 use crate::store::{Stage, key};
 use crate::ui::Step;
@@ -63,6 +64,8 @@ pub(super) fn fetch(build: &Build<'_>, stage: &Stage, packages: &[String], step:
         sources::keep(&tree, &stage.path().join(SOURCES))?;
         sources::withdraw(&tree, &sources, build.plan.keep_mirror)?;
     }
+    // What packages make of these files, such as an initramfs, has their time in it.
+    times::settle(&tree, Wrong::LaterOrNone, packages::archive_date(&stage.path().join(LISTS))?)?;
     Ok(Prepared { sources, resolved })
 }
 
