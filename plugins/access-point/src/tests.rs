@@ -88,7 +88,8 @@ fn what_fits_into_no_name_is_refused() {
     );
     assert_eq!(
         error("", "wlan0", "short"),
-        "the passphrase of the wireless network `@@@@` does not have 8 to 63 printable ASCII characters"
+        "the passphrase of the wireless network `@@@@` does not have 8 to 63 printable ASCII characters, \
+         or 64 hexadecimal digits"
     );
 }
 

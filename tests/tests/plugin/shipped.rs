@@ -200,7 +200,8 @@ fn access_point_refuses_what_would_not_work() {
         (
             "short",
             "GB",
-            "the passphrase of the wireless network `robot-@@@@` does not have 8 to 63 printable ASCII characters",
+            "the passphrase of the wireless network `robot-@@@@` does not have 8 to 63 printable ASCII characters, \
+             or 64 hexadecimal digits",
         ),
         ("correct horse", "Britain", "`Britain` is no country: it is two capital letters, such as `GB`"),
     ] {
