@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// The filters of models, each with the boards that read the lines under it.
-const MODELS: [(&str, &[&str]); 20] = [
+const MODELS: [(&str, &[&str]); 18] = [
     ("pi0", &["zero", "zerow", "zero2w"]),
     ("pi0w", &["zerow"]),
     ("pi02", &["zero2w"]),
@@ -23,9 +23,6 @@ const MODELS: [(&str, &[&str]); 20] = [
     ("pi500", &["500", "500+"]),
     ("pi500+", &["500+"]),
     ("cm5", &["cm5"]),
-    // They name a part of the boards above that cannot be told from here.
-    ("cm0", &[]),
-    ("cm5l", &[]),
 ];
 
 /// Closes all filters.
@@ -95,7 +92,7 @@ fn is_model(name: &str) -> bool {
     name.strip_prefix("pi").or_else(|| name.strip_prefix("cm")).is_some_and(numbered) || name.starts_with("board-type=")
 }
 
-/// Of filters whose boards are not known here, any board may be meant.
+/// Of filters that are not in [`MODELS`], any board may be meant.
 fn have_a_board_in_common(one: &str, other: &str) -> bool {
     let boards = |name: &str| MODELS.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, boards)| boards);
     let (ones, others) = (boards(one), boards(other));
