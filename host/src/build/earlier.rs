@@ -6,19 +6,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Failure, Result};
 use crate::host_files::Directory;
 use crate::image::compress::Compression;
-use crate::image::pass::digest;
 use crate::recipe::host::HostPath;
 use crate::recipe::output::OutputKind;
 use crate::recipe::plan::Plan;
 use crate::store::key;
+use crate::ui::Printable as _;
+
+/// Bytes that are read at once: enough for all cores to work on.
+const PIECE: usize = 16 << 20;
 
 /// Most bytes of what is remembered of one result.
 const LONGEST_RECORD: u64 = 1 << 20;
@@ -75,12 +79,12 @@ struct Stamp {
     modified: (i64, i64),
     /// The same, of the last change of anything: only the kernel sets it.
     changed: (i64, i64),
-    /// SHA-256 of what was built, in hexadecimal.
-    sha256: String,
+    /// BLAKE3 of what was built, in hexadecimal: unlike SHA-256, all cores work on one file.
+    blake3: String,
 }
 
 impl Stamp {
-    fn of(directory: &Path, name: &str, sha256: &str) -> Option<Self> {
+    fn of(directory: &Path, name: &str, blake3: &str) -> Option<Self> {
         let metadata = fs::symlink_metadata(directory.join(name)).ok().filter(fs::Metadata::is_file)?;
         Some(Self {
             name: name.to_owned(),
@@ -89,7 +93,7 @@ impl Stamp {
             length: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
-            sha256: sha256.to_owned(),
+            blake3: blake3.to_owned(),
         })
     }
 }
@@ -97,13 +101,15 @@ impl Stamp {
 impl Record {
     fn is_untouched(&self) -> bool {
         !self.files.is_empty()
-            && self.files.iter().all(|file| Stamp::of(&self.directory, &file.name, &file.sha256).as_ref() == Some(file))
+            && self.files.iter().all(|file| Stamp::of(&self.directory, &file.name, &file.blake3).as_ref() == Some(file))
     }
 
     /// The first of the files that does not hold what was built.
     fn damaged(&self) -> Result<Option<&str>> {
         for file in &self.files {
-            if digest_of(&self.directory.join(&file.name))? != file.sha256 {
+            let path = self.directory.join(&file.name);
+            let digest = fs::File::open(&path).and_then(|file| digest(&file));
+            if digest.with_context(|| format!("cannot read `{}`", path.printable()))? != file.blake3 {
                 return Ok(Some(&file.name));
             }
         }
@@ -111,11 +117,22 @@ impl Record {
     }
 }
 
-/// SHA-256 of the file, read whole.
-fn digest_of(path: &Path) -> Result<String> {
-    let failed = || format!("cannot read `{}`", path.display());
-    let file = fs::File::open(path).with_context(failed)?;
-    Ok(digest(&file, None, &mut |_| true).with_context(failed)?.0)
+/// BLAKE3 of a whole file, by which a result is known again.
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) fn digest(file: &fs::File) -> io::Result<String> {
+    let length = file.metadata()?.len();
+    let mut hash = blake3::Hasher::new();
+    let mut piece = vec![0; PIECE];
+    let mut position = 0;
+    while position < length {
+        let step = usize::try_from(length - position).map_or(PIECE, |rest| rest.min(PIECE));
+        file.read_exact_at(&mut piece[..step], position)?;
+        hash.update_rayon(&piece[..step]);
+        position += step as u64;
+    }
+    Ok(hash.finalize().to_hex().to_string())
 }
 
 impl Earlier {
@@ -165,7 +182,7 @@ impl Earlier {
         Ok(damaged)
     }
 
-    /// Remembers files that were just named, the results first. The digests of some are known; the others are read.
+    /// Remembers files that were just named, the results first; of each, `digests` has the [`digest`] by its name.
     ///
     /// # Errors
     /// If the store cannot be written to.
@@ -174,12 +191,11 @@ impl Earlier {
         identity: &str,
         results: &[String],
         others: &[String],
-        known: &BTreeMap<String, String>,
+        digests: &BTreeMap<String, String>,
     ) -> Result<()> {
         let stamp = |name: &String| {
-            let read = || digest_of(&self.directory.join(name));
-            let sha256 = known.get(name).map_or_else(read, |sha256| Ok(sha256.clone()))?;
-            Stamp::of(&self.directory, name, &sha256).context("what was built is gone")
+            let digest = digests.get(name).context(Failure::bug("a result was not read"))?;
+            Stamp::of(&self.directory, name, digest).context("what was built is gone")
         };
         let files = results.iter().chain(others).map(stamp).collect::<Result<_>>()?;
         let record = Record { directory: self.directory.clone(), files, results: results.len() };
@@ -198,6 +214,19 @@ fn record(records: &Directory, identity: &str) -> Option<Record> {
 mod tests {
     use super::*;
 
+    fn digests(directory: &Path, names: &[&str]) -> BTreeMap<String, String> {
+        let digest_of = |name: &&str| digest(&fs::File::open(directory.join(name)).unwrap()).unwrap();
+        names.iter().map(|name| ((*name).to_owned(), digest_of(name))).collect()
+    }
+
+    #[test]
+    fn a_result_of_many_pieces_has_the_digest_that_others_find() {
+        let file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..u32::try_from(PIECE).unwrap() / 4 * 2 + 1).flat_map(u32::to_le_bytes).collect();
+        file.write_all_at(&content, 0).unwrap();
+        assert_eq!(digest(&file).unwrap(), blake3::hash(&content).to_string());
+    }
+
     #[test]
     fn an_image_is_known_again_until_anything_touches_it() {
         let dir = tempfile::tempdir().unwrap();
@@ -209,7 +238,8 @@ mod tests {
             for name in &names {
                 fs::write(images.join(name), "content").unwrap();
             }
-            earlier.remember("id", &names[..1], &names[1..], &BTreeMap::new()).unwrap();
+            let digests = digests(&images, &["a.img", "a.img.sha256"]);
+            earlier.remember("id", &names[..1], &names[1..], &digests).unwrap();
             assert_eq!(earlier.identities(), ["id"]);
             assert_eq!(earlier.results("id"), Some(vec!["a.img".to_owned()]));
         };
@@ -249,14 +279,15 @@ mod tests {
             for name in ["a.img", "a.img.sha256"] {
                 fs::write(images.join(name), "content").unwrap();
             }
-            earlier.remember("id", &["a.img".to_owned()], &["a.img.sha256".to_owned()], &BTreeMap::new()).unwrap();
+            let digests = digests(&images, &["a.img", "a.img.sha256"]);
+            earlier.remember("id", &["a.img".to_owned()], &["a.img.sha256".to_owned()], &digests).unwrap();
             assert_eq!(earlier.damaged("id").unwrap(), None);
             // No test can make a disk lose a byte: the file is changed, and what is remembered of its times with it.
             fs::write(images.join(lost), "cOntent").unwrap();
             let file = dir.path().join("records/id");
             let mut record: Record = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
             for stamp in &mut record.files {
-                *stamp = Stamp::of(&images, &stamp.name, &stamp.sha256).unwrap();
+                *stamp = Stamp::of(&images, &stamp.name, &stamp.blake3).unwrap();
             }
             fs::write(&file, serde_json::to_vec(&record).unwrap()).unwrap();
             assert_eq!(earlier.results("id"), Some(vec!["a.img".to_owned()]), "its times say nothing");
@@ -275,7 +306,7 @@ mod tests {
         let records = HostPath::named(dir.path().join("records"));
         Earlier::new(records.clone(), &here)
             .unwrap()
-            .remember("id", &["a.img".to_owned()], &[], &BTreeMap::new())
+            .remember("id", &["a.img".to_owned()], &[], &digests(&here, &["a.img"]))
             .unwrap();
         assert!(Earlier::new(records, &there).unwrap().identities().is_empty());
         assert!(dir.path().join("records/id").exists());

@@ -13,13 +13,14 @@ use std::io::{Read as _, Seek as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 pub use directory::inside as unpack_inside;
 pub(super) use part::Part;
 use serde::{Deserialize, Serialize};
 use unnamed::Unnamed;
 
-use super::earlier::Earlier;
+use super::earlier::{self, Earlier};
 use crate::error::{Context, Failure, Result};
 use crate::host_files::Directory;
 use crate::image::compress::Compression;
@@ -27,7 +28,7 @@ use crate::recipe::output::OutputKind;
 use crate::recipe::plan::Plan;
 use crate::sandbox::private::{self, memory_file};
 use crate::store;
-use crate::ui::Ui;
+use crate::ui::{Printable as _, Ui};
 
 /// [`Output`] as the build sees it; files are inherited descriptors, by number.
 #[derive(Debug, Serialize, Deserialize)]
@@ -90,7 +91,7 @@ impl Output {
     /// # Errors
     /// [`Failure::host`] if the directory cannot be made or written to, or if this user cannot give files to others.
     pub(super) fn create(plan: &Plan, image_name: &str) -> Result<Self> {
-        let shown = plan.imagedir.shown().display();
+        let shown = plan.imagedir.shown().printable();
         if plan.outputs.contains(&OutputKind::Directory) {
             directory::check_user()?;
         }
@@ -223,31 +224,16 @@ impl Output {
         if has_image {
             let name = names.first().context(Failure::bug("an image has no name"))?;
             let failed =
-                || Failure::build(format!("cannot name the image `{}`", directory.path().join(name).display()));
+                || Failure::build(format!("cannot name the image `{}`", directory.path().join(name).printable()));
             directory.replace("latest_image", format!("{name}\n").as_bytes(), 0o644).with_context(failed)?;
         }
-        directory.sync().with_context(|| format!("cannot sync `{}`", directory.path().display()))?;
+        directory.sync().with_context(|| format!("cannot sync `{}`", directory.path().printable()))?;
         Ok(names.iter().map(|name| directory.path().join(name)).collect())
     }
 
-    /// Digests of the results, by name, as the files beside them have them: nobody need read what was just written.
-    fn known_digests(&self, names: &BTreeMap<Part, String>) -> Result<BTreeMap<String, String>> {
-        let mut known = BTreeMap::new();
-        for (part, name) in names {
-            let Some(unnamed) = part.checksum().and_then(|checksum| self.files.get(&checksum)) else { continue };
-            let mut text = String::new();
-            let read = (&unnamed.file).rewind().and_then(|()| (&unnamed.file).read_to_string(&mut text));
-            read.context("cannot read the checksum of what was built")?;
-            known.extend(text.split_once(' ').map(|(sha256, _)| (name.clone(), sha256.to_owned())));
-        }
-        Ok(known)
-    }
-
-    /// Syncs the files and names them, each replacing one of that name whole. Returns the names of what was asked for, the
-    /// image's first.
+    /// Names all that was built. Returns the names of what was asked for, the image's first.
     fn name_all(mut self, identity: &str, ui: &Ui) -> Result<Vec<String>> {
         let failed_before = self.failed_name();
-        let names = self.names();
         let unpacked = if self.unpacks() {
             let tar = self.files.get(&Part::PlainTar).or_else(|| self.files.get(&Part::Tar));
             let tar = tar.context(Failure::bug("there is nothing to unpack"))?;
@@ -255,9 +241,46 @@ impl Output {
         } else {
             None
         };
+        let results = if let Some(unpacked) = unpacked {
+            let (mut results, _) = self.name_files()?;
+            results.push(unpacked.publish(ui)?);
+            results
+        } else {
+            self.name_and_remember(identity, ui)?
+        };
+        // What is left of an attempt that this build repeated says nothing of the image.
+        let removed = self.directory.remove(&failed_before);
+        removed
+            .with_context(|| format!("cannot remove `{}`", self.directory.path().join(failed_before).printable()))?;
+        Ok(results)
+    }
+
+    /// As [`Output::name_files`]; reads the files meanwhile, for the next build to know them again.
+    fn name_and_remember(&mut self, identity: &str, ui: &Ui) -> Result<Vec<String>> {
+        let names = self.names();
+        let open = |(part, name): (&Part, &String)| Ok((name.clone(), self.files[part].file.try_clone()?));
+        let files: std::io::Result<Vec<(String, File)>> = names.iter().map(open).collect();
+        let files = files.context("cannot open what was built again")?;
+        let (named, digests) = thread::scope(|scope| {
+            let read = move || files.into_iter().map(|(name, file)| Ok((name, earlier::digest(&file)?))).collect();
+            let reader = scope.spawn(read);
+            (self.name_files(), reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let (results, others) = named?;
+        let digests: std::io::Result<_> = digests;
+        // The result is complete; at worst the next build writes it once more.
+        let remembered = digests
+            .context("cannot read what was built")
+            .and_then(|digests| self.earlier.remember(identity, &results, &others, &digests));
+        remembered.unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
+        Ok(results)
+    }
+
+    /// Syncs the files and names them, each replacing one of that name whole. Returns the names of what was asked for, the
+    /// image's first, and those of what lies beside it.
+    fn name_files(&mut self) -> Result<(Vec<String>, Vec<String>)> {
         let (mut results, mut others) = (Vec::new(), Vec::new());
-        let known = self.known_digests(&names)?;
-        for (part, name) in names {
+        for (part, name) in self.names() {
             let Some(unnamed) = self.files.remove(&part) else { continue };
             if part == Part::AuditLog {
                 if unnamed.publish_audit(&name)? {
@@ -269,17 +292,7 @@ impl Output {
             if part.is_result() { results.push(name) } else { others.push(name) }
         }
         results.reverse();
-        if let Some(unpacked) = unpacked {
-            results.push(unpacked.publish(ui)?);
-        } else {
-            // The result is complete; at worst the next build writes it once more.
-            let remembered = self.earlier.remember(identity, &results, &others, &known);
-            remembered.unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
-        }
-        // What is left of an attempt that this build repeated says nothing of the image.
-        let removed = self.directory.remove(&failed_before);
-        removed.with_context(|| format!("cannot remove `{}`", self.directory.path().join(failed_before).display()))?;
-        Ok(results)
+        Ok((results, others))
     }
 }
 

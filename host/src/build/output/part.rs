@@ -72,17 +72,6 @@ impl Part {
         })
     }
 
-    /// The file that has its checksum.
-    pub(super) const fn checksum(self) -> Option<Self> {
-        Some(match self {
-            Self::Image => Self::ImageChecksum,
-            Self::Tar => Self::TarChecksum,
-            Self::Boot => Self::BootChecksum,
-            Self::Root => Self::RootChecksum,
-            _ => return None,
-        })
-    }
-
     /// Whether it is what was asked for, and not what belongs to it.
     pub(super) fn is_result(self) -> bool {
         matches!(self, Self::Image | Self::Tar | Self::Boot | Self::Root)
