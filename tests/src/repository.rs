@@ -3,6 +3,7 @@
 //! What a test wants wrong is made wrong on purpose: in the description of a [`Suite`], by signing with another [`Key`],
 //! by [`Repository::damage`] after the signature, or by the [`Server`].
 
+mod brought;
 pub mod debian;
 mod key;
 mod package;
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use brought::bring;
 pub use key::Key;
 pub use package::Package;
 pub use server::{Answer, Server};

@@ -1,25 +1,9 @@
 //! An archive that a plugin brings, with its keys: taken as one of the recipe's own, if it is granted and is what it says.
 
-use piimg_tests::guest;
-use piimg_tests::repository::{Key, Package, Repository, Server, Suite};
+use piimg_tests::repository::{Key, Package, Repository, Server, Suite, bring};
 
 use super::fetched::INSTALLS;
 use super::{Place, contains, suite};
-
-/// The line of the guest's text by which it is found, and the length of the text.
-const MARK: &[u8] = b"piimg: the archive that a test brings\n";
-const LENGTH: usize = 6000;
-
-/// Writes the guest with that archive and these keys into the place.
-fn bring(place: &Place, words: &str, fingerprints: &[String], keys: &[u8]) {
-    let mut component = std::fs::read(guest("archives")).unwrap();
-    let at = component.windows(MARK.len()).position(|window| window == MARK).unwrap();
-    let mut text = [MARK, format!("{words}\n{}\n", fingerprints.join(" ")).as_bytes(), keys].concat();
-    assert!(text.len() <= LENGTH);
-    text.resize(LENGTH, b'\n');
-    component[at..at + LENGTH].copy_from_slice(&text);
-    std::fs::write(place.dir.path().join("archives.wasm"), component).unwrap();
-}
 
 /// An archive with one package, signed by `key`.
 fn robots(key: &Key) -> (Repository, Server) {
@@ -42,7 +26,7 @@ fn packages_come_from_it_if_it_is_granted() {
     let (place, key) = (Place::new(&suite()), Key::new());
     let (_repository, server) = robots(&key);
     let words = format!("robots {} stable main", server.url());
-    bring(&place, &words, &[key.fingerprint()], &key.armored_ring());
+    bring(place.dir.path(), &words, &[key.fingerprint()], &key.armored_ring());
     let said = place.refused(&PLUGIN[..2]);
     let scope = format!("pkg:repo:{}", server.url());
     let reason = format!("an archive of packages, signed with {}, suite \"stable\"", key.fingerprint());
@@ -61,7 +45,12 @@ fn a_mirror_and_a_key_ring_of_the_users_stand_in_for_it() {
     let (place, key) = (Place::new(&suite()), Key::new());
     let (_repository, near) = robots(&key);
     let other = Key::new();
-    bring(&place, "robots https://archive.invalid/robots stable main", &[other.fingerprint()], &other.armored_ring());
+    bring(
+        place.dir.path(),
+        "robots https://archive.invalid/robots stable main",
+        &[other.fingerprint()],
+        &other.armored_ring(),
+    );
     std::fs::write(place.dir.path().join("near.gpg"), key.ring()).unwrap();
     let (mirror, ring) = (format!("robots={}", near.url()), format!("robots=near.gpg#{}", key.fingerprint()));
     contains(&place.refused(&[&PLUGIN[..], &["--mirror", &mirror, "--keyring", &ring]].concat()), &[INSTALLS]);
@@ -83,11 +72,11 @@ fn its_keys_are_those_that_it_names_and_no_others() {
         (vec![own[24..].to_owned()], key.armored_ring(), "must be a whole fingerprint".to_owned()),
         (vec![], key.armored_ring(), "nothing comes from an archive that is not signed".to_owned()),
     ] {
-        bring(&place, &words, &named, &keys);
+        bring(place.dir.path(), &words, &named, &keys);
         contains(&place.refused(&PLUGIN), &[&said]);
     }
     // The archive is signed by another one than it names.
-    bring(&place, &words, &[strange], &other.armored_ring());
+    bring(place.dir.path(), &words, &[strange], &other.armored_ring());
     contains(&place.refused(&PLUGIN), &["stable InRelease` is signed with the key ", "which is not in the key ring"]);
     assert!(!fetched(&server));
 }
@@ -114,7 +103,7 @@ fn what_is_no_archive_is_refused_before_anybody_is_asked() {
         ("../robots https://archive.invalid/robots stable main", "must be 1 to 64 ASCII letters"),
         ("debian https://archive.invalid/robots stable main", "is another one than that of the same name"),
     ] {
-        bring(&place, words, &[key.fingerprint()], &key.armored_ring());
+        bring(place.dir.path(), words, &[key.fingerprint()], &key.armored_ring());
         contains(&place.refused(&PLUGIN), &[said]);
     }
     assert_eq!(place.server.asked(), [""; 0]);

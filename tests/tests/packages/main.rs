@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 #![expect(clippy::disallowed_methods, reason = "tests start piimg")]
 
+mod archive;
 mod wishes;
 
 use std::path::{Path, PathBuf};
