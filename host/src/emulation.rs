@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Result};
 use crate::sandbox::tool;
+use crate::ui::Printable as _;
 
 /// The program of `emulation/handler.rs`.
 pub static HANDLER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/handler"));
@@ -140,9 +141,9 @@ pub fn unregister(architecture: &str) -> Result<()> {
 }
 
 fn register(foreign: &Foreign, interpreter: &Path) -> Result<()> {
-    let line = registration(foreign, &interpreter.display().to_string());
+    let line = registration(foreign, &interpreter.to_string_lossy());
     fs::write(Path::new(BINFMT).join("register"), line)
-        .with_context(|| Failure::host(format!("cannot register `{}` for this build", interpreter.display())))
+        .with_context(|| Failure::host(format!("cannot register `{}` for this build", interpreter.printable())))
 }
 
 /// The line for `register`: `:name:M:offset:magic:mask:interpreter:flags`, as in the kernel's

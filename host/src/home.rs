@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context as _, Result};
 use crate::host_files::{Directory, Links, fill_random};
+use crate::ui::Printable as _;
 
 /// Bytes of the key: those of the digest that it seals with.
 const KEY_LENGTH: usize = 32;
@@ -72,7 +73,7 @@ impl Home {
     /// If somebody else could know it, or it cannot be read.
     pub fn key(&self) -> Result<Option<Key>> {
         let Ok(directory) = Directory::open(&self.state, Links::Followed) else { return Ok(None) };
-        let named = || format!("cannot use the key `{}`", self.state.join(KEY).display());
+        let named = || format!("cannot use the key `{}`", self.state.join(KEY).printable());
         check_own(&directory.stat().with_context(named)?).with_context(named)?;
         let Some(file) = directory.open_file(KEY).with_context(named)? else { return Ok(None) };
         Key::read(&file).with_context(named).map(Some)
@@ -86,7 +87,7 @@ impl Home {
         if let Some(key) = self.key()? {
             return Ok(key);
         }
-        let named = || format!("cannot make the key `{}`", self.state.join(KEY).display());
+        let named = || format!("cannot make the key `{}`", self.state.join(KEY).printable());
         let directory = Directory::create(&self.state, Links::Followed, 0o700).with_context(named)?;
         check_own(&directory.stat().with_context(named)?).with_context(named)?;
         let mut bytes = [0; KEY_LENGTH];

@@ -18,7 +18,7 @@ use crate::recipe::host::HostPath;
 use crate::recipe::plan::Plan;
 use crate::recipe::release::repository::{Given, KeyRing};
 use crate::sandbox::confined::{Confined, Limits};
-use crate::ui::printable;
+use crate::ui::{Printable as _, printable};
 
 /// Most bytes of a key ring; Debian's has 55 KB.
 const LIMIT: u64 = 4 << 20;
@@ -115,7 +115,7 @@ fn find(name: &str, ring: &KeyRing, title: &str) -> Result<PathBuf> {
 }
 
 fn read(path: &HostPath, fingerprints: &[String]) -> Result<Ring> {
-    let shown = path.shown().display();
+    let shown = path.shown().printable();
     let named = || format!("cannot read `{shown}`");
     let file = path.open().with_context(named)?;
     let mut whole = Vec::new();

@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::error::{Context as _, Failure, Kind, Result, report};
 
 use printable::shown;
-pub use printable::{json, printable};
+pub use printable::{Printable, json, printable};
 pub use timings::Timings;
 
 /// How much is said.
@@ -83,7 +83,7 @@ impl Ui {
     /// Writes a path of the host to standard output: byte for byte where a program reads it, else [`printable`].
     pub fn path(&self, path: &Path) {
         if std::io::stdout().is_terminal() {
-            self.data(&path.display().to_string());
+            self.data(&path.to_string_lossy());
         } else {
             self.write_out(path.as_os_str().as_bytes());
         }

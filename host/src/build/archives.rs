@@ -62,7 +62,7 @@ impl Archives<'_> {
             let key_ring = place.join(format!("{}.gpg", repository.name));
             fs::write(&key_ring, &self.ring(repository)?.keys).context(failed)?;
             let file = place.join(format!("{}.sources", repository.name));
-            let text = mirrored(repository).sources(architectures, &uris, &key_ring.display().to_string());
+            let text = mirrored(repository).sources(architectures, &uris, &key_ring.to_string_lossy());
             fs::write(&file, text).context(failed)?;
             files.push(file);
         }
@@ -163,6 +163,7 @@ mod tests {
     use super::*;
     use crate::recipe::host::HostPath;
     use crate::recipe::release::Releases;
+    use crate::ui::Printable as _;
 
     fn ring() -> Ring {
         Ring { whole: b"whole".to_vec(), keys: b"keys".to_vec() }
@@ -201,7 +202,7 @@ mod tests {
             for file in &sources.files {
                 let text = fs::read_to_string(file).unwrap();
                 assert_eq!(text.contains("URIs: http://mirror/x\n"), !mirrors.is_empty(), "{text}");
-                assert!(text.contains(&format!("Signed-By: {}/", place.path().display())), "{text}");
+                assert!(text.contains(&format!("Signed-By: {}/", place.path().printable())), "{text}");
                 assert_eq!(fs::read(file.with_extension("gpg")).unwrap(), b"keys");
             }
             let files = archives.image_files("arm64").unwrap();

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 
 use crate::error::{Context, Failure, Result};
 use crate::recipe::host::HostPath;
-use crate::ui::printable;
+use crate::ui::{Printable as _, printable};
 
 /// Most files, each of which is open during the build. Whoever has more can hand over an archive.
 const MOST: usize = 500;
@@ -18,7 +18,7 @@ pub fn open(assets: &BTreeMap<String, HostPath>) -> Result<BTreeMap<String, File
     let mut files = BTreeMap::new();
     for (name, path) in assets {
         open_one(name, path, &mut files).with_context(|| {
-            Failure::usage(format!("cannot open the asset `{}`, `{}`", printable(name), path.shown().display()))
+            Failure::usage(format!("cannot open the asset `{}`, `{}`", printable(name), path.shown().printable()))
         })?;
     }
     Ok(files)

@@ -27,7 +27,7 @@ use crate::sandbox::names::ACCOUNTS;
 use crate::sandbox::parser::Parser;
 use crate::sandbox::tool::Output;
 use crate::store::{Stage, Store, key, remove_tree};
-use crate::ui::{Step, Ui, bytes, printable};
+use crate::ui::{Printable as _, Step, Ui, bytes, printable};
 
 /// What the files of a boot partition may come to: the whole partition here.
 const BOOT_LIMIT: Bytes = BOOT_LENGTH;
@@ -90,7 +90,7 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
     let whole = whole.context("cannot prepare the import")?;
     step.note("unpacking");
     let parser = Parser::default();
-    let store = build.plan.store.shown().display().to_string();
+    let store = build.plan.store.shown().printable();
     let mut room = Room::new(stage.path(), &printable(&store), &format!("what is in `{}`", base.name))?;
     parsing::unpack(&parser, &base.file, &whole, LONGEST, &mut room).with_context(unusable)?;
     let jail = stage.path().join("box");
@@ -119,7 +119,7 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room:
     let run = |commands: String| {
         fs::write(&script, commands).context("cannot prepare the import")?;
         let device = device_in(&Path::new(WORK).join("whole"), root.start.to_bytes());
-        let device = device.display().to_string();
+        let device = device.to_string_lossy().into_owned();
         let mut command = host.command(["debugfs"].iter().chain(&extract::ARGUMENTS).copied().chain([&*device]));
         command.env.push((extract::ENVIRONMENT.0.to_owned(), extract::ENVIRONMENT.1.to_owned()));
         let output = command.run(Some(File::open(&script).context("cannot prepare the import")?), &mut |_, _| {})?;

@@ -26,7 +26,7 @@ use crate::rootfs::layers::Mounted;
 use crate::rootfs::packages::{self, Apt, Archive};
 use crate::rootfs::{policy, sources};
 use crate::store::{Stage, Store, key, remove_tree};
-use crate::ui::Step;
+use crate::ui::{Printable as _, Step};
 
 const LIST: &str = include_str!("../../../files/emulation/native.toml");
 
@@ -262,7 +262,7 @@ fn files_of(tools: &Path, name: &str) -> Result<String> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.file_name().is_some_and(|file| wanted(&file.to_string_lossy())));
     let list = lists.next().with_context(|| Failure::build(format!("the native tools lack the package `{name}`")))?;
-    fs::read_to_string(&list).with_context(|| format!("cannot read `{}`", list.display()))
+    fs::read_to_string(&list).with_context(|| format!("cannot read `{}`", list.printable()))
 }
 
 fn is_program(path: &str) -> bool {
@@ -281,7 +281,7 @@ fn canonical(path: &str) -> PathBuf {
 /// Makes one program available: a link below `native/`, its loader replaced, dpkg's architecture too.
 fn take(tree: &Path, program: &Path, package: &NativePackage, architecture: &str) -> Result<()> {
     let file = tree.join(PRIVATE).join("tools").join(program);
-    let name = program.display();
+    let name = program.printable();
     let data = fs::read(&file).with_context(|| format!("cannot read the native `{name}`"))?;
     let Some(changed) = adapt(&data, package.name == "dpkg", architecture) else { return Ok(()) };
     if changed != data {

@@ -30,7 +30,7 @@ use crate::sealed;
 use crate::secret::Secrets;
 use crate::secret::source::Source;
 use crate::store;
-use crate::ui::{Ui, printable};
+use crate::ui::{Printable as _, Ui, printable};
 
 /// A plan and what is not data of it.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let mut packages = order.updates_lock.then(|| sealed::empty_file("packages")).transpose()?;
     let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
     let open_base = |path: &HostPath| {
-        path.open().with_context(|| Failure::usage(format!("cannot open the base `{}`", path.shown().display())))
+        path.open().with_context(|| Failure::usage(format!("cannot open the base `{}`", path.shown().printable())))
     };
     let base = plan.base.as_ref().map(open_base).transpose()?;
     let assets = assets::open(&plan.assets)?;
@@ -144,7 +144,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         hints(plan, &output).iter().for_each(|hint| ui.hint(hint));
         // The inner process has told its error: whatever goes wrong here must not hide it.
         match output.publish_failed() {
-            Ok(Some(path)) => ui.hint(&format!("what the plugins called before is in `{}`", path.display())),
+            Ok(Some(path)) => ui.hint(&format!("what the plugins called before is in `{}`", path.printable())),
             Ok(None) => {}
             Err(error) => ui.warn(&format!("{error:#}")),
         }

@@ -13,7 +13,7 @@ use crate::plugin::replay::replay;
 use crate::plugin::{self, CodeCache, transcript};
 use crate::report::PluginReport;
 use crate::report::audit::{Audit, Difference, Possible, Risk, Row, audit, difference};
-use crate::ui::{Ui, printable};
+use crate::ui::{Printable as _, Ui, printable};
 
 /// Widest line, so that it reads well on the narrowest terminal and in a mail.
 const WIDTH: usize = 80;
@@ -81,7 +81,7 @@ fn read(path: &Path) -> Result<PluginInfo> {
 }
 
 fn replay_log(log: &Path, info: &PluginInfo, json: bool, ui: &Ui) -> Result<i32> {
-    let file = File::open(log).with_context(|| Failure::usage(format!("cannot open `{}`", log.display())))?;
+    let file = File::open(log).with_context(|| Failure::usage(format!("cannot open `{}`", log.printable())))?;
     let found = replay(&plugin::engine()?, info, &transcript::read(file)?)?;
     if json {
         ui.json(&found)?;
@@ -97,11 +97,11 @@ fn replay_log(log: &Path, info: &PluginInfo, json: bool, ui: &Ui) -> Result<i32>
 /// What the very plugin did in an image.
 fn record(image: &Path, info: &PluginInfo) -> Result<PluginReport> {
     let told = build_info(&open_root(image)?)?
-        .with_context(|| Failure::usage(format!("the image `{}` does not tell how it was built", image.display())))?;
+        .with_context(|| Failure::usage(format!("the image `{}` does not tell how it was built", image.printable())))?;
     told.plugins.into_iter().find(|plugin| plugin.digest == info.digest).with_context(|| {
         Failure::usage(format!(
             "the image `{}` was not built with this build of `{}`",
-            image.display(),
+            image.printable(),
             printable(&info.conf.id)
         ))
         .hint("build it again with this plugin, or audit the plugin that it was built with")

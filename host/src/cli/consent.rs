@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::error::Result;
 use crate::plugin::lock;
 use crate::plugin::proposal::{Proposal, Question};
-use crate::ui::{Ui, printable};
+use crate::ui::{Printable as _, Ui, printable};
 
 /// Where the answers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,6 @@ pub(super) fn ask(proposal: &Proposal, path: &Path, answers: Answers, ui: &Ui) -
         1 => "1 capability".into(),
         count => format!("{count} capabilities"),
     };
-    ui.info(&format!("`{}` has {count} in `{}`", printable(proposal.id()), printable(&path.display().to_string())));
+    ui.info(&format!("`{}` has {count} in `{}`", printable(proposal.id()), path.printable()));
     Ok(true)
 }

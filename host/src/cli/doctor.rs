@@ -14,7 +14,7 @@ use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Plan, plan};
 use crate::recipe::release::Releases;
 use crate::sandbox::tool;
-use crate::ui::Ui;
+use crate::ui::{Printable as _, Ui};
 
 /// Say what this machine can build, or whether native tools leave an image as it would be without them.
 #[derive(Debug, Args)]
@@ -102,7 +102,7 @@ fn host(store: Option<PathBuf>, ui: &Ui) -> Result<i32> {
     let store = HostPath::named(store.unwrap_or(environment.default_store));
     let code = probe::outside(&store, ui)?;
     if code == 0 {
-        ui.data(&format!("✓ the store {}", store.shown().display()));
+        ui.data(&format!("✓ the store {}", store.shown().printable()));
     }
     Ok(code)
 }

@@ -18,7 +18,7 @@ use crate::recipe::host::{HostPath, admit};
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{PluginSource, known_params};
 use crate::recipe::trust::{Trust, refuse};
-use crate::ui::{Ui, printable, shell_quoted};
+use crate::ui::{Printable as _, Ui, printable, shell_quoted};
 
 /// Show what plugins ask for, and keep in `piimg.lock` what they may do.
 #[derive(Debug, Args)]
@@ -100,7 +100,7 @@ fn grant(
     let id = printable(&info.conf.id);
     if proposal.is_empty() {
         proposal.notes().iter().for_each(|note| ui.say(note));
-        ui.info(&format!("`{id}` has all of it already, in `{}`", printable(&path.display().to_string())));
+        ui.info(&format!("`{id}` has all of it already, in `{}`", path.printable()));
         return Ok(());
     }
     let answers = match (arguments.yes, ui.can_ask()) {
@@ -158,7 +158,7 @@ fn check_only(infos: &[PluginInfo], values: &[BTreeMap<String, String>], only: &
 }
 
 fn revoke(plugins: &[HostPath], only: &[String], home: Option<&Home>, path: &Path, ui: &Ui) -> Result<()> {
-    let shown = printable(&path.display().to_string());
+    let shown = path.printable();
     for plugin in plugins {
         // The file may be gone; what it was called is then enough.
         let (id, digest) = if plugin.path().exists() {

@@ -15,7 +15,7 @@ use crate::plugin::grant::reason;
 use crate::plugin::inspect::{PluginInfo, inspect as inspect_plugin};
 use crate::plugin::{self, CodeCache};
 use crate::sandbox::parser::Parser;
-use crate::ui::{Ui, bytes, printable};
+use crate::ui::{Printable as _, Ui, bytes, printable};
 
 /// Show what is in an image, or what a plugin is and asks for, without running `execute()`.
 #[derive(Debug, Args)]
@@ -55,7 +55,7 @@ fn is_wasm(path: &Path) -> Result<bool> {
         return Ok(true);
     }
     let mut magic = Vec::new();
-    let unreadable = || Failure::usage(format!("cannot read `{}`", path.display()));
+    let unreadable = || Failure::usage(format!("cannot read `{}`", path.printable()));
     let kind = std::fs::metadata(path).with_context(unreadable)?.file_type();
     if kind.is_fifo() || kind.is_socket() || kind.is_char_device() {
         // To open a pipe is to wait for somebody at its other end; as an image it is refused.

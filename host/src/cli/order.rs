@@ -31,7 +31,7 @@ use crate::recipe::plan::{Environment, Plan, PluginSource, default_store, plan};
 use crate::recipe::release::Releases;
 use crate::sandbox::parser::Parser;
 use crate::sandbox::tool;
-use crate::ui::Ui;
+use crate::ui::{Printable as _, Ui};
 
 /// File that is read from the current directory if there is one.
 const RECIPE: &str = "piimg.toml";
@@ -349,7 +349,7 @@ pub(super) fn environment(named: bool) -> Result<Environment> {
 /// Likewise.
 fn check_base(plan: &Plan) -> Result<()> {
     let Some(base) = &plan.base else { return Ok(()) };
-    let unusable = format!("cannot build on `{}`", base.shown().display());
+    let unusable = format!("cannot build on `{}`", base.shown().printable());
     let named = || Failure::usage(unusable.clone());
     // Before it is opened: to open a pipe is to wait for somebody at its other end.
     if !std::fs::metadata(base.path()).with_context(named)?.is_file() {

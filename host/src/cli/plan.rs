@@ -14,7 +14,7 @@ use crate::recipe::host::HostPath;
 use crate::recipe::plan::{Plan, User};
 use crate::recipe::release::repository::Repository;
 use crate::secret::source::Source;
-use crate::ui::{Ui, printable};
+use crate::ui::{Printable as _, Ui, printable};
 
 /// Say what `build` would do, without privilege and without writing anything.
 #[derive(Debug, Args)]
@@ -177,7 +177,7 @@ fn lines(order: &Order) -> Vec<String> {
                 State::Granted => "granted".into(),
                 State::Missing => "optional, not granted".into(),
                 State::Forbidden(file) => {
-                    format!("optional, not allowed by `{}`", printable(&file.display().to_string()))
+                    format!("optional, not allowed by `{}`", file.printable())
                 }
             };
             lines.push(format!(
@@ -214,5 +214,5 @@ fn lines(order: &Order) -> Vec<String> {
 }
 
 fn shown(path: &HostPath) -> String {
-    printable(&path.shown().display().to_string())
+    path.shown().printable()
 }

@@ -10,7 +10,7 @@ use crate::error::{Context, Failure, Kind, Result};
 use crate::image::models::Model;
 use crate::image::verify::{Expectations, Outcome, verify};
 use crate::sandbox::parser::Parser;
-use crate::ui::{Ui, printable};
+use crate::ui::{Printable as _, Ui, printable};
 
 /// Check an image: table, file systems, boot files, and what must not be in it.
 #[derive(Debug, Args)]
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 
 /// Opens an image for reading.
 pub(super) fn open(path: &std::path::Path) -> Result<File> {
-    let refused = || Failure::usage(format!("cannot open the image `{}`", path.display()));
+    let refused = || Failure::usage(format!("cannot open the image `{}`", path.printable()));
     let kind = std::fs::metadata(path).with_context(refused)?.file_type();
     // To open a pipe is to wait for somebody at its other end.
     anyhow::ensure!(kind.is_file() || kind.is_block_device(), refused().hint("it must be a file, or a disk"));
@@ -57,7 +57,7 @@ pub(super) fn open(path: &std::path::Path) -> Result<File> {
 
 /// What to say of a file that cannot be taken apart.
 pub(super) fn no_image(path: &std::path::Path) -> Failure {
-    Failure::build(format!("`{}` is not a Raspberry Pi image that piimg understands", path.display()))
+    Failure::build(format!("`{}` is not a Raspberry Pi image that piimg understands", path.printable()))
 }
 
 /// The model of that name.

@@ -12,6 +12,7 @@ use ureq::tls::{Certificate, RootCerts};
 
 use super::resolver::NotPublic;
 use crate::error::{Context as _, Failure, Result};
+use crate::ui::Printable as _;
 
 /// Certificates of authorities: none vouch for nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,7 +36,7 @@ impl Authorities {
     /// As [`Authorities::of_host`].
     pub fn of_file(file: &Path) -> Result<Self> {
         let found = rustls_native_certs::load_certs_from_paths(Some(file), None);
-        Self::found(found, &format!("`{}`", file.display()))
+        Self::found(found, &format!("`{}`", file.printable()))
     }
 
     /// A certificate that cannot be read vouches for nobody, and does not matter if there are others.

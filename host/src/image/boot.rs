@@ -26,6 +26,7 @@ use crate::error::{Context as _, Failure, Result};
 use crate::sandbox::disk::Room;
 use crate::sandbox::parser::Parser;
 use crate::sandbox::tool::find;
+use crate::ui::Printable as _;
 
 /// The emulator.
 const QEMU: &str = "qemu-system-aarch64";
@@ -80,7 +81,7 @@ pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Sess
 
     let place = temporary_place();
     let temp = tempfile::tempdir_in(&place).with_context(|| {
-        Failure::host(format!("cannot make a temporary directory in `{}`", place.display()))
+        Failure::host(format!("cannot make a temporary directory in `{}`", place.printable()))
             .hint("set TMPDIR to a directory that you can write to")
     })?;
     let source = Source { parser: &options.parser, image, partition, temp: temp.path() };
@@ -135,7 +136,7 @@ impl Source<'_> {
     const LONGEST: Bytes = Bytes::mib(1024);
 
     fn room(&self, what: &str) -> Result<Room> {
-        Room::new(self.temp, &self.temp.display().to_string(), what)
+        Room::new(self.temp, &self.temp.printable(), what)
     }
 
     /// Copies files of the boot partition to `out`, one behind the other.

@@ -19,6 +19,7 @@ use crate::sandbox::confined::Confined;
 use crate::sandbox::disk::Room;
 use crate::sandbox::parser::Parser;
 use crate::sandbox::tool::Output;
+use crate::ui::Printable as _;
 
 /// The longest copy of a boot partition that is kept in memory: two of those that piimg makes.
 const MOST_IN_MEMORY: Bytes = Bytes::mib(1024);
@@ -230,7 +231,7 @@ fn copy_of(image: &File, partition: &Partition) -> Result<File> {
         File::from(rustix::fs::memfd_create("boot", rustix::fs::MemfdFlags::CLOEXEC).with_context(failed)?)
     } else {
         let directory = std::env::temp_dir();
-        Room::new(&directory, &directory.display().to_string(), "a copy of the boot partition")?.take(data)?;
+        Room::new(&directory, &directory.printable(), "a copy of the boot partition")?.take(data)?;
         tempfile::tempfile_in(&directory).with_context(failed)?
     };
     copy.set_len(length.0).with_context(failed)?;

@@ -14,7 +14,7 @@ use super::inspect::{PluginInfo, Request};
 use super::lock::Lock;
 use super::policy::{Ceiling, Limit};
 use crate::error::{Context as _, Failure, Result};
-use crate::ui::{printable, shell_quoted};
+use crate::ui::{Printable as _, printable, shell_quoted};
 
 pub(super) use standing::forbidden_line;
 pub use standing::{Standing, State, describe, reason, spelled};
@@ -231,7 +231,7 @@ impl Refusal {
             _ if !self.requested => {
                 format!("it is for the author of `{}` to request it in conf()", printable(&self.id))
             }
-            Some(file) => format!("only a change of `{}` could allow it", printable(&file.display().to_string())),
+            Some(file) => format!("only a change of `{}` could allow it", file.printable()),
             // The text of a path may be none that a scope can have.
             None if Template::parse(&self.needed).is_err() => {
                 "to allow it: --grant a scope that covers it with `*`".into()
@@ -252,7 +252,7 @@ impl fmt::Display for Refusal {
         match &self.forbidden_by {
             Some(file) if self.requested => {
                 let but = if self.granted { ", but" } else { ", and" };
-                write!(f, "{but} `{}` does not allow it", printable(&file.display().to_string()))
+                write!(f, "{but} `{}` does not allow it", file.printable())
             }
             _ => Ok(()),
         }

@@ -18,7 +18,7 @@ use crate::error::{Context as _, Failure, Result};
 use crate::home::Home;
 use crate::recipe::conf::{PluginConf, Wishes};
 use crate::recipe::host::HostPath;
-use crate::ui::printable;
+use crate::ui::{Printable as _, printable};
 
 /// Biggest component that is read.
 const MAX_SIZE: u64 = 256 << 20;
@@ -63,7 +63,7 @@ impl PluginInfo {
 /// If others can write to the cache, or this user cannot.
 pub fn keep_code<'a>(home: &Home, plugins: impl Iterator<Item = &'a PluginInfo>) -> Result<()> {
     compiled::keep(home, plugins.map(|plugin| &plugin.code))
-        .with_context(|| format!("cannot keep compiled plugins in `{}`", home.compiled().display()))
+        .with_context(|| format!("cannot keep compiled plugins in `{}`", home.compiled().printable()))
 }
 
 /// A capability that a plugin asks for.
@@ -91,7 +91,7 @@ pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Resul
 /// # Errors
 /// As [`inspect`].
 pub fn inspect_at(engine: &Engine, path: &HostPath, cache: Option<&CodeCache>) -> Result<PluginInfo> {
-    let name = path.shown().display().to_string();
+    let name = path.shown().printable();
     let cannot_read = || Failure::usage(format!("cannot read the plugin `{}`", printable(&name)));
     let file = path.open().with_context(cannot_read)?;
     let expected = file.metadata().map_or(0, |metadata| metadata.len().min(MAX_SIZE));

@@ -15,6 +15,7 @@ use super::inspect::Request;
 use crate::error::{Context as _, Failure, Result};
 use crate::host_files::{Directory, Links};
 use crate::recipe::locked::{Locked, Packages};
+use crate::ui::Printable as _;
 
 pub use edit::{revoke, set};
 pub use packages::set_packages;
@@ -76,7 +77,7 @@ impl Lock {
     /// [`Failure::usage`] with the line of the mistake.
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let Some(text) = read(path)? else { return Ok(None) };
-        Self::parse(&text).with_context(|| Failure::usage(format!("cannot use `{}`", path.display()))).map(Some)
+        Self::parse(&text).with_context(|| Failure::usage(format!("cannot use `{}`", path.printable()))).map(Some)
     }
 
     /// # Errors
@@ -119,7 +120,7 @@ impl Lock {
 
 /// The text of the file; none if there is none.
 fn read(path: &Path) -> Result<Option<String>> {
-    let cannot_read = || Failure::usage(format!("cannot read `{}`", path.display()));
+    let cannot_read = || Failure::usage(format!("cannot read `{}`", path.printable()));
     match open_directory(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         opened => read_in(&opened.with_context(cannot_read)?, path),
@@ -127,7 +128,7 @@ fn read(path: &Path) -> Result<Option<String>> {
 }
 
 fn read_in(directory: &Directory, path: &Path) -> Result<Option<String>> {
-    let cannot_read = || Failure::usage(format!("cannot read `{}`", path.display()));
+    let cannot_read = || Failure::usage(format!("cannot read `{}`", path.printable()));
     // A link could lead to a file that the recipe's author is curious of, or wants to be written to.
     let Some(text) = directory.read(file_name(path), LONGEST).with_context(cannot_read)? else { return Ok(None) };
     String::from_utf8(text).context("it is no text").with_context(cannot_read).map(Some)

@@ -27,6 +27,7 @@ use super::capability::{Capability, Need, Template};
 use super::lock::is_digest;
 use crate::error::{Context as _, Failure, Result};
 use crate::recipe::check;
+use crate::ui::Printable as _;
 
 /// The site's file: for every user of the machine, root included.
 pub const SITE: &str = "/etc/piimg/policy.toml";
@@ -151,7 +152,7 @@ impl Ceiling {
 impl Policy {
     fn parse(file: &Path, text: &str) -> Result<Self> {
         let document =
-            toml::from_str(text).with_context(|| Failure::usage(format!("cannot use `{}`", file.display())))?;
+            toml::from_str(text).with_context(|| Failure::usage(format!("cannot use `{}`", file.printable())))?;
         Ok(Self { file: file.to_owned(), document })
     }
 }

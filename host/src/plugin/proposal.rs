@@ -12,7 +12,7 @@ use super::inspect::{PluginInfo, Request};
 use super::lock::{Entry, Lock};
 use super::policy::{Ceiling, Limit};
 use crate::error::{Context as _, Failure, Result};
-use crate::ui::printable;
+use crate::ui::{Printable as _, printable};
 
 /// What the proposals for all plugins of a command have in common.
 #[derive(Clone, Debug)]
@@ -158,7 +158,7 @@ impl Proposal {
             "`{}` {} ({}, {short}…)",
             printable(&info.conf.id),
             printable(&info.conf.version),
-            printable(&info.path.display().to_string())
+            info.path.printable()
         );
         let entry = Entry { id: info.conf.id.clone(), digest: info.digest.clone(), request: Some(scopes), grant };
         Self {
@@ -247,7 +247,7 @@ impl Proposal {
         let note = |(asked, file): &(Asked, PathBuf)| {
             format!(
                 "`{}` does not allow `{}` what it can do without: {}",
-                printable(&file.display().to_string()),
+                file.printable(),
                 printable(&self.id),
                 asked.line()
             )

@@ -11,6 +11,7 @@ use super::host::{RecipeDirectory, RecipePath, RecipeRing, RecipeSource};
 use super::limits::CommandLimits;
 use super::repository::OwnRepository;
 use crate::error::{Context, Failure, Result};
+use crate::ui::Printable as _;
 
 /// Most bytes of a recipe.
 const LIMIT: u64 = 1 << 20;
@@ -98,7 +99,7 @@ impl RecipeFile {
     /// # Errors
     /// [`Failure::usage`] if it cannot be read or says something unknown, with the line.
     pub fn read(path: &Path) -> Result<Self> {
-        let cannot_read = || Failure::usage(format!("cannot read `{}`", path.display()));
+        let cannot_read = || Failure::usage(format!("cannot read `{}`", path.printable()));
         let directory = RecipeDirectory::open(path.parent().unwrap_or(Path::new(""))).with_context(cannot_read)?;
         let name = path.file_name().context("it has no name").with_context(cannot_read)?;
         // Whoever made the link may be curious what a message says of another file.
@@ -109,10 +110,12 @@ impl RecipeFile {
         let source = itself.open().with_context(cannot_read)?;
         source.take(LIMIT + 1).read_to_string(&mut text).with_context(cannot_read)?;
         if u64::try_from(text.len()).is_ok_and(|length| length > LIMIT) {
-            return Err(Failure::usage(format!("`{}` is bigger than 1 MiB: it is not a recipe", path.display())).into());
+            return Err(
+                Failure::usage(format!("`{}` is bigger than 1 MiB: it is not a recipe", path.printable())).into()
+            );
         }
         let mut file =
-            Self::parse(&text).with_context(|| Failure::usage(format!("cannot use `{}`", path.display())))?;
+            Self::parse(&text).with_context(|| Failure::usage(format!("cannot use `{}`", path.printable())))?;
         file.directory = directory;
         Ok(file)
     }
@@ -161,7 +164,7 @@ mod tests {
         std::os::unix::fs::symlink(&secret, clone.join("piimg.toml")).unwrap();
         assert_eq!(RecipeFile::read(&clone.join("inside.toml")).unwrap().hostname.as_deref(), Some("a"));
         let report = crate::error::report(&RecipeFile::read(&clone.join("piimg.toml")).unwrap_err());
-        assert_eq!(report.messages, [format!("cannot read `{}/piimg.toml`", clone.display())]);
+        assert_eq!(report.messages, [format!("cannot read `{}/piimg.toml`", clone.printable())]);
         assert!(report.hints[0].starts_with("it is a link that leads out of its directory"), "{report:?}");
     }
 

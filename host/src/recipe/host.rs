@@ -319,6 +319,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::ui::Printable as _;
 
     /// A clone with links that lead out of it, in a directory with other things of the host.
     struct Place(tempfile::TempDir);
@@ -369,7 +370,7 @@ mod tests {
             assert!(asset.path().starts_with(place.path("clone")) && asset.is_recipes(), "{path}: {asset:?}");
         }
         let canonical = place.path("");
-        let outside = canonical.display().to_string();
+        let outside = canonical.printable();
         for (path, leads) in [
             ("..", canonical.clone()),
             ("../outside/x", place.path("outside/x")),
@@ -415,7 +416,7 @@ mod tests {
                     [secrets]\nc = 'cmd:id'\nv = 'env:TOKEN'\nf = 'file:/f'\nown = 'env:PIIMG_SECRET_X'\nbad = 3\n";
         let wishes = admit(&place.file(text), &Overrides::default(), &Trust::default()).unwrap_err();
         let outside = place.path("");
-        let outside = outside.display();
+        let outside = outside.printable();
         assert_eq!(
             wishes.iter().map(ToString::to_string).collect::<Vec<_>>(),
             [

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Context, Failure, Result};
+use crate::ui::Printable as _;
 use repository::{KeyRing, Repository};
 
 /// `files/` of the repository, inside the program.
@@ -208,7 +209,7 @@ impl Releases {
     pub fn builtin() -> Result<Self> {
         let mut releases = BTreeMap::new();
         for file in FILES.get_dir("releases").into_iter().flat_map(Dir::files) {
-            let name = file.path().display();
+            let name = file.path().printable();
             let text = file.contents_utf8().with_context(|| Failure::bug(format!("`{name}` is not text")))?;
             let release = parse(text, text_of).with_context(|| Failure::bug(format!("cannot use `{name}`")))?;
             releases.insert(release.name.clone(), release);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::host::{RecipeDirectory, Thing, Wish};
 use crate::error::{Context as _, Failure, Result};
 use crate::home::{Home, check_own};
-use crate::ui::printable;
+use crate::ui::{Printable as _, printable};
 
 /// Most bytes of the user's configuration.
 const LIMIT: u64 = 1 << 20;
@@ -53,7 +53,7 @@ impl Trust {
     /// [`Failure::usage`] if it cannot be read, somebody else could have written it, or it says something unknown.
     pub fn of_user(home: Option<&Home>, recipe: &RecipeDirectory) -> Result<Self> {
         let Some(path) = home.map(Home::config_file) else { return Ok(Self::default()) };
-        let cannot_use = || Failure::usage(format!("cannot use `{}`", path.display()));
+        let cannot_use = || Failure::usage(format!("cannot use `{}`", path.printable()));
         let file = match File::open(&path) {
             Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
                 return Ok(Self::default());
@@ -125,8 +125,7 @@ pub fn refuse(wishes: &[Wish], directory: &RecipeDirectory, home: Option<&Home>,
     if wishes.iter().all(|wish| matches!(wish.thing, Thing::Nowhere(_))) {
         return failure.hint("correct the recipe: no trust makes it lead anywhere");
     }
-    let file =
-        home.map_or_else(|| "~/.config/piimg/config.toml".to_owned(), |home| home.config_file().display().to_string());
+    let file = home.map_or_else(|| "~/.config/piimg/config.toml".to_owned(), |home| home.config_file().printable());
     let mut failure = failure.hint(format!(
         "if you trust it with all of that, add to `{}`:\n{}",
         printable(&file),
@@ -195,7 +194,7 @@ mod tests {
         let text = format!(
             "[[recipe]]\ndirectory = '{0}/link'\npaths = ['/srv/keys', '{0}/link']\ncommands = ['a b']\n\
              [[recipe]]\ndirectory = '{0}/other'\nvariables = ['TOKEN']\n",
-            here.display()
+            here.printable()
         );
         let trust = Trust::parse(&text, &here).unwrap();
         for (path, allowed) in [
@@ -205,7 +204,7 @@ mod tests {
             (Path::new("/srv"), false),
             (&here.join("x"), true),
         ] {
-            assert_eq!(trust.allows_path(path), allowed, "{}", path.display());
+            assert_eq!(trust.allows_path(path), allowed, "{}", path.printable());
         }
         assert!(trust.allows_command("a b") && !trust.allows_command("a b; c") && !trust.allows_command("a"));
         assert!(!trust.allows_variable("TOKEN"));

@@ -33,7 +33,7 @@ use crate::recipe::fetching::Fetching;
 use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::tool::{self, Tool};
 use crate::sandbox::watched;
-use crate::ui::Step;
+use crate::ui::{Printable as _, Step};
 
 /// How much of a release a bootstrap takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     let options = bootstrap.fetching.apt_options();
     arguments.extend(options.iter().map(|(name, value)| format!("--aptopt={name} \"{value}\"")));
     arguments
-        .extend(bootstrap.preferences.map(|file| format!("--aptopt=Dir::Etc::Preferences \"{}\"", file.display())));
+        .extend(bootstrap.preferences.map(|file| format!("--aptopt=Dir::Etc::Preferences \"{}\"", file.printable())));
     if bootstrap.are_old {
         arguments.push("--aptopt=Acquire::Check-Valid-Until \"false\"".into());
     }
@@ -117,7 +117,7 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     // Behind the hooks that lay the sources.
     arguments.push(format!("--setup-hook={FETCH}"));
     arguments.push(bootstrap.suite.to_owned());
-    arguments.push(target.display().to_string());
+    arguments.push(target.to_string_lossy().into_owned());
     arguments.extend(bootstrap.sources.arguments());
     arguments
 }
@@ -135,7 +135,7 @@ fn variables(bootstrap: &Bootstrap<'_>, answers: &Path) -> [(&'static str, Strin
         ("PIIMG_PACKAGES", bootstrap.packages.join(" ")),
         ("PIIMG_PAUSES", pauses.join(" ")),
         ("PIIMG_OFFLINE", u8::from(bootstrap.fetching.offline).to_string()),
-        ("PIIMG_ANSWERS", answers.display().to_string()),
+        ("PIIMG_ANSWERS", answers.to_string_lossy().into_owned()),
     ]
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Result};
-use crate::ui::printable;
+use crate::ui::{Printable as _, printable};
 
 /// What differs about one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -146,7 +146,7 @@ pub(super) fn aspects(path_a: &Path, path_b: &Path, ignored: fn(&[u8]) -> bool) 
 impl Comparison {
     fn add(&mut self, path: &Path, aspects: BTreeSet<Aspect>) {
         if !aspects.is_empty() {
-            self.differences.push(Difference { path: path.display().to_string(), aspects });
+            self.differences.push(Difference { path: path.printable(), aspects });
         }
     }
 }

@@ -32,6 +32,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::sandbox::disk::Free;
+use crate::ui::Printable as _;
 pub use error::{FileError, FileErrorCode};
 pub use exact::{Exact, Fate};
 pub use path::ImagePath;
@@ -105,7 +106,7 @@ impl Rootfs {
     /// [`FileErrorCode::Io`] on a kernel without `openat2` or where `/proc` is not mounted.
     pub fn open(dir: &Path, epoch: u64) -> Result<Self, FileError> {
         const ACTION: &str = "open the root directory";
-        let shown = dir.display();
+        let shown = dir.printable();
         let fail = |errno| FileError::system(errno, ACTION, shown.to_string());
         let root =
             rustix::fs::open(dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(fail)?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::error::{Context, Failure, Result};
+use crate::ui::Printable as _;
 
 /// A mounted rootfs. Unmounted when dropped.
 #[derive(Debug)]
@@ -107,12 +108,12 @@ impl Drop for Links {
 
 /// Mount options of the overlay; `top` is its upper and its work directory.
 fn options(lowers: &[PathBuf], top: Option<(&Path, &Path)>) -> String {
-    let lower: Vec<String> = lowers.iter().rev().map(|path| path.display().to_string()).collect();
+    let lower: Vec<String> = lowers.iter().rev().map(|path| path.to_string_lossy().into_owned()).collect();
     // userxattr: `trusted.*` attributes are out of reach in a user namespace.
     // volatile: dpkg's many fsyncs cost minutes and protect nothing here; a layer is synced once, when committed.
     // The rest off: a layer must mean the same whatever it is stacked on.
     let top = top.map_or_else(String::new, |(upper, work)| {
-        format!(",upperdir={},workdir={},volatile", upper.display(), work.display())
+        format!(",upperdir={},workdir={},volatile", upper.printable(), work.printable())
     });
     format!("lowerdir={}{top},userxattr,index=off,metacopy=off", lower.join(":"))
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+use crate::ui::Printable as _;
 
 /// The one file, and the directory of others, that apt reads.
 const LIST: &str = "etc/apt/sources.list";
@@ -42,13 +43,14 @@ impl Sources {
     /// Arguments of mmdebstrap that come before the suite.
     pub(super) fn options(&self) -> Vec<String> {
         let mut options: Vec<String> =
-            self.keyring.iter().map(|keyring| format!("--keyring={}", keyring.display())).collect();
+            self.keyring.iter().map(|keyring| format!("--keyring={}", keyring.printable())).collect();
         if self.default == DefaultSource::Kept {
             options.push(format!("--setup-hook=mv \"$1/{LIST}\" \"$1/{KEPT}\""));
         }
         if self.default != DefaultSource::None {
             // Sources that are given as arguments would take the place of mmdebstrap's own.
-            options.extend(self.files.iter().map(|file| format!("--setup-hook=cp {} \"$1/{PARTS}/\"", file.display())));
+            options
+                .extend(self.files.iter().map(|file| format!("--setup-hook=cp {} \"$1/{PARTS}/\"", file.printable())));
         }
         options
     }
@@ -56,7 +58,7 @@ impl Sources {
     /// Arguments of mmdebstrap that come after the target.
     pub(super) fn arguments(&self) -> Vec<String> {
         let files = self.files.iter().filter(|_| self.default == DefaultSource::None);
-        files.map(|file| file.display().to_string()).collect()
+        files.map(|file| file.to_string_lossy().into_owned()).collect()
     }
 
     /// Whether a bootstrap leaves the image's own sources behind, so that nothing is to be replaced.

@@ -89,6 +89,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::ui::Printable as _;
 
     #[test]
     fn nothing_is_later_than_it_may_be() {
@@ -121,7 +122,7 @@ mod tests {
             assert_eq!(time(&tree.join("etc/deep").join(name)), expected, "{name}");
         }
         for path in [&tree, &tree.join("etc"), &tree.join("etc/deep"), &tree.join("link")] {
-            assert_eq!(time(path), (1000, 0), "{}", path.display());
+            assert_eq!(time(path), (1000, 0), "{}", path.printable());
         }
         assert_eq!(time(&outside), (5000, 0), "what a link leads to is left alone");
     }

@@ -334,7 +334,7 @@ mod tests {
                 let said = refused(Confined::new("cat", &[]).unwrap().arg(path));
                 assert!(said.contains("Permission denied"), "{said}");
             }
-            let said = refused(shell(&format!("echo x > {}", dir.path().join("new").display())));
+            let said = refused(shell(&format!("echo x > {}", dir.path().join("new").to_string_lossy())));
             assert!(said.contains("Permission denied"), "{said}");
         }
         let said = refused(shell(&format!("kill -9 {}", std::process::id())));
@@ -348,7 +348,7 @@ mod tests {
     fn a_program_may_write_to_its_directory() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new");
-        shell(&format!("echo x > {}", path.display())).writing_to(dir.path()).run().unwrap();
+        shell(&format!("echo x > {}", path.to_string_lossy())).writing_to(dir.path()).run().unwrap();
         assert_eq!(std::fs::read(path).unwrap(), b"x\n");
     }
 
@@ -377,7 +377,7 @@ mod tests {
         let path = dir.path().join("long");
         let error = Confined::new("dd", &[])
             .unwrap()
-            .args(["if=/dev/zero", "bs=1M", "count=2", &format!("of={}", path.display())])
+            .args(["if=/dev/zero", "bs=1M", "count=2", &format!("of={}", path.to_string_lossy())])
             .writing_to(dir.path())
             .within(limits)
             .output()

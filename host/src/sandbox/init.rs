@@ -20,6 +20,7 @@ use super::private::{IDS, die_with_parent, inherited_fd};
 use super::shell::at_most;
 use super::{mounts, proxy, seccomp};
 use crate::error::{Context, Failure, Result};
+use crate::ui::Printable as _;
 
 /// What apt, dpkg and maintainer scripts need; each was taken away in turn over an install of 139 packages.
 /// Without `FSETID` setgid bits are lost silently, without `SETFCAP` a `setcap` in a postinst fails.
@@ -218,7 +219,7 @@ fn inside(root: &Path, target: &Path) -> Result<PathBuf> {
         path.push(component);
         if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink()) {
             return Err(
-                Failure::build(format!("`{}` of the image leads through a symbolic link", target.display())).into()
+                Failure::build(format!("`{}` of the image leads through a symbolic link", target.printable())).into()
             );
         }
     }
@@ -288,7 +289,7 @@ fn become_command(command: &BoxCommand, has_network: bool) -> Result<std::conver
     seccomp::confine_program()?;
     let error =
         tool_command(&program).arg0(&command.argv[0]).args(&command.argv[1..]).env_clear().envs(environment).exec();
-    Err(error).with_context(|| format!("cannot run `{}`", program.display()))
+    Err(error).with_context(|| format!("cannot run `{}`", program.printable()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the command of the image, not a tool of the host")]

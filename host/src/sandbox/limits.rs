@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::Free;
 use crate::error::{Context as _, Result};
+use crate::ui::Printable as _;
 
 /// How often a command is looked at: the fastest disks write some hundred megabytes in this time.
 const TICK: Duration = Duration::from_millis(100);
@@ -105,7 +106,7 @@ impl Watch {
     /// # Errors
     /// If the file system of the image cannot be asked.
     pub(super) fn new(limits: BoxLimits, process: u32, root: &Path) -> Result<Self> {
-        let failed = || format!("cannot ask the file system of `{}`", root.display());
+        let failed = || format!("cannot ask the file system of `{}`", root.printable());
         let root_file = File::open(root).with_context(failed)?;
         let free = Free::at(&root_file).with_context(failed)?;
         let reserved = (total_memory() / RESERVED_PART).min(RESERVED_MEMORY);

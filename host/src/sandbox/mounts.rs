@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::error::{Context, Failure, Result};
+use crate::ui::Printable as _;
 
 const NONE: Option<&str> = None;
 
@@ -24,7 +25,7 @@ const SHARED_FILES: u64 = 10_000;
 
 pub(super) fn bind(source: &Path, target: &Path) -> Result<()> {
     mount(Some(source), target, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
-        .with_context(|| format!("cannot bind `{}` to `{}`", source.display(), target.display()))
+        .with_context(|| format!("cannot bind `{}` to `{}`", source.printable(), target.printable()))
 }
 
 /// Binds `source` and makes that one mount read-only.
@@ -35,18 +36,18 @@ pub(super) fn bind_read_only(source: &Path, target: &Path) -> Result<()> {
 
 fn remount(target: &Path, flags: MsFlags) -> Result<()> {
     mount(NONE, target, NONE, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | flags, NONE)
-        .with_context(|| format!("cannot change the mount of `{}`", target.display()))
+        .with_context(|| format!("cannot change the mount of `{}`", target.printable()))
 }
 
 pub(super) fn tmpfs(target: &Path, options: &str) -> Result<()> {
     mount(Some("tmpfs"), target, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options))
-        .with_context(|| format!("cannot mount a tmpfs on `{}`", target.display()))
+        .with_context(|| format!("cannot mount a tmpfs on `{}`", target.printable()))
 }
 
 pub(super) fn proc(target: &Path) -> Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), target, Some("proc"), flags, NONE).with_context(|| {
-        Failure::host(format!("cannot mount proc on `{}`", target.display())).hint(
+        Failure::host(format!("cannot mount proc on `{}`", target.printable())).hint(
             "in a container, /proc must not be masked: podman run --security-opt unmask=ALL, docker run --privileged",
         )
     })
@@ -65,7 +66,7 @@ pub(super) fn dev(root: &Path, shared: u64) -> Result<()> {
     tmpfs(&dev, "mode=755,size=64k,nr_inodes=64")?;
     for device in DEVICES {
         let target = dev.join(device);
-        fs::write(&target, "").with_context(|| format!("cannot create `{}`", target.display()))?;
+        fs::write(&target, "").with_context(|| format!("cannot create `{}`", target.printable()))?;
         bind(&Path::new("/dev").join(device), &target)?;
         // The node is the host's: its times and mode are not to be changed; what is written to it goes through all the same.
         remount(&target, MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC)?;
@@ -95,7 +96,7 @@ pub(super) fn dev(root: &Path, shared: u64) -> Result<()> {
 
 /// Makes `new_root` the root directory and forgets the old one.
 pub(super) fn pivot(new_root: &Path) -> Result<()> {
-    std::env::set_current_dir(new_root).with_context(|| format!("cannot enter `{}`", new_root.display()))?;
+    std::env::set_current_dir(new_root).with_context(|| format!("cannot enter `{}`", new_root.printable()))?;
     nix::unistd::pivot_root(".", ".").context("cannot change the root directory")?;
     // The old root lies over the new one now; detaching it leaves the new one.
     umount2(".", MntFlags::MNT_DETACH).context("cannot detach the old root directory")?;
@@ -118,13 +119,14 @@ pub(super) fn private_root() -> Result<()> {
         fs::create_dir(root.join(name)).with_context(|| format!("cannot create `/{name}`"))?;
     }
     bind(Path::new("."), &root.join("store"))
-        .with_context(|| format!("cannot bind the store `{}`", store.display()))?;
+        .with_context(|| format!("cannot bind the store `{}`", store.printable()))?;
     for name in HOST_DIRECTORIES {
         let source = Path::new("/").join(name);
         let target = root.join(name);
         let Ok(metadata) = fs::symlink_metadata(&source) else { continue };
         if metadata.is_symlink() {
-            let to = fs::read_link(&source).with_context(|| format!("cannot read the link `{}`", source.display()))?;
+            let to =
+                fs::read_link(&source).with_context(|| format!("cannot read the link `{}`", source.printable()))?;
             symlink(to, &target).with_context(|| format!("cannot create `/{name}`"))?;
         } else {
             fs::create_dir(&target).with_context(|| format!("cannot create `/{name}`"))?;

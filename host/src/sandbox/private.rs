@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{init, mounts, tool};
 use crate::error::{Context, Failure, Result};
+use crate::ui::Printable as _;
 
 /// Ids inside the namespace, 0 up to here: what a Debian system uses, `nobody` and `nogroup` included.
 pub const IDS: u32 = 65536;
@@ -133,7 +134,7 @@ pub struct Entry<'a> {
 /// [`Failure::host`] if the kernel or the id maps refuse.
 pub fn run(entry: &Entry<'_>, job: &[u8]) -> Result<i32> {
     let store = fs::canonicalize(entry.store)
-        .with_context(|| Failure::host(format!("cannot open the store `{}`", entry.store.display())))?;
+        .with_context(|| Failure::host(format!("cannot open the store `{}`", entry.store.printable())))?;
     let (mut control, inner) = UnixStream::pair().context("cannot make a socket pair")?;
     let mut inherited: Vec<BorrowedFd<'_>> = entry.files.clone();
     inherited.push(inner.as_fd());
@@ -186,7 +187,7 @@ pub fn run(entry: &Entry<'_>, job: &[u8]) -> Result<i32> {
 pub fn give_to_inner_root(directory: &Path, ids: IdMap) -> Result<()> {
     if rustix::process::getuid().is_root() {
         return std::os::unix::fs::chown(directory, Some(ids.uid_base), Some(ids.gid_base))
-            .with_context(|| Failure::host(format!("cannot change the owner of `{}`", directory.display())));
+            .with_context(|| Failure::host(format!("cannot change the owner of `{}`", directory.printable())));
     }
     let (mut control, inner) = UnixStream::pair().context("cannot make a socket pair")?;
     let mut child = {
@@ -207,7 +208,7 @@ pub fn give_to_inner_root(directory: &Path, ids: IdMap) -> Result<()> {
     if child.wait().context("cannot wait for a helper process")?.success() {
         return Ok(());
     }
-    Err(Failure::host(format!("cannot give `{}` to the subordinate ids", directory.display())).into())
+    Err(Failure::host(format!("cannot give `{}` to the subordinate ids", directory.printable())).into())
 }
 
 #[derive(Clone, Copy)]

@@ -122,7 +122,7 @@ mod tests {
     fn no_file_gets_longer_than_it_may() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("x");
-        let script = format!("sleep 0.2; head -c 200000 /dev/zero >{}", file.display());
+        let script = format!("sleep 0.2; head -c 200000 /dev/zero >{}", file.to_string_lossy());
         run(shell(&script), 100_000, &mut || Ok(())).unwrap();
         assert_eq!(std::fs::metadata(file).unwrap().len(), 100_000);
     }

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::Secret;
 use crate::error::{Context as _, Result};
+use crate::ui::Printable as _;
 
 /// Shorter ones would be found by chance.
 pub const SHORTEST: usize = 8;
@@ -67,7 +68,7 @@ impl<'a> Search<'a> {
     fn find_below(&self, root: &Path, inside: &Path) -> Result<Option<Leak>> {
         use std::os::unix::ffi::OsStrExt as _;
         let place = if inside.as_os_str().is_empty() { root.to_owned() } else { root.join(inside) };
-        let failed = || format!("cannot search `{}` for secrets", crate::ui::printable(&place.display().to_string()));
+        let failed = || format!("cannot search `{}` for secrets", place.printable());
         let metadata = std::fs::symlink_metadata(&place).with_context(failed)?;
         let leak = |path: &Path, is_in_name, secret: &str| {
             Ok(Some(Leak { path: path.to_string_lossy().into_owned(), is_in_name, secret: secret.to_owned() }))

@@ -12,7 +12,7 @@ use crate::host_files::umask;
 use crate::recipe::host::HostPath;
 use crate::sandbox::ending::{Bounds, describe};
 use crate::sandbox::tool::{Tool, exit_status};
-use crate::ui::printable;
+use crate::ui::{Printable as _, printable};
 
 /// A source, not yet read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "the file `{}`", printable(&path.shown().display().to_string())),
+            Self::File(path) => write!(f, "the file `{}`", path.shown().printable()),
             Self::Env(variable) => write!(f, "the variable `{}`", printable(variable)),
             Self::Command(_) => f.write_str("its command"),
         }

@@ -8,6 +8,7 @@ use rustix::fs::FlockOperation;
 use super::manifest::Manifest;
 use super::{Store, remove_tree};
 use crate::error::{Context, Result};
+use crate::ui::Printable as _;
 
 impl Store {
     /// Waits for and takes the lock `name`; at most one build makes the thing of that name.
@@ -112,7 +113,7 @@ impl Stage {
         }
         let directory = File::open(&self.path).context("cannot open a stage of the store")?;
         rustix::fs::syncfs(&directory).context("cannot sync the store")?;
-        fs::rename(&self.path, target).with_context(|| format!("cannot commit `{}`", target.display()))?;
+        fs::rename(&self.path, target).with_context(|| format!("cannot commit `{}`", target.printable()))?;
         if let Some(key) = layer {
             self.store.know(key);
         }

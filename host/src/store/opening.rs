@@ -7,7 +7,7 @@ use crate::home::{Home, Key};
 use crate::host_files::Directory;
 use crate::recipe::host::HostPath;
 use crate::sandbox::private::{self, IdMap};
-use crate::ui::{printable, shell_quoted};
+use crate::ui::{Printable as _, printable, shell_quoted};
 
 /// Changes when the meaning of anything in `data/` changes.
 const FORMAT: u32 = 2;
@@ -67,7 +67,7 @@ impl Description {
 /// # Errors
 /// [`Failure::host`] if it cannot be created or belongs to another user or format, or if it is something else.
 pub fn prepare(store: &HostPath, home: Option<&Home>) -> Result<IdMap> {
-    let shown = store.shown().display().to_string();
+    let shown = store.shown().printable();
     let failed = || Failure::host(format!("cannot use `{shown}` as the store"));
     let named = || failed().hint("choose another place with --store");
     let directory = match Directory::open(store.path(), store.links()) {

@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context as _, Result};
+use crate::ui::Printable as _;
 
 /// Removes `path` with all that is below it. No link is followed; what is not there is no error.
 ///
@@ -23,7 +24,7 @@ pub(crate) fn remove_tree(path: &Path) -> Result<()> {
     };
     match removed {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(errno).with_context(|| format!("cannot remove `{}` from the store", path.display())),
+        Err(errno) => Err(errno).with_context(|| format!("cannot remove `{}` from the store", path.printable())),
     }
 }
 

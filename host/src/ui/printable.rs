@@ -6,6 +6,7 @@
 //! wrote, such as the quotation mark before it.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint, GeneralCategory};
 use icu_properties::{CodePointMapData, CodePointSetData};
@@ -73,6 +74,18 @@ pub fn printable(text: &str) -> String {
         }
         out
     })
+}
+
+/// Paths in messages. The user's own may have a line break in it; `Path::display`, which shows that as it is, is disallowed.
+pub trait Printable {
+    /// Returns it as [`printable`] does; what is not UTF-8 is shown as `\u{fffd}` is.
+    fn printable(&self) -> String;
+}
+
+impl Printable for Path {
+    fn printable(&self) -> String {
+        printable(&self.to_string_lossy())
+    }
 }
 
 /// What piimg's own lines begin with.

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::error::{Context as _, Failure, Result};
 use crate::host_files::{Directory, Links};
+use crate::ui::Printable as _;
 
 /// The file, open, and the moment that its times count from.
 ///
@@ -45,7 +46,7 @@ impl Timings {
     /// # Errors
     /// [`Failure::usage`] if it cannot be created.
     pub fn create(path: &Path, started: Instant) -> Result<Self> {
-        let failed = || Failure::usage(format!("cannot create the file of timings `{}`", path.display()));
+        let failed = || Failure::usage(format!("cannot create the file of timings `{}`", path.printable()));
         let name = path.file_name().and_then(|name| name.to_str()).context("it has no name").with_context(failed)?;
         let directory = path.parent().filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
         let directory = Directory::open(directory, Links::Followed).with_context(failed)?;

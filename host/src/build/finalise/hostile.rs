@@ -10,6 +10,7 @@ use rustix::fs::{CWD, FileType, Mode};
 
 use super::*;
 use crate::rootfs::changes::changes;
+use crate::ui::Printable as _;
 
 const FSTAB_TEXT: &str = "PARTUUID={root_partuuid} / ext4 defaults 0 1\n";
 const CMDLINE: &str = "/boot/firmware/cmdline.txt";
@@ -134,7 +135,7 @@ fn seen(root: &Path) -> BTreeMap<PathBuf, String> {
         let metadata = fs::symlink_metadata(path).unwrap();
         let content = match () {
             () if metadata.is_file() => fs::read_to_string(path).unwrap(),
-            () if metadata.is_symlink() => fs::read_link(path).unwrap().display().to_string(),
+            () if metadata.is_symlink() => fs::read_link(path).unwrap().to_string_lossy().into_owned(),
             () => String::new(),
         };
         format!("{:o} {} {} {content}", metadata.mode(), metadata.uid(), metadata.mtime())
@@ -203,7 +204,7 @@ fn a_link_in_place_of_a_file_is_replaced_and_not_read() {
             assert_eq!(fs::read_to_string(after.join("etc/shadow")).unwrap(), "root:$6$secret\n");
             for path in walk(&after).into_iter().filter(|path| path.is_file() && !path.ends_with("etc/shadow")) {
                 let text = fs::read_to_string(&path).unwrap();
-                assert!(!text.contains("secret"), "{} was published in {}", file, path.display());
+                assert!(!text.contains("secret"), "{} was published in {}", file, path.printable());
             }
             let left = fs::symlink_metadata(after.join(file));
             assert!(left.is_err() || left.is_ok_and(|left| left.is_file() && left.mode() & 0o7777 == 0o644), "{file}");

@@ -16,7 +16,7 @@ use crate::sandbox::names::NumbersOnly;
 use crate::sandbox::private::{self, Entry, IdMap};
 use crate::sandbox::tool::Tool;
 use crate::store::remove_tree;
-use crate::ui::Ui;
+use crate::ui::{Printable as _, Ui};
 
 /// What the tree is called in the directory of the result.
 pub(super) const TREE: &str = "rootfs";
@@ -56,7 +56,7 @@ pub(super) fn unpack(directory: &Arc<Directory>, name: &str, tar: &File, ui: &Ui
     let step = ui.step("Unpack the root file system");
     let partial = format!("{name}.partial");
     let shown = directory.path().join(&partial);
-    let failed = || Failure::build(format!("cannot make the directory `{}`", shown.display()));
+    let failed = || Failure::build(format!("cannot make the directory `{}`", shown.printable()));
     remove_tree(&directory.held(&partial)).with_context(failed)?;
     let outer = directory.subdirectory(&partial, 0o700).with_context(failed)?;
     let unpacked = Unpacked { directory: directory.clone(), partial, name: name.to_owned() };
@@ -91,7 +91,7 @@ impl Unpacked {
     /// If the file system refuses.
     pub(super) fn publish(self, ui: &Ui) -> Result<String> {
         let target = self.directory.path().join(&self.name);
-        let failed = || Failure::build(format!("cannot name the directory `{}`", target.display()));
+        let failed = || Failure::build(format!("cannot name the directory `{}`", target.printable()));
         let is_new = self.directory.rename_if_free(&self.partial, &self.name).with_context(failed)?;
         if !is_new {
             // What was there is then called `.partial`, and is dropped with this.
@@ -99,7 +99,7 @@ impl Unpacked {
         }
         ui.info(&format!(
             "only root can enter `{}`: programs in it lend rights to whoever runs them, as set-user-id programs do",
-            target.display()
+            target.printable()
         ));
         Ok(format!("{}/{TREE}", self.name))
     }

@@ -153,7 +153,7 @@ fn a_directory_that_cannot_be_written_to_is_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let plan = Plan { imagedir: HostPath::named(file.path().join("images")), ..place.plan(&[], "none") };
     let report = crate::error::report(&Output::create(&plan, "a.img").unwrap_err());
-    assert_eq!(report.messages[0], format!("cannot create an image in `{}/images`", file.path().display()));
+    assert_eq!(report.messages[0], format!("cannot create an image in `{}/images`", file.path().printable()));
     assert_eq!(report.hints, ["choose another directory with --imagedir"]);
 }
 

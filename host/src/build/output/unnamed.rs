@@ -7,6 +7,7 @@ use rustix::fs::Mode;
 
 use crate::error::{Context, Failure, Result};
 use crate::host_files::{Directory, for_user, set_mode};
+use crate::ui::Printable as _;
 
 /// Of results, before the user's umask.
 const MODE: u32 = 0o644;
@@ -57,7 +58,7 @@ impl Unnamed {
 
     fn publish_with(self, name: &str, mode: u32) -> Result<()> {
         let failed =
-            || Failure::build(format!("cannot name the file `{}`", self.directory.path().join(name).display()));
+            || Failure::build(format!("cannot name the file `{}`", self.directory.path().join(name).printable()));
         self.file.sync_all().with_context(failed)?;
         // From here on others can find it: what they may do with it is for the user's umask to say.
         set_mode(&self.file, for_user(mode)).with_context(failed)?;

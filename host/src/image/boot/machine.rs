@@ -135,6 +135,7 @@ mod tests {
     use super::super::{OnLine, Session};
     use super::*;
     use crate::sandbox::tool::Output;
+    use crate::ui::Printable as _;
 
     /// A kernel of ten instructions: it writes a line to the serial port of the machine, and turns it off by PSCI.
     const KERNEL: [u32; 10] = [
@@ -257,14 +258,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         for (what, argument, said) in [
-            ("-drive", format!("file={},format=raw,if=none,id=other", secret.display()), "Permission denied"),
+            ("-drive", format!("file={},format=raw,if=none,id=other", secret.printable()), "Permission denied"),
             (
                 "-drive",
-                format!("file={},format=raw,if=none,id=other,readonly=on", secret.display()),
+                format!("file={},format=raw,if=none,id=other,readonly=on", secret.printable()),
                 "Permission denied",
             ),
-            ("-initrd", secret.display().to_string(), "could not load initrd"),
-            ("-chardev", format!("file,id=other,path={}", new.display()), "Permission denied"),
+            ("-initrd", secret.to_string_lossy().into_owned(), "could not load initrd"),
+            ("-chardev", format!("file,id=other,path={}", new.printable()), "Permission denied"),
             ("-chardev", format!("socket,id=other,host=127.0.0.1,port={port}"), "not permitted"),
             ("-chardev", "udp,id=other,host=127.0.0.1,port=9".to_owned(), "not permitted"),
             (

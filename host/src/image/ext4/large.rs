@@ -16,6 +16,7 @@ use std::thread;
 use super::size::BLOCK;
 use crate::error::{Context as _, Failure, Result};
 use crate::image::assemble::copy_range;
+use crate::ui::Printable as _;
 
 /// Length from which on a file goes this way: below, the further commands cost more than they save.
 pub(super) const LARGE: u64 = 64 << 10;
@@ -135,7 +136,7 @@ pub(super) fn copy(files: &[Large], placed: &[Placed], out: &File) -> Result<()>
         let needed: u64 = file.needed.iter().map(|range| range.end - range.start).sum();
         let given: u64 = placed.extents.iter().map(|extent| extent.blocks).sum();
         if needed != given {
-            let message = format!("`{}` needs {needed} blocks and got {given}", file.source.display());
+            let message = format!("`{}` needs {needed} blocks and got {given}", file.source.printable());
             return Err(Failure::bug(message).into());
         }
         for extent in &placed.extents {
@@ -150,7 +151,7 @@ pub(super) fn copy(files: &[Large], placed: &[Placed], out: &File) -> Result<()>
     let work = || -> Result<()> {
         while let Some((file, extent)) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
             copy_piece(file, *extent, out)
-                .with_context(|| format!("cannot copy `{}` into the root partition", file.source.display()))?;
+                .with_context(|| format!("cannot copy `{}` into the root partition", file.source.printable()))?;
         }
         Ok(())
     };

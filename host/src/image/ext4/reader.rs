@@ -7,6 +7,7 @@ use crate::error::{Context as _, Failure, Result};
 use crate::image::descriptor_path;
 use crate::image::layout::Bytes;
 use crate::sandbox::confined::Confined;
+use crate::ui::Printable as _;
 
 /// How many symbolic links a path may have.
 const MOST_LINKS: usize = 8;
@@ -143,7 +144,7 @@ impl Ext4Reader {
 
 /// How the e2fsprogs are told of a file system that does not start with its file.
 pub fn device_in(image: &Path, start: Bytes) -> PathBuf {
-    if start.0 == 0 { image.to_owned() } else { PathBuf::from(format!("{}?offset={}", image.display(), start.0)) }
+    if start.0 == 0 { image.to_owned() } else { PathBuf::from(format!("{}?offset={}", image.printable(), start.0)) }
 }
 
 /// Finds, in what `debugfs` printed of lists, those that name one of `paths`.

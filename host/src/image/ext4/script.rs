@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use super::large::{self, LARGE, Large};
 use super::size::{BLOCK, entry_size};
 use crate::error::{Context as _, Failure, Result};
+use crate::ui::Printable as _;
 
 /// Longest line that every `debugfs` reads in one piece.
 const LONGEST_LINE: usize = 8000;
@@ -48,11 +49,11 @@ struct Walk {
 /// # Errors
 /// If the tree cannot be read or a name cannot be written in a script.
 pub(super) fn script(tree: &Path, epoch: u64) -> Result<Script> {
-    let tree = tree.canonicalize().with_context(|| format!("cannot read `{}`", tree.display()))?;
+    let tree = tree.canonicalize().with_context(|| format!("cannot read `{}`", tree.printable()))?;
     let mut walk = Walk { epoch, script: Script::default(), first: BTreeMap::new(), links: Links::new() };
     walk.directory(&tree, Path::new("/"))?;
     walk.further_names()?;
-    let metadata = std::fs::symlink_metadata(&tree).with_context(|| format!("cannot read `{}`", tree.display()))?;
+    let metadata = std::fs::symlink_metadata(&tree).with_context(|| format!("cannot read `{}`", tree.printable()))?;
     walk.command(&[b"cd", b"/"])?;
     walk.attributes(&tree, OsStr::new("."), &metadata)?;
     Ok(walk.script)
@@ -62,8 +63,8 @@ impl Walk {
     /// Adds everything below `dir`, which is `inside` in the image.
     fn directory(&mut self, dir: &Path, inside: &Path) -> Result<()> {
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
-            names.push(entry.with_context(|| format!("cannot read `{}`", dir.display()))?.file_name());
+        for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.printable()))? {
+            names.push(entry.with_context(|| format!("cannot read `{}`", dir.printable()))?.file_name());
         }
         names.sort();
         self.command(&[b"cd", inside.as_os_str().as_bytes()])?;
@@ -71,7 +72,7 @@ impl Walk {
         for name in names {
             let (source, path) = (dir.join(&name), inside.join(&name));
             let metadata =
-                std::fs::symlink_metadata(&source).with_context(|| format!("cannot read `{}`", source.display()))?;
+                std::fs::symlink_metadata(&source).with_context(|| format!("cannot read `{}`", source.printable()))?;
             if metadata.is_dir() {
                 // `mke2fs` has made this one already.
                 if path != Path::new("/lost+found") {
@@ -96,14 +97,14 @@ impl Walk {
             self.first.insert((metadata.dev(), metadata.ino()), (inside.join(&name), 1));
         }
         if metadata.is_symlink() {
-            let target = std::fs::read_link(source).with_context(|| format!("cannot read `{}`", source.display()))?;
+            let target = std::fs::read_link(source).with_context(|| format!("cannot read `{}`", source.printable()))?;
             self.command(&[b"symlink", name.as_bytes(), target.as_os_str().as_bytes()])?;
         } else if metadata.is_file() {
             self.file(source, &name, metadata.len())?;
         } else {
             return Err(Failure::build(format!(
                 "cannot put `{}` into an image: it is a device, pipe or socket",
-                inside.join(&name).display()
+                inside.join(&name).to_string_lossy()
             ))
             .into());
         }
@@ -114,7 +115,7 @@ impl Walk {
         if length < LARGE {
             return self.command(&[b"write", source.as_os_str().as_bytes(), name.as_bytes()]);
         }
-        let needed = large::needed(source, length).with_context(|| format!("cannot read `{}`", source.display()))?;
+        let needed = large::needed(source, length).with_context(|| format!("cannot read `{}`", source.printable()))?;
         self.command(&[b"write", b"/dev/null", name.as_bytes()])?;
         let name = [b"./", name.as_bytes()].concat();
         for blocks in &needed {
@@ -149,7 +150,7 @@ impl Walk {
     }
 
     fn extended(&mut self, source: &Path, name: &[u8]) -> Result<()> {
-        let failed = || format!("cannot read the extended attributes of `{}`", source.display());
+        let failed = || format!("cannot read the extended attributes of `{}`", source.printable());
         let mut list = vec![0; 64 << 10];
         let length = match rustix::fs::llistxattr(source, &mut list[..]) {
             Ok(length) => length,

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::error::{Context as _, Result};
 use crate::image::layout::{ALIGNMENT, Bytes};
+use crate::ui::Printable as _;
 
 /// Bytes of a block.
 pub(super) const BLOCK: u64 = 4096;
@@ -46,9 +47,9 @@ pub fn content_size(tree: &Path) -> Result<ContentSize> {
 
 fn add_directory(dir: &Path, size: &mut ContentSize, seen: &mut BTreeSet<(u64, u64)>) -> Result<()> {
     let mut names = 0;
-    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
-        let entry = entry.with_context(|| format!("cannot read `{}`", dir.display()))?;
-        let metadata = entry.metadata().with_context(|| format!("cannot read `{}`", entry.path().display()))?;
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.printable()))? {
+        let entry = entry.with_context(|| format!("cannot read `{}`", dir.printable()))?;
+        let metadata = entry.metadata().with_context(|| format!("cannot read `{}`", entry.path().printable()))?;
         names += entry_size(entry.file_name().as_bytes().len());
         if metadata.is_dir() {
             size.inodes += 1;

@@ -8,7 +8,7 @@ use super::GrantSet;
 use crate::error::Failure;
 use crate::plugin::inspect::Request;
 use crate::plugin::lock;
-use crate::ui::{printable, shell_quoted};
+use crate::ui::{Printable as _, printable, shell_quoted};
 
 /// Most characters of an author's reason that are shown: a longer one could push what matters off the screen.
 const MAX_REASON: usize = 200;
@@ -112,7 +112,7 @@ impl GrantSet {
 }
 
 fn quoted(file: &Path) -> String {
-    format!("`{}`", printable(&file.display().to_string()))
+    format!("`{}`", file.printable())
 }
 
 fn lines(standings: &[Standing<'_>]) -> String {

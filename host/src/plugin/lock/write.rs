@@ -7,6 +7,7 @@ use rustix::fs::{Gid, Mode, Uid};
 use super::{file_name, open_directory, read_in};
 use crate::error::{Context as _, Failure, Result};
 use crate::host_files::{Directory, for_user};
+use crate::ui::Printable as _;
 
 /// What a new file may be used for, and by whom: it holds no secret.
 const NEW_MODE: u32 = 0o644;
@@ -18,10 +19,10 @@ const NEW_MODE: u32 = 0o644;
 /// # Errors
 /// [`Failure::usage`] if it cannot be read, understood or written, a link among others; the file is then what it was.
 pub fn update(path: &Path, edit: impl FnOnce(Option<&str>) -> Result<Option<String>>) -> Result<()> {
-    let cannot_write = || Failure::usage(format!("cannot write `{}`", path.display()));
+    let cannot_write = || Failure::usage(format!("cannot write `{}`", path.printable()));
     let directory = open_directory(path).with_context(cannot_write)?;
     let old = read_in(&directory, path)?;
-    let new = edit(old.as_deref()).with_context(|| Failure::usage(format!("cannot use `{}`", path.display())))?;
+    let new = edit(old.as_deref()).with_context(|| Failure::usage(format!("cannot use `{}`", path.printable())))?;
     let Some(new) = new.filter(|new| old.as_ref() != Some(new)) else { return Ok(()) };
     replace(&directory, file_name(path), &new).with_context(cannot_write)
 }

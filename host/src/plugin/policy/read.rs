@@ -9,6 +9,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Context as _, Failure, Result};
+use crate::ui::Printable as _;
 
 /// Most bytes of a file.
 const LIMIT: u64 = 1 << 20;
@@ -19,7 +20,7 @@ const LIMIT: u64 = 1 << 20;
 /// [`Failure::host`] if it is there and others could write to it or put another one in its place.
 pub(super) fn trusted(path: &Path) -> Result<Option<String>> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Failure::bug(format!("`{}` names no file in a directory", path.display())).into());
+        return Err(Failure::bug(format!("`{}` names no file in a directory", path.printable())).into());
     };
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let opened = rustix::fs::openat(CWD, directory, flags | OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
@@ -37,12 +38,12 @@ pub(super) fn trusted(path: &Path) -> Result<Option<String>> {
 /// # Errors
 /// [`Failure::usage`] if it cannot be read.
 pub(super) fn any(path: &Path) -> Result<String> {
-    let file = File::open(path).with_context(|| Failure::usage(format!("cannot read `{}`", path.display())))?;
+    let file = File::open(path).with_context(|| Failure::usage(format!("cannot read `{}`", path.printable())))?;
     text(file, path)
 }
 
 fn there_is(opened: rustix::io::Result<OwnedFd>, path: &Path) -> Result<Option<OwnedFd>> {
-    let cannot = || Failure::host(format!("cannot read the site's policy `{}`", path.display()));
+    let cannot = || Failure::host(format!("cannot read the site's policy `{}`", path.printable()));
     match opened {
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT) => Ok(None),
@@ -53,12 +54,14 @@ fn there_is(opened: rustix::io::Result<OwnedFd>, path: &Path) -> Result<Option<O
 }
 
 fn check(fd: &OwnedFd, path: &Path, kind: FileType) -> Result<()> {
-    let stat = rustix::fs::fstat(fd).with_context(|| format!("cannot look at `{}`", path.display()))?;
+    let stat = rustix::fs::fstat(fd).with_context(|| format!("cannot look at `{}`", path.printable()))?;
     match untrusted(&stat, kind) {
         None => Ok(()),
-        Some(cause) => Err(Failure::host(format!("the site's policy cannot be trusted: `{}` {cause}", path.display()))
-            .hint(format!("as root: chown root:root '{0}' && chmod go-w '{0}'", path.display()))
-            .into()),
+        Some(cause) => {
+            Err(Failure::host(format!("the site's policy cannot be trusted: `{}` {cause}", path.printable()))
+                .hint(format!("as root: chown root:root '{0}' && chmod go-w '{0}'", path.printable()))
+                .into())
+        }
     }
 }
 
@@ -81,9 +84,9 @@ fn text(file: File, path: &Path) -> Result<String> {
     let mut text = String::new();
     file.take(LIMIT + 1)
         .read_to_string(&mut text)
-        .with_context(|| Failure::usage(format!("cannot read `{}`", path.display())))?;
+        .with_context(|| Failure::usage(format!("cannot read `{}`", path.printable())))?;
     if u64::try_from(text.len()).is_ok_and(|length| length > LIMIT) {
-        return Err(Failure::usage(format!("`{}` is bigger than 1 MiB: it is not a policy", path.display())).into());
+        return Err(Failure::usage(format!("`{}` is bigger than 1 MiB: it is not a policy", path.printable())).into());
     }
     Ok(text)
 }

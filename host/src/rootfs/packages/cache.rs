@@ -21,7 +21,7 @@ use crate::rootfs::bootstrap::{not_in_the_store, refusal_in};
 use crate::sandbox::disk::Room;
 use crate::sandbox::tool::Tool;
 use crate::sandbox::watched;
-use crate::ui::{Step, bytes, printable};
+use crate::ui::{Printable as _, Step, bytes, printable};
 
 /// Most packages that one downloader is told of: a command line has a bound.
 const AT_ONCE: usize = 200;
@@ -206,7 +206,7 @@ fn make_partial(place: &Path) -> Result<()> {
 }
 
 fn is_whole(listed: &Listed, path: &Path) -> Result<bool> {
-    let failed = || format!("cannot read `{}`", path.display());
+    let failed = || format!("cannot read `{}`", path.printable());
     let mut file = File::open(path).with_context(failed)?;
     if file.metadata().with_context(failed)?.len() != listed.size {
         return Ok(false);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Package, field};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::package::{PackageSpec, check_architecture, check_name, check_version};
-use crate::ui::printable;
+use crate::ui::{Printable as _, printable};
 
 /// Where each list is from: its file's name → the address of its archive, which the files of its packages are below.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,7 +198,7 @@ fn name_of(stanza: &str) -> Option<&str> {
 
 /// Gives each paragraph of the list at `path` to `see`.
 fn each_stanza(path: &Path, see: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.printable()))?;
     let mut start = 0;
     for end in memmem::find_iter(text.as_bytes(), b"\n\n").chain([text.len()]) {
         see(text[start..end].trim_start_matches('\n'))?;
@@ -258,7 +258,7 @@ pub fn archive_state(lists: &Path) -> Result<String> {
     files.sort();
     let mut hash = Sha256::new();
     for file in files {
-        hash.update(fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()))?);
+        hash.update(fs::read(&file).with_context(|| format!("cannot read `{}`", file.printable()))?);
     }
     Ok(hex::encode(hash.finalize()))
 }
@@ -272,7 +272,7 @@ pub fn archive_date(lists: &Path) -> Result<u64> {
     for entry in fs::read_dir(lists).context("cannot read the package lists")? {
         let path = entry.context("cannot read the package lists")?.path();
         if path.to_string_lossy().ends_with("Release") {
-            let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.printable()))?;
             newest = newest.max(field(&text, "Date").and_then(parse_date));
         }
     }

@@ -6,6 +6,7 @@ use rustix::fs::CWD;
 
 use super::super::fixture::{Fixture, path};
 use super::*;
+use crate::ui::Printable as _;
 
 /// A root file system beside another directory.
 fn fixture() -> Fixture {
@@ -19,7 +20,7 @@ fn outside(fixture: &Fixture) -> PathBuf {
 
 fn assert_untouched(fixture: &Fixture) {
     for path in [outside(fixture).join("canary"), fixture.host("etc/shadow"), fixture.host("etc/pam.d/login")] {
-        assert_eq!(std::fs::read(&path).unwrap(), b"secret", "{}", path.display());
+        assert_eq!(std::fs::read(&path).unwrap(), b"secret", "{}", path.printable());
     }
 }
 
@@ -64,7 +65,7 @@ fn a_link_on_the_way_is_named_and_nothing_is_changed() {
             tree.list(&path("/cache/pam.d")).unwrap_err(),
             tree.clear(&path("/cache/pam.d"), &|_| Fate::Remove).unwrap_err(),
         ] {
-            let expected = format!("`/cache` is a symbolic link to `{}`", target.display());
+            let expected = format!("`/cache` is a symbolic link to `{}`", target.printable());
             assert!(error.cause().starts_with(&expected), "{error}");
             assert_eq!(error.code, FileErrorCode::Invalid);
         }
@@ -75,7 +76,7 @@ fn a_link_on_the_way_is_named_and_nothing_is_changed() {
             tree.make_dir_all(&path("/cache"), f.attrs(0o755)).unwrap_err(),
             tree.make_dir_all(&path("/cache/new/x"), f.attrs(0o755)).unwrap_err(),
         ] {
-            let expected = format!("it is a symbolic link to `{}`", target.display());
+            let expected = format!("it is a symbolic link to `{}`", target.printable());
             assert!(error.cause().starts_with(&expected), "{error}");
         }
         assert!(!f.host("etc/new").exists() && !outside(&f).join("new").exists());
