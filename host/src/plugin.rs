@@ -6,10 +6,11 @@
 //! gate sits below the bindings, in `interface`, in one place for every version of the contract. Nothing here knows
 //! how the rootfs is made or how a command is run: that is behind [`workbench::Workbench`].
 
-pub(crate) mod call_name;
+pub(crate) mod about;
 pub(crate) mod capability;
 mod compiled;
 mod engine;
+pub mod functions;
 pub mod grant;
 mod guest;
 pub mod inspect;
@@ -20,12 +21,13 @@ pub mod proposal;
 pub mod protocol;
 pub mod replay;
 pub mod run;
-mod setting;
 pub mod transcript;
 pub mod workbench;
 mod worker;
 
-pub use capability::{Capability, Invocation, Need, ScopeError, ServiceAction, Template, UserAction};
+pub use capability::{
+    Capability, Invocation, Kind, Need, Reach, Risk, ScopeError, ServiceAction, Template, UserAction,
+};
 pub use compiled::CodeCache;
 pub use engine::Limits;
 pub use interface::{LogSink, Session, Uses};

@@ -13,7 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::plugin::Uses;
-use crate::plugin::call_name::shortened;
+use crate::plugin::about::shortened;
 use crate::rootfs::changes::{Change, Notable};
 use crate::rootfs::tracker::Party;
 use crate::ui::printable;

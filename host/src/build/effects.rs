@@ -68,7 +68,11 @@ fn is_dropped(change: &Change) -> bool {
 fn need(change: &Change) -> Need {
     let path = change.path.clone();
     // With a directory everything goes that was in it.
-    if change.directory && change.kind == ChangeKind::Removed { Need::FsWriteTree(path) } else { Need::FsWrite(path) }
+    if change.directory && change.kind == ChangeKind::Removed {
+        Need::fs_write_tree(path)
+    } else {
+        Need::fs_write(path)
+    }
 }
 
 /// Whether calls of host functions wrote a path, each allowed by the gate, and no command had a part in it.

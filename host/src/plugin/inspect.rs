@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+#[cfg(test)]
+pub(crate) use contract::functions as contract_functions;
 pub use contract::{ImportedInterface, check};
 
 use super::compiled::{self, Code, CodeCache};

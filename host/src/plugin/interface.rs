@@ -27,7 +27,8 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::capability::Need;
+use super::capability::{Need, Reach};
+use super::functions::Time;
 use super::grant::GrantSet;
 use super::protocol::{Call, ImageInfo, Level, Reply};
 use super::run::Run;
@@ -64,7 +65,7 @@ pub(super) struct Record {
     pub(super) first_call: Option<Instant>,
     /// By the capability each call needed.
     pub(super) uses: BTreeMap<String, Uses>,
-    /// What it settled, see [`Call::setting`].
+    /// What it set for the whole image, and to what.
     pub(super) settings: BTreeMap<String, String>,
     /// Message and place of the last panic.
     pub(super) panic: Option<(String, String)>,
@@ -143,19 +144,19 @@ impl<'a> Session<'a> {
         if let Some(limit) = self.record.spent.exceeded() {
             return Reply::Stop(format!("kept the build busy for longer than {}", crate::ui::seconds(limit)));
         }
-        let is_own = spent::is_own(&call);
+        let is_own = call.function().time == Time::Own;
         let reply = self.answer(call, start);
         self.record.spent.add(start.elapsed(), is_own);
         reply
     }
 
     fn answer(&mut self, call: Call, start: Instant) -> Reply {
-        let logged = self.transcript.is_some().then(|| transcript::call(&call));
-        self.bench.begin_call(self.record.calls, &call.name());
-        let setting = call.setting();
+        let logged = self.transcript.is_some().then(|| transcript::call(&call, transcript::VERSION));
+        let about = call.about();
+        self.bench.begin_call(self.record.calls, &call.named(&about));
         let mut reply = self.dispatch(call).unwrap_or_else(Reply::Failed);
         if !matches!(reply, Reply::Failed(_)) {
-            self.record.settings.extend(setting);
+            self.record.settings.extend(about.setting);
         }
         if self.record.asks.is_some() {
             reply = Reply::Stop("asked for packages that are not there yet".into());
@@ -167,7 +168,7 @@ impl<'a> Session<'a> {
             reply = Reply::Stop(format!("was stopped: {error:#}"));
         }
         let (asked, mut files) = (std::mem::take(&mut self.asked), std::mem::take(&mut self.files));
-        let (Some(transcript), Some(call)) = (self.transcript.as_deref_mut(), logged) else { return reply };
+        let (Some(transcript), Some((call, args))) = (self.transcript.as_deref_mut(), logged) else { return reply };
         for file in &mut files {
             file.after = digest(self.bench.rootfs(), &file.path);
         }
@@ -175,6 +176,7 @@ impl<'a> Session<'a> {
             number: self.record.calls,
             plugin: self.id.to_owned(),
             call,
+            args,
             asked,
             files,
             connections: self.bench.connections(),
@@ -268,7 +270,7 @@ impl<'a> Session<'a> {
         }
         if self.transcript.is_some() {
             self.asked.push(Asked { scope: need.to_string(), allowed: answer.is_ok() });
-            if let (Need::FsWrite(path), Ok(())) = (need, &answer) {
+            if let (Need::FsWrite(Reach::Path(path)), Ok(())) = (need, &answer) {
                 let before = digest(self.bench.rootfs(), path);
                 self.files.push(FileChange { path: path.clone(), before, after: None });
             }

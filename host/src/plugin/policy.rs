@@ -324,10 +324,10 @@ mod tests {
             .limits("x", &digest('a'));
         for (need, expected) in [
             (Need::Exec(Invocation::new("sh", &["a b"])), true),
-            (Need::FsWrite("/opt/x".into()), true),
-            (Need::FsWriteTree("/opt".into()), true),
-            (Need::FsWriteTree("/".into()), false),
-            (Need::FsRead("/opt/x".into()), false),
+            (Need::fs_write("/opt/x".into()), true),
+            (Need::fs_write_tree("/opt".into()), true),
+            (Need::fs_write_tree("/".into()), false),
+            (Need::fs_read("/opt/x".into()), false),
         ] {
             assert_eq!(limits[0].covers(&need), expected, "{need}");
         }

@@ -45,7 +45,7 @@ pub enum Call {
         blob: u32,
     },
     BlobFromBytes {
-        #[serde(with = "serde_bytes")]
+        #[serde(with = "passed")]
         data: Vec<u8>,
     },
     AssetNames,
@@ -66,7 +66,7 @@ pub enum Call {
     },
     Write {
         path: String,
-        #[serde(with = "serde_bytes")]
+        #[serde(with = "passed")]
         data: Vec<u8>,
         attrs: Option<FileAttrs>,
     },
@@ -206,6 +206,27 @@ pub enum Call {
         user: String,
         secret: String,
     },
+}
+
+/// Bytes that a plugin passes: whole between the processes, by length and digest in the log, which people read.
+mod passed {
+    use serde::ser::SerializeStruct as _;
+    use serde::{Deserializer, Serializer};
+    use sha2::{Digest as _, Sha256};
+
+    pub(super) fn serialize<S: Serializer>(data: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return serde_bytes::serialize(data, serializer);
+        }
+        let mut out = serializer.serialize_struct("Bytes", 2)?;
+        out.serialize_field("bytes", &data.len())?;
+        out.serialize_field("sha256", &hex::encode(Sha256::digest(data)))?;
+        out.end()
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        serde_bytes::deserialize(deserializer)
+    }
 }
 
 /// What comes back; which one is fixed for each call.

@@ -2,6 +2,8 @@
 //! log and the component. Guests are deterministic, so the same component makes the same calls; one that does not is not
 //! the one that was run, or the log is not of that run.
 
+use serde_json::Value;
+
 use super::engine::Limits;
 use super::inspect::PluginInfo;
 use super::protocol::Reply;
@@ -37,10 +39,13 @@ pub fn replay(engine: &Engine, plugin: &PluginInfo, log: &[Line]) -> Result<Repl
     let mut calls = 0;
     let mut difference = None;
     let ended = engine.execute(&plugin.code, limits, recorded.begin.image.epoch, seed, &mut |call| {
-        let made = transcript::call(&call);
+        let (made, args) = transcript::call(&call, recorded.begin.log_version);
         let answer = match recorded.calls.get(calls) {
-            None => Err(format!("it made a call after the last one of the log: {made}")),
-            Some(line) if line.call != made => Err(format!("call {} was {} and is {made}", line.number, line.call)),
+            None => Err(format!("it made a call after the last one of the log: {}", shown(&made, &args))),
+            Some(line) if (&line.call, &line.args) != (&made, &args) => {
+                let was = shown(&line.call, &line.args);
+                Err(format!("call {} was {was} and is {}", line.number, shown(&made, &args)))
+            }
             Some(line) => transcript::parse_reply(&line.reply)
                 .map_err(|error| format!("the reply to call {} of the log is none: {error:#}", line.number)),
         };
@@ -69,6 +74,15 @@ pub fn replay(engine: &Engine, plugin: &PluginInfo, log: &[Line]) -> Result<Repl
         Some(format!("it used {fuel} instructions in the build and {} now", ended.fuel))
     });
     Ok(Replayed { calls: u64::try_from(calls).unwrap_or(u64::MAX), difference })
+}
+
+/// A call of a log, of either version, in one line.
+fn shown(call: &Value, args: &Value) -> String {
+    match call.as_str() {
+        Some(name) if args.is_null() => name.to_owned(),
+        Some(name) => format!("{name} {args}"),
+        None => call.to_string(),
+    }
 }
 
 fn recorded<'a>(plugin: &PluginInfo, log: &'a [Line]) -> Result<Recorded<'a>> {

@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::protocol::{Call, ImageInfo, Reply};
 use super::run::Run;
 use super::workbench::{ConnectionNote, Outcome};
 use crate::error::{Context as _, Failure, Result};
 
-/// Of the log's form; another number means that older programs must not read it.
-const VERSION: u32 = 1;
+/// Of the log's form; another number means that older programs must not read it. In the first one a call had the name that
+/// it has in piimg's source, and bytes of replies were hexadecimal digits.
+pub(super) const VERSION: u32 = 2;
+const READABLE: [u32; 2] = [1, VERSION];
 
 /// Longest line that is read: the biggest reply, in hexadecimal digits, and some room.
 const LONGEST_LINE: u64 = 64 << 20;
@@ -56,8 +57,11 @@ pub struct Begin {
 pub struct CallLine {
     pub number: u64,
     pub plugin: String,
-    /// The host function and its arguments.
+    /// The host function, `interface.function`; in version 1 with its arguments.
     pub call: Value,
+    /// Its arguments by name. Bytes that the plugin passed are there by length and digest.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub args: Value,
     /// Each capability that it needed, for the resolved path, and whether that was allowed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub asked: Vec<Asked>,
@@ -106,7 +110,7 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// The same goes into each of the files: one is lost with its layer if the build fails.
+    /// Writes each line to all files: one is lost with its layer if the build fails.
     pub fn new(outs: Vec<File>) -> Self {
         Self { outs, left: LONGEST }
     }
@@ -127,6 +131,7 @@ impl Transcript {
 }
 
 impl Begin {
+    /// Describes a run that is about to begin.
     pub(super) fn of(run: &Run<'_>) -> Self {
         Self {
             log_version: VERSION,
@@ -158,9 +163,9 @@ pub fn read(log: impl Read) -> Result<Vec<Line>> {
         }
         let line: Line = serde_json::from_str(&text).with_context(failed)?;
         if let Line::Begin(begin) = &line
-            && begin.log_version != VERSION
+            && !READABLE.contains(&begin.log_version)
         {
-            let cause = anyhow::anyhow!("its version is {}, this piimg reads {VERSION}", begin.log_version);
+            let cause = anyhow::anyhow!("its version is {}, this piimg reads 1 and {VERSION}", begin.log_version);
             return Err(cause.context(failed()));
         }
         lines.push(line);
@@ -168,28 +173,29 @@ pub fn read(log: impl Read) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// A call as the log has it: the same for the same call, and short.
-pub fn call(call: &Call) -> Value {
-    let data = |data: &[u8]| json!({ "bytes": data.len(), "sha256": hex::encode(Sha256::digest(data)) });
-    match call {
-        Call::Write { path, data: bytes, attrs } => {
-            json!({ "Write": { "path": path, "data": data(bytes), "attrs": attrs } })
-        }
-        Call::BlobFromBytes { data: bytes } => json!({ "BlobFromBytes": { "data": data(bytes) } }),
-        other => serde_json::to_value(other).expect("calls are plain data"),
+/// Returns a call as a log of that version has it: the function and its arguments.
+pub fn call(call: &Call, version: u32) -> (Value, Value) {
+    let whole = serde_json::to_value(call).expect("calls are plain data");
+    if version == 1 {
+        return (whole, Value::Null);
     }
+    let args = match whole {
+        Value::Object(fields) => fields.into_iter().next().map_or(Value::Null, |(_, args)| args),
+        _ => Value::Null,
+    };
+    (call.function().name.into(), args)
 }
 
-/// A reply as the log has it.
+/// Returns a reply as the log has it.
 pub fn reply(reply: &Reply) -> Value {
     match reply {
-        Reply::Bytes(data) => json!({ "Bytes": hex::encode(data) }),
+        Reply::Bytes(data) => json!({ "Bytes": readable(data) }),
         Reply::Outcome(outcome) => {
             let Outcome { status, stdout, stderr, truncated, tail } = outcome;
             json!({ "Outcome": {
                 "status": status,
-                "stdout": hex::encode(stdout),
-                "stderr": hex::encode(stderr),
+                "stdout": readable(stdout),
+                "stderr": readable(stderr),
                 "truncated": truncated,
                 "tail": tail,
             } })
@@ -198,23 +204,38 @@ pub fn reply(reply: &Reply) -> Value {
     }
 }
 
-/// The reply that [`reply`] wrote.
+/// Bytes as text where they are text, and else as hexadecimal digits.
+fn readable(data: &[u8]) -> Value {
+    match std::str::from_utf8(data) {
+        Ok(text) => json!({ "text": text }),
+        Err(_) => json!({ "hex": hex::encode(data) }),
+    }
+}
+
+/// Reads bytes that [`readable`] wrote, or those of version 1.
+fn parse_readable(value: &Value) -> Result<Vec<u8>> {
+    if let Some(text) = value.get("text").and_then(Value::as_str) {
+        return Ok(text.as_bytes().to_vec());
+    }
+    let digits = value.get("hex").unwrap_or(value).as_str();
+    let digits = digits.context("these are neither text nor hexadecimal digits")?;
+    hex::decode(digits).context("these are no hexadecimal digits")
+}
+
+/// Parses what [`reply`] wrote, in any version.
 ///
 /// # Errors
 /// If it is none.
 pub fn parse_reply(value: &Value) -> Result<Reply> {
-    let bytes = |value: &Value| -> Result<Vec<u8>> {
-        hex::decode(value.as_str().unwrap_or_default()).context("these are no hexadecimal digits")
-    };
     if let Some(data) = value.get("Bytes") {
-        return Ok(Reply::Bytes(bytes(data)?));
+        return Ok(Reply::Bytes(parse_readable(data)?));
     }
     if let Some(fields) = value.get("Outcome") {
         let of = |name: &str| fields.get(name).cloned().unwrap_or_default();
         return Ok(Reply::Outcome(Outcome {
             status: serde_json::from_value(of("status")).context("a status is a number")?,
-            stdout: bytes(&of("stdout"))?,
-            stderr: bytes(&of("stderr"))?,
+            stdout: parse_readable(&of("stdout"))?,
+            stderr: parse_readable(&of("stderr"))?,
             truncated: serde_json::from_value(of("truncated")).context("`truncated` is true or false")?,
             tail: serde_json::from_value(of("tail")).context("`tail` is a text")?,
         }));
@@ -239,6 +260,8 @@ mod tests {
             Reply::Done,
             Reply::Bool(true),
             Reply::Bytes(vec![1, 2, 254]),
+            Reply::Bytes("two\nlines \u{e4}".into()),
+            Reply::Bytes(Vec::new()),
             Reply::MaybeText(None),
             Reply::Outcome(outcome),
             Reply::Failed(CallError::new(ErrorCode::Denied, "no")),
@@ -247,7 +270,12 @@ mod tests {
             let back = parse_reply(&serde_json::from_str(&text).unwrap()).unwrap();
             assert_eq!(format!("{back:?}"), format!("{original:?}"));
         }
-        assert!(parse_reply(&json!({ "Bytes": "xyz" })).unwrap_err().to_string().contains("hexadecimal"));
+        let of_version_1 = parse_reply(&json!({ "Bytes": "0102fe" })).unwrap();
+        assert_eq!(format!("{of_version_1:?}"), format!("{:?}", Reply::Bytes(vec![1, 2, 254])));
+        for bytes in [json!("xyz"), json!({ "hex": "xyz" }), json!({ "text": 1 }), json!(1)] {
+            let error = parse_reply(&json!({ "Bytes": bytes })).unwrap_err().to_string();
+            assert!(error.contains("hexadecimal"), "{error}");
+        }
     }
 
     #[test]
@@ -261,8 +289,17 @@ mod tests {
     #[test]
     fn bytes_that_a_plugin_passed_are_there_by_digest() {
         let write = Call::Write { path: "/etc/x".into(), data: b"hello".to_vec(), attrs: None };
-        let text = call(&write).to_string();
-        assert!(text.contains("2cf24dba5fb0a30e") && !text.contains("104"), "{text}");
+        let digest = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        let data = json!({ "bytes": 5, "sha256": digest });
+        let args = json!({ "path": "/etc/x", "data": data, "attrs": null });
+        assert_eq!(call(&write, 2), (json!("fs.write"), args.clone()));
+        assert_eq!(call(&write, 1), (json!({ "Write": args }), Value::Null));
+        assert_eq!(call(&Call::Image, 2), (json!("context.image"), Value::Null));
+        assert_eq!(call(&Call::Image, 1), (json!("Image"), Value::Null));
+        // Between the processes they are whole.
+        let sent = postcard::to_allocvec(&write).unwrap();
+        let Call::Write { data, .. } = postcard::from_bytes(&sent).unwrap() else { panic!("it is another call") };
+        assert_eq!(data, b"hello");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 //! through its imports alone. All else is the author's word ([`PluginInfo::requests`]) or a build's record
 //! ([`PluginReport`]).
 
-mod kinds;
 mod risk;
 
 use std::collections::BTreeSet;
@@ -12,9 +11,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::PluginReport;
+use crate::plugin::capability::kinds::EXEC;
+use crate::plugin::functions::{self, RUN};
 use crate::plugin::inspect::{PluginInfo, Request};
-use crate::plugin::{Capability, Template};
-use kinds::{KINDS, Kind, RUN, kind_of};
+use crate::plugin::{Capability, Kind, Template};
 pub use risk::{Finding, Risk};
 
 /// An audit of one plugin; `docs/audit.schema.json` describes its JSON form.
@@ -62,6 +62,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// The kind of what is asked for; `None` if this piimg knows none such.
+    fn kind(&self) -> Option<&'static Kind> {
+        Kind::split(&self.declared).map(|(kind, _)| kind)
+    }
+
     /// Whether it could not be used, or was not although it was granted.
     fn is_unused(&self) -> bool {
         let was_idle = self.used == Some(0) && self.changed == Some(0);
@@ -106,9 +111,9 @@ pub fn audit(info: &PluginInfo, record: Option<&PluginReport>) -> Audit {
     let rows: Vec<Row> = info.requests.iter().map(|request| row(info, request, record)).collect();
     let scopes = |chosen: &dyn Fn(&&Row) -> bool| rows.iter().filter(chosen).map(|row| row.declared.clone()).collect();
     let functions = functions(info);
-    let kinds: BTreeSet<&str> = info.requests.iter().filter_map(|it| kind_of(&it.scope)).map(|it| it.name).collect();
-    let possible: Vec<&Kind> = KINDS.iter().filter(|kind| kind.is_possible(&functions)).collect();
-    let undeclared = possible.iter().filter(|kind| !kinds.contains(kind.name)).map(|kind| kind.name.to_owned());
+    let possible: Vec<&Kind> = Kind::all().filter(|kind| functions::use_kind(&functions, kind)).collect();
+    let is_declared = |kind: &Kind| rows.iter().any(|row| row.kind() == Some(kind));
+    let undeclared = possible.iter().filter(|kind| !is_declared(kind)).map(|kind| kind.name.to_owned());
     let (risk, findings) = risk::judge(&rows);
     Audit {
         id: info.conf.id.clone(),
@@ -138,14 +143,16 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
     // Packages that it lists, and wishes of its conf().
     let is_listed = info.requests.iter().any(|other| other.listed && covers(&other.scope));
     let functions = functions(info);
-    let kind = kind_of(&request.scope);
-    let possible = if is_listed || kind.is_some_and(|kind| kind.is_for_the_asking() || kind.is_possible(&functions)) {
-        Possible::Yes
-    } else if functions.contains(RUN) && kind.is_some_and(|kind| kind.by_command || kind.name == "net") {
-        Possible::ByCommand
-    } else {
-        Possible::Never
-    };
+    let kind = Kind::split(&request.scope).map(|(kind, _)| kind);
+    let is_for_the_asking = |kind: &Kind| kind.cannot.is_none();
+    let possible =
+        if is_listed || kind.is_some_and(|kind| is_for_the_asking(kind) || functions::use_kind(&functions, kind)) {
+            Possible::Yes
+        } else if functions.contains(RUN) && kind.is_some_and(|kind| kind.by_command || kind.name == "net") {
+            Possible::ByCommand
+        } else {
+            Possible::Never
+        };
     Row {
         declared: request.scope.clone(),
         reason: request.reason.clone(),
@@ -178,40 +185,25 @@ fn functions(info: &PluginInfo) -> BTreeSet<String> {
 
 /// One sentence for each kind that is asked for and can be used.
 fn can(rows: &[Row]) -> Vec<String> {
-    KINDS
-        .iter()
-        .filter_map(|kind| {
-            let of_kind = |row: &&Row| {
-                row.possible != Possible::Never && kind_of(&row.declared).is_some_and(|it| it.name == kind.name)
-            };
-            let scopes: Vec<&str> = rows
-                .iter()
-                .filter(of_kind)
-                .map(|row| row.declared.get(kind.name.len() + 1..).unwrap_or_default())
-                .collect();
-            (!scopes.is_empty()).then(|| format!("{} {}", kind.verb, scopes.join(", ")))
-        })
-        .collect()
+    let of_kind = |kind: &'static Kind| {
+        let scopes: Vec<&str> = rows
+            .iter()
+            .filter(|row| row.possible != Possible::Never)
+            .filter_map(|row| Kind::split(&row.declared).filter(|(it, _)| *it == kind))
+            .map(|(_, scope)| scope)
+            .collect();
+        (!scopes.is_empty()).then(|| format!("{} {}", kind.verb, scopes.join(", ")))
+    };
+    Kind::all().filter_map(of_kind).collect()
 }
 
 /// What is out of reach: by its imports, and where it could run commands, by the box that those run in.
 fn cannot(rows: &[Row], possible: &[&Kind]) -> Vec<String> {
-    let has = |name: &str| possible.iter().any(|kind| kind.name == name);
-    let asks = |name: &str| {
-        rows.iter()
-            .any(|row| row.possible != Possible::Never && kind_of(&row.declared).is_some_and(|it| it.name == name))
-    };
-    let runs = has("exec");
-    let mut cannot = Vec::new();
-    // Of what comes for the asking the requests say everything.
-    for kind in KINDS.iter().filter(|kind| !kind.is_for_the_asking()) {
-        // A command could do it too, so that its imports prove nothing.
-        if !(has(kind.name) || asks(kind.name) || runs && kind.by_command) {
-            cannot.push(kind.cannot.to_owned());
-        }
-    }
-    cannot.dedup();
-    cannot
+    let asks = |kind: &Kind| rows.iter().any(|row| row.possible != Possible::Never && row.kind() == Some(kind));
+    let runs = possible.contains(&&EXEC);
+    // What a command could do too is not proved by imports.
+    let is_out_of_reach = |kind: &&Kind| !(possible.contains(kind) || asks(kind) || runs && kind.by_command);
+    Kind::all().filter(is_out_of_reach).filter_map(|kind| kind.cannot).map(str::to_owned).collect()
 }
 
 /// Compares two builds of a plugin.
@@ -289,6 +281,15 @@ mod tests {
         let runner = audit(&info(&[("process", &["run"])], &["exec:true"]), None);
         assert!(!runner.cannot.contains(&"read files of the image".to_owned()), "{runner:?}");
         assert!(!runner.cannot.contains(&"run commands".to_owned()), "{runner:?}");
+    }
+
+    #[test]
+    fn each_function_that_writes_is_told_as_writing() {
+        for function in ["write", "set-attrs", "remove", "rename"] {
+            let found = audit(&info(&[("fs", &[function])], &["fs:write:/**"]), None);
+            assert_eq!((found.risk, found.rows[0].possible), (Risk::Critical, Possible::Yes), "{function}: {found:?}");
+            assert!(!found.cannot.contains(&"write files of the image".to_owned()), "{function}: {found:?}");
+        }
     }
 
     #[test]

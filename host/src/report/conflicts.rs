@@ -1,11 +1,8 @@
 //! Plugins of one image that want different things. The later one has its way, which its author may not have meant.
 
 use super::{PluginReport, Who};
+use crate::plugin::functions::{self, Effects};
 use crate::ui::printable;
-
-/// Host functions that put something in the place of what was there; others change a part of it.
-const REPLACING: [&str; 6] =
-    ["fs.write ", "fs.install ", "fs.symlink ", "fs.remove ", "services.install-unit ", "services.drop-in "];
 
 /// A plugin that ran, and those that its author knew to run before.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +37,7 @@ fn settings(earlier: &PluginReport, later: &PluginReport) -> Vec<String> {
 }
 
 fn files(earlier: &PluginReport, later: &PluginReport) -> Vec<String> {
-    let replaces = |who: &Who| matches!(who, Who::Call(_, name) if REPLACING.iter().any(|call| name.starts_with(call)));
+    let replaces = |who: &Who| matches!(who, Who::Call(_, call) if functions::of_call(call).is_some_and(|it| it.effect == Effects::Replaces));
     let replaced = later.effects.iter().filter(|effect| effect.by.iter().any(replaces));
     let own = |path: &str| {
         earlier
@@ -97,7 +94,7 @@ mod tests {
         let first = report(
             "a/first",
             &[("gpu_mem of config.txt", "64"), ("the unit ssh.service", "enabled"), ("dtoverlay=x of config.txt", "")],
-            &[("/etc/motd", "fs.write"), ("/etc/fstab.d", "fs.write")],
+            &[("/etc/motd", "fs.write"), ("/etc/issue", "fs.write"), ("/etc/fstab.d", "fs.write")],
         );
         let second = report(
             "b/second",
@@ -106,7 +103,12 @@ mod tests {
                 ("the unit ssh.service", "enabled"),
                 ("dtoverlay=x of config.txt", "y=1"),
             ],
-            &[("/etc/motd", "fs.install"), ("/etc/fstab.d", "fs.ensure-line"), ("/etc/other", "fs.write")],
+            &[
+                ("/etc/motd", "fs.install"),
+                ("/etc/issue", "fs.rename /tmp/new to"),
+                ("/etc/fstab.d", "fs.ensure-line"),
+                ("/etc/other", "fs.write"),
+            ],
         );
         let ran = |after: &[String]| conflicts(&[Ran { report: &first, after: &[] }, Ran { report: &second, after }]);
         assert_eq!(
@@ -115,6 +117,7 @@ mod tests {
                 "both `a/first` and `b/second` set dtoverlay=x of config.txt: without a value, then `y=1`",
                 "both `a/first` and `b/second` set gpu_mem of config.txt: `64`, then `128`",
                 "`b/second` puts something else in the place of `/etc/motd`, which `a/first` made or changed",
+                "`b/second` puts something else in the place of `/etc/issue`, which `a/first` made or changed",
             ]
         );
         assert!(ran(&["a/first".to_owned()]).is_empty(), "it was meant");

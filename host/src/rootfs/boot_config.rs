@@ -16,7 +16,7 @@ pub const DIRECTORY: &str = "/boot/firmware";
 const MAX_LINE: usize = 98;
 
 /// Keys of which each line adds something, so that there is nothing to replace.
-const REPEATED: [&str; 5] = ["dtoverlay", "dtparam", "device_tree_param", "gpio", "include"];
+pub(crate) const REPEATED: [&str; 5] = ["dtoverlay", "dtparam", "device_tree_param", "gpio", "include"];
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]

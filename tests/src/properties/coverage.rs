@@ -8,7 +8,7 @@ use piimg::download::Url;
 use piimg::plugin::grant::{GrantSet, Granted};
 use piimg::plugin::inspect::{PluginInfo, Request};
 use piimg::plugin::policy::Ceiling;
-use piimg::plugin::{Capability, Invocation, Need, ServiceAction, UserAction};
+use piimg::plugin::{Capability, Invocation, Need, Reach, ServiceAction, UserAction};
 
 use super::naive::{choices, glob, segments, words};
 
@@ -193,10 +193,10 @@ impl<'a> Call<'a> {
     fn need(&self) -> Need {
         let path = |segments: &[&str]| format!("/{}", segments.join("/"));
         match self {
-            Self::Path { write: true, segments } => Need::FsWrite(path(segments)),
-            Self::Path { write: false, segments } => Need::FsRead(path(segments)),
-            Self::Tree { write: true, segments } => Need::FsWriteTree(path(segments)),
-            Self::Tree { write: false, segments } => Need::FsReadTree(path(segments)),
+            Self::Path { write: true, segments } => Need::fs_write(path(segments)),
+            Self::Path { write: false, segments } => Need::fs_read(path(segments)),
+            Self::Tree { write: true, segments } => Need::fs_write_tree(path(segments)),
+            Self::Tree { write: false, segments } => Need::fs_read_tree(path(segments)),
             Self::Exec { env, program, args } => {
                 let variables = env.iter().filter_map(|word| word.split_once('='));
                 Need::Exec(variables.fold(Invocation::new(program, args), |call, (name, value)| call.with(name, value)))
@@ -205,7 +205,7 @@ impl<'a> Call<'a> {
             Self::Net { scheme, host, port, segments, query } => {
                 let query = if *query { "?q" } else { "" };
                 let url = format!("{scheme}://{host}{port}/{}{query}", segments.join("/"));
-                Need::Net(Url::parse(&url).expect("it is put together from good parts").to_string())
+                Need::net(Url::parse(&url).expect("it is put together from good parts").to_string())
             }
         }
     }
@@ -219,15 +219,15 @@ fn named(kind: &str, name: String) -> Need {
         "asset:" => Need::Asset(name),
         "boot:config:" => Need::BootConfig(name),
         "boot:cmdline:" => Need::BootCmdline(name),
-        "svc:enable:" => Need::Service(ServiceAction::Enable, name),
-        "svc:disable:" => Need::Service(ServiceAction::Disable, name),
-        "svc:mask:" => Need::Service(ServiceAction::Mask, name),
-        "svc:install:" => Need::Service(ServiceAction::Install, name),
-        "user:create:" => Need::User(UserAction::Create, name),
-        "user:group:" => Need::User(UserAction::Group, name),
-        "user:password:" => Need::User(UserAction::Password, name),
+        "svc:enable:" => Need::service(ServiceAction::Enable, &name),
+        "svc:disable:" => Need::service(ServiceAction::Disable, &name),
+        "svc:mask:" => Need::service(ServiceAction::Mask, &name),
+        "svc:install:" => Need::service(ServiceAction::Install, &name),
+        "user:create:" => Need::user(UserAction::Create, &name),
+        "user:group:" => Need::user(UserAction::Group, &name),
+        "user:password:" => Need::user(UserAction::Password, &name),
         "secret:" => Need::Secret(name),
-        _ => Need::User(UserAction::Keys, name),
+        _ => Need::user(UserAction::Keys, &name),
     }
 }
 
@@ -271,8 +271,8 @@ pub(super) fn check(data: &[u8]) -> bool {
 /// A tree is covered only if all that could be in it is.
 fn check_tree(outer: &Capability, need: &Need) {
     let (path, one): (_, fn(String) -> Need) = match need {
-        Need::FsWriteTree(path) => (path, Need::FsWrite),
-        Need::FsReadTree(path) => (path, Need::FsRead),
+        Need::FsWrite(Reach::Tree(path)) => (path, Need::fs_write),
+        Need::FsRead(Reach::Tree(path)) => (path, Need::fs_read),
         _ => return,
     };
     if outer.covers(need) {
@@ -288,7 +288,7 @@ fn check_needed(call: &Call<'_>, need: &Need) {
     let unresolved =
         matches!(call, Call::Path { segments, .. } | Call::Tree { segments, .. } if segments.contains(&".."));
     if let Ok(capability) = Capability::parse(&need.to_string()) {
-        let is_root = matches!(need, Need::User(_, name) if name == "root");
+        let is_root = matches!(need, Need::User(change) if change.to_string().ends_with(":root"));
         assert!(capability.covers(need) || unresolved || is_root, "{need} is not enough for itself");
     }
 }

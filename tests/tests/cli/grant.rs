@@ -97,7 +97,7 @@ fn a_grant_that_is_no_capability_is_refused() {
     let stderr = fails(&scratch, USAGE, &["plan", "--plugin", "minimal.wasm", "--grant", "gpio:17"]);
     assert_eq!(
         stderr,
-        "error: cannot use `--grant`\n  caused by: `gpio:17` is no capability: its kind is not offered; there are `fs:read`, `fs:write`, `exec`, `pkg:install`, `pkg:remove`, `pkg:build`, `pkg:repo`, `pkg:pin`, `debconf`, `asset`, `boot:config`, `boot:cmdline`, `svc`, `user`, `net`, `secret`, each followed by `:` and a scope\n"
+        "error: cannot use `--grant`\n  caused by: `gpio:17` is no capability: its kind is not offered; there are `exec`, `fs:write`, `fs:read`, `svc`, `user`, `boot:config`, `boot:cmdline`, `pkg:install`, `pkg:remove`, `pkg:build`, `pkg:repo`, `pkg:pin`, `debconf`, `net`, `secret`, `asset`, each followed by `:` and a scope\n"
     );
 }
 

@@ -140,14 +140,14 @@ fn the_first_host_gets_a_secret_and_no_other() {
 #[test]
 fn nothing_of_a_secret_is_told_or_logged() {
     let ran = run(None);
-    assert!(ran.audit.contains(r#""SetPasswordFrom":{"secret":"token","user":"ann"}"#), "{}", ran.audit);
+    assert!(ran.audit.contains(r#""call":"users.set-password-from","args":{"secret":"token","user":"ann"}"#), "{}", ran.audit);
     assert!(
         ran.audit.contains(r#"{"allowed":true,"scope":"secret:token"}"#)
             || ran.audit.contains(r#"{"scope":"secret:token","allowed":true}"#),
         "{}",
         ran.audit
     );
-    assert!(ran.audit.contains("FetchAuthorized"), "{}", ran.audit);
+    assert!(ran.audit.contains("net.fetch-authorized"), "{}", ran.audit);
     for value in [TOKEN, "s3cr3t-word", "one\\ntwo", "YW5uOnMzY3IzdC13b3Jk", "YW5uOnQwa2VuLW9mLWFubg"] {
         assert!(!ran.audit.contains(value), "{value} is in {}", ran.audit);
         assert!(!ran.told.iter().any(|line| line.contains(value)), "{value} was told: {:?}", ran.told);

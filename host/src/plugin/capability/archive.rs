@@ -1,9 +1,14 @@
 //! `pkg:repo:<url>`: an archive that packages may come from. The address is written out; `/**` behind it stands for all below it
 //! too, for who bounds what others may grant.
 
+use std::convert::Infallible;
 use std::fmt;
 
+use super::kind::{Kind, Risk, Scope};
 use crate::recipe::repository::check_address;
+
+pub(crate) const REPO: Kind =
+    Kind { name: "pkg:repo", verb: "have packages come from the archives", cannot: None, by_command: false };
 
 const BELOW: &str = "/**";
 
@@ -15,17 +20,32 @@ pub struct ArchiveGlob {
     is_tree: bool,
 }
 
-impl ArchiveGlob {
-    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+impl Scope for ArchiveGlob {
+    const KINDS: &'static [&'static Kind] = &[&REPO];
+    /// No call asks for it: the archive is known before the plugin runs.
+    type Need = Infallible;
+
+    fn parse(scope: &str) -> Result<Self, String> {
         let (url, is_tree) = scope.strip_suffix(BELOW).map_or((scope, false), |url| (url, true));
         check_address(url).map_err(|rule| format!("an archive's address {rule}"))?;
         Ok(Self { url: url.to_owned(), is_tree })
     }
 
-    pub(super) fn includes(&self, other: &Self) -> bool {
+    fn covers(&self, need: &Infallible) -> bool {
+        match *need {}
+    }
+
+    fn includes(&self, other: &Self) -> bool {
         let is_below =
             || other.url.strip_prefix(&self.url).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
         self == other || self.is_tree && is_below()
+    }
+
+    fn risk(&self, declared: &str) -> Option<(Risk, String)> {
+        let says = format!(
+            "whoever signs `{declared}` is root of the image: any package may come from there, and in later updates too"
+        );
+        Some((Risk::Critical, says))
     }
 }
 

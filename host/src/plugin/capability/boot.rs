@@ -2,20 +2,112 @@
 //!
 //! In both `*` is any text. The value is the plugin's to choose: what a key does is what the user allows.
 
-use super::glob::TextGlob;
+use super::glob::{TextGlob, text_scopes};
+use super::kind::{Kind, Risk, Scope};
 
-/// A key of config.txt, such as `dtoverlay`, `gpu_mem_1024` or `hdmi_group:1`.
-pub(super) fn parse_config(scope: &str) -> Result<TextGlob, String> {
-    parse(scope, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c)).map_err(|found| {
-        found.unwrap_or_else(|| "a key of config.txt has lowercase letters, digits, `_` and `:`".into())
-    })
+pub(crate) const CONFIG: Kind =
+    Kind { name: "boot:config", verb: "set in config.txt", cannot: Some("change config.txt"), by_command: true };
+pub(crate) const CMDLINE: Kind = Kind {
+    name: "boot:cmdline",
+    verb: "set on the kernel's command line",
+    cannot: Some("change the kernel's command line"),
+    by_command: true,
+};
+
+/// Keys of config.txt by which another kernel, firmware or command line is booted.
+const BOOTING: [&str; 13] = [
+    "kernel",
+    "kernel_address",
+    "initramfs",
+    "ramfsfile",
+    "cmdline",
+    "include",
+    "os_prefix",
+    "overlay_prefix",
+    "start_file",
+    "start",
+    "armstub",
+    "device_tree",
+    "boot_ramdisk",
+];
+
+/// Kernel parameters by which other code becomes the first process, or what protects the system is turned off.
+const STARTING: [&str; 12] = [
+    "init",
+    "rdinit",
+    "root",
+    "initrd",
+    "break",
+    "systemd.run",
+    "systemd.unit",
+    "systemd.wants",
+    "systemd.debug_shell",
+    "apparmor",
+    "lsm",
+    "module_blacklist",
+];
+
+text_scopes! {
+    /// Keys of config.txt, such as `dtoverlay`, `gpu_mem_1024` or `hdmi_group:1`.
+    Config,
+    /// Names of kernel parameters, such as `quiet` or `usbcore.autosuspend`.
+    Cmdline,
 }
 
-/// A parameter's name, such as `quiet` or `usbcore.autosuspend`.
-pub(super) fn parse_cmdline(scope: &str) -> Result<TextGlob, String> {
-    parse(scope, |c| c.is_ascii_alphanumeric() || "_-.".contains(c)).map_err(|found| {
-        found.unwrap_or_else(|| "a parameter's name has letters, digits, `_`, `-` and `.`, and no value".into())
-    })
+impl Scope for Config {
+    const KINDS: &'static [&'static Kind] = &[&CONFIG];
+    /// A key.
+    type Need = String;
+
+    fn parse(scope: &str) -> Result<Self, String> {
+        parse(scope, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c)).map(Self).map_err(|found| {
+            found.unwrap_or_else(|| "a key of config.txt has lowercase letters, digits, `_` and `:`".into())
+        })
+    }
+
+    fn covers(&self, key: &String) -> bool {
+        self.0.matches(key)
+    }
+
+    fn includes(&self, other: &Self) -> bool {
+        self.0.includes(&other.0)
+    }
+
+    fn risk(&self, declared: &str) -> Option<(Risk, String)> {
+        Some(if BOOTING.iter().any(|key| self.0.matches(key)) {
+            (Risk::High, format!("`{declared}` decides what the Pi boots"))
+        } else {
+            (Risk::Medium, format!("`{declared}` changes how the Pi boots"))
+        })
+    }
+}
+
+impl Scope for Cmdline {
+    const KINDS: &'static [&'static Kind] = &[&CMDLINE];
+    /// The name of a parameter.
+    type Need = String;
+
+    fn parse(scope: &str) -> Result<Self, String> {
+        parse(scope, |c| c.is_ascii_alphanumeric() || "_-.".contains(c)).map(Self).map_err(|found| {
+            found.unwrap_or_else(|| "a parameter's name has letters, digits, `_`, `-` and `.`, and no value".into())
+        })
+    }
+
+    fn covers(&self, name: &String) -> bool {
+        self.0.matches(name)
+    }
+
+    fn includes(&self, other: &Self) -> bool {
+        self.0.includes(&other.0)
+    }
+
+    fn risk(&self, declared: &str) -> Option<(Risk, String)> {
+        Some(if STARTING.iter().any(|name| self.0.matches(name)) {
+            (Risk::High, format!("`{declared}` decides what the kernel starts"))
+        } else {
+            (Risk::Medium, format!("`{declared}` changes how the Pi boots"))
+        })
+    }
 }
 
 /// # Errors
@@ -48,9 +140,9 @@ mod tests {
             ("hdmi_*:1", "hdmi_group:0", false),
             ("hdmi_group", "hdmi_group:1", false),
         ] {
-            assert_eq!(parse_config(pattern).unwrap().matches(key), expected, "{pattern} {key}");
+            assert_eq!(Config::parse(pattern).unwrap().0.matches(key), expected, "{pattern} {key}");
         }
-        let param = |text| parse_cmdline(text).unwrap();
+        let param = |text| Cmdline::parse(text).unwrap().0;
         assert!(param("usbcore.*").matches("usbcore.autosuspend") && !param("usbcore").matches("usbcore.autosuspend"));
         assert!(param("*").includes(&param("quiet")) && !param("quiet").includes(&param("*")));
     }
@@ -65,11 +157,11 @@ mod tests {
             ("[pi4]", "lowercase"),
             ("a b", "lowercase"),
         ] {
-            let error = parse_config(scope).unwrap_err();
+            let error = Config::parse(scope).unwrap_err();
             assert!(error.contains(cause), "{scope}: {error}");
         }
         for (scope, cause) in [("", "empty"), ("**", "`**`"), ("root=x", "no value"), ("a b", "no value")] {
-            let error = parse_cmdline(scope).unwrap_err();
+            let error = Cmdline::parse(scope).unwrap_err();
             assert!(error.contains(cause), "{scope}: {error}");
         }
     }

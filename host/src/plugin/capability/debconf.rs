@@ -4,8 +4,16 @@
 use std::fmt;
 
 use super::glob::TextGlob;
-use super::name::PackageName;
+use super::kind::{Kind, Risk, Scope};
+use super::package::PackageName;
 use crate::recipe::debconf::check_part;
+
+pub(crate) const DEBCONF: Kind = Kind {
+    name: "debconf",
+    verb: "answer, before packages are installed, the questions",
+    cannot: Some("answer questions of packages"),
+    by_command: false,
+};
 
 /// Questions of one package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +22,12 @@ pub struct QuestionGlob {
     question: TextGlob,
 }
 
-impl QuestionGlob {
-    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+impl Scope for QuestionGlob {
+    const KINDS: &'static [&'static Kind] = &[&DEBCONF];
+    /// The question that is answered.
+    type Need = String;
+
+    fn parse(scope: &str) -> Result<Self, String> {
         let (package, question) = scope.split_once('/').ok_or("it is `package/question`")?;
         if question.contains("**") {
             return Err("a question has `*`, not `**`".into());
@@ -24,15 +36,18 @@ impl QuestionGlob {
         Ok(Self { package: PackageName::parse(package)?, question: TextGlob::new(question) })
     }
 
-    /// Whether this is a question of the package that the glob matches.
-    pub(super) fn matches(&self, question: &str) -> bool {
+    fn covers(&self, question: &String) -> bool {
         question
             .split_once('/')
             .is_some_and(|(package, name)| package == self.package.as_str() && self.question.matches(name))
     }
 
-    pub(super) fn includes(&self, other: &Self) -> bool {
+    fn includes(&self, other: &Self) -> bool {
         self.package == other.package && self.question.includes(&other.question)
+    }
+
+    fn risk(&self, declared: &str) -> Option<(Risk, String)> {
+        Some((Risk::Medium, format!("answers `{declared}`, by which a package sets itself up")))
     }
 }
 
@@ -58,7 +73,11 @@ mod tests {
             ("tzdata/*", "locales/x", false),
             ("tzdata/*", "tzdata", false),
         ] {
-            assert_eq!(QuestionGlob::parse(scope).unwrap().matches(question), expected, "{scope} {question}");
+            assert_eq!(
+                QuestionGlob::parse(scope).unwrap().covers(&question.to_owned()),
+                expected,
+                "{scope} {question}"
+            );
         }
         let all = QuestionGlob::parse("tzdata/*").unwrap();
         let one = QuestionGlob::parse("tzdata/Areas").unwrap();

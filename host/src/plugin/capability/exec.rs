@@ -6,10 +6,15 @@
 //! Variables stand before the program, as in a shell. Each that the scope has must be set, to this value (`*`: to any);
 //! of others a command has only those that are harmless ([`super::variables`]).
 
+mod risk;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::kind::{Kind, Risk, Scope};
 use super::variables::{assignment, decides_code, is_harmless};
+
+pub(crate) const EXEC: Kind = Kind { name: "exec", verb: "run", cannot: Some("run commands"), by_command: false };
 
 /// A command as a call asks for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,8 +95,11 @@ pub(in crate::plugin) fn check_program(program: &str) -> Result<(), String> {
     }
 }
 
-impl ExecPattern {
-    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+impl Scope for ExecPattern {
+    const KINDS: &'static [&'static Kind] = &[&EXEC];
+    type Need = Invocation;
+
+    fn parse(scope: &str) -> Result<Self, String> {
         let mut words = scope.split(' ').peekable();
         let mut env = BTreeMap::new();
         while let Some((name, value)) = words.peek().and_then(|word| assignment(word)) {
@@ -128,12 +136,26 @@ impl ExecPattern {
         Ok(Self { env, program, args, more })
     }
 
-    pub(super) fn matches(&self, call: &Invocation) -> bool {
+    fn covers(&self, call: &Invocation) -> bool {
         self.program == call.program
             && self.matches_args(&call.args, &|pattern, arg| pattern == "*" || pattern == arg)
             && self.matches_env(&call.env, is_harmless)
     }
 
+    fn includes(&self, other: &Self) -> bool {
+        self.program == other.program
+            && (self.more || !other.more)
+            && self.matches_args(&other.args, &|outer, inner| outer == "*" || outer == inner)
+            // A value that may be any is free of nothing, whatever the variable.
+            && self.matches_env(&other.env, |name, value| value != "*" && is_harmless(name, value))
+    }
+
+    fn risk(&self, declared: &str) -> Option<(Risk, String)> {
+        Some(risk::rank(self, declared))
+    }
+}
+
+impl ExecPattern {
     /// Whether `env` has each variable of this pattern, and beside them only such as are `free`.
     fn matches_env(&self, env: &BTreeMap<String, String>, free: fn(&str, &str) -> bool) -> bool {
         let is_set =
@@ -164,14 +186,6 @@ impl ExecPattern {
     /// A variable by which it may run what the scope does not name: one that is known for it, or of any value.
     pub fn telling_variable(&self) -> Option<&str> {
         self.variables().find(|(name, value)| *value == "*" || decides_code(name)).map(|(name, _)| name)
-    }
-
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        self.program == other.program
-            && (self.more || !other.more)
-            && self.matches_args(&other.args, &|outer, inner| outer == "*" || outer == inner)
-            // A value that may be any is free of nothing, whatever the variable.
-            && self.matches_env(&other.env, |name, value| value != "*" && is_harmless(name, value))
     }
 }
 
@@ -225,7 +239,7 @@ mod tests {
             ("caf\u{e9}", &["cafe\u{301}"], false),
         ] {
             let call = Invocation::new(command[0], &command[1..]);
-            assert_eq!(ExecPattern::parse(pattern).unwrap().matches(&call), expected, "{pattern} {command:?}");
+            assert_eq!(ExecPattern::parse(pattern).unwrap().covers(&call), expected, "{pattern} {command:?}");
         }
     }
 
@@ -258,13 +272,13 @@ mod tests {
                 call.with(name, value)
             });
             let pattern = ExecPattern::parse(pattern).unwrap();
-            assert_eq!(pattern.matches(&call), expected, "{pattern} {env:?}");
+            assert_eq!(pattern.covers(&call), expected, "{pattern} {env:?}");
         }
         // After the program it is an argument like any other.
         let argument = Invocation::new("make", &["CC=gcc"]);
-        assert!(ExecPattern::parse("make CC=gcc").unwrap().matches(&argument));
-        assert!(!ExecPattern::parse("CC=gcc make").unwrap().matches(&argument));
-        assert!(ExecPattern::parse("/opt/a=b x").unwrap().matches(&Invocation::new("/opt/a=b", &["x"])));
+        assert!(ExecPattern::parse("make CC=gcc").unwrap().covers(&argument));
+        assert!(!ExecPattern::parse("CC=gcc make").unwrap().covers(&argument));
+        assert!(ExecPattern::parse("/opt/a=b x").unwrap().covers(&Invocation::new("/opt/a=b", &["x"])));
     }
 
     #[test]

@@ -1,17 +1,180 @@
-//! `fs:read:<glob>` and `fs:write:<glob>`.
+//! `fs:read:<glob>` and `fs:write:<glob>`: files of the image.
 
 use std::fmt;
 
-use super::glob;
+use super::kind::{Kind, Risk, Scope};
+use super::{Need, glob};
+use crate::rootfs::places::{PLACES, Place};
+
+pub(crate) const READ: Kind =
+    Kind { name: "fs:read", verb: "read", cannot: Some("read files of the image"), by_command: true };
+pub(crate) const WRITE: Kind =
+    Kind { name: "fs:write", verb: "write", cannot: Some("write files of the image"), by_command: true };
+
+/// Files that nobody may read but root.
+const SECRET_FILES: [&str; 9] = [
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/ssh/ssh_host_*",
+    "/etc/ssl/private/**",
+    "/etc/NetworkManager/system-connections/**",
+    "/etc/wpa_supplicant/**",
+    "/etc/wireguard/**",
+    "/home/*/.ssh/**",
+    "/root/**",
+];
+
+/// What of the image a call reaches; paths are resolved ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Path(String),
+    /// The path and everything below it.
+    Tree(String),
+}
+
+impl Reach {
+    fn is_within(&self, glob: &PathGlob) -> bool {
+        match self {
+            Self::Path(path) => glob.matches(path),
+            Self::Tree(path) => glob.matches_tree(path),
+        }
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.write_str(path),
+            Self::Tree(path) => write!(f, "{}/**", path.trim_end_matches('/')),
+        }
+    }
+}
+
+impl Need {
+    pub fn fs_read(path: String) -> Self {
+        Self::FsRead(Reach::Path(path))
+    }
+
+    pub fn fs_read_tree(path: String) -> Self {
+        Self::FsRead(Reach::Tree(path))
+    }
+
+    pub fn fs_write(path: String) -> Self {
+        Self::FsWrite(Reach::Path(path))
+    }
+
+    pub fn fs_write_tree(path: String) -> Self {
+        Self::FsWrite(Reach::Tree(path))
+    }
+}
+
+/// Files that may be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read(PathGlob);
+
+impl Scope for Read {
+    const KINDS: &'static [&'static Kind] = &[&READ];
+    type Need = Reach;
+
+    fn parse(scope: &str) -> Result<Self, String> {
+        PathGlob::parse(scope).map(Self)
+    }
+
+    fn covers(&self, need: &Reach) -> bool {
+        need.is_within(&self.0)
+    }
+
+    fn includes(&self, other: &Self) -> bool {
+        self.0.includes(&other.0)
+    }
+
+    fn risk(&self, _: &str) -> Option<(Risk, String)> {
+        let glob = self.to_string();
+        let is_secret = SECRET_FILES.iter().any(|path| crate::glob::meets_path(&glob, path));
+        is_secret.then(|| (Risk::Medium, "reads password hashes and keys".to_owned()))
+    }
+}
+
+impl fmt::Display for Read {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Files that may be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write(PathGlob);
+
+impl Scope for Write {
+    const KINDS: &'static [&'static Kind] = &[&WRITE];
+    type Need = Reach;
+
+    fn parse(scope: &str) -> Result<Self, String> {
+        PathGlob::parse(scope).map(Self)
+    }
+
+    fn covers(&self, need: &Reach) -> bool {
+        need.is_within(&self.0)
+    }
+
+    fn includes(&self, other: &Self) -> bool {
+        self.0.includes(&other.0)
+    }
+
+    fn risk(&self, declared: &str) -> Option<(Risk, String)> {
+        let glob = self.to_string();
+        if begins_anywhere(&glob) {
+            return Some((Risk::Critical, "writes anywhere in the image".to_owned()));
+        }
+        let any = || (Risk::Medium, format!("writes any file that `{declared}` matches"));
+        reached(declared, &glob).or_else(|| declared.contains('*').then(any))
+    }
+}
+
+impl fmt::Display for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Returns whether a glob matches in any directory of the image.
+pub(crate) fn begins_anywhere(glob: &str) -> bool {
+    glob.split('/').nth(1).is_some_and(|first| first.is_empty() || first.contains('*'))
+}
+
+/// Names the places that a glob could write to, the gravest risk and the first of them first.
+fn reached(declared: &str, glob: &str) -> Option<(Risk, String)> {
+    // A directory's owner and mode are in reach too, and a link in its place.
+    let mut found: Vec<(&Place, &str, &str)> = PLACES
+        .iter()
+        .filter_map(|place| {
+            let within = place.within(glob).map(|at| (place, "covers", at));
+            within.or_else(|| place.below(glob).map(|at| (place, "leads to", at)))
+        })
+        .collect();
+    found.sort_by_key(|(place, ..)| std::cmp::Reverse(place.risk));
+    let risk = found.first()?.0.risk;
+    if !declared.contains(['*', '{']) && found[0].1 == "covers" {
+        return Some((risk, format!("`{declared}` {}", found[0].0.does)));
+    }
+    const LISTED: usize = 3;
+    let listed = found.iter().take(LISTED).map(|(place, how, at)| format!("{how} {at}, which {}", place.does));
+    let more = match found.len().saturating_sub(LISTED) {
+        0 => String::new(),
+        1 => "; and one more such place".to_owned(),
+        more => format!("; and {more} more such places"),
+    };
+    Some((risk, format!("`{declared}` {}{more}", listed.collect::<Vec<_>>().join("; "))))
+}
 
 /// A glob over absolute paths of the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathGlob {
+struct PathGlob {
     segments: Vec<String>,
 }
 
 impl PathGlob {
-    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+    fn parse(scope: &str) -> Result<Self, String> {
         let Some(rest) = scope.strip_prefix('/') else {
             return Err("the path is not absolute".into());
         };
@@ -37,7 +200,7 @@ impl PathGlob {
         Ok(Self { segments })
     }
 
-    pub(super) fn matches(&self, path: &str) -> bool {
+    fn matches(&self, path: &str) -> bool {
         let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         // A path that still has a `..` was not resolved: what it leads to is not known.
         !segments.contains(&"..")
@@ -45,11 +208,11 @@ impl PathGlob {
     }
 
     /// Whether the path and everything that could be below it is covered.
-    pub(super) fn matches_tree(&self, path: &str) -> bool {
+    fn matches_tree(&self, path: &str) -> bool {
         self.segments.last().is_some_and(|last| last == "**") && self.matches(path)
     }
 
-    pub(super) fn includes(&self, other: &Self) -> bool {
+    fn includes(&self, other: &Self) -> bool {
         // A `**` of the inner glob stands for segments unknown: only a `**` of the outer one may swallow it.
         let inner: Vec<&str> = other.segments.iter().map(String::as_str).collect();
         glob::matches_all(&self.segments, &inner, &|outer, inner| *inner != "**" && glob::includes(outer, inner))

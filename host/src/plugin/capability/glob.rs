@@ -7,14 +7,14 @@ pub(super) use crate::glob::{includes, matches, matches_all};
 
 /// A pattern within one segment, whose characters the kind of capability has checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextGlob(String);
+pub(super) struct TextGlob(String);
 
 impl TextGlob {
     pub(super) fn new(pattern: &str) -> Self {
         Self(pattern.to_owned())
     }
 
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub(super) fn matches(&self, text: &str) -> bool {
         matches(&self.0, text)
     }
 
@@ -29,3 +29,20 @@ impl fmt::Display for TextGlob {
         f.write_str(&self.0)
     }
 }
+
+/// Defines scopes each of which is one [`TextGlob`].
+macro_rules! text_scopes {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name(TextGlob);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )* };
+}
+
+pub(super) use text_scopes;

@@ -6,8 +6,45 @@
 
 use std::fmt;
 
-use super::glob;
+use super::kind::{Kind, Risk, Scope};
+use super::{Need, glob};
 use crate::download::{Origin, Url, check_path, is_host};
+
+pub(crate) const NET: Kind = Kind {
+    name: "net",
+    verb: "download",
+    cannot: Some("reach the network"),
+    // A command reaches the network only through the same capability.
+    by_command: false,
+};
+
+/// What of the network a call reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// A download.
+    Url(String),
+    /// An address, which ends in no `/`, and everything below it.
+    Tree(String),
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(url) => f.write_str(&narrowest(url)),
+            Self::Tree(url) => write!(f, "{url}/**"),
+        }
+    }
+}
+
+impl Need {
+    pub fn net(url: String) -> Self {
+        Self::Net(Reach::Url(url))
+    }
+
+    pub fn net_tree(url: String) -> Self {
+        Self::Net(Reach::Tree(url))
+    }
+}
 
 /// A glob over addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +53,11 @@ pub struct UrlGlob {
     segments: Vec<String>,
 }
 
-impl UrlGlob {
-    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+impl Scope for UrlGlob {
+    const KINDS: &'static [&'static Kind] = &[&NET];
+    type Need = Reach;
+
+    fn parse(scope: &str) -> Result<Self, String> {
         let named = |host: &str| match host.strip_prefix("*.") {
             Some(rest) => rest.contains('.') && is_host(rest),
             None => is_host(host),
@@ -38,8 +78,35 @@ impl UrlGlob {
         Ok(Self { origin, segments })
     }
 
+    fn covers(&self, need: &Reach) -> bool {
+        match need {
+            Reach::Url(url) => self.matches(url),
+            Reach::Tree(url) => self.matches_tree(url),
+        }
+    }
+
+    fn includes(&self, other: &Self) -> bool {
+        let (a, b) = (&self.origin, &other.origin);
+        let host = a.host == b.host
+            || a.host.strip_prefix('*').is_some_and(|rest| b.host.len() > rest.len() && b.host.ends_with(rest));
+        let ends_open = |glob: &Self| glob.segments.last().is_some_and(|last| last.ends_with('*'));
+        let inner: Vec<&str> = other.segments.iter().map(String::as_str).collect();
+        a.scheme == b.scheme
+            && a.port == b.port
+            && host
+            && (ends_open(self) || !ends_open(other))
+            && glob::matches_all(&self.segments, &inner, &|outer, inner| *inner != "**" && glob::includes(outer, inner))
+    }
+
+    /// What a plugin does with what it gets is judged where it writes or runs it.
+    fn risk(&self, _: &str) -> Option<(Risk, String)> {
+        None
+    }
+}
+
+impl UrlGlob {
     /// Whether the address, which must have its one form, is covered.
-    pub(super) fn matches(&self, url: &str) -> bool {
+    fn matches(&self, url: &str) -> bool {
         let Ok(url) = Url::parse(url) else { return false };
         let Origin { scheme, port, .. } = &self.origin;
         let open = self.segments.last().is_some_and(|last| last.ends_with('*'));
@@ -52,7 +119,7 @@ impl UrlGlob {
     }
 
     /// Whether the address, which ends in no `/`, and everything that could be below it is covered.
-    pub(super) fn matches_tree(&self, url: &str) -> bool {
+    fn matches_tree(&self, url: &str) -> bool {
         self.segments.last().is_some_and(|last| last == "**") && self.matches(url)
     }
 
@@ -68,19 +135,6 @@ impl UrlGlob {
             None => self.origin.host == name,
         }
     }
-
-    pub(super) fn includes(&self, other: &Self) -> bool {
-        let (a, b) = (&self.origin, &other.origin);
-        let host = a.host == b.host
-            || a.host.strip_prefix('*').is_some_and(|rest| b.host.len() > rest.len() && b.host.ends_with(rest));
-        let ends_open = |glob: &Self| glob.segments.last().is_some_and(|last| last.ends_with('*'));
-        let inner: Vec<&str> = other.segments.iter().map(String::as_str).collect();
-        a.scheme == b.scheme
-            && a.port == b.port
-            && host
-            && (ends_open(self) || !ends_open(other))
-            && glob::matches_all(&self.segments, &inner, &|outer, inner| *inner != "**" && glob::includes(outer, inner))
-    }
 }
 
 impl fmt::Display for UrlGlob {
@@ -90,7 +144,7 @@ impl fmt::Display for UrlGlob {
 }
 
 /// The narrowest glob for an address, as text.
-pub(super) fn narrowest(url: &str) -> String {
+fn narrowest(url: &str) -> String {
     match Url::parse(url) {
         Ok(url) if url.query.is_some() || url.path.ends_with('/') => format!("{}{}*", url.origin, url.path),
         Ok(url) => url.to_string(),

@@ -3,23 +3,44 @@
 
 use std::fmt;
 
+use super::kind::{Kind, Risk, Scope};
 use crate::secret::check_name;
+
+pub(crate) const SECRET: Kind = Kind {
+    name: "secret",
+    verb: "have piimg use, without reading them, the secrets",
+    cannot: Some("use secrets"),
+    by_command: false,
+};
 
 /// The name of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretName(String);
 
-impl SecretName {
-    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+impl Scope for SecretName {
+    const KINDS: &'static [&'static Kind] = &[&SECRET];
+    type Need = String;
+
+    fn parse(scope: &str) -> Result<Self, String> {
         check_name(scope)?;
         Ok(Self(scope.to_owned()))
     }
 
-    /// Whether this is the name.
-    pub(super) fn matches(&self, name: &str) -> bool {
-        self.0 == name
+    fn covers(&self, name: &String) -> bool {
+        self.0 == *name
     }
 
+    fn includes(&self, other: &Self) -> bool {
+        self == other
+    }
+
+    /// What is done with a secret is judged where it may be sent.
+    fn risk(&self, _: &str) -> Option<(Risk, String)> {
+        None
+    }
+}
+
+impl SecretName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -48,7 +69,7 @@ mod tests {
             ("token-1", "token1", false),
             ("1", "1", true),
         ] {
-            assert_eq!(SecretName::parse(scope).unwrap().matches(name), expected, "{scope} {name}");
+            assert_eq!(SecretName::parse(scope).unwrap().covers(&name.to_owned()), expected, "{scope} {name}");
         }
     }
 

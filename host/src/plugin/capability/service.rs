@@ -2,7 +2,18 @@
 
 use std::fmt;
 
+use super::Need;
 use super::glob::TextGlob;
+use super::kind::{Kind, Risk, Scope};
+
+pub(crate) const INSTALL: Kind =
+    Kind { name: "svc:install", verb: "write the units", cannot: Some("write units"), by_command: true };
+pub(crate) const ENABLE: Kind =
+    Kind { name: "svc:enable", verb: "enable the units", cannot: Some("enable units"), by_command: true };
+pub(crate) const DISABLE: Kind =
+    Kind { name: "svc:disable", verb: "disable the units", cannot: Some("disable units"), by_command: true };
+pub(crate) const MASK: Kind =
+    Kind { name: "svc:mask", verb: "mask the units", cannot: Some("mask units"), by_command: true };
 
 /// What is done to a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +38,22 @@ impl fmt::Display for ServiceAction {
     }
 }
 
+/// What a call does to a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change(ServiceAction, String);
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0, self.1)
+    }
+}
+
+impl Need {
+    pub fn service(action: ServiceAction, unit: &str) -> Self {
+        Self::Service(Change(action, unit.to_owned()))
+    }
+}
+
 /// An action and a glob over units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePattern {
@@ -34,8 +61,11 @@ pub struct ServicePattern {
     unit: TextGlob,
 }
 
-impl ServicePattern {
-    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+impl Scope for ServicePattern {
+    const KINDS: &'static [&'static Kind] = &[&INSTALL, &ENABLE, &DISABLE, &MASK];
+    type Need = Change;
+
+    fn parse(scope: &str) -> Result<Self, String> {
         let (action, unit) = scope.split_once(':').unwrap_or((scope, ""));
         let Some((_, action)) = ServiceAction::ALL.into_iter().find(|(name, _)| *name == action) else {
             return Err("after `svc:` comes `enable`, `disable`, `mask` or `install`, then `:` and a unit".into());
@@ -51,16 +81,31 @@ impl ServicePattern {
         Ok(Self { action, unit: TextGlob::new(unit) })
     }
 
-    pub fn action(&self) -> ServiceAction {
-        self.action
+    fn kind(&self) -> &'static Kind {
+        match self.action {
+            ServiceAction::Install => &INSTALL,
+            ServiceAction::Enable => &ENABLE,
+            ServiceAction::Disable => &DISABLE,
+            ServiceAction::Mask => &MASK,
+        }
     }
 
-    pub(super) fn matches(&self, action: ServiceAction, unit: &str) -> bool {
-        self.action == action && self.unit.matches(unit)
+    fn covers(&self, Change(action, unit): &Change) -> bool {
+        self.action == *action && self.unit.matches(unit)
     }
 
-    pub(super) fn includes(&self, other: &Self) -> bool {
+    fn includes(&self, other: &Self) -> bool {
         self.action == other.action && self.unit.includes(&other.unit)
+    }
+
+    fn risk(&self, declared: &str) -> Option<(Risk, String)> {
+        Some(match self.action {
+            ServiceAction::Install => {
+                (Risk::High, format!("`{declared}` runs what the plugin writes into it, at boot if enabled"))
+            }
+            ServiceAction::Enable => (Risk::Medium, format!("`{declared}` starts at boot")),
+            ServiceAction::Disable | ServiceAction::Mask => (Risk::Medium, format!("`{declared}` no longer starts")),
+        })
     }
 }
 
@@ -94,7 +139,7 @@ mod tests {
             ("enable:app@*.service", Enable, "app@tty1.service", true),
             ("enable:app@.service", Enable, "app@tty1.service", false),
         ] {
-            assert_eq!(parse(pattern).matches(action, unit), expected, "{pattern} {action} {unit}");
+            assert_eq!(parse(pattern).covers(&Change(action, unit.to_owned())), expected, "{pattern} {action} {unit}");
         }
     }
 

@@ -3,7 +3,18 @@
 
 use std::fmt;
 
+use super::Need;
 use super::glob::TextGlob;
+use super::kind::{Kind, Risk, Scope};
+
+pub(crate) const CREATE: Kind =
+    Kind { name: "user:create", verb: "create the users", cannot: Some("create users"), by_command: true };
+pub(crate) const GROUP: Kind =
+    Kind { name: "user:group", verb: "fill the groups", cannot: Some("change groups"), by_command: true };
+pub(crate) const KEYS: Kind =
+    Kind { name: "user:keys", verb: "let keys log in as", cannot: Some("let keys log in"), by_command: true };
+pub(crate) const PASSWORD: Kind =
+    Kind { name: "user:password", verb: "set the password of", cannot: Some("set passwords"), by_command: true };
 
 /// What is done to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +40,22 @@ impl fmt::Display for UserAction {
     }
 }
 
+/// What a call does to an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change(UserAction, String);
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0, self.1)
+    }
+}
+
+impl Need {
+    pub fn user(action: UserAction, name: &str) -> Self {
+        Self::User(Change(action, name.to_owned()))
+    }
+}
+
 /// An action and a glob over names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserPattern {
@@ -36,8 +63,11 @@ pub struct UserPattern {
     name: TextGlob,
 }
 
-impl UserPattern {
-    pub(super) fn parse(scope: &str) -> Result<Self, String> {
+impl Scope for UserPattern {
+    const KINDS: &'static [&'static Kind] = &[&CREATE, &GROUP, &KEYS, &PASSWORD];
+    type Need = Change;
+
+    fn parse(scope: &str) -> Result<Self, String> {
         let (action, name) = scope.split_once(':').unwrap_or((scope, ""));
         let Some((_, action)) = UserAction::ALL.into_iter().find(|(word, _)| *word == action) else {
             return Err("after `user:` comes `create`, `group`, `keys` or `password`, then `:` and a name".into());
@@ -52,16 +82,33 @@ impl UserPattern {
         Ok(Self { action, name: TextGlob::new(name) })
     }
 
-    pub fn action(&self) -> UserAction {
-        self.action
+    fn kind(&self) -> &'static Kind {
+        match self.action {
+            UserAction::Create => &CREATE,
+            UserAction::Group => &GROUP,
+            UserAction::Keys => &KEYS,
+            UserAction::Password => &PASSWORD,
+        }
     }
 
-    pub(super) fn matches(&self, action: UserAction, name: &str) -> bool {
-        self.action == action && name != "root" && self.name.matches(name)
+    fn covers(&self, Change(action, name): &Change) -> bool {
+        self.action == *action && name != "root" && self.name.matches(name)
     }
 
-    pub(super) fn includes(&self, other: &Self) -> bool {
+    fn includes(&self, other: &Self) -> bool {
         self.action == other.action && self.name.includes(&other.name)
+    }
+
+    fn risk(&self, declared: &str) -> Option<(Risk, String)> {
+        Some(match self.action {
+            UserAction::Create => (Risk::Medium, format!("creates the user `{declared}`")),
+            UserAction::Group => (Risk::High, format!("puts users into `{declared}`, which may lend them rights")),
+            UserAction::Password => {
+                let says = format!("`{declared}` can log in with a password that the plugin chooses among its secrets");
+                (Risk::High, says)
+            }
+            UserAction::Keys => (Risk::High, format!("decides who may log in as `{declared}` from afar")),
+        })
     }
 }
 
@@ -94,7 +141,11 @@ mod tests {
             ("keys:*", Keys, "root", false),
             ("group:ro*", Group, "root", false),
         ] {
-            assert_eq!(UserPattern::parse(pattern).unwrap().matches(action, name), expected, "{pattern} {name}");
+            assert_eq!(
+                UserPattern::parse(pattern).unwrap().covers(&Change(action, name.to_owned())),
+                expected,
+                "{pattern} {name}"
+            );
         }
         let parse = |text| UserPattern::parse(text).unwrap();
         assert!(parse("keys:*").includes(&parse("keys:ann")) && !parse("keys:ann").includes(&parse("keys:*")));

@@ -32,7 +32,7 @@ fn grant(scopes: &[&str]) -> Granted {
 
 #[test]
 fn a_call_needs_request_and_grant() {
-    let need = Need::FsWrite("/etc/x".into());
+    let need = Need::fs_write("/etc/x".into());
     for (requested, granted, expected) in [
         ("fs:write:/etc/x", "fs:write:/etc/x", None),
         ("fs:write:/etc/**", "fs:write:/etc/x", None),
@@ -84,7 +84,7 @@ fn what_is_not_offered_cannot_be_requested() {
 
 #[test]
 fn a_call_needs_the_site_too_and_the_refusal_says_what_was_missing() {
-    let need = Need::FsWrite("/etc/x".into());
+    let need = Need::fs_write("/etc/x".into());
     let hint = "only a change of `policy.toml` could allow it";
     for (requested, granted, allowed, message, expected_hint) in [
         ("fs:write:/etc/x", "fs:write:/etc/x", "fs:write:/etc/**", "", ""),
@@ -130,7 +130,7 @@ fn a_call_needs_the_site_too_and_the_refusal_says_what_was_missing() {
 fn a_path_that_no_scope_can_spell_has_another_hint() {
     let set = set(&[("fs:write:/etc/*", false)], &Granted::default()).unwrap();
     for path in ["/etc/{x}", "/etc/a\nb"] {
-        let hint = set.allows(&Need::FsWrite(path.into())).unwrap_err().hint();
+        let hint = set.allows(&Need::fs_write(path.into())).unwrap_err().hint();
         assert_eq!(hint, "to allow it: --grant a scope that covers it with `*`");
     }
 }
@@ -163,8 +163,8 @@ fn scopes_with_parameters_are_compared_with_their_values() {
     let granted = grant(&[scope]);
     let rights = set(&[(scope, false)], &granted).unwrap();
     assert!(rights.check().is_none());
-    assert!(rights.allows(&Need::FsWrite("/home/ann/x".into())).is_ok());
-    assert!(rights.allows(&Need::FsWrite("/home/bob/x".into())).is_err());
+    assert!(rights.allows(&Need::fs_write("/home/ann/x".into())).is_ok());
+    assert!(rights.allows(&Need::fs_write("/home/bob/x".into())).is_err());
     assert!(rights.has(scope) && rights.has("fs:write:/home/ann/x") && !rights.has("fs:write:/home/{params.other}/x"));
     assert_eq!(rights.standings()[0].means, "fs:write:/home/ann/x");
     // The site bounds what comes of it.

@@ -41,6 +41,7 @@ const SERIES: (u64, u64) = (0, 1);
 pub struct ImportedInterface {
     /// `package:name/interface`, without version.
     pub name: String,
+    /// Methods by their own names.
     pub functions: Vec<String>,
 }
 
@@ -111,6 +112,21 @@ fn contract() -> (Resolve, WorldId) {
     let package = resolve.push_str("plugin.wit", &text).expect("the contract's own files are valid");
     let world = resolve.packages[package].worlds["plugin"];
     (resolve, world)
+}
+
+/// Returns all functions that a plugin may import, as `interface.function`.
+#[cfg(test)]
+pub(crate) fn functions() -> std::collections::BTreeSet<String> {
+    let (resolve, world) = contract();
+    let interfaces = resolve.worlds[world].imports.values().filter_map(|item| match item {
+        WorldItem::Interface { id, .. } => Some(imported(&resolve, *id)),
+        _ => None,
+    });
+    let named = |interface: ImportedInterface| {
+        let name = interface.name.strip_prefix("piimg:plugin/").unwrap_or_default().to_owned();
+        interface.functions.into_iter().map(move |function| format!("{name}.{function}"))
+    };
+    interfaces.flat_map(named).collect()
 }
 
 fn check_exports(resolve: &Resolve, world: WorldId) -> Result<(), Problem> {
@@ -189,7 +205,8 @@ fn check_import(
     let Some(known) = known else {
         return Err(Problem::new(format!("imports `{plain}`, which this piimg does not offer yet"), NEWER));
     };
-    match import.functions.iter().find(|function| !ours.interfaces[known].functions.contains_key(*function)) {
+    let offered = imported(ours, known).functions;
+    match import.functions.iter().find(|function| !offered.contains(function)) {
         Some(function) => {
             Err(Problem::new(format!("calls `{function}` of `{plain}`, which this piimg does not offer yet"), NEWER))
         }
@@ -199,7 +216,9 @@ fn check_import(
 
 fn imported(resolve: &Resolve, id: InterfaceId) -> ImportedInterface {
     let name = resolve.id_of(id).unwrap_or_default();
-    let functions = resolve.interfaces[id].functions.keys().cloned().collect();
+    // `[method]blob.size`: the interface has one resource.
+    let plain = |name: &String| name.rsplit_once('.').map_or(name.as_str(), |(_, method)| method).to_owned();
+    let functions = resolve.interfaces[id].functions.keys().map(plain).collect();
     ImportedInterface { name: split(&name).0.to_owned(), functions }
 }
 

@@ -57,7 +57,7 @@ impl Session<'_> {
     }
 
     pub(super) fn stat(&mut self, path: &str) -> Answer<Option<Metadata>> {
-        let place = match self.place(path, Last::Keep, &[Need::FsRead]) {
+        let place = match self.place(path, Last::Keep, &[Need::fs_read]) {
             Ok(place) => place,
             Err(error) if matches!(error.code, ErrorCode::NotFound | ErrorCode::NotADirectory) => {
                 return Ok(None);
@@ -76,13 +76,13 @@ impl Session<'_> {
     }
 
     pub(super) fn read(&mut self, path: &str) -> Answer<u32> {
-        let place = self.place(path, Last::Follow, &[Need::FsRead])?;
+        let place = self.place(path, Last::Follow, &[Need::fs_read])?;
         let file = self.bench.rootfs().open_file(&place)?;
         self.blobs.add(Blob::file(file)?)
     }
 
     pub(super) fn list_dir(&mut self, path: &str) -> Answer<Vec<(String, FileKind)>> {
-        let place = self.place(path, Last::Follow, &[Need::FsRead])?;
+        let place = self.place(path, Last::Follow, &[Need::fs_read])?;
         let entries = self.bench.rootfs().list_dir(&place)?;
         if entries.len() > MAX_ENTRIES {
             return Err(CallError::new(
@@ -95,13 +95,13 @@ impl Session<'_> {
 
     pub(super) fn write(&mut self, path: &str, data: &[u8], attrs: Option<&FileAttrs>) -> Answer<()> {
         check_size(data)?;
-        let place = self.place(path, Last::Follow, &[Need::FsWrite])?;
+        let place = self.place(path, Last::Follow, &[Need::fs_write])?;
         let attrs = self.attrs_for(&place, attrs)?;
         Ok(self.bench.rootfs().write(&place, data, attrs)?)
     }
 
     pub(super) fn install(&mut self, blob: u32, dest: &str, attrs: Option<&FileAttrs>) -> Answer<()> {
-        let place = self.place(dest, Last::Follow, &[Need::FsWrite])?;
+        let place = self.place(dest, Last::Follow, &[Need::fs_write])?;
         let attrs = self.attrs_for(&place, attrs)?;
         match self.blobs.get(blob)? {
             Blob::Bytes(data) => self.bench.rootfs().write(&place, data, attrs)?,
@@ -115,7 +115,7 @@ impl Session<'_> {
     pub(super) fn make_dir(&mut self, path: &str, attrs: Option<&FileAttrs>, parents: bool) -> Answer<()> {
         let attrs = attrs.map_or(Ok(NEW_DIRECTORY), |attrs| self.numbers(attrs))?;
         if !parents {
-            let place = self.place(path, Last::Keep, &[Need::FsWrite])?;
+            let place = self.place(path, Last::Keep, &[Need::fs_write])?;
             return Ok(self.bench.rootfs().make_dir(&place, attrs)?);
         }
         // Everything that is missing is found, and asked for, before anything is made.
@@ -143,42 +143,42 @@ impl Session<'_> {
             wanted.push(place.clone());
         }
         if wanted.is_empty() {
-            self.gate(&Need::FsWrite(place.as_str().to_owned()))?;
+            self.gate(&Need::fs_write(place.as_str().to_owned()))?;
         }
         for place in &wanted {
-            self.gate(&Need::FsWrite(place.as_str().to_owned()))?;
+            self.gate(&Need::fs_write(place.as_str().to_owned()))?;
         }
         Ok(self.bench.rootfs().make_dir_all(&place, attrs)?)
     }
 
     pub(super) fn symlink(&mut self, path: &str, target: &str) -> Answer<()> {
-        let place = self.place(path, Last::Keep, &[Need::FsWrite])?;
+        let place = self.place(path, Last::Keep, &[Need::fs_write])?;
         Ok(self.bench.rootfs().symlink(&place, target)?)
     }
 
     pub(super) fn rename(&mut self, source: &str, dest: &str) -> Answer<()> {
         // The content is at the other end then, where the plugin may read what it may not read here.
-        let source = self.place(source, Last::Keep, &[Need::FsRead, Need::FsWrite])?;
-        let dest = self.place(dest, Last::Keep, &[Need::FsWrite])?;
+        let source = self.place(source, Last::Keep, &[Need::fs_read, Need::fs_write])?;
+        let dest = self.place(dest, Last::Keep, &[Need::fs_write])?;
         let is_directory =
             |metadata: Option<files::Metadata>| metadata.is_some_and(|it| it.kind == files::FileKind::Directory);
         if is_directory(self.bench.rootfs().metadata(&source)?) {
-            self.gate(&Need::FsReadTree(source.as_str().to_owned()))?;
-            self.gate(&Need::FsWriteTree(source.as_str().to_owned()))?;
-            self.gate(&Need::FsWriteTree(dest.as_str().to_owned()))?;
+            self.gate(&Need::fs_read_tree(source.as_str().to_owned()))?;
+            self.gate(&Need::fs_write_tree(source.as_str().to_owned()))?;
+            self.gate(&Need::fs_write_tree(dest.as_str().to_owned()))?;
         }
         Ok(self.bench.rootfs().rename(&source, &dest)?)
     }
 
     pub(super) fn set_attrs(&mut self, path: &str, attrs: &FileAttrs, recursive: bool) -> Answer<()> {
-        let need: ToNeed = if recursive { Need::FsWriteTree } else { Need::FsWrite };
+        let need: ToNeed = if recursive { Need::fs_write_tree } else { Need::fs_write };
         let place = self.place(path, Last::Follow, &[need])?;
         let attrs = self.numbers(attrs)?;
         Ok(self.bench.rootfs().set_attrs(&place, attrs, recursive)?)
     }
 
     pub(super) fn remove(&mut self, path: &str, recursive: bool) -> Answer<()> {
-        let need: ToNeed = if recursive { Need::FsWriteTree } else { Need::FsWrite };
+        let need: ToNeed = if recursive { Need::fs_write_tree } else { Need::fs_write };
         let place = self.place(path, Last::Keep, &[need])?;
         Ok(self.bench.rootfs().remove(&place, recursive)?)
     }

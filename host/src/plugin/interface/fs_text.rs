@@ -11,7 +11,7 @@ use crate::ui::printable;
 
 impl Session<'_> {
     pub(super) fn read_text(&mut self, path: &str) -> Answer<String> {
-        let place = self.place(path, Last::Follow, &[Need::FsRead])?;
+        let place = self.place(path, Last::Follow, &[Need::fs_read])?;
         self.text(&place)
     }
 
@@ -19,7 +19,7 @@ impl Session<'_> {
         if line.contains(['\n', '\r', '\0']) {
             return Err(CallError::new(ErrorCode::Invalid, "a line contains no line break and no NUL character"));
         }
-        let file = self.place(path, Last::Follow, &[Need::FsRead, Need::FsWrite])?;
+        let file = self.place(path, Last::Follow, &[Need::fs_read, Need::fs_write])?;
         let old = self.text(&file)?;
         match with_line(&old, line, place) {
             Some(new) => self.edit(&file, &new).map(|()| true),
@@ -31,7 +31,7 @@ impl Session<'_> {
         if old.is_empty() {
             return Err(CallError::new(ErrorCode::Invalid, "there is no text to look for"));
         }
-        let file = self.place(path, Last::Follow, &[Need::FsRead, Need::FsWrite])?;
+        let file = self.place(path, Last::Follow, &[Need::fs_read, Need::fs_write])?;
         let text = self.text(&file)?;
         let count = text.matches(old).count();
         // Looked at before it is made: a short text replaced by a long one can grow beyond any memory.

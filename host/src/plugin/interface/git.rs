@@ -34,12 +34,12 @@ impl Session<'_> {
             invalid(format!("`{commit}` is no commit: name it by all of its 40 or 64 hexadecimal digits, in lowercase"))
         })?;
         let url = parse(&checkout.url)?;
-        self.gate(&Need::NetTree(url.to_string()))?;
+        self.gate(&Need::net_tree(url.to_string()))?;
         let header = match proof {
             Some((user, secret)) => Some(self.secret(secret)?.authorization_of(user).map_err(invalid)?),
             None => None,
         };
-        let place = self.place(&checkout.path, Last::Keep, &[Need::FsWriteTree])?;
+        let place = self.place(&checkout.path, Last::Keep, &[Need::fs_write_tree])?;
         let (user, group) = checkout.owner.clone().unwrap_or_else(|| ("root".into(), "root".into()));
         let owner = self.numbers(&FileAttrs { mode: 0o644, user, group })?;
         let is_there = self.is_empty_directory(&place)?;

@@ -37,7 +37,7 @@ impl Session<'_> {
         let sent_back = proof.as_ref().map(|(secret, _)| Search::new([*secret]));
         let mut current = url;
         for _ in 0..=MAX_REDIRECTS {
-            self.gate(&Need::Net(current.to_string()))?;
+            self.gate(&Need::net(current.to_string()))?;
             let header = proof.as_ref().map(|(_, header)| header);
             match self.bench.fetch(&current, wanted, header).map_err(|error| from_bench(&error))? {
                 Fetched::Content { file, digest } if digest == wanted => return self.blobs.add(Blob::file(file)?),

@@ -37,7 +37,7 @@ impl Session<'_> {
     pub(super) fn install_unit(&mut self, name: &str, text: &str) -> Answer<()> {
         let unit = unit(name)?;
         check_text(text)?;
-        self.gate(&Need::Service(ServiceAction::Install, unit.as_str().to_owned()))?;
+        self.gate(&Need::service(ServiceAction::Install, unit.as_str()))?;
         let path = path(ETC, unit.as_str())?;
         self.write_unit(&path, text)
     }
@@ -52,7 +52,7 @@ impl Session<'_> {
         if part.is_empty() || part.len() > 100 || !part.chars().all(plain) {
             return Err(invalid(format!("`{part}` is no name of a drop-in: letters, digits, `_` and `-`")));
         }
-        self.gate(&Need::Service(ServiceAction::Install, unit.as_str().to_owned()))?;
+        self.gate(&Need::service(ServiceAction::Install, unit.as_str()))?;
         self.write_unit(&path(ETC, &format!("{}.d/{part}.conf", unit.as_str()))?, text)
     }
 
@@ -121,7 +121,7 @@ impl Session<'_> {
     }
 
     fn mask(&mut self, unit: &UnitName) -> Answer<bool> {
-        self.gate(&Need::Service(ServiceAction::Mask, unit.as_str().to_owned()))?;
+        self.gate(&Need::service(ServiceAction::Mask, unit.as_str()))?;
         let place = path(ETC, unit.as_str())?;
         match self.own_entry(&place)? {
             Some(metadata) if metadata.kind != FileKind::Symlink => Err(CallError::new(
@@ -137,7 +137,7 @@ impl Session<'_> {
     }
 
     fn unmask(&mut self, unit: &UnitName) -> Answer<bool> {
-        self.gate(&Need::Service(ServiceAction::Mask, unit.as_str().to_owned()))?;
+        self.gate(&Need::service(ServiceAction::Mask, unit.as_str()))?;
         let place = path(ETC, unit.as_str())?;
         let masked = self.own_entry(&place)?.is_some_and(|metadata| metadata.target.as_deref() == Some(NULL));
         if masked {
@@ -151,13 +151,13 @@ impl Session<'_> {
         let mut units: Vec<(UnitName, ImagePath, Install)> = Vec::new();
         let mut waiting = vec![unit.clone()];
         while let Some(mut next) = waiting.pop() {
-            self.gate(&Need::Service(action, next.as_str().to_owned()))?;
+            self.gate(&Need::service(action, next.as_str()))?;
             let fail = |unit: &UnitName, code, cause: &str| {
                 Err(CallError::new(code, format!("cannot {action} `{}`: {cause}", unit.as_str())))
             };
             let mut found = self.find_unit(&next)?;
             if let Found::Alias(real) = found {
-                self.gate(&Need::Service(action, real.as_str().to_owned()))?;
+                self.gate(&Need::service(action, real.as_str()))?;
                 found = self.find_unit(&real)?;
                 next = real;
             }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::plugin::protocol::Call;
-
 /// For calls that run no program and ask no network, all together: copying and hashing what an image holds.
 const OWN: Duration = Duration::from_secs(30 * 60);
 /// For all calls together, those included that have a limit of their own.
@@ -30,22 +28,6 @@ impl Spent {
     }
 }
 
-/// Whether the call is answered by piimg alone.
-pub(super) fn is_own(call: &Call) -> bool {
-    !matches!(
-        call,
-        Call::Run { .. }
-            | Call::InstallPackages { .. }
-            | Call::RemovePackages { .. }
-            | Call::AnswerQuestions { .. }
-            | Call::PinPackages { .. }
-            | Call::Fetch { .. }
-            | Call::FetchAuthorized { .. }
-            | Call::Checkout { .. }
-            | Call::CheckoutAuthorized { .. }
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +48,5 @@ mod tests {
             spent.add(minutes(programs), false);
             assert_eq!(spent.exceeded(), exceeded, "{own} {programs}");
         }
-        assert!(is_own(&Call::Image) && !is_own(&Call::RemovePackages { names: Vec::new(), purge: false }));
     }
 }

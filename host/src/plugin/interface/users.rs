@@ -41,9 +41,9 @@ impl Session<'_> {
         for group in &account.groups {
             check_name(group)?;
         }
-        self.gate(&Need::User(UserAction::Create, name.to_owned()))?;
+        self.gate(&Need::user(UserAction::Create, name))?;
         for group in &account.groups {
-            self.gate(&Need::User(UserAction::Group, group.clone()))?;
+            self.gate(&Need::user(UserAction::Group, group))?;
         }
         let old = self.database()?;
         let mut new = old.clone();
@@ -73,7 +73,7 @@ impl Session<'_> {
 
     pub(super) fn ensure_group(&mut self, name: &str, gid: Option<u32>, system: bool) -> Answer<bool> {
         check_name(name)?;
-        self.gate(&Need::User(UserAction::Group, name.to_owned()))?;
+        self.gate(&Need::user(UserAction::Group, name))?;
         let old = self.database()?;
         if let Some(known) = old.accounts().gid(name) {
             if gid.is_some_and(|gid| gid != known) {
@@ -95,7 +95,7 @@ impl Session<'_> {
             AuthorizedKey::parse(line).map_err(|cause| invalid(format!("cannot authorize a key for `{name}`: {cause}")))
         };
         let keys: Vec<AuthorizedKey<'_>> = lines.iter().map(|line| parse(line)).collect::<Answer<_>>()?;
-        self.gate(&Need::User(UserAction::Keys, name.to_owned()))?;
+        self.gate(&Need::user(UserAction::Keys, name))?;
         let user = self.person(name)?;
         let attrs = |mode| Attrs { mode, uid: user.uid, gid: user.gid };
         let home = ImagePath::parse(&user.home)?;
@@ -121,7 +121,7 @@ impl Session<'_> {
     /// Makes a secret the password. Its hash is made here and reaches the image alone.
     pub(super) fn set_password_from(&mut self, name: &str, secret: &str) -> Answer<bool> {
         check_name(name)?;
-        self.gate(&Need::User(UserAction::Password, name.to_owned()))?;
+        self.gate(&Need::user(UserAction::Password, name))?;
         let secret = self.secret(secret)?;
         let value = secret.expose();
         password::check(value)

@@ -3,11 +3,10 @@
 
 use serde::Serialize;
 
-use super::kinds::kind_of;
 use super::{Possible, Row};
-use crate::plugin::{Capability, ServiceAction, Template, UserAction};
-pub use crate::rootfs::places::Risk;
-use crate::rootfs::places::{PLACES, Place};
+pub use crate::plugin::Risk;
+use crate::plugin::capability::begins_anywhere;
+use crate::plugin::{Capability, Kind, Template};
 
 /// Why a plugin has its rank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,93 +16,6 @@ pub struct Finding {
     pub from: Vec<String>,
     pub says: String,
 }
-
-/// Programs that do whatever their arguments or input say.
-const INTERPRETERS: [&str; 50] = [
-    "sh",
-    "ash",
-    "bash",
-    "dash",
-    "fish",
-    "ksh",
-    "rbash",
-    "zsh",
-    "busybox",
-    "toybox",
-    "python",
-    "python2",
-    "python3",
-    "perl",
-    "ruby",
-    "node",
-    "nodejs",
-    "lua",
-    "php",
-    "tclsh",
-    "expect",
-    "gdb",
-    "awk",
-    "gawk",
-    "mawk",
-    "sed",
-    "ed",
-    "vi",
-    "vim",
-    "find",
-    "env",
-    "xargs",
-    "parallel",
-    "chroot",
-    "nsenter",
-    "unshare",
-    "setpriv",
-    "runuser",
-    "su",
-    "sudo",
-    "nice",
-    "nohup",
-    "timeout",
-    "script",
-    "flock",
-    "run-parts",
-    "start-stop-daemon",
-    "systemd-run",
-    "make",
-    "ld.so",
-];
-
-/// Keys of config.txt by which another kernel, firmware or command line is booted.
-const BOOTING: [&str; 13] = [
-    "kernel",
-    "kernel_address",
-    "initramfs",
-    "ramfsfile",
-    "cmdline",
-    "include",
-    "os_prefix",
-    "overlay_prefix",
-    "start_file",
-    "start",
-    "armstub",
-    "device_tree",
-    "boot_ramdisk",
-];
-
-/// Kernel parameters by which other code becomes the first process, or what protects the system is turned off.
-const STARTING: [&str; 12] = [
-    "init",
-    "rdinit",
-    "root",
-    "initrd",
-    "break",
-    "systemd.run",
-    "systemd.unit",
-    "systemd.wants",
-    "systemd.debug_shell",
-    "apparmor",
-    "lsm",
-    "module_blacklist",
-];
 
 /// The rank and all that led to it, the gravest first.
 pub(super) fn judge(rows: &[Row]) -> (Risk, Vec<Finding>) {
@@ -115,165 +27,20 @@ pub(super) fn judge(rows: &[Row]) -> (Risk, Vec<Finding>) {
     (risk, findings)
 }
 
-fn split(row: &Row) -> Option<(&'static str, &str)> {
-    let kind = kind_of(&row.declared)?.name;
-    Some((kind, row.declared.get(kind.len() + 1..).unwrap_or_default()))
-}
-
-/// What one capability means by itself; nothing if it only touches what nothing runs. Each kind is named, so that no new
-/// one is forgotten here.
+/// Ranks one capability by itself.
 fn alone(row: &Row) -> Option<Finding> {
-    let finding = |risk, says: String| Some(Finding { risk, from: vec![row.declared.clone()], says });
-    let Some((_, scope)) = split(row) else {
-        return finding(Risk::High, format!("`{}` is nothing that this piimg can judge", row.declared));
-    };
-    let Some(capability) = widest(row) else {
-        return finding(Risk::High, format!("`{scope}` is nothing that this piimg can judge"));
-    };
-    match &capability {
-        Capability::Exec(_) if program_is_a_parameter(scope) => {
-            finding(Risk::Critical, "runs whatever program a parameter names".into())
-        }
-        Capability::Exec(pattern) => {
-            let name = pattern.program().rsplit('/').next().unwrap_or_default();
-            if is_interpreter(name) {
-                return finding(Risk::Critical, format!("`{name}` does whatever it is told: any command in the image"));
-            }
-            if let Some(variable) = pattern.telling_variable() {
-                let says = format!("tells `{name}` by the variable `{variable}` what else to run, or may");
-                return finding(Risk::Critical, says);
-            }
-            if pattern.has_any_arguments() {
-                return finding(Risk::High, format!("runs `{name}` with any arguments, as root of the image"));
-            }
-            let with: Vec<String> = pattern.variables().map(|(name, value)| format!("`{name}={value}`")).collect();
-            let with = if with.is_empty() { String::new() } else { format!(" with {}", with.join(", ")) };
-            finding(Risk::High, format!("runs `{name}`{with} as root of the image; what it changes is still checked"))
-        }
-        Capability::FsWrite(glob) if first_is_wild(&glob.to_string()) => {
-            finding(Risk::Critical, "writes anywhere in the image".into())
-        }
-        Capability::FsWrite(glob) => match reached(scope, &glob.to_string()) {
-            Some((risk, says)) => finding(risk, says),
-            None if scope.contains('*') => finding(Risk::Medium, format!("writes any file that `{scope}` matches")),
-            None => None,
-        },
-        Capability::FsRead(glob)
-            if SECRET_FILES.iter().any(|path| crate::glob::meets_path(&glob.to_string(), path)) =>
-        {
-            finding(Risk::Medium, "reads password hashes and keys".into())
-        }
-        Capability::FsRead(_) => None,
-        Capability::Service(pattern) => match pattern.action() {
-            ServiceAction::Install => {
-                finding(Risk::High, format!("`{scope}` runs what the plugin writes into it, at boot if enabled"))
-            }
-            ServiceAction::Enable => finding(Risk::Medium, format!("`{scope}` starts at boot")),
-            ServiceAction::Disable | ServiceAction::Mask => {
-                finding(Risk::Medium, format!("`{scope}` no longer starts"))
-            }
-        },
-        Capability::User(pattern) => match pattern.action() {
-            UserAction::Create => finding(Risk::Medium, format!("creates the user `{scope}`")),
-            UserAction::Group => finding(Risk::High, format!("puts users into `{scope}`, which may lend them rights")),
-            UserAction::Password => finding(
-                Risk::High,
-                format!("`{scope}` can log in with a password that the plugin chooses among its secrets"),
-            ),
-            UserAction::Keys => finding(Risk::High, format!("decides who may log in as `{scope}` from afar")),
-        },
-        Capability::BootConfig(glob) if BOOTING.iter().any(|key| glob.matches(key)) => {
-            finding(Risk::High, format!("`{scope}` decides what the Pi boots"))
-        }
-        Capability::BootCmdline(glob) if STARTING.iter().any(|name| glob.matches(name)) => {
-            finding(Risk::High, format!("`{scope}` decides what the kernel starts"))
-        }
-        Capability::BootConfig(_) | Capability::BootCmdline(_) => {
-            finding(Risk::Medium, format!("`{scope}` changes how the Pi boots"))
-        }
-        Capability::PkgInstall(_) if scope.starts_with('*') => {
-            finding(Risk::High, "installs any package; its scripts run as root of the image".into())
-        }
-        Capability::PkgInstall(_) => {
-            finding(Risk::Medium, format!("installs `{scope}`; its scripts run as root of the image"))
-        }
-        Capability::PkgRemove(_) if scope.starts_with('*') => finding(Risk::High, "removes any package".into()),
-        Capability::PkgRemove(_) => finding(Risk::Medium, format!("removes `{scope}`")),
-        Capability::PkgBuild(_) => {
-            finding(Risk::Medium, format!("runs above `{scope}`, which the image does not have"))
-        }
-        Capability::PkgRepo(_) => {
-            let says = format!(
-                "whoever signs `{scope}` is root of the image: any package may come from there, and in later updates too"
-            );
-            finding(Risk::Critical, says)
-        }
-        Capability::PkgPin(_) if scope.starts_with('*') => {
-            finding(Risk::High, "decides which version of any package is installed, in later updates too".into())
-        }
-        Capability::PkgPin(_) => {
-            finding(Risk::Medium, format!("decides which version of `{scope}` is installed, in later updates too"))
-        }
-        Capability::Debconf(_) => {
-            finding(Risk::Medium, format!("answers `{scope}`, by which a package sets itself up"))
-        }
-        // What it does with what it gets is judged where it writes or runs it.
-        Capability::Net(_) | Capability::Asset(_) | Capability::Secret(_) => None,
+    let finding = |(risk, says): (Risk, String)| Finding { risk, from: vec![row.declared.clone()], says };
+    let unknown = |what: &str| finding((Risk::High, format!("`{what}` is nothing that this piimg can judge")));
+    let Some((_, scope)) = Kind::split(&row.declared) else { return Some(unknown(&row.declared)) };
+    match widest(row) {
+        Some(capability) => capability.risk(scope).map(finding),
+        None => Some(unknown(scope)),
     }
-}
-
-/// Files that are nobody's to read but root's.
-const SECRET_FILES: [&str; 9] = [
-    "/etc/shadow",
-    "/etc/gshadow",
-    "/etc/ssh/ssh_host_*",
-    "/etc/ssl/private/**",
-    "/etc/NetworkManager/system-connections/**",
-    "/etc/wpa_supplicant/**",
-    "/etc/wireguard/**",
-    "/home/*/.ssh/**",
-    "/root/**",
-];
-
-/// The places that a scope could write to, the gravest risk and the first of them first.
-fn reached(scope: &str, glob: &str) -> Option<(Risk, String)> {
-    // A directory's owner and mode are in reach too, and a link in its place.
-    let mut found: Vec<(&Place, &str, &str)> = PLACES
-        .iter()
-        .filter_map(|place| {
-            let within = place.within(glob).map(|at| (place, "covers", at));
-            within.or_else(|| place.below(glob).map(|at| (place, "leads to", at)))
-        })
-        .collect();
-    found.sort_by_key(|(place, ..)| std::cmp::Reverse(place.risk));
-    let risk = found.first()?.0.risk;
-    if !scope.contains(['*', '{']) && found[0].1 == "covers" {
-        return Some((risk, format!("`{scope}` {}", found[0].0.does)));
-    }
-    const LISTED: usize = 3;
-    let listed = found.iter().take(LISTED).map(|(place, how, at)| format!("{how} {at}, which {}", place.does));
-    let more = match found.len().saturating_sub(LISTED) {
-        0 => String::new(),
-        1 => "; and one more such place".to_owned(),
-        more => format!("; and {more} more such places"),
-    };
-    Some((risk, format!("`{scope}` {}{more}", listed.collect::<Vec<_>>().join("; "))))
 }
 
 /// The capability with each parameter as a wildcard, where it can be one: a value may be any name.
 fn widest(row: &Row) -> Option<Capability> {
     Template::parse(&row.declared).ok().map(|template| template.widest())
-}
-
-/// Whether a program does whatever its arguments or input say, by its name without a version.
-fn is_interpreter(name: &str) -> bool {
-    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    INTERPRETERS.contains(&name) || INTERPRETERS.contains(&plain) || name.starts_with("ld-linux")
-}
-
-/// Whether the first word that sets no variable has a parameter in it.
-fn program_is_a_parameter(scope: &str) -> bool {
-    scope.split(' ').find(|word| word.starts_with('/') || !word.contains('=')).is_some_and(|word| word.contains('{'))
 }
 
 /// Where programs are, and what they load and run.
@@ -284,7 +51,7 @@ const PROGRAMS: [&str; 7] =
 fn together(rows: &[Row]) -> Vec<Finding> {
     let of = |wanted: &str| -> Vec<&Row> {
         rows.iter()
-            .filter(|row| row.possible != Possible::Never && split(row).is_some_and(|(kind, _)| kind == wanted))
+            .filter(|row| row.possible != Possible::Never && row.kind().is_some_and(|kind| kind.name == wanted))
             .collect()
     };
     let mut found = Vec::new();
@@ -305,7 +72,9 @@ fn together(rows: &[Row]) -> Vec<Finding> {
         }
     }
     for unit in of("svc:install") {
-        if let Some(write) = writes.iter().find(|row| is_program(split(row).map_or("", |(_, scope)| scope))) {
+        if let Some(write) =
+            writes.iter().find(|row| is_program(Kind::split(&row.declared).map_or("", |(_, scope)| scope)))
+        {
             add(Risk::Critical, unit, write, "runs what it writes at every boot");
         }
     }
@@ -340,17 +109,14 @@ fn together(rows: &[Row]) -> Vec<Finding> {
 
 /// Whether a file that the glob matches is likely to be run.
 fn is_program(scope: &str) -> bool {
-    ["/usr", "/opt", "/srv", "/bin", "/sbin", "/home"].iter().any(|top| scope.starts_with(top)) || first_is_wild(scope)
-}
-
-/// Whether the glob matches in any directory.
-fn first_is_wild(scope: &str) -> bool {
-    scope.split('/').nth(1).is_some_and(|first| first.is_empty() || first.contains('*'))
+    ["/usr", "/opt", "/srv", "/bin", "/sbin", "/home"].iter().any(|top| scope.starts_with(top))
+        || begins_anywhere(scope)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rootfs::places::PLACES;
 
     fn rows(scopes: &[&str]) -> Vec<Row> {
         let row = |scope: &&str| Row {

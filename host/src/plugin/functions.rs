@@ -1,0 +1,194 @@
+//! The host functions of the contract, a row each: what audits, conflicts, logs and limits know of one stands here and
+//! nowhere else. A call without a row does not compile, and a test demands one for each function of the contract.
+
+use std::collections::BTreeSet;
+
+use super::capability::{Kind, kinds, service, user};
+use super::protocol::Call;
+
+/// What is known of a host function.
+#[derive(Debug)]
+pub struct Function {
+    /// `interface.function`, as the contract has it.
+    pub name: &'static str,
+    /// The kinds of capabilities of which a call may need one or more.
+    pub needs: &'static [&'static Kind],
+    pub effect: Effects,
+    pub time: Time,
+}
+
+/// What becomes of what was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effects {
+    /// It stays as it is, or a part of it is changed.
+    Keeps,
+    /// Something else is put in its place, or nothing.
+    Replaces,
+}
+
+/// Whose time a call takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// piimg's alone: copying and hashing.
+    Own,
+    /// That of a program or a server, which has a limit of its own.
+    Others,
+}
+
+/// The call needs no capability: it says what the plugin knows anyway, or what it was handed over.
+const NOTHING: &[&Kind] = &[];
+
+use Effects::{Keeps, Replaces};
+use Time::{Others, Own};
+
+/// Defines the rows, and which call has which.
+macro_rules! functions {
+    ($($call:ident = $name:literal, $needs:expr, $effect:ident, $time:ident;)*) => {
+        /// All of them, in the order of the contract.
+        pub const FUNCTIONS: &[Function] =
+            &[$(Function { name: $name, needs: $needs, effect: $effect, time: $time },)*];
+
+        impl Call {
+            /// Returns the host function that is called.
+            pub fn function(&self) -> &'static Function {
+                match self {
+                    $(Self::$call { .. } => {
+                        const ROW: &Function = &Function { name: $name, needs: $needs, effect: $effect, time: $time };
+                        ROW
+                    })*
+                }
+            }
+        }
+    };
+}
+
+#[rustfmt::skip] // A row, a line.
+functions! {
+    Log                = "log.write", NOTHING, Keeps, Own;
+    Panicked           = "log.panicked", NOTHING, Keeps, Own;
+    // Standard output and standard error, which are the engine's.
+    Printed            = "stdio.write", NOTHING, Keeps, Own;
+    Image              = "context.image", NOTHING, Keeps, Own;
+    Param              = "context.param", NOTHING, Keeps, Own;
+    Granted            = "context.granted", NOTHING, Keeps, Own;
+    BlobSize           = "blobs.size", NOTHING, Keeps, Own;
+    BlobDigest         = "blobs.digest", NOTHING, Keeps, Own;
+    BlobRead           = "blobs.read", NOTHING, Keeps, Own;
+    BlobDrop           = "blobs.drop", NOTHING, Keeps, Own;
+    BlobFromBytes      = "blobs.from-bytes", NOTHING, Keeps, Own;
+    AssetNames         = "assets.names", NOTHING, Keeps, Own;
+    AssetOpen          = "assets.open", &[&kinds::ASSET], Keeps, Own;
+    Stat               = "fs.stat", &[&kinds::READ], Keeps, Own;
+    ReadText           = "fs.read-text", &[&kinds::READ], Keeps, Own;
+    Read               = "fs.read", &[&kinds::READ], Keeps, Own;
+    ListDir            = "fs.list-dir", &[&kinds::READ], Keeps, Own;
+    Write              = "fs.write", &[&kinds::WRITE], Replaces, Own;
+    Install            = "fs.install", &[&kinds::WRITE], Replaces, Own;
+    MakeDir            = "fs.mkdir", &[&kinds::WRITE], Keeps, Own;
+    Symlink            = "fs.symlink", &[&kinds::WRITE], Replaces, Own;
+    // What was read at one place may be read at another one afterwards.
+    Rename             = "fs.rename", &[&kinds::READ, &kinds::WRITE], Replaces, Own;
+    SetAttrs           = "fs.set-attrs", &[&kinds::WRITE], Keeps, Own;
+    Remove             = "fs.remove", &[&kinds::WRITE], Replaces, Own;
+    // These two tell what they found.
+    EnsureLine         = "fs.ensure-line", &[&kinds::READ, &kinds::WRITE], Keeps, Own;
+    Replace            = "fs.replace", &[&kinds::READ, &kinds::WRITE], Keeps, Own;
+    Run                = "process.run", &[&kinds::EXEC], Keeps, Others;
+    InstallPackages    = "packages.install", &[&kinds::INSTALL], Keeps, Others;
+    RemovePackages     = "packages.remove", &[&kinds::REMOVE], Keeps, Others;
+    QueryPackage       = "packages.query", NOTHING, Keeps, Own;
+    PinPackages        = "wishes.set-pins", &[&kinds::PIN], Keeps, Others;
+    AnswerQuestions    = "wishes.set-answers", &[&kinds::DEBCONF], Keeps, Others;
+    ConfigValues       = "boot-config.values", &[&kinds::CONFIG], Keeps, Own;
+    ConfigSet          = "boot-config.set", &[&kinds::CONFIG], Keeps, Own;
+    ConfigAdd          = "boot-config.add", &[&kinds::CONFIG], Keeps, Own;
+    ConfigRemove       = "boot-config.remove", &[&kinds::CONFIG], Keeps, Own;
+    Parameters         = "boot-config.parameters", &[&kinds::CMDLINE], Keeps, Own;
+    SetParameter       = "boot-config.set-parameter", &[&kinds::CMDLINE], Keeps, Own;
+    AddParameter       = "boot-config.add-parameter", &[&kinds::CMDLINE], Keeps, Own;
+    RemoveParameter    = "boot-config.remove-parameter", &[&kinds::CMDLINE], Keeps, Own;
+    InstallUnit        = "services.install-unit", &[&service::INSTALL], Replaces, Own;
+    DropIn             = "services.drop-in", &[&service::INSTALL], Replaces, Own;
+    SetUnitState       = "services.set-state", &[&service::ENABLE, &service::DISABLE, &service::MASK], Keeps, Own;
+    EnsureUser         = "users.ensure-user", &[&user::CREATE, &user::GROUP], Keeps, Own;
+    EnsureGroup        = "users.ensure-group", &[&user::GROUP], Keeps, Own;
+    AuthorizeKeys      = "users.authorize-keys", &[&user::KEYS], Keeps, Own;
+    SetPasswordFrom    = "users.set-password-from", &[&user::PASSWORD, &kinds::SECRET], Keeps, Own;
+    Fetch              = "net.fetch", &[&kinds::NET], Keeps, Others;
+    FetchAuthorized    = "net.fetch-authorized", &[&kinds::NET, &kinds::SECRET], Keeps, Others;
+    Checkout           = "git.checkout", &[&kinds::NET, &kinds::WRITE], Keeps, Others;
+    CheckoutAuthorized = "git.checkout-authorized", &[&kinds::NET, &kinds::WRITE, &kinds::SECRET], Keeps, Others;
+}
+
+/// The function that runs commands.
+pub const RUN: &str = "process.run";
+
+/// Returns the function of that name.
+pub fn by_name(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|function| function.name == name)
+}
+
+/// Returns the function of a call as reports have it: its name, and an argument.
+pub fn of_call(call: &str) -> Option<&'static Function> {
+    by_name(call.split(' ').next().unwrap_or_default())
+}
+
+/// Returns whether any of the functions, by name, can use a capability of that kind.
+pub fn use_kind(names: &BTreeSet<String>, kind: &Kind) -> bool {
+    let needs = |function: &Function| function.needs.contains(&kind);
+    names.iter().any(|name| by_name(name).is_some_and(needs))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::inspect::contract_functions;
+
+    /// A function that has no row would need nothing, and what it can do be told as proved to be impossible.
+    #[test]
+    fn each_function_of_the_contract_has_one_row() {
+        let contract = contract_functions();
+        assert!(contract.contains("fs.write") && contract.contains("blobs.size"), "{contract:?}");
+        let rows: BTreeSet<String> = FUNCTIONS.iter().map(|function| function.name.to_owned()).collect();
+        assert_eq!(rows.len(), FUNCTIONS.len(), "a name stands there twice");
+        // What the engine offers: plugins print, and drop what they hold.
+        let engine = ["stdio.write", "blobs.drop"].map(str::to_owned).into();
+        assert_eq!(rows, &contract | &engine);
+    }
+
+    /// What comes for the asking proves nothing by its absence; of all else some function must make use.
+    #[test]
+    fn a_kind_is_used_by_a_function_or_comes_for_the_asking() {
+        for kind in Kind::all() {
+            let is_used = FUNCTIONS.iter().any(|function| function.needs.contains(&kind));
+            assert_eq!(is_used, kind.cannot.is_some(), "{}", kind.name);
+        }
+    }
+
+    /// The contract says in words what each function needs; this is what plugin authors read.
+    #[test]
+    fn the_contract_names_what_a_function_needs() {
+        for function in FUNCTIONS.iter().filter(|function| function.name != "stdio.write") {
+            let (interface, name) = function.name.split_once('.').unwrap();
+            let file = format!("{}/../wit/{interface}.wit", env!("CARGO_MANIFEST_DIR"));
+            let text = std::fs::read_to_string(&file).unwrap();
+            let Some(at) = text.lines().position(|line| line.trim_start().starts_with(&format!("{name}: func"))) else {
+                assert_eq!(function.name, "blobs.drop");
+                continue;
+            };
+            let lines: Vec<&str> = text.lines().take(at).collect();
+            let words: Vec<&str> =
+                lines.iter().rev().map(|line| line.trim()).take_while(|line| line.starts_with(['/', '@'])).collect();
+            for kind in function.needs {
+                assert!(
+                    words.iter().any(|line| line.contains(&format!("`{}", kind.name))),
+                    "{}: {words:?}",
+                    function.name
+                );
+            }
+            if function.needs.is_empty() {
+                assert!(!words.iter().any(|line| line.contains("Needs `")), "{}: {words:?}", function.name);
+            }
+        }
+    }
+}
