@@ -77,7 +77,7 @@ impl<A: Action> Change<'_, A> {
 
     /// User and group by name.
     pub fn owner(mut self, user: &str, group: &str) -> Self {
-        self.owner = Some(Owner { user: user.to_owned(), group: group.to_owned() });
+        self.owner = Some(owner(user, group));
         self
     }
 
@@ -202,8 +202,29 @@ pub fn set_attrs_all(path: &str, mode: u32, user: &str, group: &str) -> Result<(
     Ok(raw::set_attrs(path, &attrs(mode, user, group), true)?)
 }
 
+/// Sets the owner and keeps the mode, but for bits that lend rights. Needs `fs:write`.
+///
+/// # Errors
+/// [`ErrorCode::NotFound`], also for a user or group that the image does not have; [`ErrorCode::Denied`].
+pub fn set_owner(path: &str, user: &str, group: &str) -> Result<(), Error> {
+    Ok(raw::set_owner(path, &owner(user, group), false)?)
+}
+
+/// Sets the owner of a directory and of everything below it, as `chown -R` does: modes stay, links are not followed. Needs
+/// `fs:write:<path>/**`.
+///
+/// # Errors
+/// As [`set_owner`].
+pub fn set_owner_all(path: &str, user: &str, group: &str) -> Result<(), Error> {
+    Ok(raw::set_owner(path, &owner(user, group), true)?)
+}
+
 fn attrs(mode: u32, user: &str, group: &str) -> FileAttrs {
-    FileAttrs { mode, owner: Owner { user: user.to_owned(), group: group.to_owned() } }
+    FileAttrs { mode, owner: owner(user, group) }
+}
+
+fn owner(user: &str, group: &str) -> Owner {
+    Owner { user: user.to_owned(), group: group.to_owned() }
 }
 
 /// Removes a file, a link itself, or an empty directory. Needs `fs:write`.

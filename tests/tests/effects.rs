@@ -230,7 +230,8 @@ fn a_command_does_not_hide_behind_a_call_that_was_granted() {
 #[test]
 fn what_a_call_was_allowed_is_kept_and_blamed_on_that_call() {
     let dir = tempfile::tempdir().unwrap();
-    let output = meddle(dir.path(), "true", "true");
+    let owned = "test $(stat -c %U:%G:%a /opt/meddles/games) = games:games:755";
+    let output = meddle(dir.path(), "true", owned);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let image = dir.path().join(text(&output.stdout).trim_end());
     let log = std::fs::read_to_string(format!("{}.audit.jsonl", image.display())).unwrap();

@@ -81,6 +81,7 @@ impl Call {
             | Self::MakeDir { path, .. }
             | Self::Symlink { path, .. }
             | Self::SetAttrs { path, .. }
+            | Self::SetOwner { path, .. }
             | Self::Remove { path, .. }
             | Self::EnsureLine { path, .. }
             | Self::Replace { path, .. } => About::of(path),

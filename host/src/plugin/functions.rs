@@ -89,6 +89,7 @@ functions! {
     // What was read at one place may be read at another one afterwards.
     Rename             = "fs.rename", &[&kinds::READ, &kinds::WRITE], Replaces, Own;
     SetAttrs           = "fs.set-attrs", &[&kinds::WRITE], Keeps, Own;
+    SetOwner           = "fs.set-owner", &[&kinds::WRITE], Keeps, Own;
     Remove             = "fs.remove", &[&kinds::WRITE], Replaces, Own;
     // These two tell what they found.
     EnsureLine         = "fs.ensure-line", &[&kinds::READ, &kinds::WRITE], Keeps, Own;

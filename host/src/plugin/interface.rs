@@ -221,6 +221,7 @@ impl<'a> Session<'a> {
             Call::Symlink { path, target } => done(self.symlink(&path, &target))?,
             Call::Rename { source, dest } => done(self.rename(&source, &dest))?,
             Call::SetAttrs { path, attrs, recursive } => done(self.set_attrs(&path, &attrs, recursive))?,
+            Call::SetOwner { path, owner, recursive } => done(self.set_owner(&path, &owner, recursive))?,
             Call::Remove { path, recursive } => done(self.remove(&path, recursive))?,
             Call::EnsureLine { path, line, place } => Reply::Bool(self.ensure_line(&path, &line, &place)?),
             Call::Replace { path, old, new } => Reply::Count(self.replace(&path, &old, &new)?),

@@ -93,6 +93,11 @@ pub enum Call {
         attrs: FileAttrs,
         recursive: bool,
     },
+    SetOwner {
+        path: String,
+        owner: Owner,
+        recursive: bool,
+    },
     Remove {
         path: String,
         recursive: bool,
@@ -259,6 +264,13 @@ pub enum Level {
     Info,
     Warn,
     Error,
+}
+
+/// User and group, by name or number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub user: String,
+    pub group: String,
 }
 
 /// Mode and owner by name.

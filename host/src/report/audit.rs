@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn each_function_that_writes_is_told_as_writing() {
-        for function in ["write", "set-attrs", "remove", "rename"] {
+        for function in ["write", "set-attrs", "set-owner", "remove", "rename"] {
             let found = audit(&info(&[("fs", &[function])], &["fs:write:/**"]), None);
             assert_eq!((found.risk, found.rows[0].possible), (Risk::Critical, Possible::Yes), "{function}: {found:?}");
             assert!(!found.cannot.contains(&"write files of the image".to_owned()), "{function}: {found:?}");

@@ -323,18 +323,31 @@ impl Rootfs {
     /// # Errors
     /// [`FileErrorCode::Invalid`] for a file with several hard links, found before anything is changed.
     pub fn set_attrs(&self, path: &ImagePath, attrs: Attrs, recursive: bool) -> Result<(), FileError> {
-        const ACTION: &str = "change the attributes of";
-        let fail = |errno| FileError::system(errno, ACTION, path);
-        tree::check_attrs(attrs, ACTION, path)?;
-        let place = self.locate(path, true, ACTION)?;
-        self.touch(&place, recursive, path, ACTION)?;
-        let fd = open_place(&place, path, ACTION)?;
+        tree::check_attrs(attrs, tree::SET, path)?;
+        self.set(path, tree::Wanted { owner: (attrs.uid, attrs.gid), mode: Some(attrs.mode) }, recursive)
+    }
+
+    /// Changes the owner, user and group, as [`Rootfs::set_attrs`] does, and keeps modes. The kernel takes bits that lend
+    /// rights from whatever changes hands ([chown(2)](https://man7.org/linux/man-pages/man2/chown.2.html)).
+    ///
+    /// # Errors
+    /// As [`Rootfs::set_attrs`].
+    pub fn set_owner(&self, path: &ImagePath, owner: (u32, u32), recursive: bool) -> Result<(), FileError> {
+        tree::check_attrs(Attrs { mode: 0, uid: owner.0, gid: owner.1 }, tree::SET, path)?;
+        self.set(path, tree::Wanted { owner, mode: None }, recursive)
+    }
+
+    fn set(&self, path: &ImagePath, wanted: tree::Wanted, recursive: bool) -> Result<(), FileError> {
+        let fail = |errno| FileError::system(errno, tree::SET, path);
+        let place = self.locate(path, true, tree::SET)?;
+        self.touch(&place, recursive, path, tree::SET)?;
+        let fd = open_place(&place, path, tree::SET)?;
         let stat = rustix::fs::fstat(&fd).map_err(fail)?;
         if file_type(&stat) == FileType::Directory && !recursive {
-            return tree::apply(fd.as_fd(), attrs).map_err(fail);
+            return wanted.apply(fd.as_fd(), 0).map_err(fail);
         }
-        tree::set_attrs(&fd, attrs, tree::Pass::Check, path, 0)?;
-        tree::set_attrs(&fd, attrs, tree::Pass::Apply, path, 0)
+        tree::set(&fd, wanted, tree::Pass::Check, path, 0)?;
+        tree::set(&fd, wanted, tree::Pass::Apply, path, 0)
     }
 
     /// Removes an entry, a link itself included; a directory must be empty unless `recursive`. No link is

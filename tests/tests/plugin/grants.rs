@@ -31,6 +31,8 @@ fn a_call_without_grant_is_refused_and_says_what_was_needed() {
             "test/denied: needed: fs:write:/etc/allowed2",
             // It may write the file at the one end, and not read it: at the other end it might.
             "test/denied: needed: fs:read:/etc/allowed",
+            // Nor does the file stand for a tree.
+            "test/denied: needed: fs:write:/etc/allowed/**",
             "test/denied: needed: exec:sh -c *",
             "test/denied: needed: pkg:install:nano",
         ]
@@ -115,8 +117,8 @@ fn a_request_that_was_not_granted_says_how_to_grant_it() {
 fn a_link_in_its_own_directory_is_no_way_out() {
     let ran = run("escapes", &all(), Limits::EXECUTE);
     for path in ["/opt/own/link", "/opt/own/dir/shadow", "/opt/own/../../etc/shadow"] {
-        for kind in ["write", "read"] {
-            let line = format!("test/escapes: {path}: ErrorCode::Denied fs:{kind}:/etc/shadow");
+        for need in ["fs:write:/etc/shadow", "fs:read:/etc/shadow", "fs:write:/etc/shadow/**"] {
+            let line = format!("test/escapes: {path}: ErrorCode::Denied {need}");
             assert!(ran.log.contains(&line), "{line} is not in {:?}", ran.log);
         }
     }

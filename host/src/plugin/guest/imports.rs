@@ -7,7 +7,7 @@ use super::bindings::BlobHandle;
 use super::bindings::piimg::plugin::{
     assets, blobs, boot_config, context, fs, git, log, net, packages, process, services, types, users, wishes,
 };
-use crate::plugin::protocol::{Call, Checkout, Reply};
+use crate::plugin::protocol::{Call, Checkout, Owner, Reply};
 
 type Blob = Resource<BlobHandle>;
 type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
@@ -140,6 +140,11 @@ impl fs::Host for State {
 
     fn set_attrs(&mut self, path: String, attrs: types::FileAttrs, recursive: bool) -> Answer<()> {
         ask!(self, Call::SetAttrs { path, attrs: attrs.into(), recursive }, Reply::Done => ())
+    }
+
+    fn set_owner(&mut self, path: String, owner: types::Owner, recursive: bool) -> Answer<()> {
+        let owner = Owner { user: owner.user, group: owner.group };
+        ask!(self, Call::SetOwner { path, owner, recursive }, Reply::Done => ())
     }
 
     fn remove(&mut self, path: String, recursive: bool) -> Answer<()> {

@@ -4,7 +4,7 @@
 use super::blobs::{Blob, check_size};
 use super::{Answer, Session};
 use crate::plugin::capability::Need;
-use crate::plugin::protocol::{FileAttrs, FileKind, Metadata};
+use crate::plugin::protocol::{FileAttrs, FileKind, Metadata, Owner};
 use crate::plugin::workbench::{CallError, ErrorCode};
 use crate::rootfs::accounts::Accounts;
 use crate::rootfs::files::{self, Attrs, FileError, FileErrorCode, ImagePath};
@@ -175,6 +175,14 @@ impl Session<'_> {
         let place = self.place(path, Last::Follow, &[need])?;
         let attrs = self.numbers(attrs)?;
         Ok(self.bench.rootfs().set_attrs(&place, attrs, recursive)?)
+    }
+
+    pub(super) fn set_owner(&mut self, path: &str, owner: &Owner, recursive: bool) -> Answer<()> {
+        let need: ToNeed = if recursive { Need::fs_write_tree } else { Need::fs_write };
+        let place = self.place(path, Last::Follow, &[need])?;
+        let Owner { user, group } = owner.clone();
+        let Attrs { uid, gid, .. } = self.numbers(&FileAttrs { mode: 0, user, group })?;
+        Ok(self.bench.rootfs().set_owner(&place, (uid, gid), recursive)?)
     }
 
     pub(super) fn remove(&mut self, path: &str, recursive: bool) -> Answer<()> {

@@ -234,6 +234,31 @@ fn recursive_attributes_keep_directories_searchable_and_refuse_hard_links_first(
 }
 
 #[test]
+fn a_recursive_owner_keeps_modes_and_links() {
+    let f = fixture();
+    std::fs::create_dir(f.host("run/d")).unwrap();
+    for (name, mode) in [("plain", 0o640), ("program", 0o4755)] {
+        std::fs::write(f.host("run/d").join(name), "").unwrap();
+        std::fs::set_permissions(f.host("run/d").join(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    symlink("/etc/passwd", f.host("run/d/link")).unwrap();
+    let Attrs { uid, gid, .. } = f.attrs(0);
+    // Root can show that it changes; an ordinary user can only give what it has.
+    let owner = if uid == 0 { (7, 8) } else { (uid, gid) };
+    f.rootfs.set_owner(&path("/run/d"), owner, true).unwrap();
+    let attrs = |text: &str| f.rootfs.metadata(&path(text)).unwrap().unwrap().attrs;
+    for name in ["/run/d", "/run/d/plain", "/run/d/program", "/run/d/link"] {
+        assert_eq!((attrs(name).uid, attrs(name).gid), owner, "{name}");
+    }
+    assert_eq!([attrs("/run/d/plain").mode, attrs("/run/d/program").mode], [0o640, 0o755]);
+    assert_eq!((attrs("/etc/passwd").uid, attrs("/run").uid), (uid, uid));
+    std::fs::hard_link(f.host("etc/passwd"), f.host("run/d/hard")).unwrap();
+    let error = f.rootfs.set_owner(&path("/run/d"), owner, true).unwrap_err();
+    assert!(error.to_string().contains("/run/d/hard`: it has 2 hard links"), "{error}");
+    assert!(f.rootfs.set_owner(&path("/run/d"), (u32::MAX, 0), true).is_err());
+}
+
+#[test]
 fn a_racing_link_never_leads_outside() {
     let f = fixture();
     std::fs::create_dir(f.dir.path().join("outside")).unwrap();

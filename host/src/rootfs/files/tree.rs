@@ -91,13 +91,13 @@ pub(super) fn check_attrs(attrs: Attrs, action: &'static str, path: &ImagePath) 
 
 /// Owner first: a change of owner clears the set-user-id bits.
 pub(super) fn apply(fd: BorrowedFd<'_>, attrs: Attrs) -> Result<(), Errno> {
-    chown(fd, attrs)?;
+    chown(fd, (attrs.uid, attrs.gid))?;
     // `fchmod` does not take `O_PATH` descriptors; the link in /proc leads to exactly this file.
     rustix::fs::chmodat(CWD, proc_path(fd.as_raw_fd()), Mode::from_raw_mode(attrs.mode), AtFlags::empty())
 }
 
-fn chown(fd: BorrowedFd<'_>, attrs: Attrs) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(attrs.uid), Gid::from_raw(attrs.gid));
+fn chown(fd: BorrowedFd<'_>, (uid, gid): (u32, u32)) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::fs::chownat(fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
 }
 
@@ -124,46 +124,67 @@ pub(super) enum Pass {
     Apply,
 }
 
-/// Walks the tree at `fd` (an `O_PATH` descriptor of any file) and gives `attrs` to everything in it.
+/// What is done to attributes, for errors.
+pub(super) const SET: &str = "change the attributes of";
+
+/// Attributes that a tree is to have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    /// Numbers of user and group.
+    pub(super) owner: (u32, u32),
+    /// `None` leaves each file its own.
+    pub(super) mode: Option<u32>,
+}
+
+impl Wanted {
+    /// Gives the attributes to a file or directory, and these bits of the mode too.
+    pub(super) fn apply(self, fd: BorrowedFd<'_>, more: u32) -> Result<(), Errno> {
+        let (uid, gid) = self.owner;
+        match self.mode {
+            Some(mode) => apply(fd, Attrs { mode: mode | more, uid, gid }),
+            None => chown(fd, self.owner),
+        }
+    }
+}
+
+/// Walks the tree at `fd` (an `O_PATH` descriptor of any file) and gives the attributes to everything in it.
 ///
 /// A directory may be searched by whoever may read it, as with `chmod`'s `X`; links get the owner only.
-pub(super) fn set_attrs(
-    fd: &OwnedFd,
-    attrs: Attrs,
-    pass: Pass,
-    path: &ImagePath,
-    depth: usize,
-) -> Result<(), FileError> {
-    const ACTION: &str = "change the attributes of";
-    let fail = |errno| FileError::system(errno, ACTION, path);
+pub(super) fn set(fd: &OwnedFd, wanted: Wanted, pass: Pass, path: &ImagePath, depth: usize) -> Result<(), FileError> {
+    let fail = |errno| FileError::system(errno, SET, path);
     let stat = rustix::fs::fstat(fd).map_err(fail)?;
-    match file_type(&stat) {
+    let kind = file_type(&stat);
+    match kind {
         FileType::Directory => {
-            check_depth(depth, ACTION, path)?;
+            check_depth(depth, SET, path)?;
             for (name, _) in names(fd.as_fd()).map_err(fail)? {
                 let Ok(text) = name.to_str() else {
-                    return Err(FileError::new(FileErrorCode::Invalid, ACTION, path, "a name below it is not UTF-8"));
+                    return Err(FileError::new(FileErrorCode::Invalid, SET, path, "a name below it is not UTF-8"));
                 };
                 let child = open_entry(fd.as_fd(), text, OFlags::PATH).map_err(fail)?;
-                set_attrs(&child, attrs, pass, &path.join(text)?, depth + 1)?;
-            }
-            let search = (attrs.mode & 0o444) >> 2;
-            let attrs = Attrs { mode: attrs.mode | search, ..attrs };
-            if pass == Pass::Apply { apply(fd.as_fd(), attrs).map_err(fail) } else { Ok(()) }
-        }
-        FileType::RegularFile => {
-            check_single(&stat, ACTION, path)?;
-            if pass == Pass::Apply { apply(fd.as_fd(), attrs).map_err(fail) } else { Ok(()) }
-        }
-        FileType::Symlink => {
-            if pass == Pass::Apply {
-                chown(fd.as_fd(), attrs).map_err(fail)
-            } else {
-                Ok(())
+                set(&child, wanted, pass, &path.join(text)?, depth + 1)?;
             }
         }
-        _ => Err(FileError::new(FileErrorCode::NotAFile, ACTION, path, "it is neither a regular file nor a directory")),
+        FileType::RegularFile => check_single(&stat, SET, path)?,
+        FileType::Symlink => {}
+        _ => {
+            return Err(FileError::new(
+                FileErrorCode::NotAFile,
+                SET,
+                path,
+                "it is neither a regular file nor a directory",
+            ));
+        }
     }
+    if pass == Pass::Check {
+        return Ok(());
+    }
+    let done = match kind {
+        FileType::Directory => wanted.apply(fd.as_fd(), wanted.mode.map_or(0, |mode| (mode & 0o444) >> 2)),
+        FileType::Symlink => chown(fd.as_fd(), wanted.owner),
+        _ => wanted.apply(fd.as_fd(), 0),
+    };
+    done.map_err(fail)
 }
 
 /// A file with a second name elsewhere would change there too, where nobody granted it.

@@ -21,6 +21,7 @@ impl Plugin for Denied {
             fs::read_to_string("/etc/allowed").map(|_| ()),
             fs::write("/etc/allowed2", "no\n").apply(),
             fs::rename("/etc/allowed", "/etc/elsewhere"),
+            fs::set_owner_all("/etc/allowed", "root", "root"),
             Command::new("sh").args(["-c", "echo no"]).run(),
             packages::install(&["nano"]).map(|_| ()),
         ];

@@ -18,7 +18,12 @@ impl Plugin for Escapes {
         fs::symlink("/opt/own/link", "/etc/shadow")?;
         fs::symlink("/opt/own/dir", "../../../../../../../etc")?;
         for path in ["/opt/own/link", "/opt/own/dir/shadow", "/opt/own/../../etc/shadow", "/opt/own/dir/none"] {
-            for result in [fs::write(path, "x").apply(), fs::read_to_string(path).map(|_| ())] {
+            for result in [
+                fs::write(path, "x").apply(),
+                fs::read_to_string(path).map(|_| ()),
+                fs::set_owner(path, "root", "root"),
+                fs::set_owner_all(path, "root", "root"),
+            ] {
                 let error = result.expect_err("the call must be refused");
                 println!("{path}: {:?} {}", error.code(), error.needed().unwrap_or("nothing"));
             }

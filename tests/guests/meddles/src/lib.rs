@@ -21,6 +21,8 @@ impl Plugin for Meddles {
     fn execute() -> Result {
         run("before")?;
         fs::create_dir("/opt/meddles").apply()?;
+        fs::create_dir("/opt/meddles/games").apply()?;
+        fs::set_owner_all("/opt/meddles", "games", "games")?;
         fs::write("/opt/meddles/note", "by hand\n").apply()?;
         User::new("ann").ensure()?;
         services::disable("ssh.service")?;
