@@ -1,11 +1,14 @@
 //! What went wrong, in the form the user sees it: an exit code, a chain of causes and the next step.
 //!
 //! Functions return [`anyhow::Result`]; the place that knows what the user can do puts a [`Failure`]
-//! into the chain, either as the error itself or with `.context(…)`. Nothing here prints: [`crate::ui`] does.
+//! into the chain, either as the error itself or with `.context(…)`. Of several in a chain the innermost one says what kind
+//! of failure it is, for it stands nearest to the cause, and the hints of all are kept. Nothing here prints: [`crate::ui`]
+//! does.
 
+use std::any::Any;
 use std::fmt;
 
-pub use anyhow::{Context, Result};
+pub use anyhow::Result;
 
 /// Kinds of failure; the number is the exit code of `piimg` (the list is documented in the README).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +33,14 @@ pub struct Failure {
     kind: Kind,
     message: String,
     hints: Vec<String>,
+    /// Whether its kind counts even if it has a cause that is a failure itself.
+    is_reclassified: bool,
 }
 
 impl Failure {
     /// Makes a failure; `message` is a lowercase fragment that names the object, without full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hints: Vec::new() }
+        Self { kind, message: message.into(), hints: Vec::new(), is_reclassified: false }
     }
 
     pub fn build(message: impl Into<String>) -> Self {
@@ -70,6 +75,25 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Makes the kind of this failure count, whatever the kind of its cause is.
+    #[must_use]
+    pub fn reclassify(mut self) -> Self {
+        self.is_reclassified = true;
+        self
+    }
+
+    /// Takes over what its cause says of kind and next step.
+    fn inherit(&mut self, cause: &anyhow::Error) {
+        let Some(cause) = cause.downcast_ref::<Self>() else { return };
+        if !self.is_reclassified {
+            self.kind = cause.kind;
+        }
+        let new: Vec<String> = cause.hints.iter().filter(|hint| !self.hints.contains(hint)).cloned().collect();
+        self.hints.extend(new);
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -77,6 +101,58 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Puts a message, or a [`Failure`], before an error: as `anyhow::Context`, but that a failure learns from its cause.
+pub trait Context<T> {
+    /// # Errors
+    /// The error that is there, with the context.
+    fn context<C: fmt::Display + fmt::Debug + Send + Sync + 'static>(self, context: C) -> Result<T>;
+
+    /// # Errors
+    /// The error that is there, with the context, which is made then only.
+    fn with_context<C: fmt::Display + fmt::Debug + Send + Sync + 'static>(
+        self,
+        context: impl FnOnce() -> C,
+    ) -> Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> Context<T> for std::result::Result<T, E> {
+    fn context<C: fmt::Display + fmt::Debug + Send + Sync + 'static>(self, context: C) -> Result<T> {
+        self.map_err(|error| with_cause(error.into(), context))
+    }
+
+    fn with_context<C: fmt::Display + fmt::Debug + Send + Sync + 'static>(
+        self,
+        context: impl FnOnce() -> C,
+    ) -> Result<T> {
+        self.map_err(|error| with_cause(error.into(), context()))
+    }
+}
+
+impl<T> Context<T> for Option<T> {
+    fn context<C: fmt::Display + fmt::Debug + Send + Sync + 'static>(self, context: C) -> Result<T> {
+        self.ok_or_else(|| anyhow::Error::msg(context))
+    }
+
+    fn with_context<C: fmt::Display + fmt::Debug + Send + Sync + 'static>(
+        self,
+        context: impl FnOnce() -> C,
+    ) -> Result<T> {
+        self.ok_or_else(|| anyhow::Error::msg(context()))
+    }
+}
+
+/// Puts the context before its cause.
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+pub fn with_cause<C: fmt::Display + fmt::Debug + Send + Sync + 'static>(
+    cause: anyhow::Error,
+    mut context: C,
+) -> anyhow::Error {
+    if let Some(failure) = (&mut context as &mut dyn Any).downcast_mut::<Failure>() {
+        failure.inherit(&cause);
+    }
+    cause.context(context)
+}
 
 /// An error taken apart for printing.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,8 +181,10 @@ mod tests {
 
     #[test]
     fn report_finds_the_failure_below_plain_context() {
-        let error = anyhow::Error::from(Failure::host("`mke2fs` is missing").hint("apt install e2fsprogs"))
-            .context("cannot write the root partition");
+        let error = with_cause(
+            Failure::host("`mke2fs` is missing").hint("apt install e2fsprogs").into(),
+            "cannot write the root partition",
+        );
         assert_eq!(
             report(&error),
             Report {
@@ -115,6 +193,24 @@ mod tests {
                 hints: vec!["apt install e2fsprogs".into()],
             }
         );
+    }
+
+    #[test]
+    fn the_innermost_failure_says_what_kind_it_is_and_no_hint_is_lost() {
+        let missing = || Failure::host("`tar` is not installed").hint("apt install tar");
+        let outer = || Failure::build("cannot write the archive").hint("try another output");
+        let chain = |outer: Failure| {
+            let error = with_cause(with_cause(missing().into(), "cannot start"), outer);
+            let Report { kind, messages, hints } = report(&with_cause(error, "the build failed"));
+            assert_eq!(messages.len(), 4);
+            (kind, hints)
+        };
+        let hints = vec!["try another output".to_owned(), "apt install tar".to_owned()];
+        assert_eq!(chain(outer()), (Kind::Host, hints.clone()));
+        assert_eq!(chain(outer().reclassify()), (Kind::Build, hints));
+        assert_eq!(chain(outer().hint("apt install tar")).1.len(), 2);
+        let plain = Err::<(), _>(std::io::Error::other("x")).context(outer());
+        assert_eq!(report(&plain.unwrap_err()).kind, Kind::Build);
     }
 
     #[test]

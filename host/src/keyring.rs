@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Failure, Kind, Result, report};
+use crate::error::{Context, Failure, Kind, Result, report, with_cause};
 use crate::recipe::host::HostPath;
 use crate::recipe::plan::Plan;
 use crate::recipe::release::repository::{Given, KeyRing};
@@ -70,8 +70,8 @@ pub fn read_all(plan: &Plan, architectures: &[&str]) -> Result<Rings> {
         let refused = format!("cannot use the key ring `{name}` of {whose}");
         let ring = ring.map_err(|error| match report(&error).kind {
             // Of a machine that lacks something the file knows nothing.
-            Kind::Host => error.context(refused),
-            _ => error.context(Failure::usage(refused).hint(hint)),
+            Kind::Host => with_cause(error, refused),
+            _ => with_cause(error, Failure::usage(refused).hint(hint)),
         })?;
         rings.insert(name.clone(), ring);
     }

@@ -18,7 +18,7 @@ use console::{Style, Term};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::error::{Context as _, Failure, Kind, Result, report};
+use crate::error::{Context as _, Failure, Kind, Result, report, with_cause};
 
 use printable::shown;
 pub use printable::{Printable, json, printable};
@@ -168,9 +168,9 @@ impl Ui {
     pub fn finish(&self, code: i32) -> i32 {
         match self.lost.get() {
             Some(why) if code == 0 => {
-                self.error(&anyhow::anyhow!("{why}").context(
-                    Failure::host("cannot write to standard output").hint("is the disk full that it leads to?"),
-                ))
+                let failure =
+                    Failure::host("cannot write to standard output").hint("is the disk full that it leads to?");
+                self.error(&with_cause(anyhow::anyhow!("{why}"), failure))
             }
             _ => code,
         }

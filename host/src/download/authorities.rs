@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use ureq::tls::{Certificate, RootCerts};
 
 use super::resolver::NotPublic;
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::ui::Printable as _;
 
 /// Certificates of authorities: none vouch for nobody.
@@ -101,7 +101,7 @@ pub(super) fn explain(error: ureq::Error) -> anyhow::Error {
         },
         _ => return error.into(),
     };
-    anyhow::Error::from(error).context(words)
+    with_cause(error.into(), words)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub use superblock::Superblock;
 
 use super::descriptor_path;
 use super::layout::{Bytes, Identity};
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::tool::Tool;
 use size::{BLOCK, INODE_RATIO, inode_count, journal_mib};
@@ -142,5 +142,5 @@ fn debugfs(out: &File, epoch: u64, commands: impl Into<Vec<u8>>) -> Result<Strin
     } else {
         ending::failure("cannot fill the root file system: `debugfs`", output.status, Bounds::default())
     };
-    Err(cause.context(failure))
+    Err(with_cause(cause, failure))
 }

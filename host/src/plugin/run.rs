@@ -15,7 +15,7 @@ use super::protocol::ImageInfo;
 use super::transcript::{Begin, End, Line, Transcript};
 use super::workbench::{PackageRequest, Workbench};
 use super::worker::{Answer, Engine, Returned};
-use crate::error::{Failure, Kind, Result};
+use crate::error::{Failure, Kind, Result, with_cause};
 use crate::secret::Secret;
 use crate::ui::printable;
 
@@ -145,7 +145,7 @@ fn returned(id: &str, failure: &Returned, record: &Record) -> anyhow::Error {
     let causes = failure.causes.iter().take(10).rev();
     let mut messages = causes.chain([&failure.message]).map(|text| printable(text));
     let innermost = anyhow::anyhow!(messages.next().unwrap_or_default());
-    messages.fold(innermost, anyhow::Error::context).context(ours)
+    with_cause(messages.fold(innermost, with_cause), ours)
 }
 
 /// The failure of an `execute()` that did not return.

@@ -28,7 +28,7 @@ pub(super) use refusal::{not_in_the_store, refusal_in};
 
 use super::packages::{Origins, Resolved};
 use super::sources::Sources;
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, with_cause};
 use crate::recipe::fetching::Fetching;
 use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::tool::{self, Tool};
@@ -233,7 +233,7 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, answers: &Path, step: &S
     let cause = anyhow::anyhow!("{}", last.make_contiguous().join("\n"));
     let failure = ending::failure(&format!("{failed}: mmdebstrap"), status, Bounds::default())
         .hint("check the network, the mirror (--mirror) and the package names");
-    Err(cause.context(failure))
+    Err(with_cause(cause, failure))
 }
 
 /// Shows what mmdebstrap says until it ends. Returns what apt refused, and the last lines.

@@ -26,7 +26,7 @@ use super::private::{Inheritable, memory_file, own_command};
 pub use super::proxy::Network;
 use super::proxy::{self, Served};
 use super::{ending, init, tool};
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, with_cause};
 
 pub(super) const SPEC_ARG: &str = "--spec=";
 pub(super) const NETWORK_ARG: &str = "--network=";
@@ -126,7 +126,7 @@ impl BoxOutput {
         };
         let tail = tool::Output { status: self.status, stdout: self.stdout, stderr: self.stderr }.tail();
         let cause = anyhow::anyhow!("{}", tail.lines().map(crate::ui::printable).collect::<Vec<_>>().join("\n"));
-        Err(cause.context(failure))
+        Err(with_cause(cause, failure))
     }
 }
 

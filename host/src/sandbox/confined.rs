@@ -21,7 +21,7 @@ use super::ending::{self, Bounds};
 use super::landlock::Ruleset;
 use super::tool::{Output, Tool, exit_status};
 use super::{mounts, seccomp};
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::ui::bytes;
 
 /// Files beside programs and libraries that programs look at: how libraries are found, what time it is where, defaults.
@@ -197,7 +197,7 @@ impl Confined {
         let failure = ending::failure(name, output.status, self.bounds());
         match output.tail() {
             said if said.is_empty() => failure.into(),
-            said => anyhow::anyhow!("{said}").context(failure),
+            said => with_cause(anyhow::anyhow!("{said}"), failure),
         }
     }
 

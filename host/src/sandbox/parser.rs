@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ending;
 use super::worker::{Bounds, Entered, Worker, enter};
-use crate::error::{Context as _, Failure, Kind, Result, report};
+use crate::error::{Context as _, Failure, Kind, Result, report, with_cause};
 use crate::ui::{bytes, printable};
 
 /// Longest message from a parser: a piece of data, or an answer.
@@ -109,11 +109,11 @@ impl Refused {
             .fold(Failure::new(kind, first), |failure, hint| failure.hint(line(hint)));
         let causes: Vec<String> = messages.collect();
         let cause = causes.into_iter().rev().fold(None, |cause: Option<anyhow::Error>, message| {
-            Some(cause.map_or_else(|| anyhow::anyhow!("{message}"), |cause| cause.context(message.clone())))
+            Some(cause.map_or_else(|| anyhow::anyhow!("{message}"), |cause| with_cause(cause, message.clone())))
         });
         match cause {
             None => failure.into(),
-            Some(cause) => cause.context(failure),
+            Some(cause) => with_cause(cause, failure),
         }
     }
 }

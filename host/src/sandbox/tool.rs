@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use super::collect::{Collected, Patience, collect};
 use super::ending::{self, Bounds};
 use super::seccomp;
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, with_cause};
 
 /// Programs piimg starts, with the Debian and Ubuntu package of each.
 pub const PACKAGES: &[(&str, &str)] = &[
@@ -240,7 +240,7 @@ impl Tool {
             return Ok(output);
         }
         let cause = anyhow::anyhow!("{}", output.tail());
-        Err(cause.context(ending::failure(&format!("`{}`", self.program), output.status, Bounds::default())))
+        Err(with_cause(cause, ending::failure(&format!("`{}`", self.program), output.status, Bounds::default())))
     }
 
     /// The command as `std` wants it, for callers that stream the output.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, with_cause};
 use crate::home::{Home, Key};
 use crate::host_files::Directory;
 use crate::recipe::host::HostPath;
@@ -79,7 +79,9 @@ pub fn prepare(store: &HostPath, home: Option<&Home>) -> Result<IdMap> {
     // Nothing is touched before it is known to be a store, or to be nothing.
     let stat = directory.stat().with_context(named)?;
     let user = rustix::process::geteuid().as_raw();
-    anyhow::ensure!(stat.st_uid == user, anyhow::anyhow!("it belongs to another user").context(named()));
+    if stat.st_uid != user {
+        return Err(with_cause(anyhow::anyhow!("it belongs to another user"), named()));
+    }
     let found = directory.read(DESCRIPTION, LONGEST_DESCRIPTION).with_context(named)?;
     let description = match found {
         Some(text) => Some(read_description(&text).with_context(|| {
@@ -99,10 +101,9 @@ pub fn prepare(store: &HostPath, home: Option<&Home>) -> Result<IdMap> {
         }
         description.ids.check().with_context(named)?;
         if store.is_recipes() && !description.is_users(&directory, home) {
-            return Err(anyhow::anyhow!(
-                "only the recipe names it, and it is not known to be made by you on this machine"
-            )
-            .context(named().hint(format!("if you made it yourself: --store {}", shell_quoted(&shown)))));
+            let cause = "only the recipe names it, and it is not known to be made by you on this machine";
+            let failure = named().hint(format!("if you made it yourself: --store {}", shell_quoted(&shown)));
+            return Err(with_cause(anyhow::anyhow!(cause), failure));
         }
     }
     // Searchable by the inner ids, which are not the user's; what matters is below `data/`, which is theirs alone.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::OnLine;
 use super::console::{Console, Found};
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::sandbox::ending::{self, Bounds, describe};
 use crate::sandbox::tool::exit_status;
 
@@ -80,7 +80,7 @@ impl Session {
             }
         };
         let log = [self.errors.tail(QUOTED_LINES), self.console.tail(QUOTED_LINES)].concat();
-        Err(anyhow::anyhow!("{log}").context(Failure::build(what)))
+        Err(with_cause(anyhow::anyhow!("{log}"), Failure::build(what)))
     }
 
     /// Waits for the prompt that asks for a user.
@@ -175,14 +175,15 @@ impl Session {
         match self.console.wait_for(&["\0"], timeout) {
             Found::End => match self.child.wait().map_or(-1, exit_status) {
                 0 => Ok(()),
-                status => Err(anyhow::anyhow!("{}", self.errors.tail(QUOTED_LINES)).context(ending::failure(
-                    "the machine",
-                    status,
-                    self.bounds,
-                ))),
+                status => {
+                    let failure = ending::failure("the machine", status, self.bounds);
+                    Err(with_cause(anyhow::anyhow!("{}", self.errors.tail(QUOTED_LINES)), failure))
+                }
             },
-            _ => Err(anyhow::anyhow!("{}", self.console.tail(QUOTED_LINES))
-                .context(Failure::build(format!("the machine did not turn off within {} s", timeout.as_secs())))),
+            _ => {
+                let failure = Failure::build(format!("the machine did not turn off within {} s", timeout.as_secs()));
+                Err(with_cause(anyhow::anyhow!("{}", self.console.tail(QUOTED_LINES)), failure))
+            }
         }
     }
 

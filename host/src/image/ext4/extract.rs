@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 
 use self::inode::{Entry, Inode, Kind};
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::image::layout::Bytes;
 use crate::sandbox::tool::Output;
 use crate::ui::printable;
@@ -95,7 +95,7 @@ impl Debugfs<'_> {
         let complaint = |line: &&str| !line.starts_with("debugfs 1.") && !line.trim().is_empty();
         if let Some(line) = String::from_utf8_lossy(&output.stderr).lines().find(complaint) {
             let failure = Failure::build("cannot read the root file system");
-            return Err(anyhow::anyhow!("{}", printable(line)).context(failure));
+            return Err(with_cause(anyhow::anyhow!("{}", printable(line)), failure));
         }
         // Each command is repeated before its answer.
         let mut answers: Vec<(u32, Vec<u8>)> = Vec::new();

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::ui::Printable as _;
 
 /// Most bytes of a file.
@@ -48,8 +48,10 @@ fn there_is(opened: rustix::io::Result<OwnedFd>, path: &Path) -> Result<Option<O
         Ok(fd) => Ok(Some(fd)),
         Err(Errno::NOENT) => Ok(None),
         Err(Errno::LOOP) => Err(cannot().hint("replace the symbolic link by what it leads to").into()),
-        Err(errno) => Err(anyhow::Error::from(errno)
-            .context(cannot().hint("every user of piimg must be able to read it, or root must remove it"))),
+        Err(errno) => {
+            let failure = cannot().hint("every user of piimg must be able to read it, or root must remove it");
+            Err(with_cause(errno.into(), failure))
+        }
     }
 }
 
