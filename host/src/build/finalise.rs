@@ -126,7 +126,10 @@ pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
 }
 
 /// Gives the image its host name, where it does not have it already.
-fn name(rootfs: &Rootfs, hostname: &str) -> Result<()> {
+///
+/// # Errors
+/// If the file system refuses.
+pub(super) fn name(rootfs: &Rootfs, hostname: &str) -> Result<()> {
     const HOSTNAME: &str = "/etc/hostname";
     let tree = rootfs.exact();
     let old = if is_file(tree, HOSTNAME)? { read(rootfs, HOSTNAME)? } else { None };
