@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod changes;
 pub mod cmdline;
 pub mod compare;
+pub mod device_tree;
 pub mod files;
 pub mod fstab;
 pub mod initramfs;

@@ -12,8 +12,8 @@ use super::assemble;
 use super::ext4::{Ext4Reader, Superblock, device_in};
 use super::layout::{Bytes, Identity, Partition};
 use super::mbr::{self, Table};
-use super::models::{self, BootFiles, Model};
-use super::parsing::BootPartition;
+use super::models::{self, BootFiles, Model, overlays};
+use super::parsing::{self, BootPartition};
 use crate::error::{Context as _, Kind, Result, report};
 use crate::sandbox::confined::Confined;
 use crate::sandbox::disk::Room;
@@ -122,10 +122,13 @@ pub fn verify(image: &File, expected: &Expectations, parser: &Parser) -> Result<
         }
     };
     let mut models = Vec::new();
-    if let Some(boot) = boot.as_ref().map(BootPartition::boot_files) {
+    if let (Some(boot), Some((_, partition))) = (boot.as_ref().map(BootPartition::boot_files), table.boot()) {
         let boot = &boot;
         models = models::bootable(boot);
         add("boot files", check_boot_files(boot, &models, expected));
+        let trees = parsing::read_trees(parser, image, partition, overlays::wanted(boot, &models));
+        let idle = trees.map(|trees| overlays::idle(boot, &trees, &models));
+        add("device trees", found(idle, "they take what `config.txt` asks of them")?);
         add(
             "root device",
             outcome(references::cmdline(boot, &table, expected), "`cmdline.txt` names the root partition"),
