@@ -14,6 +14,7 @@ pub mod files;
 pub mod fstab;
 pub mod initramfs;
 pub mod layers;
+pub mod own;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod packages;
 pub mod places;
