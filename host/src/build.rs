@@ -21,6 +21,7 @@ mod effects;
 mod emulated;
 pub mod finalise;
 mod finish;
+mod identities;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod import;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
@@ -36,6 +37,7 @@ mod partitions;
 mod plugins;
 pub mod probe;
 mod tarball;
+mod telling;
 mod users;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod workbench;
@@ -152,6 +154,11 @@ struct Layer {
     /// Of a layer of packages: what always deserves a look, and what a wish changed.
     #[serde(default)]
     notable: Vec<Effect>,
+    /// Of the user's layer: what was made for the user, and what was changed.
+    #[serde(default)]
+    made: Vec<String>,
+    #[serde(default)]
+    changed: Vec<String>,
     /// Of a plugin's layer: what the plugin did.
     #[serde(default)]
     plugin: Option<PluginReport>,

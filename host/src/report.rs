@@ -38,8 +38,28 @@ pub struct BuildInfo {
     pub epoch: u64,
     /// In the order in which they ran.
     pub plugins: Vec<PluginReport>,
-    /// Files that piimg itself wrote, and in which step.
+    /// Files that piimg itself wrote after all plugins, and in which step.
     pub steps: BTreeMap<String, String>,
+    /// Files that it wrote, or of which it changed something, before any plugin.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub before: BTreeMap<String, Vec<Part>>,
+}
+
+/// A step's part in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub step: String,
+    /// It made the file, and did not change one that was there.
+    pub made: bool,
+}
+
+impl BuildInfo {
+    /// What plugins changed; of very many changes a directory, with `/` at its end.
+    pub fn changed_by_plugins(&self) -> BTreeSet<String> {
+        let listed = self.plugins.iter().flat_map(|plugin| &plugin.effects).map(|effect| effect.change.path.clone());
+        let unlisted = self.plugins.iter().flat_map(|plugin| plugin.unlisted.keys());
+        listed.chain(unlisted.map(|directory| format!("{}/", directory.trim_end_matches('/')))).collect()
+    }
 }
 
 /// An image or archive that another one was built on.
@@ -99,6 +119,11 @@ impl Who {
 }
 
 impl Party for Who {
+    fn most(&self) -> usize {
+        // Calls that add lines to one file, each for itself, are told one by one.
+        if matches!(self, Self::Call(..)) { 32 } else { 2 }
+    }
+
     fn is_like(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
@@ -120,7 +145,7 @@ impl fmt::Display for Who {
 pub struct Effect {
     #[serde(flatten)]
     pub change: Change,
-    /// Of commands, and of calls, the first and the last one.
+    /// Of commands the first and the last one, of calls the first ones and the last one.
     pub by: BTreeSet<Who>,
 }
 

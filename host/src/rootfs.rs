@@ -9,10 +9,12 @@ pub mod bootstrap;
 pub mod changes;
 pub mod cmdline;
 pub mod compare;
+pub mod device_tree;
 pub mod files;
 pub mod fstab;
 pub mod initramfs;
 pub mod layers;
+pub mod own;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod packages;
 pub mod places;

@@ -26,7 +26,8 @@ pub fn set(section: Option<&str>, key: &str, value: &(impl ToString + ?Sized)) -
 /// Makes sure that a section has this line; true if it was not there before.
 ///
 /// # Errors
-/// As [`set`].
+/// As [`set`]; [`crate::ErrorCode::Unsupported`] too for an overlay or a parameter that would do nothing, as on Debian's own
+/// releases: their device trees take no parameters.
 pub fn add(section: Option<&str>, key: &str, value: &(impl ToString + ?Sized)) -> Result<bool, Error> {
     Ok(raw::add(section, key, &value.to_string())?)
 }
@@ -34,7 +35,7 @@ pub fn add(section: Option<&str>, key: &str, value: &(impl ToString + ?Sized)) -
 /// Makes sure that a device tree overlay is loaded, with these parameters; true if it was not.
 ///
 /// # Errors
-/// As [`set`].
+/// As [`add`]. An overlay of the plugin's own is put to `/boot/firmware/overlays/NAME.dtbo` first.
 pub fn overlay(section: Option<&str>, name: &str, params: &[&str]) -> Result<bool, Error> {
     add(section, "dtoverlay", &[&[name], params].concat().join(","))
 }

@@ -1,6 +1,7 @@
 //! What the tests share: where the built things are, a place to run the program in, and an image that is a directory.
 
 pub mod bench;
+pub mod device_tree;
 pub mod directory;
 pub mod host;
 pub mod ordinary;

@@ -14,6 +14,7 @@ mod component;
 mod conf;
 mod config;
 mod coverage;
+mod device_tree;
 mod fat;
 mod git;
 mod listing;
@@ -57,7 +58,7 @@ impl Property {
     }
 }
 
-pub const ALL: [Property; 23] = [
+pub const ALL: [Property; 24] = [
     property("accounts", accounts::check, 10),
     property("boot", boot::check, 10).costly(),
     property("build_info", build_info::check, 200),
@@ -67,6 +68,7 @@ pub const ALL: [Property; 23] = [
     property("conf", conf::check, 20),
     property("config", config::check, 5),
     property("coverage", coverage::check, 50),
+    property("device_tree", device_tree::check, 20),
     property("fat", fat::check, 20).costly(),
     property("git", git::check, 40).costly(),
     property("listing", listing::check, 20).costly(),

@@ -242,3 +242,23 @@ fn a_whole_arm64_tree_is_the_same_however_its_programs_ran() {
 fn a_whole_armhf_tree_is_the_same_however_its_programs_ran() {
     expect_same(&compare("armhf", &["python3", "udev", "adduser"]), 5_000);
 }
+
+/// Its server reserves 8 TiB, of which qemu-user would keep a book until the memory is full.
+#[cfg(feature = "long")]
+#[test]
+fn a_program_that_reserves_terabytes_is_content_with_less() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(piimg())
+        .current_dir(dir.path())
+        .args(["build", "--release", "bookworm", "--package", "mariadb-server", "--rootfs-only"])
+        .args(["--imagedir", "images", "--store"])
+        .arg(system_store())
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    let listed = Command::new("tar").arg("-tf").arg(dir.path().join(stdout.trim_end())).output().unwrap();
+    // The system tables are made when the package is configured.
+    let files = String::from_utf8_lossy(&listed.stdout);
+    assert!(files.lines().any(|line| line.ends_with("var/lib/mysql/mysql/global_priv.MAI")), "{stderr}");
+}

@@ -19,9 +19,10 @@ use piimg::image::inspect::{FileSystemInfo, inspect};
 use piimg::image::layout::{Bytes, Identity, Layout};
 use piimg::image::models::Model;
 use piimg::image::pass::pass;
-use piimg::image::verify::{Expectations, VerifyReport, verify};
+use piimg::image::verify::{Expectations, Outcome, VerifyReport, verify};
 use piimg::rootfs::files::{ImagePath, Rootfs};
 use piimg::sandbox::tool::Tool;
+use piimg_tests::device_tree::device_tree;
 use piimg_tests::parser;
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempDir, tempdir, tempfile};
@@ -82,7 +83,7 @@ fn build(tree: &Path) -> anyhow::Result<NamedTempFile> {
 }
 
 fn expectations() -> Expectations {
-    Expectations { models: vec![Model::Pi4], identity: Some(identity()), free: Some(Bytes::mib(16)) }
+    Expectations { models: vec![Model::Pi4], identity: Some(identity()), free: Some(Bytes::mib(16)), on_purpose: None }
 }
 
 fn check(image: &NamedTempFile) -> VerifyReport {
@@ -112,6 +113,7 @@ fn a_good_image_passes_every_check() {
             "boot file system",
             "root file system",
             "boot files",
+            "device trees",
             "root device",
             "fstab",
             "first boot"
@@ -250,6 +252,57 @@ fn what_must_differ_between_devices_is_found() {
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].starts_with("`/etc/ssh/ssh_host_rsa_key` is in the image"), "{}", found[0]);
     assert!(found[1].starts_with("`/etc/machine-id` is `0123456789abcdef0123456789abcdef`"), "{}", found[1]);
+}
+
+#[test]
+fn what_scripts_of_packages_made_for_one_machine_is_named_and_not_refused() {
+    let tree = tree();
+    let put = |name: &str, text: &str| {
+        let path = tree.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let key = "-----BEGIN PRIVATE KEY-----\nAA\n";
+    put("etc/app/made.pem", key);
+    put("etc/app/brought.pem", key);
+    put("etc/app/wanted.pem", key);
+    put("opt/tool/deep/er/key", key);
+    put("var/lib/app/id", "0192f5a0-6c1e-4a59-9d3b-0123456789ab");
+    put("var/lib/dpkg/info/app.list", "/etc/app\n/etc/app/brought.pem\n");
+    let image = build(tree.path()).unwrap();
+    let on_purpose = ["/etc/app/wanted.pem", "/opt/tool/"].map(str::to_owned).into();
+    let expected = Expectations { on_purpose: Some(on_purpose), ..expectations() };
+    let report = verify(image.as_file(), &expected, &parser()).unwrap();
+    assert!(report.passed(), "{report:?}");
+    let check = report.checks.iter().find(|check| check.name == "keys and ids").unwrap();
+    let notes = [("/etc/app/made.pem", "a private key"), ("/var/lib/app/id", "an id")]
+        .map(|(path, what)| format!("`{path}` looks like {what}, and is the same on every card of this image"));
+    assert_eq!(check.outcome, Outcome::Noted(notes.to_vec()));
+}
+
+#[test]
+fn lines_of_config_txt_that_do_nothing_are_found() {
+    let found = findings(|tree| {
+        let boot = tree.join("boot/firmware");
+        std::fs::write(boot.join("bcm2711-rpi-4-b.dtb"), device_tree(&[("__symbols__", &[("gpio", b"x")])])).unwrap();
+        let overlay = device_tree(&[("__fixups__", &[("uart0", b"x")])]);
+        std::fs::write(boot.join("overlays/disable-bt.dtbo"), overlay).unwrap();
+        let mut config = std::fs::read_to_string(boot.join("config.txt")).unwrap();
+        config += "dtoverlay=disable-bt\ndtoverlay=i2c-rtc,ds3231\ndtoverlay=\ndtparam=spi=on\n[pi5]\ndtparam=x\n";
+        std::fs::write(boot.join("config.txt"), config).unwrap();
+    });
+    let does_nothing = |line: &str, reason: &str| format!("`{line}` in `config.txt` does nothing: {reason}");
+    assert_eq!(
+        found,
+        [
+            does_nothing(
+                "dtoverlay=disable-bt",
+                "`overlays/disable-bt.dtbo` needs the labels uart0, which `bcm2711-rpi-4-b.dtb` does not have"
+            ),
+            does_nothing("dtoverlay=i2c-rtc,ds3231", "there is no `overlays/i2c-rtc.dtbo` on the boot partition"),
+            does_nothing("dtparam=spi=on", "`bcm2711-rpi-4-b.dtb` takes no parameters"),
+        ]
+    );
 }
 
 #[test]

@@ -138,6 +138,6 @@ macro_rules! tests {
 }
 
 tests! {
-    accounts boot build_info calls cmdline component conf config coverage fat git listing lock message path policy request
-    scope table template transcript unpack url
+    accounts boot build_info calls cmdline component conf config coverage device_tree fat git listing lock message path policy
+    request scope table template transcript unpack url
 }

@@ -31,6 +31,9 @@ pub(super) struct Content {
     pub(super) gone: Vec<Package>,
     /// What always deserves a look.
     pub(super) notable: Vec<Effect>,
+    /// Paths that piimg made, and of which it changed something.
+    pub(super) made: Vec<String>,
+    pub(super) changed: Vec<String>,
 }
 
 /// Finds the layer of that key, or has `make` make it.
@@ -55,8 +58,8 @@ pub(super) fn ensure(
     // Packages that were offered to apt.
     remove_tree(&stage.path().join("archives"))?;
     times::settle(&tree, Wrong::Later, layers.archive.epoch)?;
-    let Content { packages, gone, notable } = content;
-    let layer = Layer { key: key.to_owned(), packages, gone, notable, plugin: None };
+    let Content { packages, gone, notable, made, changed } = content;
+    let layer = Layer { key: key.to_owned(), packages, gone, notable, made, changed, plugin: None };
     write_description(&stage, &layer)?;
     stage.commit(&build.store.layer(key)).context("cannot keep a layer")?;
     step.done();

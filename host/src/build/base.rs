@@ -116,7 +116,7 @@ fn inputs_key(build: &Build<'_>) -> String {
     let plan = build.plan;
     key(&Inputs {
         step: match build.base {
-            None => "base of the release alone, its packages chosen first and installed in a box",
+            None => "base of the release alone, its packages chosen first and installed in a box of a known name",
             Some(_) => "base of somebody else's, with an index for preferences of each build",
         },
         import: build.base.as_ref().map(|base| base.digest.as_str()),

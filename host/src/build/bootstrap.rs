@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::Build;
 use super::base::{LISTS, ORIGINS, SOURCES, archive, write_files};
+use super::finalise;
 use crate::error::{Context, Failure, Result};
 use crate::rootfs::bootstrap::{self, Bootstrap, Extent, Fetched, Installation};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::packages::{self, Resolved};
 use crate::rootfs::sources::{self, Sources};
 use crate::rootfs::times::{self, Wrong};
-use crate::sandbox::command::BoxCommand;
+use crate::sandbox::command::{BoxCommand, HOST_NAME};
 use crate::store::{Stage, key};
 use crate::ui::Step;
 
@@ -64,6 +65,8 @@ pub(super) fn fetch(build: &Build<'_>, stage: &Stage, packages: &[String], step:
         sources::keep(&tree, &stage.path().join(SOURCES))?;
         sources::withdraw(&tree, &sources, build.plan.keep_mirror)?;
     }
+    // Of the builder's there is nothing, and what scripts of packages ask for is the box.
+    finalise::name(&Rootfs::open(&tree, 0)?, HOST_NAME)?;
     // What packages make of these files, such as an initramfs, has their time in it.
     times::settle(&tree, Wrong::LaterOrNone, packages::archive_date(&stage.path().join(LISTS))?)?;
     Ok(Prepared { sources, resolved })

@@ -8,8 +8,14 @@ use super::archives::Archives;
 use super::native_tools;
 use crate::emulation::{self, Mode};
 use crate::error::{Failure, Result};
+use crate::sandbox::command::bound_addresses;
 use crate::store::Store;
 use crate::ui::Step;
+
+/// Bytes of addresses that an emulated program may reserve. MariaDB wants 8 TiB, and takes half of it as often as it is
+/// refused, down to 128 GiB. qemu-user before 8.0 keeps 16 bytes for each page that a program reserves, which are 768 MiB
+/// for all of this.
+const ADDRESSES: u64 = 192 << 30;
 
 /// What runs the image's programs in this build.
 #[derive(Debug)]
@@ -55,6 +61,9 @@ impl Emulation {
     pub(super) fn prepare(&self, store: &Store, archives: Archives<'_>, step: &Step) -> Result<Vec<PathBuf>> {
         if self.method.get().is_none() {
             let method = self.set_up(store, archives, step)?;
+            if method != Method::Native {
+                bound_addresses(ADDRESSES);
+            }
             self.method.set(method).expect("nobody else sets it");
         }
         Ok(match self.method.get() {

@@ -14,6 +14,7 @@
 use std::ffi::CStr;
 use std::path::Path;
 
+use super::identities::{self, Removed};
 use crate::error::{Context, Failure, Result};
 use crate::report::BUILD_INFO;
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
@@ -86,17 +87,14 @@ pub fn keeps_directories(inside: &Path) -> bool {
     Path::new("/").join(inside).starts_with(LOGS)
 }
 
-/// Where host keys are, and how their names begin.
-const HOST_KEYS: (&str, &str) = ("/etc/ssh", "ssh_host_");
-
 /// Login records must exist with their owner and mode to be written at all.
 const LOGIN_RECORDS: [&str; 4] = ["wtmp", "btmp", "lastlog", "faillog"];
 
-/// Applies `identity` and removes what must not be shipped.
+/// Applies `identity` and removes what must not be shipped, but for what `is_wanted`; returns what each machine makes anew.
 ///
 /// # Errors
 /// If a file of the image cannot be read or written; [`Failure::build`] if a link is where a directory is to be emptied.
-pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
+pub fn run(rootfs: &Rootfs, identity: &Identity<'_>, is_wanted: &dyn Fn(&str) -> bool) -> Result<Removed> {
     let tree = rootfs.exact();
     name(rootfs, identity.hostname)?;
     let fstab = if is_file(tree, FSTAB)? { read(rootfs, FSTAB)? } else { None };
@@ -111,22 +109,21 @@ pub fn run(rootfs: &Rootfs, identity: &Identity<'_>) -> Result<()> {
     for path in REMOVED {
         tree.remove(&ImagePath::parse(path)?)?;
     }
-    let (keys, start) = HOST_KEYS;
-    for (name, _) in tree.list(&ImagePath::parse(keys)?)?.unwrap_or_default() {
-        if name.starts_with(start) {
-            tree.remove(&ImagePath::parse(keys)?.join(&name)?)?;
-        }
-    }
+    let removed = identities::renew(rootfs, is_wanted)?;
     for directory in EMPTIED {
         clear(tree, directory, &|_| Fate::Remove)?;
     }
     // Directories stay, because daemons expect theirs.
     let is_login_record = |name: &CStr| LOGIN_RECORDS.iter().any(|record| record.as_bytes() == name.to_bytes());
-    clear(tree, LOGS, &|name| if is_login_record(name) { Fate::Empty } else { Fate::Enter })
+    clear(tree, LOGS, &|name| if is_login_record(name) { Fate::Empty } else { Fate::Enter })?;
+    Ok(removed)
 }
 
 /// Gives the image its host name, where it does not have it already.
-fn name(rootfs: &Rootfs, hostname: &str) -> Result<()> {
+///
+/// # Errors
+/// If the file system refuses.
+pub(super) fn name(rootfs: &Rootfs, hostname: &str) -> Result<()> {
     const HOSTNAME: &str = "/etc/hostname";
     let tree = rootfs.exact();
     let old = if is_file(tree, HOSTNAME)? { read(rootfs, HOSTNAME)? } else { None };
@@ -193,19 +190,15 @@ fn may_change(change: &Change, written: &[String]) -> bool {
     match &change.kind {
         // A directory that was missing for one of the files.
         ChangeKind::Added => {
-            is_written || change.directory && written.iter().any(|file| is_below(file, path)) || path == BOOT
+            let is_above = |file: &str| change.directory && is_below(file, path);
+            is_written || written.iter().any(|file| is_above(file)) || path == BOOT || identities::may_write(path)
         }
         ChangeKind::Changed(_) => {
             let name = path.rsplit('/').next().unwrap_or_default();
             is_written || is_below(path, LOGS) && LOGIN_RECORDS.contains(&name)
         }
         ChangeKind::Removed => {
-            let (keys, start) = HOST_KEYS;
-            let is_key = path
-                .strip_prefix(keys)
-                .and_then(|rest| rest.strip_prefix('/'))
-                .is_some_and(|name| name.starts_with(start));
-            is_dropped(path) || is_key || REMOVED.iter().any(|removed| is_below(path, removed))
+            is_dropped(path) || identities::may_remove(path) || REMOVED.iter().any(|removed| is_below(path, removed))
         }
     }
 }
@@ -335,7 +328,7 @@ mod tests {
             fstab: "PARTUUID={root_partuuid} / ext4 defaults 0 1\nPARTUUID={boot_partuuid} /boot/firmware vfat defaults 0 2\n",
             root_references: &["/boot/firmware/cmdline.txt".into(), "/etc/default/missing".into()],
         };
-        run(&rootfs, &identity).unwrap();
+        run(&rootfs, &identity, &|_| false).unwrap();
         let text = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
         assert_eq!(text("etc/hostname"), "pi\n");
         assert_eq!(text("etc/machine-id"), "");

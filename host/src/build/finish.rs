@@ -144,6 +144,8 @@ fn check(ui: &Ui, plan: &Plan, identity: &Identity, image: &File) -> Result<()> 
         models: models.context(Failure::bug("the plan names an unknown model"))?,
         identity: Some(identity.clone()),
         free: Some(Bytes::mib(u64::from(plan.extra_space_mb))),
+        // They were named when the image was finalised.
+        on_purpose: None,
     };
     let report = verify(image, &expected, &Parser::default())?;
     if !report.passed() {

@@ -251,7 +251,7 @@ fn settle(build: &Build<'_>, rootfs: &Rootfs, step: &Step) -> Result<()> {
     add_repositories(build, rootfs)?;
     let keys = rootfs.list_dir(&ImagePath::parse("/etc/ssh")?).unwrap_or_default();
     if keys.iter().any(|(name, _)| name.starts_with("ssh_host_") && name.ends_with("_key")) {
-        step.warn("it has been started before: its SSH host keys are removed, and it must make new ones by itself");
+        step.warn("it has been started before: its SSH host keys are removed, and made anew at the first boot");
     }
     Ok(())
 }

@@ -212,7 +212,12 @@ pub(super) fn add(build: &Build<'_>, layers: &mut Layers, owner: Owner, request:
         })?;
         let after = packages::installed(&rootfs)?;
         let notable = effects(&request, &place.stage.path().join("fs"), place.lowers, place.root)?;
-        Ok(Content { packages: missing_in(&before, &after), gone: missing_in(&after, &before), notable })
+        Ok(Content {
+            packages: missing_in(&before, &after),
+            gone: missing_in(&after, &before),
+            notable,
+            ..Content::default()
+        })
     })?;
     // The layer may have been made for those who want what others do not.
     if let Some(objection) = layers.packages.back(owner, &layer) {

@@ -1,5 +1,6 @@
 //! The two partitions: the layers, finalised for this image, as file systems in the store.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::base::mount;
 use super::boot_files;
 use super::finalise::{self, Identity};
-use super::{Build, Layers};
+use super::{Build, Layers, identities, telling};
 use crate::error::{Context, Failure, Result};
 use crate::image::ext4::{self, Ext4Options};
 use crate::image::fat::{self, FatOptions};
@@ -18,15 +19,19 @@ use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::image::mbr::Table;
 use crate::image::pass::{Digests, digest};
 use crate::recipe::plan::Plan;
-use crate::report::{BUILD_INFO, BaseInfo, BuildInfo};
+use crate::report::{Effect, Who};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::changes::changes;
-use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
+use crate::rootfs::files::{ImagePath, Rootfs};
 use crate::rootfs::layers::Mounted;
 use crate::store::{Damaged, Lock, Stage, Store, key, sealed};
+use crate::ui::printable;
 
 /// What is known of the image, beside the partitions that it is made of.
 const KNOWN: &str = "image.json";
+
+/// Keys and ids of packages that a build names.
+const MOST_NAMED: usize = 10;
 
 #[derive(Serialize, Deserialize)]
 struct Known {
@@ -149,7 +154,7 @@ fn known(directory: &Path) -> Option<Known> {
 pub(super) fn key_of(build: &Build<'_>, layers: &Layers) -> String {
     let plan = build.plan;
     key(&Inputs {
-        step: "partitions",
+        step: "partitions, of which each machine makes its keys and ids anew",
         piimg: env!("CARGO_PKG_VERSION"),
         flavour: &plan.flavour,
         layers: layers.stack.iter().map(|layer| layer.key.as_str()).collect(),
@@ -174,45 +179,6 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, key: String) -> Result<
     }
     let stage = make(build, layers, &identity)?;
     Ok(Partitions { key, directory: stage.path().to_owned(), identity, stage: Some(stage), are_kept: false, lock })
-}
-
-/// What the image will tell about itself.
-fn build_info(build: &Build<'_>, layers: &Layers, boot: Vec<String>) -> BuildInfo {
-    let plan = build.plan;
-    let files = if build.base.is_none() { &plan.release.files[..] } else { &[] };
-    let release = files.iter().map(|file| (file.path.clone(), format!("a file of {}", plan.release.name)));
-    let boot = boot.into_iter().map(|path| (path, "copied from a package for the boot partition".to_owned()));
-    let finalised =
-        finalise::written(&plan.release.root_references).map(|path| (path, "made for this image".to_owned()));
-    BuildInfo {
-        piimg: env!("CARGO_PKG_VERSION").to_owned(),
-        release: plan.release.name.clone(),
-        base: build.base.as_ref().map(|base| BaseInfo { name: base.name.clone(), digest: base.digest.clone() }),
-        architecture: plan.architecture.clone(),
-        hostname: layers.hostname.clone(),
-        flavour: plan.flavour.clone(),
-        epoch: layers.epoch,
-        plugins: layers.stack.iter().filter_map(|layer| layer.plugin.clone()).collect(),
-        steps: release.chain(boot).chain(finalised).chain(archives(plan)).collect(),
-    }
-}
-
-/// The files by which the finished system knows the archives that plugins bring.
-fn archives(plan: &Plan) -> impl Iterator<Item = (String, String)> {
-    plan.given_keys.iter().flat_map(|(name, given)| {
-        let files = [format!("/etc/apt/sources.list.d/{name}.sources"), format!("/etc/apt/keyrings/{name}.gpg")];
-        files.map(|path| (path, format!("a file of the archive `{name}`, which the plugin {} brings", given.plugin)))
-    })
-}
-
-fn describe(rootfs: &Rootfs, info: &BuildInfo) -> Result<()> {
-    let (tree, path) = (rootfs.exact(), ImagePath::parse(BUILD_INFO)?);
-    if let Some(parent) = path.parent() {
-        tree.make_dir_all(&parent, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
-    }
-    let text = serde_json::to_vec_pretty(info).context("cannot describe the build")?;
-    // Commands are told with their arguments, which are not for every user of the Pi.
-    Ok(tree.write(&path, &text, Attrs { mode: 0o600, uid: 0, gid: 0 })?)
 }
 
 /// Compares with their lists whatever goes into the image and was not made or compared in this build.
@@ -252,11 +218,42 @@ pub(super) fn finalised(
         // It has its own.
         Some(_) => Vec::new(),
     };
-    finalise::run(&rootfs, &names)?;
-    describe(&rootfs, &build_info(build, layers, boot.clone()))?;
+    let written = written_on_purpose(layers);
+    let removed = finalise::run(&rootfs, &names, &|path| written.contains(path))?;
+    warn_of_what_is_the_same(build, layers, &rootfs)?;
+    telling::write(&rootfs, &telling::build_info(build, layers, boot.clone(), &removed))?;
     compare_with_list(stage, &trees, &mounted, plan, &boot)?;
     step.done();
     Ok((mounted, rootfs))
+}
+
+/// What plugins wrote themselves, as files of this image.
+fn written_on_purpose(layers: &Layers) -> BTreeSet<&str> {
+    let effects = layers.stack.iter().filter_map(|layer| layer.plugin.as_ref()).flat_map(|plugin| &plugin.effects);
+    let by_call = |effect: &&Effect| effect.by.iter().any(|who| matches!(who, Who::Call(..)));
+    effects.filter(by_call).map(|effect| effect.change.path.as_str()).collect()
+}
+
+/// Names what scripts of packages made and every card of the image has, if it looks as if each should have its own.
+fn warn_of_what_is_the_same(build: &Build<'_>, layers: &Layers, rootfs: &Rootfs) -> Result<()> {
+    let plugins = || layers.stack.iter().filter_map(|layer| layer.plugin.as_ref());
+    let paths: BTreeSet<&str> =
+        plugins().flat_map(|plugin| &plugin.effects).map(|effect| effect.change.path.as_str()).collect();
+    let is_of_plugin = |path: &str| {
+        let below = |directory: &String| path.starts_with(directory.as_str());
+        paths.contains(path) || plugins().any(|plugin| plugin.unlisted.keys().any(below))
+    };
+    let found = identities::find_unknown(rootfs, &is_of_plugin)?;
+    for (path, what) in found.iter().take(MOST_NAMED) {
+        build.ui.warn(&format!(
+            "`{}` looks like {what} that a package's script made: it is the same on every card of this image",
+            printable(path)
+        ));
+    }
+    if found.len() > MOST_NAMED {
+        build.ui.warn(&format!("{} more files look like that; `piimg verify` names them", found.len() - MOST_NAMED));
+    }
+    Ok(())
 }
 
 /// Compares what finalising changed with what it may change. The throw-away layer in `stage` holds nothing else.

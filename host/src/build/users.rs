@@ -13,7 +13,9 @@ use crate::error::{Context, Failure, Result};
 use crate::recipe::plan::User;
 use crate::rootfs::accounts::Accounts;
 use crate::rootfs::accounts::database::Database;
+use crate::rootfs::changes::{Change, ChangeKind, changes};
 use crate::rootfs::files::{Attrs, FileKind, ImagePath, Rootfs};
+use crate::rootfs::layers::Mounted;
 use crate::sandbox::command::BoxCommand;
 use crate::store::key;
 use crate::ui::{Step, printable};
@@ -29,7 +31,12 @@ struct Inputs<'a> {
 /// The key of the layer on those of packages, unless the base has users of its own.
 pub(super) fn key_of(build: &Build<'_>, layers: &Layers) -> Option<String> {
     let user = build.plan.user.as_ref()?;
-    Some(key(&Inputs { step: "users", below: layers.top(), user, epoch: layers.archive.epoch }))
+    Some(key(&Inputs {
+        step: "users, with what was made for them",
+        below: layers.top(),
+        user,
+        epoch: layers.archive.epoch,
+    }))
 }
 
 /// The layer, unless the base has users of its own.
@@ -38,7 +45,12 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers) -> Result<Option<Layer>
     let step = build.ui.step(format!("Create the user {}", user.name));
     let layer = above::ensure(build, layers, &key, step, |place| {
         create(user, place.root, layers.archive.epoch, place.step)?;
-        Ok(Content::default())
+        let before = Mounted::read_only(place.lowers)?;
+        let all = changes(&place.stage.path().join("fs"), before.path(), place.root)?;
+        let (made, changed): (Vec<Change>, Vec<Change>) =
+            all.into_iter().partition(|change| change.kind == ChangeKind::Added);
+        let paths = |changes: Vec<Change>| changes.into_iter().map(|change| change.path).collect();
+        Ok(Content { made: paths(made), changed: paths(changed), ..Content::default() })
     });
     layer.map(Some)
 }

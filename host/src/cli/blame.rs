@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::verify::{no_image, open};
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Kind, Result};
 use crate::image::ext4::Ext4Reader;
 use crate::image::mbr;
+use crate::image::parsing::BootPartition;
 use crate::report::blame::{Origin, listed_as, origins};
 use crate::report::{BUILD_INFO, BuildInfo};
+use crate::rootfs::boot_config::DIRECTORY as BOOT;
+use crate::sandbox::parser::Parser;
 use crate::ui::{Ui, printable};
 
 /// Longest description of a build that is read: it lists changes of 4 MiB, and has little else.
@@ -28,28 +31,39 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
-    let path = arguments.path.trim_end_matches('/');
-    if !path.starts_with('/') {
+    if !arguments.path.starts_with('/') {
         return Err(Failure::usage(format!("`{}` is not absolute", printable(&arguments.path)))
             .hint("give the path as the Pi sees it, such as /etc/hostname")
             .into());
     }
     let root = open_root(&arguments.image)?;
     let info = build_info(&root)?;
-    let found = origins(info.as_ref(), &root.packages_of(&listed_as(path))?, path);
+    let (path, found) = root.resolve(&arguments.path)?;
+    let is_there = match path.strip_prefix(BOOT) {
+        Some(inside) if inside.starts_with('/') => is_on_boot_partition(&arguments.image, &inside[1..])?,
+        _ => found.is_some(),
+    };
+    let found = origins(info.as_ref(), &root.packages_of(&listed_as(&path))?, &path, is_there);
     if arguments.json {
         ui.json(&found)?;
-        return Ok(0);
+    } else {
+        if path != arguments.path.trim_end_matches('/') && path != "/" {
+            ui.info(&format!("`{}` is `{}`", printable(&arguments.path), printable(&path)));
+        }
+        found.iter().for_each(|origin: &Origin| ui.data(&origin.to_string()));
     }
-    found.iter().for_each(|origin: &Origin| ui.data(&origin.to_string()));
-    if found.is_empty() {
-        ui.data(if info.is_some() {
-            "no plugin, no package's list and no step of piimg names it: a package's own script made it, or it is not there"
-        } else {
-            "no package's list names it, and the image does not tell how it was built"
-        });
-    }
-    Ok(0)
+    Ok(if is_there { 0 } else { Kind::Build as i32 })
+}
+
+/// Whether the boot partition, whose names have no case, has a file or a directory of that name.
+fn is_on_boot_partition(image: &Path, inside: &str) -> Result<bool> {
+    let file = open(image)?;
+    let table = mbr::read(&file).with_context(|| no_image(image))?;
+    let (_, partition) = table.boot().with_context(|| no_image(image))?;
+    let boot = BootPartition::read(&Parser::default(), &file, partition)?;
+    let inside = inside.to_lowercase();
+    let is_it = |path: &str| path == inside || path.strip_prefix(inside.as_str()).is_some_and(|it| it.starts_with('/'));
+    Ok(boot.files.iter().any(|file| is_it(&file.path.to_lowercase())))
 }
 
 /// The root file system of an image.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::verify::{model, no_image, open};
-use crate::error::{Context, Result};
-use crate::image::boot::{BootOptions, boot};
+use crate::error::{Context, Failure, Result};
+use crate::image::boot::{Board, BootOptions, boot};
 use crate::image::layout::Bytes;
-use crate::ui::Ui;
+use crate::ui::{Ui, printable};
 
 /// Start an image in QEMU from its own kernel and initramfs, up to a login prompt; it is not changed.
 #[derive(Debug, Args)]
@@ -19,6 +19,9 @@ pub(super) struct Arguments {
     /// Pi model whose sections of config.txt count.
     #[arg(long)]
     model: Option<String>,
+    /// What QEMU emulates: `virt`, a machine of its own, or `raspi3b`, a Pi 3 with the image's own device tree and its card.
+    #[arg(long, value_name = "NAME", default_value = "virt")]
+    machine: String,
     /// Memory in MiB.
     #[arg(long, default_value_t = 1024)]
     memory: u32,
@@ -40,8 +43,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
+    let board = board(&arguments.machine)?;
     let file = open(&arguments.image)?;
     let options = BootOptions {
+        board,
         model: arguments.model.as_deref().map(model).transpose()?,
         memory_mib: arguments.memory,
         ssh_port: arguments.ssh_port,
@@ -75,5 +80,13 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     result.map(|()| {
         ui.info("the image booted");
         0
+    })
+}
+
+/// The machine of that name.
+fn board(name: &str) -> Result<Board> {
+    Board::from_name(name).ok_or_else(|| {
+        let known: Vec<&str> = Board::ALL.into_iter().map(Board::name).collect();
+        Failure::usage(format!("there is no machine `{}`; piimg knows: {}", printable(name), known.join(", "))).into()
     })
 }

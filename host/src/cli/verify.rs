@@ -1,11 +1,13 @@
 //! `piimg verify`.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::blame::{build_info, open_root};
 use crate::error::{Context, Failure, Kind, Result};
 use crate::image::models::Model;
 use crate::image::verify::{Expectations, Outcome, verify};
@@ -27,13 +29,19 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let file = open(&arguments.image)?;
     let models = arguments.models.iter().map(|name| model(name)).collect::<Result<_>>()?;
-    let report = verify(&file, &Expectations { models, ..Expectations::default() }, &Parser::default())?;
+    let on_purpose = Some(on_purpose(&arguments.image));
+    let report = verify(&file, &Expectations { models, on_purpose, ..Expectations::default() }, &Parser::default())?;
     if arguments.json {
         ui.json(&report)?;
     } else {
         for check in &report.checks {
             match &check.outcome {
                 Outcome::Passed(text) => ui.data(&format!("ok       {}: {}", check.name, printable(text))),
+                Outcome::Noted(notes) => {
+                    for note in notes {
+                        ui.data(&format!("note     {}: {}", check.name, printable(note)));
+                    }
+                }
                 Outcome::Skipped(text) => ui.data(&format!("skipped  {}: {}", check.name, printable(text))),
                 Outcome::Failed(findings) => {
                     for finding in findings {
@@ -44,6 +52,13 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         }
     }
     Ok(if report.passed() { 0 } else { Kind::Build as i32 })
+}
+
+/// The files that plugins wrote for just this image, if it tells of any.
+fn on_purpose(image: &std::path::Path) -> BTreeSet<String> {
+    // What is wrong with the image, the checks find out.
+    let info = open_root(image).and_then(|root| build_info(&root)).ok().flatten();
+    info.map(|info| info.changed_by_plugins()).unwrap_or_default()
 }
 
 /// Opens an image for reading.

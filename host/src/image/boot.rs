@@ -4,6 +4,7 @@
 //! It stands for the part of a boot after the firmware: what `config.txt` asks of the hardware is not tried here. The image
 //! may be anybody's, and QEMU is large: it runs confined (`machine.rs`), so that a hole in it leads to this very image.
 
+mod board;
 mod console;
 mod machine;
 mod session;
@@ -15,6 +16,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use board::Board;
 use machine::Machine;
 pub use session::Session;
 
@@ -36,6 +38,7 @@ const QEMU: &str = "qemu-system-aarch64";
 pub struct BootOptions {
     /// The board whose sections of `config.txt` choose the kernel; none takes the first that boots.
     pub model: Option<Model>,
+    pub board: Board,
     pub memory_mib: u32,
     pub cpus: u32,
     /// Port of this machine that reaches the image's port 22.
@@ -53,6 +56,7 @@ impl Default for BootOptions {
     fn default() -> Self {
         Self {
             model: None,
+            board: Board::default(),
             memory_mib: 1024,
             cpus: 2,
             ssh_port: None,
@@ -77,7 +81,9 @@ pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Sess
     let table = mbr::read(image)?;
     let (_, partition) = table.boot().context("the image has no boot partition")?;
     let files = BootPartition::read(&options.parser, image, partition)?.boot_files();
-    let plan = choose(&files, options.model)?;
+    let board = options.board;
+    check(options)?;
+    let plan = choose(&files, options.model.or(board.model()))?;
 
     let place = temporary_place();
     let temp = tempfile::tempdir_in(&place).with_context(|| {
@@ -93,9 +99,17 @@ pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Sess
         let mut out = File::create_new(&initramfs).context("cannot write the initramfs")?;
         source.copy("the initramfs", &plan.initramfs, &mut out)?;
     }
-    let disk = disk(image, options.disk, &place)?;
-    let cmdline = kernel_arguments(files.text(&plan.cmdline).unwrap_or_default());
+    let device_tree = board.model().map(|_| temp.path().join("tree"));
+    if let Some(path) = &device_tree {
+        #[expect(clippy::disallowed_methods, reason = "in a temporary directory of this process")]
+        let mut out = File::create_new(path).context("cannot write the device tree")?;
+        source.copy("the device tree", std::slice::from_ref(&plan.device_tree), &mut out)?;
+    }
+    let disk = disk(image, options, &place)?;
+    let cmdline = kernel_arguments(files.text(&plan.cmdline).unwrap_or_default(), board.console(&plan.device_tree));
     let machine = Machine {
+        board,
+        device_tree: device_tree.as_deref().map(|path| (path, plan.device_tree.as_str())),
         kernel: &kernel,
         initramfs: (!plan.initramfs.is_empty()).then_some(initramfs.as_path()),
         disk: &disk,
@@ -160,26 +174,43 @@ impl Source<'_> {
 }
 
 /// The file that serves as disk: the image, or a sparse and longer copy of it.
-fn disk(image: &File, wanted: Option<Bytes>, place: &Path) -> Result<File> {
+fn disk(image: &File, options: &BootOptions, place: &Path) -> Result<File> {
     let length = Bytes(image.metadata().context("cannot read the image")?.len());
-    let Some(wanted) = wanted.filter(|wanted| *wanted > length) else {
+    let wanted = options.board.disk(options.disk.unwrap_or(length).max(length));
+    if wanted == length {
         return File::open(descriptor_path(image)).context("cannot open the image again");
-    };
+    }
     let copy = tempfile::tempfile_in(place).context("cannot make a temporary file")?;
     copy.set_len(wanted.0).with_context(|| format!("cannot make a disk of {wanted}"))?;
     assemble::copy_extents(image, Bytes(0), length, &copy, Bytes(0)).context("cannot copy the image")?;
     Ok(copy)
 }
 
+/// Refuses what the board is not.
+fn check(options: &BootOptions) -> Result<()> {
+    let name = options.board.name();
+    if let (Some(own), Some(wanted)) = (options.board.model(), options.model)
+        && own != wanted
+    {
+        return Err(Failure::usage(format!("the machine `{name}` is a {own}, not a {wanted}")).into());
+    }
+    if let Some(own) = options.board.memory().filter(|own| *own != options.memory_mib) {
+        let text = format!("the machine `{name}` has {own} MiB of memory, not {}", options.memory_mib);
+        return Err(Failure::usage(text).hint("leave out --memory").into());
+    }
+    Ok(())
+}
+
 /// The image's kernel arguments with the console turned to the virtual machine's.
-fn kernel_arguments(cmdline: &str) -> String {
+fn kernel_arguments(cmdline: &str, console: &str) -> String {
     // Everything that would send messages elsewhere or hold them back.
     let unwanted = |word: &str| {
         ["console=", "earlycon", "loglevel=", "plymouth."].iter().any(|start| word.starts_with(start))
             || matches!(word, "quiet" | "splash")
     };
     let first = cmdline.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    first.split_whitespace().filter(|word| !unwanted(word)).chain(["console=ttyAMA0"]).collect::<Vec<_>>().join(" ")
+    let console = format!("console={console}");
+    first.split_whitespace().filter(|word| !unwanted(word)).chain([console.as_str()]).collect::<Vec<_>>().join(" ")
 }
 
 /// How long an image may take to a login prompt where every instruction is emulated.

@@ -2,6 +2,7 @@
 //! the comparison of both with what is there. Pure.
 
 mod config;
+pub mod overlays;
 #[cfg(test)]
 mod tests;
 

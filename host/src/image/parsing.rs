@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::fat::{FatFile, FatReader, FatSummary};
 use super::layout::{Bytes, Partition};
 use super::models::BootFiles;
+use super::models::overlays::Trees;
 use super::source::{self, Kind};
 use crate::error::{Context as _, Failure, Result};
+use crate::rootfs::device_tree::DeviceTree;
 use crate::sandbox::disk::Room;
 use crate::sandbox::parser::{Inside, Limits, Parser, Piece, serve};
 
@@ -28,6 +30,8 @@ pub const LONGEST: Bytes = Bytes::mib(256 << 10);
 enum Job {
     /// Answers with a [`BootPartition`].
     Boot(Partition),
+    /// Answers with the [`Trees`] of these files of a boot partition.
+    Trees { partition: Partition, paths: Vec<String> },
     /// Sends the content of these files of a boot partition, one after the other, all together not longer than `most`.
     Files { partition: Partition, paths: Vec<String>, most: u64 },
     /// Answers with a [`Kind`].
@@ -107,6 +111,30 @@ pub fn read_files(
     })
 }
 
+/// Reads these device trees of a boot partition; what is none has no place in the answer.
+///
+/// # Errors
+/// If one is not there.
+pub fn read_trees(parser: &Parser, image: &File, partition: &Partition, paths: Vec<String>) -> Result<Trees> {
+    parser.run(Limits::LOOK, &Job::Trees { partition: *partition, paths }, &[image], &mut nothing)
+}
+
+/// Longest device tree that is read; the longest of the Raspberry Pi's has 80 KB.
+const LONGEST_TREE: u64 = 1 << 20;
+
+fn trees(image: &File, partition: &Partition, paths: &[String]) -> Result<Trees> {
+    let reader = FatReader::open(image, partition)?;
+    let files = reader.list()?;
+    let mut trees = Trees::new();
+    for path in paths {
+        let is_it = |file: &&FatFile| file.path.eq_ignore_ascii_case(path) && file.size <= LONGEST_TREE;
+        let Some(file) = files.iter().find(is_it) else { continue };
+        let tree = DeviceTree::parse(&reader.read(&file.path, LONGEST_TREE)?);
+        trees.extend(tree.map(|tree| (path.clone(), tree)));
+    }
+    Ok(trees)
+}
+
 /// Tells what `file` is, compressed or not.
 ///
 /// # Errors
@@ -154,6 +182,7 @@ pub(crate) fn inside(arguments: &[String]) -> Result<i32> {
         match job {
             // Answers are of different types, and a host knows which it asked for.
             Job::Boot(partition) => BootPartition::parse(&file, &partition).map(Answer::Boot),
+            Job::Trees { partition, paths } => trees(&file, &partition, &paths).map(Answer::Trees),
             Job::Recognise => source::recognise(&file).map(Answer::Recognised),
             Job::Files { partition, paths, mut most } => {
                 let reader = FatReader::open(&file, &partition)?;
@@ -174,6 +203,7 @@ pub(crate) fn inside(arguments: &[String]) -> Result<i32> {
 #[serde(untagged)]
 enum Answer {
     Boot(BootPartition),
+    Trees(Trees),
     Recognised(Kind),
     Done,
 }

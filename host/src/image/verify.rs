@@ -1,5 +1,6 @@
 //! Checks a finished image, whoever made it. Findings are data: all of them are collected, none ends the search.
 
+mod own;
 mod references;
 
 use std::collections::BTreeSet;
@@ -12,8 +13,8 @@ use super::assemble;
 use super::ext4::{Ext4Reader, Superblock, device_in};
 use super::layout::{Bytes, Identity, Partition};
 use super::mbr::{self, Table};
-use super::models::{self, BootFiles, Model};
-use super::parsing::BootPartition;
+use super::models::{self, BootFiles, Model, overlays};
+use super::parsing::{self, BootPartition};
 use crate::error::{Context as _, Kind, Result, report};
 use crate::sandbox::confined::Confined;
 use crate::sandbox::disk::Room;
@@ -33,6 +34,9 @@ pub struct Expectations {
     pub identity: Option<Identity>,
     /// What must be free in the root partition.
     pub free: Option<Bytes>,
+    /// Whether to look for keys and ids of one machine, and the files that were written for just this image; a path that
+    /// ends in `/` stands for all below.
+    pub on_purpose: Option<BTreeSet<String>>,
 }
 
 /// How a check went.
@@ -43,6 +47,8 @@ pub enum Outcome {
     Passed(String),
     /// Everything that is wrong.
     Failed(Vec<String>),
+    /// Nothing that is wrong, but something that one should know.
+    Noted(Vec<String>),
     /// Could not be made because of an earlier finding.
     Skipped(String),
 }
@@ -63,7 +69,7 @@ pub struct VerifyReport {
 
 impl VerifyReport {
     pub fn passed(&self) -> bool {
-        self.checks.iter().all(|check| matches!(check.outcome, Outcome::Passed(_)))
+        self.checks.iter().all(|check| matches!(check.outcome, Outcome::Passed(_) | Outcome::Noted(_)))
     }
 
     /// Every finding, with the check that made it.
@@ -122,10 +128,13 @@ pub fn verify(image: &File, expected: &Expectations, parser: &Parser) -> Result<
         }
     };
     let mut models = Vec::new();
-    if let Some(boot) = boot.as_ref().map(BootPartition::boot_files) {
+    if let (Some(boot), Some((_, partition))) = (boot.as_ref().map(BootPartition::boot_files), table.boot()) {
         let boot = &boot;
         models = models::bootable(boot);
         add("boot files", check_boot_files(boot, &models, expected));
+        let trees = parsing::read_trees(parser, image, partition, overlays::wanted(boot, &models));
+        let idle = trees.map(|trees| overlays::idle(boot, &trees, &models));
+        add("device trees", found(idle, "they take what `config.txt` asks of them")?);
         add(
             "root device",
             outcome(references::cmdline(boot, &table, expected), "`cmdline.txt` names the root partition"),
@@ -136,6 +145,9 @@ pub fn verify(image: &File, expected: &Expectations, parser: &Parser) -> Result<
         let fstab = root.read_text("/etc/fstab").map(|text| references::fstab(text.as_deref(), &names, &table));
         add("fstab", found(fstab, "`fstab` names the image's partitions")?);
         add("first boot", found(check_identity(root), "machine-id and host keys are left to the first boot")?);
+        if let Some(on_purpose) = &expected.on_purpose {
+            add("keys and ids", note(own::find(root, on_purpose), "none looks like that of one machine")?);
+        }
     }
     report.models = models;
     Ok(report)
@@ -153,6 +165,14 @@ fn found(searched: Result<Vec<String>>, passed: &str) -> Result<Outcome> {
         Err(error) if report(&error).kind == Kind::Host => Err(error),
         Err(error) => Ok(Outcome::Failed(vec![format!("{error:#}")])),
     }
+}
+
+/// The same where what is found is not wrong.
+fn note(searched: Result<Vec<String>>, passed: &str) -> Result<Outcome> {
+    Ok(match found(searched, passed)? {
+        Outcome::Failed(findings) => Outcome::Noted(findings),
+        other => other,
+    })
 }
 
 /// What a checker complains of, after `title`; one that does not end complains too.

@@ -41,6 +41,9 @@ pub struct Release {
     /// Pi models its kernel and firmware boot.
     #[serde(default)]
     pub models: Vec<String>,
+    /// Whether its boot partition has Raspberry Pi's overlays, and device trees that take parameters.
+    #[serde(default)]
+    pub overlays: bool,
     #[serde(default)]
     pub packages: Vec<String>,
     /// Other architectures whose packages the image takes too.
@@ -219,6 +222,11 @@ impl Releases {
 
     pub fn get(&self, name: &str) -> Option<&Release> {
         self.0.get(name)
+    }
+
+    /// The names of those that have Raspberry Pi's overlays.
+    pub fn with_overlays(&self) -> impl Iterator<Item = &str> {
+        self.0.values().filter(|release| release.overlays).map(|release| release.name.as_str())
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {

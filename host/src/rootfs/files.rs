@@ -80,6 +80,8 @@ pub struct Metadata {
     pub target: Option<String>,
 }
 
+const LINKING: &str = "make the link";
+
 /// An image's root directory, held open.
 #[derive(Debug)]
 pub struct Rootfs {
@@ -273,12 +275,15 @@ impl Rootfs {
     /// # Errors
     /// [`FileErrorCode::Exists`] if anything is there.
     pub fn symlink(&self, path: &ImagePath, target: &str) -> Result<(), FileError> {
-        const ACTION: &str = "make the link";
+        self.link_at(self.locate(path, false, LINKING)?, path, target)
+    }
+
+    fn link_at(&self, place: Place, path: &ImagePath, target: &str) -> Result<(), FileError> {
+        const ACTION: &str = LINKING;
         let fail = |errno| FileError::system(errno, ACTION, path);
         if target.is_empty() || target.contains('\0') {
             return Err(FileError::new(FileErrorCode::Invalid, ACTION, path, "the target is empty or contains NUL"));
         }
-        let place = self.locate(path, false, ACTION)?;
         self.touch(&place, false, path, ACTION)?;
         let Place { dir, name } = place;
         let name = name.ok_or_else(|| fail(Errno::EXIST))?;

@@ -43,8 +43,11 @@ pub struct LayerLimits {
 
 /// Someone who can have a part in a path.
 pub trait Party: Ord {
-    /// Of those that are alike, a path remembers the first and the last one: a plugin may write one file a million times.
     fn is_like(&self, other: &Self) -> bool;
+
+    /// How many that are alike a path remembers, the first ones and the last one: a plugin may write one file a million
+    /// times. Two at least.
+    fn most(&self) -> usize;
 }
 
 /// Remembers who was at which path.
@@ -186,8 +189,8 @@ fn add<Who: Party>(parts: &mut Vec<Rc<Who>>, who: Option<&Rc<Who>>) {
     let Err(at) = parts.binary_search(who) else { return };
     parts.insert(at, Rc::clone(who));
     let alike: Vec<usize> = (0..parts.len()).filter(|at| parts[*at].is_like(who)).collect();
-    if let [_, between, _] = alike[..] {
-        parts.remove(between);
+    if alike.len() > who.most() {
+        parts.remove(alike[alike.len() - 2]);
     }
 }
 
@@ -260,6 +263,10 @@ mod tests {
     use Who::{Call, Command};
 
     impl Party for Who {
+        fn most(&self) -> usize {
+            if matches!(self, Call(_)) { 3 } else { 2 }
+        }
+
         fn is_like(&self, other: &Self) -> bool {
             std::mem::discriminant(self) == std::mem::discriminant(other)
         }
@@ -401,7 +408,7 @@ mod tests {
             add(&mut parts, Some(&Rc::new(who)));
         }
         let parts: Vec<Who> = parts.iter().map(|who| Who::clone(who)).collect();
-        assert_eq!(parts, [Command(2), Command(6), Call(1), Call(7)]);
+        assert_eq!(parts, [Command(2), Command(6), Call(1), Call(3), Call(7)]);
     }
 
     #[test]

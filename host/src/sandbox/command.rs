@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,20 @@ const OUTPUT_LIMIT: usize = 8 << 20;
 
 /// Pieces of output that wait to be looked at: a command that writes faster than that has to wait itself.
 const WAITING: usize = 4;
+
+/// What the box is called, for whoever asks the kernel. The image says the same while it is built.
+pub const HOST_NAME: &str = "image";
+
+/// As [`bound_addresses`].
+static ADDRESSES: OnceLock<u64> = OnceLock::new();
+
+/// From now on, bounds the addresses that each process of a box may have, in bytes: for emulated programs.
+///
+/// Some programs reserve terabytes, of which they use little, and are content with less: databases, runtimes of languages.
+/// The kernel keeps no book of what is only reserved. qemu-user does, for each page, until the memory is full.
+pub fn bound_addresses(bytes: u64) {
+    ADDRESSES.get_or_init(|| bytes);
+}
 
 /// What every command finds in its environment, besides what its caller adds.
 const ENVIRONMENT: [(&str, &str); 7] = [
@@ -93,6 +107,8 @@ pub struct BoxCommand {
     pub timeout: Duration,
     /// If it uses more than this it is killed too.
     pub limits: BoxLimits,
+    /// Bytes of addresses that each of its processes may have, if they are bounded.
+    pub addresses: Option<u64>,
     /// The hosts that it may reach; none and it has no network.
     #[serde(skip)]
     pub network: Option<Network>,
@@ -149,6 +165,7 @@ impl BoxCommand {
             binds: Vec::new(),
             timeout: Duration::from_secs(3600),
             limits: BoxLimits::default(),
+            addresses: ADDRESSES.get().copied(),
             network: None,
         }
     }

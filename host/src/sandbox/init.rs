@@ -14,7 +14,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::command::{BOX_ERROR, BoxCommand, Identity, NETWORK_ARG, SET_UP_FAILED, SPEC_ARG};
+use super::command::{BOX_ERROR, BoxCommand, HOST_NAME, Identity, NETWORK_ARG, SET_UP_FAILED, SPEC_ARG};
 use super::ending::Bounds;
 use super::private::{IDS, die_with_parent, inherited_fd};
 use super::shell::at_most;
@@ -125,7 +125,7 @@ fn wait_for(child: Pid) -> Result<i32> {
 /// The box's PID 1: when it ends, the kernel kills everything that is left in the box.
 fn pid1(command: &BoxCommand, network: Option<UnixStream>) -> Result<i32> {
     die_with_parent()?;
-    nix::unistd::sethostname("image").context("cannot name the box")?;
+    nix::unistd::sethostname(HOST_NAME).context("cannot name the box")?;
     bring_up_loopback()?;
     limit_shared_memory(command.limits.memory / 8);
     let has_network = network.is_some();
@@ -274,7 +274,7 @@ fn become_command(command: &BoxCommand, has_network: bool) -> Result<std::conver
     set_ids(&Identity::default())?;
     drop_capabilities()?;
     nix::unistd::setsid().context("cannot start a session")?;
-    set_limits()?;
+    set_limits(command.addresses)?;
     rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
     if command.identity.uid != 0 || command.identity.gid != 0 {
         set_ids(&command.identity)?;
@@ -331,11 +331,12 @@ fn limit_processes(command: &BoxCommand) -> Result<()> {
     setrlimit(Resource::RLIMIT_NPROC, limit, limit).context("cannot limit the number of processes")
 }
 
-fn set_limits() -> Result<()> {
+fn set_limits(addresses: Option<u64>) -> Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     // If the machine runs out of memory all the same, this goes first.
     fs::write("/proc/self/oom_score_adj", "1000").context("cannot set the score of the command")?;
-    for (resource, limit) in [(Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT), (Resource::RLIMIT_CORE, 0)] {
+    let limits = [(Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT), (Resource::RLIMIT_CORE, 0)];
+    for (resource, limit) in limits.into_iter().chain(addresses.map(|addresses| (Resource::RLIMIT_AS, addresses))) {
         let limit = at_most(resource, limit);
         setrlimit(resource, limit, limit).with_context(|| format!("cannot set {resource:?}"))?;
     }

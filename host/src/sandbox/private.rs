@@ -140,7 +140,7 @@ pub fn run(entry: &Entry<'_>, job: &[u8]) -> Result<i32> {
     inherited.push(inner.as_fd());
     let mut command = own_command()?;
     // What else a shell has is nobody's business inside, and would change what programs do there.
-    command.env_clear().envs(tool::environment());
+    command.env_clear().envs(tool::environment_of_piimg());
     entry.hidden.iter().for_each(|variable| {
         command.env_remove(variable);
     });

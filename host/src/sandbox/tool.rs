@@ -39,28 +39,29 @@ const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 /// Where they are looked for too if nothing else is named: a service may have no `PATH` at all.
 const BIN: [&str; 2] = ["/usr/bin", "/bin"];
 
-/// Variables of the user's that a program gets: where it finds other programs and files, how it reaches the network, and
-/// what it shows. Whatever else a shell may hold changes what such programs do (`TAR_OPTIONS`, `MKE2FS_CONFIG`, `PERL5OPT`,
-/// `XZ_OPT`, `APT_CONFIG`), and so an image.
-const ENVIRONMENT: [&str; 18] = [
-    "PATH",
-    "HOME",
-    "TMPDIR",
-    "USER",
-    "LOGNAME",
-    "TERM",
-    "COLUMNS",
-    "NO_COLOR",
-    "http_proxy",
-    "https_proxy",
-    "ftp_proxy",
-    "all_proxy",
-    "no_proxy",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "NO_PROXY",
-    "SOURCE_DATE_EPOCH",
+/// Variables of the user's that programs of the host get, each with its reason. Whatever else a shell may hold changes what
+/// such programs do (`POSIXLY_CORRECT`, `TAR_OPTIONS`, `MKE2FS_CONFIG`, `PERL5OPT`, `APT_CONFIG`, `GNUPGHOME`, `HOME` with the
+/// files of settings in it, `TMPDIR`, languages), and so an image.
+const ENVIRONMENT: [(&str, &str); 10] = [
+    ("PATH", "where programs are"),
+    ("http_proxy", NETWORK),
+    ("https_proxy", NETWORK),
+    ("ftp_proxy", NETWORK),
+    ("all_proxy", NETWORK),
+    ("no_proxy", NETWORK),
+    ("HTTP_PROXY", NETWORK),
+    ("HTTPS_PROXY", NETWORK),
+    ("ALL_PROXY", NETWORK),
+    ("NO_PROXY", NETWORK),
+];
+
+const NETWORK: &str = "how apt reaches the network";
+
+/// Those that piimg itself gets too where it starts itself again.
+const OF_PIIMG: [(&str, &str); 3] = [
+    ("TERM", "whether progress can be drawn"),
+    ("COLUMNS", "how wide progress may be"),
+    ("NO_COLOR", "whether it has colours"),
 ];
 
 /// How much of a failed program's output an error quotes.
@@ -86,10 +87,16 @@ fn search_path(path: Option<OsString>) -> Vec<PathBuf> {
 }
 
 /// Those of the [`ENVIRONMENT`] that are set; `PATH` always is, for what a program starts is found by it.
-pub(super) fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
+fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
     let path = || std::env::join_paths(search_path(std::env::var_os("PATH"))).ok();
     let value = move |name| if name == "PATH" { path() } else { std::env::var_os(name) };
-    ENVIRONMENT.into_iter().filter_map(move |name| Some((name, value(name)?)))
+    ENVIRONMENT.into_iter().filter_map(move |(name, _)| Some((name, value(name)?)))
+}
+
+/// The same with what piimg itself needs, for the process that builds.
+pub(super) fn environment_of_piimg() -> impl Iterator<Item = (&'static str, OsString)> {
+    let own = OF_PIIMG.into_iter().filter_map(|(name, _)| Some((name, std::env::var_os(name)?)));
+    environment().chain(own)
 }
 
 /// The failure that says a program is missing and which package has it.

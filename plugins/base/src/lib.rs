@@ -2,7 +2,7 @@
 
 use piimg_plugin_sdk::region::{self, Keyboard};
 use piimg_plugin_sdk::users::{self, User};
-use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, boot_config, context, fs, log, services};
+use piimg_plugin_sdk::{ErrorCode, Kind, Param, Plugin, PluginConf, Result, boot_config, context, fs, log, services};
 
 /// What one wants to find on a robot that does not do what it should.
 const PACKAGES: [&str; 19] = [
@@ -82,13 +82,26 @@ impl Plugin for Base {
         User::new(&user).groups(GROUPS).ensure()?;
         fs::write(RULES, include_str!("buses.rules")).mode(0o644).apply()?;
         fs::write(MODULES, "i2c-dev\n").mode(0o644).apply()?;
-        boot_config::add(None, "dtparam", "i2c_arm=on")?;
-        boot_config::add(None, "dtparam", "spi=on")?;
+        for bus in ["i2c_arm", "spi"] {
+            turn_on(bus)?;
+        }
 
         services::drop_in("apt-daily.timer", "later", include_str!("apt-daily.conf"))?;
         log::info!("{user} may use the buses: {}", GROUPS.join(", "));
         Ok(())
     }
+}
+
+/// Turns a bus on where the device tree can be asked to.
+fn turn_on(bus: &str) -> Result {
+    match boot_config::add(None, "dtparam", &format!("{bus}=on")) {
+        // Debian's own kernels: their trees have I2C on and SPI off.
+        Err(error) if error.code() == ErrorCode::Unsupported => {
+            log::warn!("{bus} is left as the kernel has it: {error}")
+        }
+        added => drop(added?),
+    }
+    Ok(())
 }
 
 piimg_plugin_sdk::plugin!(Base);

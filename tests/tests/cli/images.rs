@@ -52,6 +52,15 @@ fn an_unknown_model_is_refused() {
 }
 
 #[test]
+fn an_unknown_machine_is_refused() {
+    let (scratch, files) = no_images();
+    assert_eq!(
+        fails(&scratch, USAGE, &["boot", "--machine", "raspi9", files[0]]),
+        "error: there is no machine `raspi9`; piimg knows: virt, raspi3b\n"
+    );
+}
+
+#[test]
 fn what_is_no_image_is_named() {
     let (scratch, _) = no_images();
     for command in ["inspect", "boot"] {

@@ -140,7 +140,7 @@ fn a_secret_proves_who_asks_and_is_nowhere_else() {
     assert!(result.unwrap_err().message.contains("status 401"));
     let (result, audit) = this.ask(&url, &commit, None, Some("ann"));
     assert_eq!(result, Ok(8));
-    assert!(audit.contains(r#""CheckoutAuthorized""#) && audit.contains(&commit), "{audit}");
+    assert!(audit.contains("git.checkout-authorized") && audit.contains(&commit), "{audit}");
     assert!(audit.contains("secret:token"), "{audit}");
     let (said, told) = Try::of(&authority, &server).ask(&server.url("/tells"), &commit, None, Some("ann"));
     let error = said.unwrap_err();

@@ -103,3 +103,72 @@ fn what_the_recipe_wants_is_not_removed() {
     assert_eq!(output.status.code(), Some(5), "{said}");
     assert!(said.contains("cannot remove `tree`: the recipe lists it"), "{said}");
 }
+
+/// What the image tells of a path, and the status.
+fn blame(image: &Path, path: &str) -> (String, Option<i32>) {
+    let output = Command::new(piimg()).arg("blame").arg(image).arg(path).output().unwrap();
+    (text(&output.stdout), output.status.code())
+}
+
+#[test]
+fn what_scripts_make_for_one_machine_is_left_to_the_first_boot_and_every_file_has_its_maker() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = [["--package", "munge"], ["--package", "ssl-cert"]].concat();
+    let (image, root, said) = built(dir.path(), &build(dir.path(), 1_750_000_000, &arguments));
+    assert!(!said.contains("looks like"), "{said}");
+    for (gone, unit) in [
+        ("/etc/munge/munge.key", "munge"),
+        ("/etc/ssl/private/ssl-cert-snakeoil.key", "snakeoil"),
+        ("/etc/ssl/certs/ssl-cert-snakeoil.pem", "snakeoil"),
+        ("/etc/ssh/ssh_host_ed25519_key", "ssh-host-keys"),
+    ] {
+        assert_eq!(root.read(gone).unwrap(), None, "{gone}");
+        let text = root.read_text(&format!("/etc/systemd/system/piimg-{unit}.service")).unwrap().unwrap();
+        assert!(text.contains("\nConditionPathExists=!/etc/"), "{text}");
+        let link = format!("/etc/systemd/system/multi-user.target.wants/piimg-{unit}.service");
+        assert_eq!(root.read_text(&link).unwrap().as_deref(), Some(&*text));
+        let (told, status) = blame(&image, gone);
+        assert!(
+            told.starts_with("missing: ") && told.contains("piimg: removed from the image, whose first boot makes "),
+            "{told}"
+        );
+        assert_eq!(status, Some(1));
+    }
+    // While packages were installed, the name of the box was known.
+    assert!(root.read_text("/etc/hosts").unwrap().unwrap().starts_with("127.0.0.1\tlocalhost\n"));
+    let output = Command::new(piimg()).arg("verify").arg(&image).output().unwrap();
+    assert!(
+        text(&output.stdout).contains("ok       keys and ids: none looks like that of one machine\n"),
+        "{output:?}"
+    );
+
+    let user = "piimg: for the user `ubuntu` of the recipe or the release\n";
+    let script = "a package's own script: no list of a package, no plugin and no step of piimg names it\n";
+    for (path, expected) in [
+        ("/home/ubuntu/.bashrc", user.to_owned()),
+        ("/etc/shadow", format!("{user}{script}")),
+        ("/etc/../etc/passwd", format!("{user}{script}")),
+        ("/etc/fstab", "piimg: made for this image\n".to_owned()),
+        ("/usr/share/piimg/build.json", "piimg: made for this image\n".to_owned()),
+        ("/etc/systemd/system/piimg-munge.service", "piimg: makes the key of munge at the first boot\n".to_owned()),
+        (
+            "/etc/systemd/system/multi-user.target.wants/piimg-grow-root.service",
+            "piimg: a unit that is enabled by bookworm\n".to_owned(),
+        ),
+        ("/usr/local/sbin/piimg-grow-root", "piimg: a file of bookworm\n".to_owned()),
+        ("/boot/firmware/config.txt", script.to_owned()),
+        ("/boot/firmware/cmdline.txt", format!("piimg: this image's partitions\n{script}")),
+        ("/bin/sh", "package dash\n".to_owned()),
+        // A script of base-files makes it.
+        ("/srv", script.to_owned()),
+        ("/var/lib/dpkg/status", script.to_owned()),
+    ] {
+        assert_eq!(blame(&image, path), (expected, Some(0)), "{path}");
+    }
+    let (told, status) = blame(&image, "/usr/bin");
+    assert!(told.lines().count() == 1 && told.contains(" packages, ") && status == Some(0), "{told}");
+    let missing = "missing: there is no such file in the image\n".to_owned();
+    for path in ["/etc/nothing", "/nothing/at/all", "/etc/passwd/x", "/boot/firmware/nothing"] {
+        assert_eq!(blame(&image, path), (missing.clone(), Some(1)), "{path}");
+    }
+}

@@ -1,5 +1,7 @@
 //! The interface `boot-config`.
 
+use piimg_tests::device_tree::device_tree;
+
 use super::*;
 
 const CONFIG: &str = "# mine\ndtparam=audio=on\nkernel=vmlinuz\n";
@@ -11,7 +13,53 @@ fn image_with_boot_files() -> tempfile::TempDir {
     std::fs::create_dir_all(&boot).unwrap();
     std::fs::write(boot.join("config.txt"), CONFIG).unwrap();
     std::fs::write(boot.join("cmdline.txt"), CMDLINE).unwrap();
+    let tree = device_tree(&[("__overrides__", &[("i2c_arm", b"")])]);
+    std::fs::write(boot.join("bcm2710-rpi-3-b.dtb"), tree).unwrap();
     root
+}
+
+/// What a plugin is told of lines for the device tree.
+fn told_of_trees(files: &[(&str, Vec<u8>)]) -> Vec<String> {
+    let root = image_with_boot_files();
+    let boot = root.path().join("boot/firmware");
+    std::fs::remove_file(boot.join("bcm2710-rpi-3-b.dtb")).unwrap();
+    std::fs::create_dir(boot.join("overlays")).unwrap();
+    for (name, content) in files {
+        std::fs::write(boot.join(name), content).unwrap();
+    }
+    settings(root, "trees", &all()).1
+}
+
+#[test]
+fn lines_that_the_firmware_would_skip_are_refused() {
+    const NO_PARAMETER: &str = "spi: `dtparam=spi=on` would do nothing: no device tree of this image takes parameters; releases with \
+                                Raspberry Pi's own overlays and parameters are focal, jammy, noble, raspios-bookworm, raspios-trixie";
+    let tree = |labels: &[(&str, &[u8])]| device_tree(&[("__symbols__", labels)]);
+    let overlay = device_tree(&[("__fixups__", &[("uart0", b"x")]), ("__overrides__", &[("fast", b"x")])]);
+    // As Debian's bookworm has it, and trixie.
+    for files in [
+        vec![],
+        vec![("bcm2837-rpi-3-b.dtb", device_tree(&[]))],
+        vec![("bcm2837-rpi-3-b.dtb", tree(&[("uart0", b"x")]))],
+    ] {
+        let told = told_of_trees(&files);
+        assert_eq!(told[0], NO_PARAMETER);
+        let cause = "overlay: `dtoverlay=disable-bt,fast` would do nothing: there is no overlay \
+                     `/boot/firmware/overlays/disable-bt.dtbo` (a plugin may put one there first); releases with";
+        assert!(told[1].starts_with(cause), "{told:?}");
+        assert_eq!(told[3], "end: true", "an empty overlay ends the parameters of the one before");
+    }
+    let own = |tree| vec![("bcm2837-rpi-3-b.dtb", tree), ("overlays/disable-bt.dtbo", overlay.clone())];
+    let told = told_of_trees(&own(tree(&[("gpio", b"x")])));
+    let cause = "overlay: `dtoverlay=disable-bt,fast` would do nothing: `/boot/firmware/overlays/disable-bt.dtbo` needs the labels \
+                 uart0, which no device tree of this image has";
+    assert!(told[1].starts_with(cause), "{told:?}");
+    // One that fits, and its own parameter.
+    let told = told_of_trees(&own(tree(&[("uart0", b"x")])));
+    assert_eq!(
+        (told[0].as_str(), &told[1..]),
+        (NO_PARAMETER, &["overlay: true", "fast: true", "end: true"].map(String::from)[..])
+    );
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod robots;
 use std::io::{Seek as _, Write as _};
 use std::os::unix::fs::symlink;
 
+use piimg_tests::device_tree::device_tree;
+
 use super::users::image_with_accounts;
 use super::*;
 
@@ -18,8 +20,12 @@ fn image_with(files: &[(&str, &str)]) -> tempfile::TempDir {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
     }
+    let tree = device_tree(&[("__overrides__", &[("spi", b"")])]);
+    std::fs::write(root.path().join(TREE), tree).unwrap();
     root
 }
+
+const TREE: &str = "boot/firmware/bcm2710-rpi-3-b.dtb";
 
 fn run_shipped(root: tempfile::TempDir, name: &str, params: &[(&str, &str)], assets: &[(&str, &str)]) -> Ran {
     let plugin = look(name).unwrap();
@@ -72,6 +78,21 @@ fn base_sets_the_region_and_lends_the_buses() {
     assert_eq!(read("etc/modules-load.d/piimg-base.conf"), "i2c-dev\n");
     assert_eq!(read("boot/firmware/config.txt"), "kernel=vmlinuz\ndtparam=i2c_arm=on\ndtparam=spi=on\n");
     assert!(read("etc/systemd/system/apt-daily.timer.d/later.conf").contains("\nPersistent=no\n"));
+}
+
+/// As on Debian's own releases.
+#[test]
+fn base_leaves_the_buses_to_a_kernel_that_takes_no_parameters() {
+    let root = image_with(&BASE);
+    symlink("/usr/share/zoneinfo/Etc/UTC", root.path().join("etc/localtime")).unwrap();
+    std::fs::write(root.path().join(TREE), device_tree(&[])).unwrap();
+    let ran = run_shipped(root, "base", &[("user", "ann")], &[]);
+    ran.result.as_ref().unwrap();
+    assert_eq!(ran.read("boot/firmware/config.txt").unwrap(), "kernel=vmlinuz\n");
+    for bus in ["i2c_arm", "spi"] {
+        let start = format!("piimg/base: {bus} is left as the kernel has it: `dtparam={bus}=on` would do nothing");
+        assert!(ran.log.iter().any(|line| line.starts_with(&start)), "{start} is not in {:?}", ran.log);
+    }
 }
 
 #[test]

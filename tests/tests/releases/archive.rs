@@ -27,6 +27,31 @@ pub(crate) const EPOCH: u64 = 1_750_000_000;
 /// A value of the user's environment that no program of an image is to see.
 pub(crate) const TOKEN: &str = "canary-of-the-users-environment";
 
+/// What else a user's environment may hold, and would change what programs of the host do, or end them.
+const HOSTILE: [(&str, &str); 21] = [
+    ("APT_CONFIG", "/nonexistent"),
+    ("BLKID_FILE", "/nonexistent"),
+    ("COLUMNS", "1"),
+    ("DEBIAN_FRONTEND", "dialog"),
+    ("DPKG_ROOT", "/nonexistent"),
+    ("GNUPGHOME", "/nonexistent"),
+    ("GREP_OPTIONS", "-v"),
+    ("GZIP", "-1"),
+    ("IFS", "/"),
+    ("LANG", "tr_TR.UTF-8"),
+    ("LC_ALL", "tr_TR.UTF-8"),
+    ("LD_LIBRARY_PATH", "/nonexistent"),
+    ("MKE2FS_CONFIG", "/nonexistent"),
+    ("MKE2FS_DEVICE_SECTSIZE", "4096"),
+    ("MMDEBSTRAP_TEMPLATE", "/nonexistent"),
+    ("PERL5LIB", "/nonexistent"),
+    ("PERL5OPT", "-Mnonexistent"),
+    ("POSIXLY_CORRECT", "1"),
+    ("TAR_OPTIONS", "--help"),
+    ("TZ", "Pacific/Kiritimati"),
+    ("XZ_OPT", "-9"),
+];
+
 /// Architectures that there are; each archive has those of its description.
 const ALL: [&str; 3] = ["amd64", "arm64", "armhf"];
 /// With those of the host, programs run natively or not at all: a build must not fall back.
@@ -66,6 +91,7 @@ impl Archives {
         let release = Releases::builtin().unwrap().get(name).unwrap().clone().resolved(architecture);
         let mut packages = debian::packages(SUITE, architecture, &REAL);
         packages.extend(more);
+        packages.push(ssh());
         // It may be named with its architecture.
         let plain = |name: &str| name.split(':').next().unwrap().to_owned();
         let elsewhere =
@@ -172,7 +198,7 @@ impl Archives {
     fn run_in(&self, store: &str, epoch: u64, arguments: &[&str]) -> (bool, String, String) {
         let mut command = Command::new(piimg_tests::piimg());
         command.current_dir(self.dir.path()).env("SOURCE_DATE_EPOCH", epoch.to_string());
-        command.env("TOKEN", TOKEN).args(["build", "--release"]);
+        command.env("TOKEN", TOKEN).envs(HOSTILE).args(["build", "--release"]);
         command.args([&self.release.name, "--arch", &self.architecture, "--store", store, "--imagedir", "images"]);
         command.args(["--emulation", EMULATION]);
         for served in &self.served {
@@ -187,6 +213,14 @@ impl Archives {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.success(), text(&output.stdout), text(&output.stderr))
     }
+}
+
+/// As the real one, it makes the keys of this one machine when it is installed.
+fn ssh() -> Package {
+    Package::new("openssh-server", "1:10.0", "all").script(
+        "postinst",
+        "#!/bin/sh -e\nmkdir -p /etc/ssh\nfor kind in rsa ed25519; do echo a key >/etc/ssh/ssh_host_${kind}_key; done\n",
+    )
 }
 
 impl Served {

@@ -6,7 +6,7 @@ use piimg::sandbox::command::{BoxCommand, BoxLimits, Exceeded};
 
 use super::{Image, Test, run};
 
-pub(super) const TESTS: [Test; 9] = [
+pub(super) const TESTS: [Test; 10] = [
     ("memory_is_limited", memory),
     ("processes_are_limited", processes),
     ("disk_is_limited", disk),
@@ -16,6 +16,7 @@ pub(super) const TESTS: [Test; 9] = [
     ("memory_that_no_process_shows_is_limited", hidden_memory),
     ("output_is_limited_and_waits_for_nobody", output),
     ("the_watch_is_not_kept_busy", busy),
+    ("addresses_are_bounded_where_they_are_to_be", addresses),
 ];
 
 const SMALL: BoxLimits = BoxLimits { memory: 64 << 20, processes: 50, disk: 20 << 20, files: 2000 };
@@ -167,4 +168,20 @@ fn busy() {
         .unwrap();
     assert!(was_killed);
     assert_eq!(output.exceeded, Some(Exceeded::Memory(64 << 20)));
+}
+
+/// A program that reserves more than there may be is refused at once, and one that reserves less is not.
+fn addresses() {
+    let image = Image::new("addresses");
+    let reserve = |bound: Option<u64>, gib: u64| {
+        let script = format!("import mmap; mmap.mmap(-1, {gib} << 30, mmap.MAP_PRIVATE | 0x4000, mmap.PROT_READ)");
+        let mut command = image.command(&["python3", "-c", &script]);
+        command.addresses = bound;
+        let (output, said) = run(&command);
+        (output.status, said)
+    };
+    assert_eq!(reserve(None, 8 << 10), (0, String::new()));
+    assert_eq!(reserve(Some(192 << 30), 128), (0, String::new()));
+    let (status, said) = reserve(Some(192 << 30), 8 << 10);
+    assert!(status == 1 && said.contains("Cannot allocate memory"), "{status}: {said}");
 }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use piimg::image::boot::{BootOptions, boot};
+use piimg::image::boot::{Board, BootOptions, boot};
 use piimg::image::layout::Bytes;
 use piimg::image::mbr;
 use piimg_tests::host::Host;
@@ -95,4 +96,21 @@ fn damage_root(image: &Path) {
         let (said, errors) = texts(&output);
         assert!(output.status.success() && errors.lines().count() == 1, "{request}: {said}{errors}");
     }
+}
+
+/// The kernel finds the card by the device tree that is on it, and the root file system by the name in its own command line.
+#[test]
+fn bookworm_starts_on_an_emulated_pi_from_its_card() {
+    let place = Workplace::new();
+    let (image, _) = place.build(&[]);
+    let options = BootOptions { board: Board::Raspi3b, parser: parser(), ..BootOptions::default() };
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&lines);
+    let on_line = Box::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));
+    let mut machine = boot(&std::fs::File::open(&image).unwrap(), &options, on_line).unwrap();
+    // The step that grows the root file system has seen the whole card.
+    machine.wait_for("EXT4-fs (mmcblk0p2): resized filesystem", Duration::from_secs(900)).unwrap();
+    drop(machine);
+    let said = lines.lock().unwrap().join("\n");
+    assert!(said.contains("Machine model: Raspberry Pi 3 Model B"), "{said}");
 }

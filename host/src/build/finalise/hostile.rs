@@ -55,7 +55,7 @@ impl Trees {
         };
         let outside = seen(&self.dir.path().join("outside"));
         let started = Instant::now();
-        let result = run(&rootfs, &identity);
+        let result = run(&rootfs, &identity, &|_| false).map(drop);
         assert!(started.elapsed() < Duration::from_secs(5), "it waited for something");
         assert_eq!(seen(&self.dir.path().join("outside")), outside, "the host was changed");
         // Only names of the upper directory matter: the tree itself has them all.
@@ -332,7 +332,7 @@ fn links_within_what_is_emptied_are_removed_and_not_entered() {
     assert_eq!(fs::read_to_string(after.join("etc/shadow")).unwrap(), "root:$6$secret\n");
     assert_eq!(fs::metadata(after.join("var/log/lastlog")).unwrap().len(), 0);
     let left: Vec<PathBuf> = walk(&after).into_iter().filter(|path| path.is_symlink()).collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(left, [after.join("etc/systemd/system/multi-user.target.wants/piimg-ssh-host-keys.service")]);
     for directory in EMPTIED {
         assert_eq!(fs::read_dir(after.join(&directory[1..])).unwrap().count(), 0, "{directory}");
     }

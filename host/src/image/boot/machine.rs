@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 
+use super::board::{Board, is_mainline};
 use super::{BootOptions, QEMU};
 use crate::error::{Context as _, Result};
 use crate::sandbox::confined::{Confined, Limits, Sockets};
@@ -25,7 +26,10 @@ const KVM: &str = "/dev/kvm";
 /// What the emulator is given.
 #[derive(Debug)]
 pub(super) struct Machine<'a> {
+    pub board: Board,
     pub kernel: &'a Path,
+    /// For a board that has none of its own, with the name that it has in the image.
+    pub device_tree: Option<(&'a Path, &'a str)>,
     pub initramfs: Option<&'a Path>,
     pub disk: &'a File,
     pub cmdline: &'a str,
@@ -66,15 +70,7 @@ impl Machine<'_> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |name: &str, value: OsString| arguments.extend([name.into(), value]);
         add("-sandbox", OWN_FILTER.into());
-        add("-machine", "virt".into());
-        if self.kvm {
-            add("-accel", "kvm".into());
-            add("-cpu", "host".into());
-        } else {
-            add("-accel", "tcg".into());
-            add("-cpu", self.cpu.into());
-        }
-        add("-smp", options.cpus.to_string().into());
+        add("-machine", self.board.name().into());
         add("-m", options.memory_mib.to_string().into());
         add("-kernel", self.kernel.into());
         if let Some(initramfs) = self.initramfs {
@@ -83,18 +79,51 @@ impl Machine<'_> {
         add("-append", self.cmdline.into());
         // A comma in a path would start the next option; it is written twice.
         let disk = disk.to_string_lossy().replace(',', ",,");
-        add("-drive", format!("file={disk},format=raw,if=none,id=disk,snapshot=on").into());
-        add("-device", "virtio-blk-pci,drive=disk".into());
+        let disk = format!("file={disk},format=raw,snapshot=on");
         add("-netdev", network(options).into());
-        // Nothing is booted from the network: the card needs no boot ROM, which is in a package that QEMU only recommends.
-        add("-device", "virtio-net-pci,netdev=net,romfile=".into());
-        // Without entropy the first start of an image waits for its host keys.
-        add("-device", "virtio-rng-pci".into());
-        add("-serial", "stdio".into());
         add("-display", "none".into());
         add("-monitor", "none".into());
         arguments.extend(["-nodefaults", "-no-user-config", "-no-reboot"].map(OsString::from));
+        arguments.extend(match self.board {
+            Board::Virt => self.virt(&disk, options),
+            Board::Raspi3b => self.raspi3b(&disk),
+        });
         arguments
+    }
+
+    fn virt(&self, disk: &str, options: &BootOptions) -> Vec<OsString> {
+        let (accelerator, cpu) = if self.kvm { ("kvm", "host") } else { ("tcg", self.cpu) };
+        let (cpus, disk) = (options.cpus.to_string(), format!("{disk},if=none,id=disk"));
+        let arguments = [
+            ["-accel", accelerator],
+            ["-cpu", cpu],
+            ["-smp", &cpus],
+            ["-drive", &disk],
+            ["-device", "virtio-blk-pci,drive=disk"],
+            // Nothing is booted from the network: the card needs no boot ROM, which is in a package that QEMU only recommends.
+            ["-device", "virtio-net-pci,netdev=net,romfile="],
+            // Without entropy the first start of an image waits for its host keys.
+            ["-device", "virtio-rng-pci"],
+            ["-serial", "stdio"],
+        ];
+        arguments.iter().flatten().map(OsString::from).collect()
+    }
+
+    /// Its processors are what they are, and its network is at its only bus.
+    fn raspi3b(&self, disk: &str) -> Vec<OsString> {
+        let disk = format!("{disk},if=sd");
+        let (tree, name) = self.device_tree.expect("it was copied for this board");
+        // The first line is the better one; mainline's device tree gives it to Bluetooth.
+        let lines = if is_mainline(name) { ["null", "stdio"] } else { ["stdio", "null"] };
+        let arguments = [
+            ["-accel", "tcg"],
+            ["-drive", &disk],
+            ["-device", "usb-net,netdev=net"],
+            ["-serial", lines[0]],
+            ["-serial", lines[1]],
+        ];
+        let arguments = arguments.iter().flatten().map(OsString::from);
+        ["-dtb".into(), tree.into()].into_iter().chain(arguments).collect()
     }
 }
 
@@ -171,6 +200,8 @@ mod tests {
         fn machine(&self, options: &BootOptions) -> Confined {
             let kernel = self.temp.path().join("kernel");
             let machine = Machine {
+                board: Board::Virt,
+                device_tree: None,
                 kernel: &kernel,
                 initramfs: None,
                 disk: &self.disk,
@@ -197,7 +228,9 @@ mod tests {
     #[test]
     fn the_disk_is_never_written_and_paths_are_quoted() {
         let fixture = Fixture::new();
-        let machine = Machine {
+        let mut machine = Machine {
+            board: Board::Virt,
+            device_tree: None,
             kernel: Path::new("/k"),
             initramfs: None,
             disk: &fixture.disk,
@@ -206,12 +239,13 @@ mod tests {
             cpu: "cortex-a72",
             kvm: false,
         };
-        let text = |options: &BootOptions| -> Vec<String> {
+        let text_of = |machine: &Machine<'_>, options: &BootOptions| -> Vec<String> {
             let arguments = machine.arguments(Path::new("/a,b"), options).into_iter();
             arguments.map(|argument| argument.into_string().unwrap()).collect()
         };
+        let text = |options: &BootOptions| text_of(&machine, options);
         let listening = text(&BootOptions { ssh_port: Some(2222), ..BootOptions::default() });
-        assert!(listening.contains(&"file=/a,,b,format=raw,if=none,id=disk,snapshot=on".to_owned()), "{listening:?}");
+        assert!(listening.contains(&"file=/a,,b,format=raw,snapshot=on,if=none,id=disk".to_owned()), "{listening:?}");
         let forward = "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22".to_owned();
         assert!(listening.contains(&forward), "{listening:?}");
         let alone = text(&BootOptions::default());
@@ -219,6 +253,21 @@ mod tests {
         assert!(!alone.contains(&"-initrd".to_owned()) && alone.contains(&"-no-reboot".to_owned()));
         let everywhere = text(&BootOptions { network: true, ..BootOptions::default() });
         assert!(everywhere.contains(&"user,id=net".to_owned()), "{everywhere:?}");
+
+        machine.board = Board::Raspi3b;
+        for (tree, console, lines) in
+            [("bcm2837-rpi-3-b.dtb", "ttyS1", ["null", "stdio"]), ("bcm2710-rpi-3-b.dtb", "ttyAMA0", ["stdio", "null"])]
+        {
+            machine.device_tree = Some((Path::new("/t"), tree));
+            let pi = text_of(&machine, &BootOptions { ssh_port: Some(2222), ..BootOptions::default() });
+            let after = |name: &str| -> Vec<&str> {
+                pi.windows(2).filter(|pair| pair[0] == name).map(|pair| pair[1].as_str()).collect()
+            };
+            assert_eq!(after("-serial"), lines, "{pi:?}");
+            assert_eq!((after("-drive"), after("-dtb")), (vec!["file=/a,,b,format=raw,snapshot=on,if=sd"], vec!["/t"]));
+            assert!(pi.contains(&forward), "{pi:?}");
+            assert_eq!(Board::Raspi3b.console(tree), console);
+        }
     }
 
     #[test]

@@ -15,7 +15,22 @@ fn the_console_is_turned_to_the_machine() {
         ("\n  root=LABEL=x\nsecond line", "root=LABEL=x console=ttyAMA0"),
         ("", "console=ttyAMA0"),
     ] {
-        assert_eq!(kernel_arguments(cmdline), arguments);
+        assert_eq!(kernel_arguments(cmdline, "ttyAMA0"), arguments);
+    }
+}
+
+#[test]
+fn a_board_is_what_it_is() {
+    let pi = || BootOptions { board: Board::Raspi3b, ..BootOptions::default() };
+    for (options, cause) in [
+        (pi(), None),
+        (BootOptions { model: Some(Model::Pi3), ..pi() }, None),
+        (BootOptions { model: Some(Model::Pi4), memory_mib: 4096, ..BootOptions::default() }, None),
+        (BootOptions { model: Some(Model::Pi4), ..pi() }, Some("the machine `raspi3b` is a pi3, not a pi4")),
+        (BootOptions { memory_mib: 2048, ..pi() }, Some("the machine `raspi3b` has 1024 MiB of memory, not 2048")),
+    ] {
+        let refused = check(&options).err().map(|error| error.to_string());
+        assert_eq!(refused.as_deref(), cause, "{options:?}");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading files of an ext4 file system inside an image, through `debugfs`.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,13 @@ use crate::image::descriptor_path;
 use crate::image::layout::Bytes;
 use crate::sandbox::confined::Confined;
 use crate::ui::Printable as _;
+
+/// Where the package manager has the lists of packages' files.
+const LISTS: &str = "/var/lib/dpkg/info";
+
+/// Deepest directory that is looked into, and about how many entries.
+const DEEPEST: usize = 16;
+const MOST_WALKED: usize = 100_000;
 
 /// How many symbolic links a path may have.
 const MOST_LINKS: usize = 8;
@@ -95,7 +103,6 @@ impl Ext4Reader {
     /// # Errors
     /// If `debugfs` is missing or the file system cannot be read.
     pub fn packages_of(&self, paths: &[String]) -> Result<Vec<String>> {
-        const LISTS: &str = "/var/lib/dpkg/info";
         let lists = self.list(LISTS)?.unwrap_or_default();
         // One run for all of them; the image may have hundreds.
         let commands: String = lists
@@ -105,6 +112,118 @@ impl Ext4Reader {
             .collect();
         let output = self.debugfs(&["-f", "-"])?.stdin(commands).run()?;
         Ok(named_in(&output.stdout_text(), paths))
+    }
+
+    /// The paths that packages list, by the package manager's own database.
+    ///
+    /// # Errors
+    /// If `debugfs` is missing or the file system cannot be read.
+    pub fn listed(&self) -> Result<BTreeSet<String>> {
+        let lists = self.list(LISTS)?.unwrap_or_default().into_iter().filter(|entry| entry.name.ends_with(".list"));
+        let lists: Vec<String> = lists.map(|entry| format!("{LISTS}/{}", entry.name)).collect();
+        let contents = self.contents(&lists)?;
+        let lines = contents.iter().flat_map(|(_, list)| list.split(|byte| *byte == b'\n'));
+        Ok(lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect())
+    }
+
+    /// All that is below the directories `tops`, but for what is below one of `left_out`, with paths.
+    ///
+    /// # Errors
+    /// If `debugfs` is missing or the file system cannot be read.
+    pub fn walk(&self, tops: &[&str], left_out: &[&str]) -> Result<Vec<(String, Listed)>> {
+        let mut found = Vec::new();
+        let mut level: Vec<String> = tops.iter().map(|&top| top.to_owned()).collect();
+        for _ in 0..DEEPEST {
+            let mut next = Vec::new();
+            for (directory, listing) in self.answers("ls -p", &level)? {
+                let entries = listing.split(|byte| *byte == b'\n').map(String::from_utf8_lossy);
+                let entries = entries.filter_map(|line| parse_entry(&line));
+                for entry in entries.filter(|entry| !matches!(entry.name.as_str(), "." | "..")) {
+                    let path = format!("{directory}/{}", entry.name);
+                    if entry.mode & 0o170_000 == 0o040_000 && !left_out.contains(&path.as_str()) {
+                        next.push(path.clone());
+                    }
+                    found.push((path, entry));
+                }
+            }
+            if next.is_empty() || found.len() > MOST_WALKED {
+                break;
+            }
+            level = next;
+        }
+        Ok(found)
+    }
+
+    /// The contents of the files `paths`, as far as they are there.
+    ///
+    /// # Errors
+    /// If `debugfs` is missing or the file system cannot be read.
+    pub fn contents(&self, paths: &[String]) -> Result<Vec<(String, Vec<u8>)>> {
+        self.answers("cat", paths)
+    }
+
+    /// What one run of `debugfs` answers to a command for each of `paths`; names that it could not be told are left out.
+    fn answers(&self, command: &str, paths: &[String]) -> Result<Vec<(String, Vec<u8>)>> {
+        let can_be_told = |path: &&String| !path.contains(['"', '\n', '\r']);
+        let asked: Vec<(String, String)> =
+            paths.iter().filter(can_be_told).map(|path| (path.clone(), format!("{command} \"{path}\""))).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let commands: String = asked.iter().map(|(_, command)| format!("{command}\n")).collect();
+        let output = self.debugfs(&["-f", "-"])?.stdin(commands).run()?.stdout;
+        Ok(split_answers(&output, asked))
+    }
+
+    /// Where `path` really is, links on the way followed and the last one not, and what is there; none if there is nothing,
+    /// with the path as far as it could be followed.
+    ///
+    /// # Errors
+    /// If `debugfs` is missing or the file system cannot be read.
+    pub fn resolve(&self, path: &str) -> Result<(String, Option<Listed>)> {
+        let mut rest: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
+        let (mut at, mut found) = (Vec::<String>::new(), None);
+        let mut links = 0;
+        let joined = |at: &[String]| format!("/{}", at.join("/"));
+        while let Some(name) = rest.pop() {
+            match name.as_str() {
+                "" | "." => continue,
+                ".." => {
+                    at.pop();
+                    found = None;
+                    continue;
+                }
+                _ => {}
+            }
+            let entries = self.list(&joined(&at))?.unwrap_or_default();
+            let entry = entries.into_iter().find(|entry| entry.name == name);
+            at.push(name);
+            let kind = entry.as_ref().map_or(0, |entry| entry.mode & 0o170_000);
+            let has_more = rest.iter().any(|name| !matches!(name.as_str(), "" | "."));
+            let Some(entry) = entry.filter(|_| !has_more || matches!(kind, 0o040_000 | 0o120_000)) else {
+                at.extend(rest.into_iter().rev().filter(|name| !name.is_empty()));
+                return Ok((joined(&at), None));
+            };
+            if kind == 0o120_000 && has_more && links < MOST_LINKS {
+                links += 1;
+                let target = self.link(&joined(&at))?.unwrap_or_default();
+                at.pop();
+                if target.starts_with('/') {
+                    at.clear();
+                }
+                rest.extend(target.split('/').rev().map(str::to_owned));
+            }
+            found = Some(entry);
+        }
+        let here = joined(&at);
+        if found.is_none() {
+            // The path ended in `..`, or is the root.
+            let parent = here.rsplit_once('/').map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
+            let name = at.last().map_or(".", String::as_str);
+            found = self.list(parent)?.unwrap_or_default().into_iter().find(|entry| entry.name == name);
+            found = found.or_else(|| at.is_empty().then(|| Listed { name: "/".to_owned(), mode: 0o040_755, size: 0 }));
+        }
+        Ok((here, found))
     }
 
     /// Where the symbolic link `path` points.
@@ -147,6 +266,26 @@ pub fn device_in(image: &Path, start: Bytes) -> PathBuf {
     if start.0 == 0 { image.to_owned() } else { PathBuf::from(format!("{}?offset={}", image.printable(), start.0)) }
 }
 
+/// Takes apart what `debugfs` printed: each command is repeated before its answer, which may end without a line end. `asked`
+/// are what the commands are about, and the commands.
+fn split_answers(output: &[u8], asked: Vec<(String, String)>) -> Vec<(String, Vec<u8>)> {
+    let mut rest = output;
+    let mut answers: Vec<(String, Vec<u8>)> = Vec::new();
+    for (about, command) in asked {
+        let mark = format!("debugfs: {command}\n").into_bytes();
+        let Some(at) = rest.windows(mark.len()).position(|window| window == mark) else { continue };
+        if let Some((_, answer)) = answers.last_mut() {
+            answer.extend_from_slice(&rest[..at]);
+        }
+        answers.push((about, Vec::new()));
+        rest = &rest[at + mark.len()..];
+    }
+    if let Some((_, answer)) = answers.last_mut() {
+        answer.extend_from_slice(rest);
+    }
+    answers
+}
+
 /// Finds, in what `debugfs` printed of lists, those that name one of `paths`.
 fn named_in(output: &str, paths: &[String]) -> Vec<String> {
     let mut found = Vec::new();
@@ -185,6 +324,19 @@ mod tests {
         {
             assert_eq!(named_in(output, &[path.to_owned()]), Vec::from_iter(expected), "{path}");
         }
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let asked = |paths: &[&str]| -> Vec<(String, String)> {
+            paths.iter().map(|&path| (path.to_owned(), format!("cat \"{path}\""))).collect()
+        };
+        // The first one has no line end, and the last one says what debugfs says.
+        let output = b"debugfs: cat \"/a\"\none\0debugfs: cat \"/b\"\ndebugfs: cat \"/c\"\ndebugfs: cat \"/a\"\n";
+        let answers = split_answers(output, asked(&["/a", "/b", "/c"]));
+        let expected: [(&str, &[u8]); 3] = [("/a", b"one\0"), ("/b", b""), ("/c", b"debugfs: cat \"/a\"\n")];
+        assert_eq!(answers, expected.map(|(path, answer)| (path.to_owned(), answer.to_vec())));
+        assert_eq!(split_answers(b"", asked(&["/a"])), []);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The part of `config.txt` that names files, as one model reads it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::BootFiles;
 
@@ -14,7 +15,26 @@ const MOST_FILES: usize = 20;
 pub(super) struct Config {
     keys: BTreeMap<String, String>,
     initramfs: Vec<String>,
+    /// What is asked of the device tree, in its order.
+    pub(super) applied: Vec<Applied>,
     files: usize,
+}
+
+/// A line about the device tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// An overlay with its parameters; an empty one ends those of the overlay before.
+    Overlay(String),
+    Parameter(String),
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overlay(value) => write!(f, "dtoverlay={value}"),
+            Self::Parameter(value) => write!(f, "dtparam={value}"),
+        }
+    }
 }
 
 impl Config {
@@ -63,7 +83,12 @@ impl Config {
             }
             _ => {
                 if let Some((key, value)) = line.split_once('=') {
-                    self.keys.insert(key.trim().to_lowercase(), value.trim().to_owned());
+                    let value = value.trim().to_owned();
+                    match key.trim().to_lowercase().as_str() {
+                        "dtoverlay" | "device_tree_overlay" => self.applied.push(Applied::Overlay(value)),
+                        "dtparam" | "device_tree_param" => self.applied.push(Applied::Parameter(value)),
+                        key => drop(self.keys.insert(key.to_owned(), value)),
+                    }
                 }
             }
         }

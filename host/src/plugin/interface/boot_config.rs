@@ -7,9 +7,11 @@
 use super::{Answer, Session, invalid};
 use crate::plugin::capability::Need;
 use crate::plugin::workbench::{CallError, ErrorCode};
+use crate::recipe::release::Releases;
 use crate::rootfs::boot_config::{ConfigTxt, DIRECTORY, Place};
 use crate::rootfs::cmdline::{self, Cmdline};
-use crate::rootfs::files::ImagePath;
+use crate::rootfs::device_tree::{DeviceTree, names_in};
+use crate::rootfs::files::{FileErrorCode, ImagePath};
 
 /// A file that the firmware reads, and the one from which Debian's package makes its end.
 struct File {
@@ -26,6 +28,9 @@ const CMDLINE: File = File { name: "cmdline.txt", source: "/etc/default/raspi-ex
 const MAKER: &str = "/etc/kernel/postinst.d/z50-raspi-firmware";
 /// Most bytes of either file.
 const LIMIT: u64 = 64 << 10;
+
+/// Longest device tree that is read.
+const LONGEST_TREE: u64 = 1 << 20;
 
 impl Session<'_> {
     pub(super) fn config_values(&mut self, section: Option<&str>, key: &str) -> Answer<Vec<String>> {
@@ -44,6 +49,7 @@ impl Session<'_> {
 
     pub(super) fn config_add(&mut self, section: Option<&str>, key: &str, value: &str) -> Answer<bool> {
         let place = self.config_place(section, key)?;
+        self.takes_effect(section, key, value)?;
         self.edit_boot(&CONFIG, &|text| {
             let mut config = ConfigTxt::parse(text);
             config.add(&place, value).map(|added| (config.print(), added))
@@ -103,6 +109,82 @@ impl Session<'_> {
             return Err(invalid("a parameter is named without its value"));
         }
         self.gate(&Need::BootCmdline(name.to_owned()))
+    }
+
+    /// Refuses what the firmware would skip without a word: an overlay that is not there or does not fit, and a parameter
+    /// that no device tree takes. Where a release brings Raspberry Pi's own, which may come to the boot partition later,
+    /// that is left to the check of the finished image.
+    fn takes_effect(&self, section: Option<&str>, key: &str, value: &str) -> Answer<()> {
+        let releases = Releases::builtin().map_err(|error| super::from_bench(&error))?;
+        if releases.get(&self.image.release).is_some_and(|release| release.overlays) {
+            return Ok(());
+        }
+        let reason = match key {
+            "dtoverlay" if !value.is_empty() => self.misfit(value)?,
+            "dtparam" if !self.takes_parameter(section, value)? => {
+                Some("no device tree of this image takes parameters".to_owned())
+            }
+            _ => None,
+        };
+        let Some(reason) = reason else { return Ok(()) };
+        let others: Vec<&str> = releases.with_overlays().collect();
+        let message = format!(
+            "`{key}={value}` would do nothing: {reason}; releases with Raspberry Pi's own overlays and parameters are {}",
+            others.join(", ")
+        );
+        Err(CallError::new(ErrorCode::Unsupported, crate::ui::printable(&message)))
+    }
+
+    /// Why an overlay could not be applied.
+    fn misfit(&self, value: &str) -> Answer<Option<String>> {
+        let name = value.split([',', ':']).next().unwrap_or_default();
+        let path = ImagePath::parse(&format!("{DIRECTORY}/overlays/{name}.dtbo"))?;
+        let Some(overlay) = self.tree(&path)? else {
+            return Ok(Some(format!("there is no overlay `{path}` (a plugin may put one there first)")));
+        };
+        let trees = self.trees()?;
+        let lacks: Vec<Vec<String>> = trees.iter().map(|tree| tree.lacks(&overlay, &[])).collect();
+        let fits = lacks.is_empty() || lacks.iter().any(Vec::is_empty);
+        let labels = lacks.first().map(|labels| labels.join(", ")).unwrap_or_default();
+        Ok((!fits).then(|| format!("`{path}` needs the labels {labels}, which no device tree of this image has")))
+    }
+
+    /// Whether a device tree takes parameters, or an overlay of the same section has one of these.
+    fn takes_parameter(&self, section: Option<&str>, value: &str) -> Answer<bool> {
+        if self.trees()?.iter().any(|tree| !tree.overrides.is_empty()) {
+            return Ok(true);
+        }
+        let place = Place::new(section, "dtoverlay").map_err(invalid)?;
+        let text = self.own_text(&CONFIG.path()?, LIMIT)?.unwrap_or_default();
+        for overlay in ConfigTxt::parse(&text).values(&place) {
+            let name = overlay.split([',', ':']).next().unwrap_or_default();
+            let overlay = self.tree(&ImagePath::parse(&format!("{DIRECTORY}/overlays/{name}.dtbo"))?)?;
+            if overlay.is_some_and(|overlay| names_in(value).any(|name| overlay.overrides.contains(name))) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The device trees of the boards.
+    fn trees(&self) -> Answer<Vec<DeviceTree>> {
+        let directory = ImagePath::parse(DIRECTORY)?;
+        let mut trees = Vec::new();
+        for (name, _) in self.bench.rootfs().list_dir(&directory)? {
+            if name.ends_with(".dtb") {
+                trees.extend(self.tree(&directory.join(&name)?)?);
+            }
+        }
+        Ok(trees)
+    }
+
+    /// What is known of a device tree; none if there is none.
+    fn tree(&self, path: &ImagePath) -> Answer<Option<DeviceTree>> {
+        match self.bench.rootfs().read(path, LONGEST_TREE) {
+            Ok(data) => Ok(DeviceTree::parse(&data)),
+            Err(error) if matches!(error.code, FileErrorCode::NotFound | FileErrorCode::NotADirectory) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Refuses to remove what the next kernel brings back: `count` says how much of a text is to go, and what the source has

@@ -116,6 +116,17 @@ impl<'a> Exact<'a> {
         self.rootfs.put(place, path, attrs, size, ACTION, |file: &mut File| file.write_all(data))
     }
 
+    /// Makes a symbolic link, of which the target is only text.
+    ///
+    /// # Errors
+    /// [`FileErrorCode::Exists`] if anything is there, [`FileErrorCode::NotFound`] without the directory;
+    /// [`FileErrorCode::Invalid`] for a link on the way.
+    pub fn symlink(&self, path: &ImagePath, target: &str) -> Result<(), FileError> {
+        const ACTION: &str = "make the link";
+        let missing = || FileError::system(Errno::NOENT, ACTION, path);
+        self.rootfs.link_at(self.place(path, ACTION)?.ok_or_else(missing)?, path, target)
+    }
+
     /// Removes what is at `path`, a link itself included, with all that is below it. Says whether there was anything.
     ///
     /// # Errors

@@ -10,7 +10,8 @@ use piimg_plugin_sdk::{
 
 struct Settings;
 
-const SCOPES: [&str; 17] = [
+const SCOPES: [&str; 18] = [
+    "boot:config:dtoverlay",
     "boot:config:dtparam",
     "boot:config:gpu_mem*",
     "boot:cmdline:quiet",
@@ -35,7 +36,7 @@ impl Plugin for Settings {
         let conf = PluginConf::new("test/settings", "1.0.0", "Settings").param(Param::required(
             "of",
             "what to change",
-            Kind::Choice(&["boot", "services", "users", "net"]),
+            Kind::Choice(&["boot", "trees", "services", "users", "net"]),
         ));
         SCOPES.into_iter().fold(conf, |conf, scope| conf.optional_capability(scope, "the test decides"))
     }
@@ -43,6 +44,7 @@ impl Plugin for Settings {
     fn execute() -> Result {
         match context::param("of").as_deref() {
             Some("boot") => boot(),
+            Some("trees") => trees(),
             Some("services") => services(),
             Some("users") => users(),
             Some("net") => net(),
@@ -75,6 +77,13 @@ fn boot() {
     tell("two parameters", boot_config::set_parameter("quiet init=/bin/sh"));
     tell("init", boot_config::add_parameter("init=/bin/sh"));
     tell("root", boot_config::set_parameter("root=/dev/sda1"));
+}
+
+fn trees() {
+    tell("spi", boot_config::add(None, "dtparam", "spi=on"));
+    tell("overlay", boot_config::overlay(None, "disable-bt", &["fast"]));
+    tell("fast", boot_config::add(None, "dtparam", "fast=2"));
+    tell("end", boot_config::overlay(None, "", &[]));
 }
 
 const UNIT: &str = "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
