@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod changes;
 pub mod cmdline;
 pub mod compare;
+pub mod device;
 pub mod files;
 pub mod fstab;
 pub mod initramfs;
@@ -20,6 +21,7 @@ pub mod places;
 pub mod policy;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod sources;
+pub mod text;
 pub mod times;
 pub mod tracker;
 pub mod units;
