@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::verify::{no_image, open};
+use super::image::{no_image, open};
 use crate::error::{Context, Failure, Result};
 use crate::image::ext4::Ext4Reader;
-use crate::image::mbr;
+use crate::image::source;
 use crate::report::blame::{Origin, listed_as, origins};
 use crate::report::{BUILD_INFO, BuildInfo};
+use crate::sandbox::parser::Parser;
 use crate::ui::{Ui, printable};
 
 /// Longest description of a build that is read: it lists changes of 4 MiB, and has little else.
@@ -34,7 +35,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
             .hint("give the path as the Pi sees it, such as /etc/hostname")
             .into());
     }
-    let root = open_root(&arguments.image)?;
+    let root = open_root(&arguments.image, ui)?;
     let info = build_info(&root)?;
     let found = origins(info.as_ref(), &root.packages_of(&listed_as(path))?, path);
     if arguments.json {
@@ -53,11 +54,10 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 }
 
 /// The root file system of an image.
-pub(super) fn open_root(path: &Path) -> Result<Ext4Reader> {
-    let image = open(path)?;
-    let table = mbr::read(&image).with_context(|| no_image(path))?;
-    let (_, root) = table.root().with_context(|| no_image(path))?;
-    Ext4Reader::open(&image, root.start.to_bytes())
+pub(super) fn open_root(path: &Path, ui: &Ui) -> Result<Ext4Reader> {
+    let (image, parser) = (open(path, ui)?, Parser::default());
+    let disk = source::disk(&image, &parser).map_err(|error| no_image(path, error))?;
+    Ext4Reader::open(&image, disk.root.start.to_bytes())
 }
 
 /// What an image tells about its build, if it does.

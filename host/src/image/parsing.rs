@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::fat::{FatFile, FatReader, FatSummary};
 use super::layout::{Bytes, Partition};
 use super::models::BootFiles;
-use super::source::{self, Kind};
+use super::source::{self, Recognised};
 use crate::error::{Context as _, Failure, Result};
 use crate::sandbox::disk::Room;
 use crate::sandbox::parser::{Inside, Limits, Parser, Piece, serve};
@@ -30,8 +30,10 @@ enum Job {
     Boot(Partition),
     /// Sends the content of these files of a boot partition, one after the other, all together not longer than `most`.
     Files { partition: Partition, paths: Vec<String>, most: u64 },
-    /// Answers with a [`Kind`].
+    /// Answers with a [`Recognised`].
     Recognise,
+    /// Answers with what lies in a partition, if that is known.
+    FileSystem(Partition),
     /// Sends what is in a compressed file.
     Unpack,
 }
@@ -111,8 +113,16 @@ pub fn read_files(
 ///
 /// # Errors
 /// [`Failure::usage`] if it is none of what is known, with what to do about it.
-pub fn recognise(parser: &Parser, file: &File) -> Result<Kind> {
+pub fn recognise(parser: &Parser, file: &File) -> Result<Recognised> {
     parser.run(Limits::LOOK, &Job::Recognise, &[file], &mut nothing)
+}
+
+/// Names what lies in `partition` of `image`, if it is something that is known.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn file_system(parser: &Parser, image: &File, partition: &Partition) -> Result<Option<String>> {
+    parser.run(Limits::LOOK, &Job::FileSystem(*partition), &[image], &mut nothing)
 }
 
 /// Writes what is in `file` to `out`, an empty file on the disk of `room`, with holes where it is zero; not more than
@@ -155,6 +165,7 @@ pub(crate) fn inside(arguments: &[String]) -> Result<i32> {
             // Answers are of different types, and a host knows which it asked for.
             Job::Boot(partition) => BootPartition::parse(&file, &partition).map(Answer::Boot),
             Job::Recognise => source::recognise(&file).map(Answer::Recognised),
+            Job::FileSystem(partition) => source::file_system(&file, &partition).map(Answer::FileSystem),
             Job::Files { partition, paths, mut most } => {
                 let reader = FatReader::open(&file, &partition)?;
                 for path in &paths {
@@ -174,6 +185,7 @@ pub(crate) fn inside(arguments: &[String]) -> Result<i32> {
 #[serde(untagged)]
 enum Answer {
     Boot(BootPartition),
-    Recognised(Kind),
+    Recognised(Recognised),
+    FileSystem(Option<String>),
     Done,
 }
