@@ -206,9 +206,11 @@ fn what_is_not_the_release_is_refused() {
     let said = refused("out.tar");
     assert!(said.contains("cannot import `out.tar`"), "{said}");
 
-    std::fs::write(directory.join("cut.img"), [&[0; 510][..], &[0x55, 0xaa]].concat()).unwrap();
+    let mut table = [&[0; 510][..], &[0x55, 0xaa]].concat();
+    table[446 + 4] = 0x0c;
+    std::fs::write(directory.join("cut.img"), table).unwrap();
     let said = refused("cut.img");
-    assert!(said.contains("caused by: it is a disk with an empty partition table"), "{said}");
+    assert!(said.contains("caused by: it has no Linux partition in its partition table"), "{said}");
 }
 
 /// On a disk of its own, so that it is no other that fills: 1 GiB, of which piimg leaves a part to others.

@@ -14,8 +14,10 @@ use std::path::Path;
 use super::archives::Archives;
 use super::{Build, finalise, native_tools, plugins};
 use crate::error::{Context, Failure, Result};
+use crate::image::assemble::copy_extents;
 use crate::image::ext4::device_in;
 use crate::image::ext4::extract::{self, Debugfs, Source, extract};
+use crate::image::layout::{Bytes, Partition, Sectors};
 use crate::image::parsing::{self, LONGEST, recognise};
 use crate::image::source::{self, Disk, Kind};
 use crate::recipe::release::Release;
@@ -117,10 +119,18 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room:
         step.warn(&format!("it has {count} partitions, of which the boot and the root partition are taken"));
     }
     let device = device_in(&Path::new(WORK).join("whole"), root.start.to_bytes()).to_string_lossy().into_owned();
-    if superblock.needs_recovery {
-        step.note("finishing the journal of the root file system");
-        finish_journal(host, &device, &room)?;
-    }
+    let (device, finished) = match superblock.needs_recovery {
+        false => (device, None),
+        true => {
+            step.note("finishing the journal of the root file system");
+            let file = finish_journal(whole, &root, host, place, room.again()?)?;
+            (format!("{WORK}/{FINISHED}"), Some(file))
+        }
+    };
+    let (source, at) = match &finished {
+        None => (whole, root),
+        Some(file) => (file, Partition { start: Sectors(0), ..root }),
+    };
     step.note("taking the root file system");
     let script = place.join("commands");
     let run = |commands: String| {
@@ -135,7 +145,7 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room:
     let (scratch, scratch_inside) = (place.join("scratch"), format!("{WORK}/scratch"));
     let debugfs = Debugfs { run: &run, scratch: &scratch, scratch_inside: &scratch_inside };
     let tree = place.join("tree");
-    let left = extract(&debugfs, Source::new(whole, root, room.again()?)?, &tree)?;
+    let left = extract(&debugfs, Source::new(source, at, room.again()?)?, &tree)?;
     let inside = |path: &Path| path.strip_prefix(&tree).unwrap_or(path).printable();
     for path in left.special {
         step.detail(&format!("left out, for it is no file: /{}", inside(&path)));
@@ -151,16 +161,29 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room:
     boot::take(parser, whole, &boot, &Rootfs::open(&tree, u64::try_from(changed).unwrap_or_default())?)
 }
 
+/// A copy of a root file system that is in no image: `e2fsck` opens a file again when it has finished its journal, and forgets
+/// where in it the file system was.
+const FINISHED: &str = "root";
+
 /// Has `e2fsck` write the changes that are in the journal alone: the image was copied while it was in use.
-fn finish_journal(host: &HostBox, device: &str, room: &Room) -> Result<()> {
-    let output = host.command(["e2fsck", "-p", "-E", "journal_only", device]).run(None, &mut |_, _| {})?;
-    refuse("e2fsck", &output, room)?;
+fn finish_journal(whole: &File, root: &Partition, host: &HostBox, place: &Path, mut room: Room) -> Result<File> {
+    let file = File::options().read(true).write(true).create_new(true).open(place.join(FINISHED));
+    let file = file.context("cannot prepare the import")?;
+    let length = root.length.to_bytes();
+    let stored = whole.metadata().context("cannot read the image")?.blocks().saturating_mul(512);
+    room.take(stored.min(length.0))?;
+    file.set_len(length.0)
+        .and_then(|()| copy_extents(whole, root.start.to_bytes(), length, &file, Bytes(0)))
+        .context("cannot copy the root file system")?;
+    let device = format!("{WORK}/{FINISHED}");
+    let output = host.command(["e2fsck", "-p", "-E", "journal_only", &device]).run(None, &mut |_, _| {})?;
+    refuse("e2fsck", &output, &room)?;
     // 1 means that it did something.
     if output.status > 1 {
         let failure = Failure::build("the journal of the root file system holds changes that cannot be finished");
         return Err(failure.hint("copy the image while nothing uses it, or repair it with `e2fsck`").into());
     }
-    Ok(())
+    Ok(file)
 }
 
 /// An error if a program ran into a limit; of the disk it says what is left.

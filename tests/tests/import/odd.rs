@@ -8,6 +8,7 @@ use piimg::image::ext4::{Ext4Reader, device_in};
 use piimg::image::layout::{Bytes, partuuid};
 use piimg::image::mbr;
 use piimg::image::parsing::BootPartition;
+use piimg::recipe::release::Releases;
 use piimg::sandbox::tool::Tool;
 
 use super::{File, Path, PathBuf, Place};
@@ -89,7 +90,11 @@ fn change_root(odd: &Path) {
 #[test]
 fn an_odd_image_is_built_on() {
     let place = Place(tempfile::tempdir().unwrap());
-    let (first, _) = place.build(&["--release", "bookworm", "--flavour", "plain"]);
+    let (first, said) = place.build(&["--release", "bookworm", "--flavour", "plain"]);
+    // A plan promises just what the boot files start.
+    let releases = Releases::builtin().unwrap();
+    let models = releases.get("bookworm").unwrap().clone().resolved("arm64").models.join(", ");
+    assert!(said.contains(&format!("boots on {models}")), "{models}:\n{said}");
     let odd = odd_image(&first[0]);
     fs::remove_file(&first[0]).unwrap();
     let (built, said) = place.build(&["--release", "bookworm", "--base", odd.to_str().unwrap(), "--flavour", "odd"]);
