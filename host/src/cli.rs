@@ -7,6 +7,7 @@ mod build;
 mod consent;
 mod doctor;
 mod grant;
+mod image;
 mod inspect;
 mod order;
 mod plan;

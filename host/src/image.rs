@@ -17,6 +17,7 @@ pub mod name;
 mod occupied;
 pub mod parsing;
 pub mod pass;
+pub mod root;
 pub mod source;
 pub mod verify;
 
@@ -29,6 +30,12 @@ use std::path::PathBuf;
 /// `/proc/self` would mean the child, and our descriptors are closed there.
 pub fn descriptor_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
+}
+
+/// Where files as long as an image are kept for a while, for which memory has no room.
+pub(crate) fn temporary_place() -> PathBuf {
+    let named = std::env::var_os("TMPDIR").filter(|named| !named.is_empty());
+    named.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
 
 #[cfg(test)]

@@ -145,9 +145,11 @@ fn select(ring: &[u8], fingerprints: &[String], others: Others) -> Result<Vec<u8
             .stdin(input)
             .run()
     };
-    gpg(&["--import"], ring).context("it is no key ring that gpg can read")?;
-    let there = primary_keys(&gpg(&["--with-colons", "--list-keys"], b"")?.stdout_text());
+    gpg(&["--import"], readable(ring)?).context("it is no key ring that gpg can read")?;
+    let keys = primary_keys(&gpg(&["--with-colons", "--list-keys"], b"")?.stdout_text());
+    let there: Vec<String> = keys.iter().map(|key| key.fingerprint.clone()).collect();
     let wanted = choose(&there, fingerprints)?;
+    check_validity(&keys, &wanted)?;
     let is_all = fingerprints.iter().all(|wanted| there.contains(wanted)) && there.len() == wanted.len();
     if others == Others::Refused && !is_all {
         let (named, there) = (fingerprints.join(" and "), there.join(", "));
@@ -156,6 +158,39 @@ fn select(ring: &[u8], fingerprints: &[String], others: Others) -> Result<Vec<u8
     let mut export = vec!["--export-options=export-minimal", "--export"];
     export.extend(wanted);
     Ok(gpg(&export, b"")?.stdout)
+}
+
+/// What gpg is given of a file; it stumbles over the mark that some editors put before a text.
+///
+/// # Errors
+/// What the file is, if it is one of those that are often given in place of a key ring.
+fn readable(ring: &[u8]) -> Result<&[u8]> {
+    let ring = ring.strip_prefix(b"\xef\xbb\xbf").unwrap_or(ring);
+    let begins = |tag: &str| ring.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag.as_bytes()));
+    let contains = |text: &str| memchr::memmem::find(ring, text.as_bytes()).is_some();
+    anyhow::ensure!(!ring.is_empty(), "it is empty: was the key downloaded?");
+    anyhow::ensure!(
+        ring.get(8..12) != Some(b"KBXf"),
+        "it is a keybox of gpg's own, which apt does not read: \
+         gpg --no-default-keyring --keyring ./FILE --export > FILE.gpg"
+    );
+    anyhow::ensure!(
+        !["<!doctype html", "<html"].into_iter().any(begins),
+        "it is a web page, not a key: download the key itself"
+    );
+    anyhow::ensure!(
+        !contains("BEGIN PGP PRIVATE KEY BLOCK"),
+        "it holds a private key: give the public one (gpg --export), and keep this one to yourself"
+    );
+    Ok(ring)
+}
+
+/// Refuses keys of which none can sign any more: apt would say so after it has fetched.
+fn check_validity(keys: &[PrimaryKey], wanted: &[&str]) -> Result<()> {
+    let mut chosen = keys.iter().filter(|key| wanted.contains(&key.fingerprint.as_str()));
+    let Some(first) = chosen.clone().next().filter(|_| chosen.all(|key| key.ended.is_some())) else { return Ok(()) };
+    let (fingerprint, ended) = (&first.fingerprint, first.ended.unwrap_or_default());
+    anyhow::bail!("the key {fingerprint} {ended}: ask the archive's maker for the one that signs it now")
 }
 
 /// Those of `fingerprints` that are there; all that are there if nobody says which.
@@ -173,17 +208,30 @@ fn choose<'a>(there: &'a [String], fingerprints: &'a [String]) -> Result<Vec<&'a
     Ok(chosen)
 }
 
-/// Fingerprints of primary keys, from what gpg prints with `--with-colons` (its `doc/DETAILS`).
-fn primary_keys(listing: &str) -> Vec<String> {
+/// A primary key.
+#[derive(Debug, PartialEq, Eq)]
+struct PrimaryKey {
+    fingerprint: String,
+    /// Why it signs nothing any more, if that is so.
+    ended: Option<&'static str>,
+}
+
+/// Primary keys, from what gpg prints with `--with-colons` (its `doc/DETAILS`).
+fn primary_keys(listing: &str) -> Vec<PrimaryKey> {
     let mut keys = Vec::new();
-    let mut is_primary = false;
+    let mut validity = None;
     for line in listing.lines() {
         let mut fields = line.split(':');
         match fields.next() {
-            Some("pub") => is_primary = true,
-            Some("fpr") if is_primary => {
-                keys.extend(fields.nth(8).map(str::to_owned));
-                is_primary = false;
+            Some("pub") => validity = fields.next(),
+            Some("fpr") => {
+                let Some(validity) = validity.take() else { continue };
+                let ended = match validity {
+                    "e" => Some("has expired"),
+                    "r" => Some("was revoked"),
+                    _ => None,
+                };
+                keys.extend(fields.nth(8).map(|text| PrimaryKey { fingerprint: text.to_owned(), ended }));
             }
             _ => {}
         }
@@ -204,7 +252,38 @@ mod tests {
         let listing = format!(
             "tru:::\npub:-:255:22:X:1:::-:::scSC:\nfpr:::::::::{A}:\nuid:-::::\nsub:-:255:\nfpr:::::::::{B}:\n"
         );
-        assert_eq!(primary_keys(&listing), [A]);
+        assert_eq!(primary_keys(&listing), [PrimaryKey { fingerprint: A.into(), ended: None }]);
+    }
+
+    #[test]
+    fn a_key_that_signs_nothing_any_more_is_refused() {
+        let listing =
+            |validity: &str, fingerprint: &str| format!("pub:{validity}:255:22:X:1:\nfpr:::::::::{fingerprint}:\n");
+        let check = |text: &str, wanted: &[&str]| {
+            check_validity(&primary_keys(text), wanted).map_err(|error| error.to_string())
+        };
+        let old = format!("the key {A} has expired: ask the archive's maker for the one that signs it now");
+        assert_eq!(check(&listing("e", A), &[A]), Err(old));
+        assert!(check(&listing("r", A), &[A]).unwrap_err().contains("was revoked"));
+        // Rings of distributions keep their old keys beside the new ones.
+        let both = listing("e", A) + &listing("-", B);
+        assert_eq!(check(&both, &[A, B]), Ok(()));
+        assert_eq!(check(&both, &[B]), Ok(()));
+        assert!(check(&both, &[A]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_key_ring_is_named() {
+        let armored = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n";
+        assert_eq!(readable(&[b"\xef\xbb\xbf", &armored[..]].concat()).unwrap(), armored);
+        for (ring, said) in [
+            (&b""[..], "it is empty"),
+            (b"\0\0\0\x20\x01\x01\0\x02KBXf\0\0", "it is a keybox of gpg's own"),
+            (b"<!DOCTYPE html><title>404</title>", "it is a web page, not a key"),
+            (b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "it holds a private key"),
+        ] {
+            assert!(readable(ring).unwrap_err().to_string().starts_with(said), "{said}");
+        }
     }
 
     #[test]
@@ -236,7 +315,7 @@ mod tests {
         Tool::new("gpgconf").arg("--homedir").arg(&home).args(["--kill", "all"]).run().unwrap();
         let there = |data: &[u8]| {
             let listing = gpg_show(data);
-            primary_keys(&listing)
+            primary_keys(&listing).into_iter().map(|key| key.fingerprint).collect::<Vec<_>>()
         };
         let both = there(&ring);
         assert_eq!(both.len(), 2);
@@ -267,6 +346,10 @@ mod tests {
             );
             assert!(error.contains(&said), "{said}: {error}");
         }
+
+        // As editors of other systems leave it.
+        let odd = String::from_utf8(ring.clone()).unwrap().replace('\n', "\r\n");
+        assert_eq!(there(&select(&[b"\xef\xbb\xbf", odd.as_bytes()].concat(), &[], Others::LeftOut).unwrap()), both);
 
         let path = dir.path().join("ring.asc");
         fs::write(&path, &ring).unwrap();

@@ -9,6 +9,7 @@ pub mod bootstrap;
 pub mod changes;
 pub mod cmdline;
 pub mod compare;
+pub mod device;
 pub mod device_tree;
 pub mod files;
 pub mod fstab;
@@ -22,6 +23,7 @@ pub mod places;
 pub mod policy;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod sources;
+pub mod text;
 pub mod times;
 pub mod tracker;
 pub mod units;

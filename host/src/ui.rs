@@ -304,15 +304,14 @@ pub fn bytes(length: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut value = length as f64;
     let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
+    // What would be rounded to 1024 is 1 of the next one.
+    while value >= 1023.5 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 || value >= 100.0 || value.fract() < 0.05 {
-        format!("{value:.0} {}", UNITS[unit])
-    } else {
-        format!("{value:.1} {}", UNITS[unit])
-    }
+    let decimal = (value * 10.0).round() / 10.0;
+    let value = if value >= 100.0 { value.round() } else { decimal };
+    format!("{value} {}", UNITS[unit])
 }
 
 /// A word as a shell takes it, to be copied from a hint.
@@ -341,9 +340,15 @@ mod tests {
 
     #[test]
     fn lengths_and_times_read_well() {
-        for (length, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1 << 20, "1 MiB"), (1_500_000_000, "1.4 GiB"), (512 << 20, "512 MiB")]
-        {
+        for (length, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1 << 20, "1 MiB"),
+            ((1 << 20) - 1, "1 MiB"),
+            (1_500_000_000, "1.4 GiB"),
+            ((2 << 30) - (1 << 20), "2 GiB"),
+            (512 << 20, "512 MiB"),
+        ] {
             assert_eq!(bytes(length), text);
         }
         for (millis, text) in [(400, "0.4 s"), (12_000, "12 s"), (187_000, "3 min 07 s")] {

@@ -134,7 +134,7 @@ impl PluginConf {
     /// An archive that packages may come from during the build, and that the finished system has too, signed with the keys of
     /// these whole fingerprints; `key` holds them and no others. It needs no [`PluginConf::capability`] of its own, but the
     /// user's grant, `pkg:repo:<url>`: whoever holds a key is root of the image. Every other plugin's packages may come from
-    /// it, too. It must have components.
+    /// it, too. Without components its suite is a directory that ends with `/`, such as `./`.
     #[must_use]
     pub fn repository(mut self, archive: &apt::Repository, fingerprints: &[&str], key: &[u8]) -> Self {
         self.1.repositories.push(archive.signed(fingerprints, key));

@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 /// One suite of an archive, as its Release file describes it.
 #[derive(Clone, Debug)]
 pub struct Suite {
-    /// Its directory below `dists/`.
+    /// Its directory below `dists/`, or below the top of a flat archive: that of one ends with `/`.
     pub directory: String,
     /// What its Release file calls it.
     pub codename: String,
@@ -60,6 +60,10 @@ impl Suite {
         self
     }
 
+    fn is_flat(&self) -> bool {
+        self.directory.ends_with('/')
+    }
+
     fn release(&self, lists: &[(String, Vec<u8>)]) -> String {
         let components: Vec<&str> = self.components.keys().map(String::as_str).collect();
         let mut text = format!(
@@ -74,7 +78,10 @@ impl Suite {
             text += "Acquire-By-Hash: yes\n";
         }
         writeln!(text, "Architectures: {}", self.architectures.join(" ")).expect("writing to a string");
-        writeln!(text, "Components: {}\nSHA256:", components.join(" ")).expect("writing to a string");
+        if !self.is_flat() {
+            writeln!(text, "Components: {}", components.join(" ")).expect("writing to a string");
+        }
+        text += "SHA256:\n";
         for (path, content) in lists {
             writeln!(text, " {} {} {path}", sha256(content), content.len()).expect("writing to a string");
         }
@@ -107,14 +114,22 @@ impl Repository {
     /// # Panics
     /// If a package or file cannot be made.
     pub fn publish(&mut self, suite: &Suite, key: Option<&Key>) {
-        let directory = self.path().join("dists").join(&suite.directory);
-        if directory.exists() {
+        let directory = if suite.is_flat() { self.path().to_owned() } else { self.path().join("dists") };
+        let directory = directory.join(suite.directory.trim_start_matches('/'));
+        if directory.exists() && !suite.is_flat() {
             fs::remove_dir_all(&directory).expect("a suite can be replaced");
         }
         let mut lists = Vec::new();
         for (component, packages) in &suite.components {
             let stanzas: Vec<(String, String)> =
                 packages.iter().map(|package| (package.architecture.clone(), self.add(component, package))).collect();
+            if suite.is_flat() {
+                // One list has the packages of all architectures, and their places as `dpkg-scanpackages .` writes them.
+                let text: String =
+                    stanzas.iter().map(|(_, stanza)| stanza.replace("Filename: ", "Filename: ./")).collect();
+                lists.push(("Packages".to_owned(), text.into_bytes()));
+                continue;
+            }
             for architecture in &suite.architectures {
                 let wanted = |of: &str| of == "all" || of == architecture;
                 let text: String =

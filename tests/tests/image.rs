@@ -5,6 +5,8 @@
 
 #[path = "image/hostile.rs"]
 mod hostile;
+#[path = "image/packed.rs"]
+mod packed;
 
 use std::fs::File;
 use std::ops::Range;
@@ -13,10 +15,11 @@ use std::path::Path;
 
 use piimg::image::assemble::assemble;
 use piimg::image::compress::Compression;
-use piimg::image::ext4::{Ext4Options, content_size, partition_size, write_ext4};
+use piimg::image::ext4::{Ext4Options, Tree};
 use piimg::image::fat::{FatOptions, write_fat};
 use piimg::image::inspect::{FileSystemInfo, inspect};
 use piimg::image::layout::{Bytes, Identity, Layout};
+use piimg::image::mbr;
 use piimg::image::models::Model;
 use piimg::image::pass::pass;
 use piimg::image::verify::{Expectations, Outcome, VerifyReport, verify};
@@ -76,8 +79,9 @@ fn build(tree: &Path) -> anyhow::Result<NamedTempFile> {
     Tool::new("cp").arg("-a").arg(tree.join(".")).arg(staged.path()).run()?;
     std::fs::remove_dir_all(staged.path().join("boot/firmware"))?;
     std::fs::create_dir(staged.path().join("boot/firmware"))?;
-    let root_size = partition_size(&content_size(staged.path())?, Bytes::mib(16));
-    write_ext4(staged.path(), &root, root_size, &Ext4Options { identity: &identity, label: "rootfs", epoch: EPOCH })?;
+    let staged = Tree::read(staged.path(), EPOCH)?;
+    let root_size = staged.partition_size(Bytes::mib(16));
+    staged.write(&root, root_size, &Ext4Options { identity: &identity, label: "rootfs" })?;
     assemble(image.as_file(), &Layout::new(boot_size, root_size)?, identity.disk_signature, &boot, &root)?;
     Ok(image)
 }
@@ -347,7 +351,7 @@ fn damage_is_found() {
     let report = report_of(file);
     assert!(report.findings().contains(&("image length", "7 bytes follow the last partition")), "{report:#?}");
     file.set_len(0).unwrap();
-    assert_eq!(report_of(file).findings(), [("partition table", "the file is shorter than a partition table")]);
+    assert_eq!(report_of(file).findings(), [("partition table", "it is empty; was it copied or downloaded whole?")]);
 }
 
 fn report_of(file: &File) -> VerifyReport {

@@ -5,6 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 #![expect(clippy::disallowed_methods, reason = "tests start piimg and look at archives with `tar`")]
 
+#[path = "import/odd.rs"]
+mod odd;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -203,9 +206,11 @@ fn what_is_not_the_release_is_refused() {
     let said = refused("out.tar");
     assert!(said.contains("cannot import `out.tar`"), "{said}");
 
-    std::fs::write(directory.join("cut.img"), [&[0; 510][..], &[0x55, 0xaa]].concat()).unwrap();
+    let mut table = [&[0; 510][..], &[0x55, 0xaa]].concat();
+    table[446 + 4] = 0x0c;
+    std::fs::write(directory.join("cut.img"), table).unwrap();
     let said = refused("cut.img");
-    assert!(said.contains("caused by: it has no boot partition in its partition table"), "{said}");
+    assert!(said.contains("caused by: it has no Linux partition in its partition table"), "{said}");
 }
 
 /// On a disk of its own, so that it is no other that fills: 1 GiB, of which piimg leaves a part to others.

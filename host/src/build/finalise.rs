@@ -20,7 +20,7 @@ use crate::report::BUILD_INFO;
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::changes::{Change, ChangeKind};
 use crate::rootfs::files::{Attrs, Exact, Fate, FileErrorCode, FileKind, ImagePath, Rootfs};
-use crate::rootfs::fstab;
+use crate::rootfs::{fstab, text};
 use crate::ui::printable;
 
 /// Largest configuration file that is edited here.
@@ -232,12 +232,13 @@ fn fill(text: &str, identity: &Identity<'_>) -> String {
     text.replace(fstab::ROOT_PARTUUID, identity.root_partuuid).replace(fstab::BOOT_PARTUUID, identity.boot_partuuid)
 }
 
-/// A text of the tree, if it is there: at its very place, for a link may lead to what is nobody's to publish.
+/// A text of the tree, if it is there: at its very place, for a link may lead to what is nobody's to publish. What is no
+/// UTF-8 in it stays ([`text`]).
 ///
 /// # Errors
-/// If it cannot be read, or is no text.
+/// If it cannot be read.
 pub(super) fn read(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
-    text(rootfs.exact().read(&ImagePath::parse(path)?, TEXT_LIMIT)?, path)
+    Ok(rootfs.exact().read(&ImagePath::parse(path)?, TEXT_LIMIT)?.map(|data| text::decode(&data)))
 }
 
 /// The same for a file that may be a link, within the image, to where a package has it. Its text must not be written
@@ -247,14 +248,10 @@ pub(super) fn read(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
 /// As [`read`].
 pub(super) fn read_linked(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
     match rootfs.read(&ImagePath::parse(path)?, TEXT_LIMIT) {
-        Ok(data) => text(Some(data), path),
+        Ok(data) => Ok(Some(text::decode(&data))),
         Err(error) if error.code == FileErrorCode::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-fn text(data: Option<Vec<u8>>, path: &str) -> Result<Option<String>> {
-    data.map(|data| String::from_utf8(data).with_context(|| format!("`{path}` of the image is not text"))).transpose()
 }
 
 /// Writes a text, with the attributes of the file that it replaces or with the usual ones. What is no file is replaced too:
@@ -265,7 +262,7 @@ fn text(data: Option<Vec<u8>>, path: &str) -> Result<Option<String>> {
 pub(super) fn write(rootfs: &Rootfs, path: &str, text: &str) -> Result<()> {
     let (tree, path) = (rootfs.exact(), ImagePath::parse(path)?);
     let old = tree.metadata(&path)?.filter(|metadata| metadata.kind == FileKind::File);
-    Ok(tree.write(&path, text.as_bytes(), old.map_or(ROOT_FILE, |metadata| metadata.attrs))?)
+    Ok(tree.write(&path, &text::encode(text), old.map_or(ROOT_FILE, |metadata| metadata.attrs))?)
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@
 //! it names its partitions. No package and no file of the release is added; the release says what the image is, where its
 //! packages come from, and what it must boot on.
 
+mod boot;
+mod mounts;
+
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -11,14 +14,15 @@ use std::path::Path;
 use super::archives::Archives;
 use super::{Build, finalise, native_tools, plugins};
 use crate::error::{Context, Failure, Result};
+use crate::image::assemble::copy_extents;
 use crate::image::ext4::device_in;
-use crate::image::ext4::extract::{self, Debugfs, extract};
-use crate::image::layout::{BOOT_LENGTH, Bytes, Partition};
-use crate::image::parsing::{self, BootPartition, LONGEST, recognise};
-use crate::image::source::{Kind, partitions};
-use crate::rootfs::boot_config::DIRECTORY as BOOT;
+use crate::image::ext4::extract::{self, Debugfs, Source, extract};
+use crate::image::layout::{Bytes, Partition, Sectors};
+use crate::image::parsing::{self, LONGEST, recognise};
+use crate::image::source::{self, Disk, Kind};
+use crate::recipe::release::Release;
 use crate::rootfs::cmdline::Cmdline;
-use crate::rootfs::files::{Attrs, Fate, ImagePath, Rootfs};
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::{fstab, packages, sources};
 use crate::sandbox::command::{Bind, BoxOutput, Exceeded};
 use crate::sandbox::disk::Room;
@@ -28,9 +32,6 @@ use crate::sandbox::parser::Parser;
 use crate::sandbox::tool::Output;
 use crate::store::{Stage, Store, key, remove_tree};
 use crate::ui::{Printable as _, Step, Ui, bytes, printable};
-
-/// What the files of a boot partition may come to: the whole partition here.
-const BOOT_LIMIT: Bytes = BOOT_LENGTH;
 
 const DIRECTORY: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
 /// A FAT knows no modes.
@@ -88,16 +89,17 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
     }
     let whole = File::options().read(true).write(true).create_new(true).open(place.join("whole"));
     let whole = whole.context("cannot prepare the import")?;
-    step.note("unpacking");
     let parser = Parser::default();
+    let kind = recognise(&parser, &base.file).with_context(unusable)?.kind;
+    step.note("unpacking");
     let store = build.plan.store.shown().printable();
-    let mut room = Room::new(stage.path(), &printable(&store), &format!("what is in `{}`", base.name))?;
+    let mut room = Room::new(stage.path(), &store, &format!("what is in `{}`", base.name))?;
     parsing::unpack(&parser, &base.file, &whole, LONGEST, &mut room).with_context(unusable)?;
     let jail = stage.path().join("box");
     {
         let host = HostBox::new(&jail, &place)?;
-        let taken = match recognise(&parser, &whole).with_context(unusable)? {
-            Kind::Image => take_image(&whole, &host, &place, &parser, &room, step),
+        let taken = match kind {
+            Kind::Image => take_image(&whole, &host, &place, &parser, room, step),
             Kind::Tar => take_archive(&host, &place, &room, step),
         };
         taken.with_context(unusable)?;
@@ -109,36 +111,79 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
 }
 
 /// Both partitions of an image become one tree.
-fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room: &Room, step: &Step) -> Result<()> {
-    let (boot, root, count) = partitions(whole)?;
+fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room: Room, step: &Step) -> Result<()> {
+    let Disk { table, boot, root } = source::disk(whole, parser)?;
+    let count = table.partitions.len();
+    let superblock = source::superblock(whole, &root, parser)?;
     if count > 2 {
         step.warn(&format!("it has {count} partitions, of which the boot and the root partition are taken"));
     }
+    let device = device_in(&Path::new(WORK).join("whole"), root.start.to_bytes()).to_string_lossy().into_owned();
+    let (device, finished) = match superblock.needs_recovery {
+        false => (device, None),
+        true => {
+            step.note("finishing the journal of the root file system");
+            let file = finish_journal(whole, &root, host, place, room.again()?)?;
+            (format!("{WORK}/{FINISHED}"), Some(file))
+        }
+    };
+    let (source, at) = match &finished {
+        None => (whole, root),
+        Some(file) => (file, Partition { start: Sectors(0), ..root }),
+    };
     step.note("taking the root file system");
     let script = place.join("commands");
     let run = |commands: String| {
         fs::write(&script, commands).context("cannot prepare the import")?;
-        let device = device_in(&Path::new(WORK).join("whole"), root.start.to_bytes());
-        let device = device.to_string_lossy().into_owned();
         let mut command = host.command(["debugfs"].iter().chain(&extract::ARGUMENTS).copied().chain([&*device]));
         command.env.push((extract::ENVIRONMENT.0.to_owned(), extract::ENVIRONMENT.1.to_owned()));
         let output = command.run(Some(File::open(&script).context("cannot prepare the import")?), &mut |_, _| {})?;
-        refuse("debugfs", &output, room)?;
+        refuse("debugfs", &output, &room)?;
         anyhow::ensure!(output.dropped == 0, Failure::build("`debugfs` says more of a file than can be read"));
         Ok(Output { status: output.status, stdout: output.stdout, stderr: output.stderr })
     };
     let (scratch, scratch_inside) = (place.join("scratch"), format!("{WORK}/scratch"));
     let debugfs = Debugfs { run: &run, scratch: &scratch, scratch_inside: &scratch_inside };
     let tree = place.join("tree");
-    for path in extract(&debugfs, &tree, root.length.to_bytes())?.special {
-        let path = path.strip_prefix(&tree).unwrap_or(&path);
-        step.detail(&format!("left out, for it is no file: /{}", printable(&path.to_string_lossy())));
+    let left = extract(&debugfs, Source::new(source, at, room.again()?)?, &tree)?;
+    let inside = |path: &Path| path.strip_prefix(&tree).unwrap_or(path).printable();
+    for path in left.special {
+        step.detail(&format!("left out, for it is no file: /{}", inside(&path)));
+    }
+    for (what, (path, count)) in left.flags {
+        let others = if count > 1 { format!(", and {} others", count - 1) } else { String::new() };
+        step.warn(&format!("in it, `/{}` {what}{others}: an image has no such flags", inside(&path)));
     }
     step.note("taking the boot partition");
     // Times in a FAT are of a zone that nobody knows: these files get that of the last change of packages.
     let status = Rootfs::open(&tree, 0)?.open_file(&ImagePath::parse("/var/lib/dpkg/status")?);
     let changed = status.ok().and_then(|file| file.metadata().ok()).map_or(0, |metadata| metadata.mtime());
-    take_boot(parser, whole, &boot, &Rootfs::open(&tree, u64::try_from(changed).unwrap_or_default())?)
+    boot::take(parser, whole, &boot, &Rootfs::open(&tree, u64::try_from(changed).unwrap_or_default())?)
+}
+
+/// A copy of a root file system that is in no image: `e2fsck` opens a file again when it has finished its journal, and forgets
+/// where in it the file system was.
+const FINISHED: &str = "root";
+
+/// Has `e2fsck` write the changes that are in the journal alone: the image was copied while it was in use.
+fn finish_journal(whole: &File, root: &Partition, host: &HostBox, place: &Path, mut room: Room) -> Result<File> {
+    let file = File::options().read(true).write(true).create_new(true).open(place.join(FINISHED));
+    let file = file.context("cannot prepare the import")?;
+    let length = root.length.to_bytes();
+    let stored = whole.metadata().context("cannot read the image")?.blocks().saturating_mul(512);
+    room.take(stored.min(length.0))?;
+    file.set_len(length.0)
+        .and_then(|()| copy_extents(whole, root.start.to_bytes(), length, &file, Bytes(0)))
+        .context("cannot copy the root file system")?;
+    let device = format!("{WORK}/{FINISHED}");
+    let output = host.command(["e2fsck", "-p", "-E", "journal_only", &device]).run(None, &mut |_, _| {})?;
+    refuse("e2fsck", &output, &room)?;
+    // 1 means that it did something.
+    if output.status > 1 {
+        let failure = Failure::build("the journal of the root file system holds changes that cannot be finished");
+        return Err(failure.hint("copy the image while nothing uses it, or repair it with `e2fsck`").into());
+    }
+    Ok(file)
 }
 
 /// An error if a program ran into a limit; of the disk it says what is left.
@@ -147,32 +192,6 @@ fn refuse(program: &str, output: &BoxOutput, room: &Room) -> Result<()> {
     let failure = Failure::build(format!("`{program}` {limit}"));
     let is_of_disk = matches!(limit, Exceeded::Disk(_) | Exceeded::Files(_));
     Err(if is_of_disk { failure.hint(format!("make room there: {}", room.describe())) } else { failure }.into())
-}
-
-/// What the boot partition covers when it is mounted goes.
-fn take_boot(parser: &Parser, whole: &File, partition: &Partition, rootfs: &Rootfs) -> Result<()> {
-    let (tree, directory) = (rootfs.exact(), ImagePath::parse(BOOT)?);
-    tree.make_dir_all(&directory, DIRECTORY)?;
-    tree.clear(&directory, &|_| Fate::Remove)?;
-    let files = BootPartition::read(parser, whole, partition)?.files;
-    let paths: Vec<String> = files.into_iter().map(|file| file.path).collect();
-    let write = |index: usize, content: &[u8]| -> Result<()> {
-        let path = directory.join(&paths[index])?;
-        if let Some(parent) = path.parent() {
-            tree.make_dir_all(&parent, DIRECTORY)?;
-        }
-        Ok(tree.write(&path, content, BOOT_FILE)?)
-    };
-    let (mut current, mut content) = (None, Vec::new());
-    parsing::read_files(parser, whole, partition, &paths, BOOT_LIMIT, &mut |index, data| {
-        if let Some(done) = current.replace(index).filter(|done| *done != index) {
-            write(done, &content)?;
-            content.clear();
-        }
-        content.extend_from_slice(data);
-        Ok(())
-    })?;
-    current.map_or(Ok(()), |last| write(last, &content))
 }
 
 fn take_archive(host: &HostBox, place: &Path, room: &Room, step: &Step) -> Result<()> {
@@ -234,12 +253,14 @@ fn settle(build: &Build<'_>, rootfs: &Rootfs, step: &Step) -> Result<()> {
         rootfs.make_dir_all(&ImagePath::parse(path)?, Attrs { mode, ..DIRECTORY })?;
     }
     let fstab = finalise::read(rootfs, "/etc/fstab")?.unwrap_or_default();
-    check_mounts(&fstab, step)?;
+    mounts::check(&fstab, step)?;
+    let fstab = mounts::without_swap(&fstab, rootfs, step)?;
     let old_root = fstab::entries(&fstab).filter(|entry| entry.place == "/").last().map(|entry| entry.device);
     finalise::write(rootfs, "/etc/fstab", &fstab::with_placeholders(&fstab, &release.fstab))?;
-    for path in &release.root_references {
+    let lines = boot::command_lines(rootfs)?;
+    for path in &references(rootfs, release)? {
         let Some(mut text) = finalise::read(rootfs, path)? else { continue };
-        if path.ends_with("/cmdline.txt") {
+        if lines.contains(path) {
             let mut cmdline = Cmdline::parse(&text);
             cmdline.set_root(&format!("PARTUUID={}", fstab::ROOT_PARTUUID));
             text = cmdline.print();
@@ -256,26 +277,12 @@ fn settle(build: &Build<'_>, rootfs: &Rootfs, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// Refuses an image that mounts what the image that is built cannot have, and names what it mounts of other disks.
-fn check_mounts(fstab: &str, step: &Step) -> Result<()> {
-    let others = fstab::entries(fstab).filter(|entry| !["/", BOOT].contains(&entry.place));
-    for entry in others.filter(fstab::Entry::is_of_disk) {
-        let (device, place) = (printable(entry.device), printable(entry.place));
-        if place == "/boot" {
-            return Err(Failure::build("its boot partition is mounted at `/boot`, as in older releases")
-                .hint(format!("piimg builds on images that mount it at {BOOT}"))
-                .into());
-        }
-        if !entry.is_optional() {
-            return Err(Failure::build(format!(
-                "it mounts `{device}` at `{place}`, which the image that is built does not have: it would not start"
-            ))
-            .hint("in its `/etc/fstab`, give that line the option `nofail`, or remove it")
-            .into());
-        }
-        step.warn(&format!("it mounts `{device}` at `{place}` where that is there; the data is not taken over"));
-    }
-    Ok(())
+/// The files that name the root partition: those that the release knows, and the command lines that the boot partition has.
+pub(super) fn references(rootfs: &Rootfs, release: &Release) -> Result<Vec<String>> {
+    let mut paths: Vec<String> = release.root_references.iter().cloned().chain(boot::command_lines(rootfs)?).collect();
+    paths.sort();
+    paths.dedup();
+    Ok(paths)
 }
 
 /// The image has the recipe's own repositories too; those of the release are its maker's matter.

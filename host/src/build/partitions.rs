@@ -11,14 +11,13 @@ use serde::{Deserialize, Serialize};
 use super::base::mount;
 use super::boot_files;
 use super::finalise::{self, Identity};
-use super::{Build, Layers, identities, telling};
+use super::{Build, Layers, identities, import, telling};
 use crate::error::{Context, Failure, Result};
 use crate::image::ext4::{self, Ext4Options};
 use crate::image::fat::{self, FatOptions};
 use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
 use crate::image::mbr::Table;
 use crate::image::pass::{Digests, digest};
-use crate::recipe::plan::Plan;
 use crate::report::{Effect, Who};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::changes::changes;
@@ -206,12 +205,16 @@ pub(super) fn finalised(
     let mounted = mount(stage, &trees)?;
     let step = build.ui.step("Finalise the root file system");
     let rootfs = Rootfs::open(mounted.path(), layers.epoch)?;
+    let references = match build.base {
+        None => plan.release.root_references.clone(),
+        Some(_) => import::references(&rootfs, &plan.release)?,
+    };
     let names = Identity {
         hostname: &layers.hostname,
         boot_partuuid: &identity.boot_partuuid(),
         root_partuuid: &identity.root_partuuid(),
         fstab: &plan.release.fstab,
-        root_references: &plan.release.root_references,
+        root_references: &references,
     };
     let boot = match build.base {
         None => boot_files::copy(&rootfs, &plan.release.boot_files)?,
@@ -221,8 +224,8 @@ pub(super) fn finalised(
     let written = written_on_purpose(layers);
     let removed = finalise::run(&rootfs, &names, &|path| written.contains(path))?;
     warn_of_what_is_the_same(build, layers, &rootfs)?;
-    telling::write(&rootfs, &telling::build_info(build, layers, boot.clone(), &removed))?;
-    compare_with_list(stage, &trees, &mounted, plan, &boot)?;
+    telling::write(&rootfs, &telling::build_info(build, layers, &references, boot.clone(), &removed))?;
+    compare_with_list(stage, &trees, &mounted, &references, &boot)?;
     step.done();
     Ok((mounted, rootfs))
 }
@@ -257,12 +260,18 @@ fn warn_of_what_is_the_same(build: &Build<'_>, layers: &Layers, rootfs: &Rootfs)
 }
 
 /// Compares what finalising changed with what it may change. The throw-away layer in `stage` holds nothing else.
-fn compare_with_list(stage: &Stage, trees: &[PathBuf], mounted: &Mounted, plan: &Plan, boot: &[String]) -> Result<()> {
+fn compare_with_list(
+    stage: &Stage,
+    trees: &[PathBuf],
+    mounted: &Mounted,
+    references: &[String],
+    boot: &[String],
+) -> Result<()> {
     // An overlay has two layers at least.
     let lowers = [&[stage.path().join("empty")], trees].concat();
     let before = Mounted::read_only(&lowers)?;
     let changes = changes(&stage.path().join("fs"), before.path(), mounted.path())?;
-    finalise::check(&changes, &plan.release.root_references, boot)
+    finalise::check(&changes, references, boot)
 }
 
 /// The directory that becomes the boot partition, which must be a directory of the image: through a link any other one
@@ -305,10 +314,9 @@ fn make(build: &Build<'_>, layers: &Layers, identity: &layout::Identity) -> Resu
     cover(&boot)?;
     drop(boot);
     let step = build.ui.step("Write the root partition");
-    let content = ext4::content_size(root)?;
-    let size = ext4::partition_size(&content, Bytes::mib(u64::from(plan.extra_space_mb)));
-    let options = Ext4Options { identity, label: "ROOT", epoch: layers.epoch };
-    ext4::write_ext4(root, &create("root")?, size, &options)?;
+    let tree = ext4::Tree::read(root, layers.epoch)?;
+    let size = tree.partition_size(Bytes::mib(u64::from(plan.extra_space_mb)));
+    tree.write(&create("root")?, size, &Ext4Options { identity, label: "ROOT" })?;
     step.done_with(&crate::ui::bytes(size.0));
     drop(mounted);
     // Only `out` is kept: the throw-away layer has done its work.

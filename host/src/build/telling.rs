@@ -11,7 +11,13 @@ use crate::report::{BUILD_INFO, BaseInfo, BuildInfo, Part};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 
 /// What the image will tell about itself.
-pub(super) fn build_info(build: &Build<'_>, layers: &Layers, boot: Vec<String>, removed: &Removed) -> BuildInfo {
+pub(super) fn build_info(
+    build: &Build<'_>,
+    layers: &Layers,
+    references: &[String],
+    boot: Vec<String>,
+    removed: &Removed,
+) -> BuildInfo {
     let plan = build.plan;
     let boot = boot.into_iter().map(|path| (path, "copied from a package for the boot partition".to_owned()));
     let finalised = finalise::written(&[]).chain([BUILD_INFO.to_owned()]);
@@ -27,7 +33,7 @@ pub(super) fn build_info(build: &Build<'_>, layers: &Layers, boot: Vec<String>, 
         flavour: plan.flavour.clone(),
         epoch: layers.epoch,
         plugins: layers.stack.iter().filter_map(|layer| layer.plugin.clone()).collect(),
-        before: before(build, layers),
+        before: before(build, layers, references),
         steps: boot.chain(finalised).chain(archives(plan)).chain(renewed).collect(),
     }
 }
@@ -38,7 +44,7 @@ fn user_step(build: &Build<'_>) -> String {
 }
 
 /// What steps before all plugins made, and what they changed of files that packages made.
-fn before(build: &Build<'_>, layers: &Layers) -> BTreeMap<String, Vec<Part>> {
+fn before(build: &Build<'_>, layers: &Layers, references: &[String]) -> BTreeMap<String, Vec<Part>> {
     let plan = build.plan;
     let is_bootstrapped = build.base.is_none();
     let files = if is_bootstrapped { &plan.release.files[..] } else { &[] };
@@ -50,8 +56,7 @@ fn before(build: &Build<'_>, layers: &Layers) -> BTreeMap<String, Vec<Part>> {
         if is_bootstrapped && !plan.release.groups.is_empty() { &["/etc/group", "/etc/gshadow"] } else { &[] };
     let groups = groups.iter().map(|path| ((*path).to_owned(), format!("groups of {}", plan.release.name)));
     let user = layers.stack.iter().flat_map(|layer| &layer.changed).map(of_user);
-    let references =
-        plan.release.root_references.iter().map(|path| (path.clone(), "this image's partitions".to_owned()));
+    let references = references.iter().map(|path| (path.clone(), "this image's partitions".to_owned()));
     let changed = groups.chain(user).chain(references).map(|(path, step)| (path, Part { step, made: false }));
     let mut before: BTreeMap<String, Vec<Part>> = BTreeMap::new();
     for (path, part) in made.chain(changed) {

@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     if let Some(log) = &arguments.replay {
         return replay_log(log, &info, arguments.json, ui);
     }
-    let record = arguments.image.as_deref().map(|image| record(image, &info)).transpose()?;
+    let record = arguments.image.as_deref().map(|image| record(image, &info, ui)).transpose()?;
     let audit = audit(&info, record.as_ref());
     let difference = match &arguments.old {
         Some(old) => Some(difference(&read(old)?, &info)),
@@ -95,8 +95,8 @@ fn replay_log(log: &Path, info: &PluginInfo, json: bool, ui: &Ui) -> Result<i32>
 }
 
 /// What the very plugin did in an image.
-fn record(image: &Path, info: &PluginInfo) -> Result<PluginReport> {
-    let told = build_info(&open_root(image)?)?
+fn record(image: &Path, info: &PluginInfo, ui: &Ui) -> Result<PluginReport> {
+    let told = build_info(&open_root(image, ui)?)?
         .with_context(|| Failure::usage(format!("the image `{}` does not tell how it was built", image.printable())))?;
     told.plugins.into_iter().find(|plugin| plugin.digest == info.digest).with_context(|| {
         Failure::usage(format!(

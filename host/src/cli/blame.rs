@@ -1,14 +1,15 @@
 //! `piimg blame`.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::verify::{no_image, open};
+use super::image::{no_image, open};
 use crate::error::{Context, Failure, Kind, Result};
 use crate::image::ext4::Ext4Reader;
-use crate::image::mbr;
 use crate::image::parsing::BootPartition;
+use crate::image::source;
 use crate::report::blame::{Origin, listed_as, origins};
 use crate::report::{BUILD_INFO, BuildInfo};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
@@ -36,11 +37,12 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
             .hint("give the path as the Pi sees it, such as /etc/hostname")
             .into());
     }
-    let root = open_root(&arguments.image)?;
+    let image = open(&arguments.image, ui)?;
+    let root = root_of(&image).map_err(|error| no_image(&arguments.image, error))?;
     let info = build_info(&root)?;
     let (path, found) = root.resolve(&arguments.path)?;
     let is_there = match path.strip_prefix(BOOT) {
-        Some(inside) if inside.starts_with('/') => is_on_boot_partition(&arguments.image, &inside[1..])?,
+        Some(inside) if inside.starts_with('/') => is_on_boot_partition(&image, &inside[1..])?,
         _ => found.is_some(),
     };
     let found = origins(info.as_ref(), &root.packages_of(&listed_as(&path))?, &path, is_there);
@@ -56,22 +58,24 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 }
 
 /// Whether the boot partition, whose names have no case, has a file or a directory of that name.
-fn is_on_boot_partition(image: &Path, inside: &str) -> Result<bool> {
-    let file = open(image)?;
-    let table = mbr::read(&file).with_context(|| no_image(image))?;
-    let (_, partition) = table.boot().with_context(|| no_image(image))?;
-    let boot = BootPartition::read(&Parser::default(), &file, partition)?;
+fn is_on_boot_partition(image: &File, inside: &str) -> Result<bool> {
+    let parser = Parser::default();
+    let disk = source::disk(image, &parser)?;
+    let boot = BootPartition::read(&parser, image, &disk.boot)?;
     let inside = inside.to_lowercase();
     let is_it = |path: &str| path == inside || path.strip_prefix(inside.as_str()).is_some_and(|it| it.starts_with('/'));
     Ok(boot.files.iter().any(|file| is_it(&file.path.to_lowercase())))
 }
 
+/// The root file system of an image at a path.
+pub(super) fn open_root(path: &Path, ui: &Ui) -> Result<Ext4Reader> {
+    root_of(&open(path, ui)?).map_err(|error| no_image(path, error))
+}
+
 /// The root file system of an image.
-pub(super) fn open_root(path: &Path) -> Result<Ext4Reader> {
-    let image = open(path)?;
-    let table = mbr::read(&image).with_context(|| no_image(path))?;
-    let (_, root) = table.root().with_context(|| no_image(path))?;
-    Ext4Reader::open(&image, root.start.to_bytes())
+pub(super) fn root_of(image: &File) -> Result<Ext4Reader> {
+    let disk = source::disk(image, &Parser::default())?;
+    Ext4Reader::open(image, disk.root.start.to_bytes())
 }
 
 /// What an image tells about its build, if it does.

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::verify::{model, no_image, open};
-use crate::error::{Context, Failure, Result};
+use super::image::{no_image, open};
+use super::verify::model;
+use crate::error::{Failure, Result};
 use crate::image::boot::{Board, BootOptions, boot};
 use crate::image::layout::Bytes;
 use crate::ui::{Ui, printable};
@@ -44,7 +45,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let board = board(&arguments.machine)?;
-    let file = open(&arguments.image)?;
+    let file = open(&arguments.image, ui)?;
     let options = BootOptions {
         board,
         model: arguments.model.as_deref().map(model).transpose()?,
@@ -64,7 +65,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     });
     let result = (|| {
         let mut session = boot(&file, &options, Box::new(move |line| drop(sender.send(line.to_owned()))))
-            .with_context(|| no_image(&arguments.image))?;
+            .map_err(|error| no_image(&arguments.image, error))?;
         let timeout = Duration::from_secs(arguments.timeout);
         match &arguments.until {
             Some(text) => session.wait_for(text, timeout).map(drop)?,

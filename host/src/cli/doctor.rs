@@ -1,13 +1,16 @@
 //! `piimg doctor`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::order::{environment, key_rings, missing_programs};
+use super::order::programs::{missing_programs, programs};
+use super::order::{environment, key_rings};
 use crate::build::{compare, probe};
 use crate::emulation;
 use crate::error::{Failure, Result};
+use crate::image::boot;
 use crate::recipe::file::RecipeFile;
 use crate::recipe::host::{Admitted, HostPath};
 use crate::recipe::overrides::Overrides;
@@ -15,6 +18,9 @@ use crate::recipe::plan::{Plan, plan};
 use crate::recipe::release::Releases;
 use crate::sandbox::tool;
 use crate::ui::{Printable as _, Ui};
+
+/// Those of images: doctor does not know which is going to be built.
+const ARCHITECTURES: [&str; 2] = ["arm64", "armhf"];
 
 /// Say what this machine can build, or whether native tools leave an image as it would be without them.
 #[derive(Debug, Args)]
@@ -90,14 +96,22 @@ fn compared(arguments: Arguments) -> Result<Plan> {
 
 /// Tries everything that a build needs of this machine.
 fn host(store: Option<PathBuf>, ui: &Ui) -> Result<i32> {
-    let mut programs: Vec<&str> = tool::PACKAGES.iter().map(|(program, _)| *program).collect();
-    if rustix::process::getuid().is_root() {
-        programs.retain(|program| !matches!(*program, "newuidmap" | "newgidmap"));
-    }
-    if let Some(failure) = missing_programs(&programs) {
+    let mut needed: Vec<&str> = ARCHITECTURES.map(programs).into_iter().collect::<Result<Vec<_>>>()?.concat();
+    // What mmdebstrap starts itself.
+    needed.extend(["apt-get", "tar"]);
+    let mut seen = BTreeSet::new();
+    needed.retain(|program| seen.insert(*program));
+    if let Some(failure) = missing_programs(&needed) {
         return Err(failure.into());
     }
-    ui.data(&format!("✓ the programs that piimg starts: {}", programs.join(", ")));
+    ui.data(&format!("✓ the programs that a build starts: {}", needed.join(", ")));
+    ui.data(&match boot::available() {
+        true => format!("✓ the emulator of `piimg boot`: {}", boot::QEMU),
+        false => {
+            let package = tool::package_of(boot::QEMU).unwrap_or(boot::QEMU);
+            format!("- no emulator for `piimg boot`, which builds do without: sudo apt-get install {package}")
+        }
+    });
     let environment = environment(store.is_some())?;
     let store = HostPath::named(store.unwrap_or(environment.default_store));
     let code = probe::outside(&store, ui)?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::verify::{no_image, open};
+use super::image::{no_image, open};
 use crate::error::{Context, Failure, Result};
 use crate::home::Home;
 use crate::image::inspect::{FileSystemInfo, Inspection, inspect as inspect_image};
@@ -37,8 +37,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         }
         plugin_lines(&info)
     } else {
-        let inspection =
-            inspect_image(&open(&arguments.file)?, &Parser::default()).with_context(|| no_image(&arguments.file))?;
+        let inspection = inspect_image(&open(&arguments.file, ui)?, &Parser::default())
+            .map_err(|error| no_image(&arguments.file, error))?;
         if arguments.json {
             ui.json(&inspection)?;
             return Ok(0);

@@ -1,6 +1,7 @@
 //! From flags to an order: shared by `build` and `plan`. Reads files, runs `conf()`, writes nothing but `piimg.lock`, and
 //! that only if somebody at the terminal agreed.
 
+pub(super) mod programs;
 mod secrets;
 mod trust;
 
@@ -30,7 +31,6 @@ use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Environment, Plan, PluginSource, default_store, plan};
 use crate::recipe::release::Releases;
 use crate::sandbox::parser::Parser;
-use crate::sandbox::tool;
 use crate::ui::{Printable as _, Ui};
 
 /// File that is read from the current directory if there is one.
@@ -199,7 +199,7 @@ pub(super) fn order(arguments: &OrderArguments, asker: Option<&Ui>) -> Result<Or
     // What cannot be opened is a finding of the plan, not of a build that has run for minutes.
     assets::open(&plan.assets)?;
     check_base(&plan)?;
-    check_host(&plan)?;
+    programs::check(&plan)?;
     let ceiling = granted.ceiling.clone();
     let rings = key_rings(&plan)?;
     let (plugins, grants) = grant_all(&plan, infos, granted, &lock, asker)?;
@@ -363,30 +363,6 @@ fn check_base(plan: &Plan) -> Result<()> {
 pub(super) fn key_rings(plan: &Plan) -> Result<Rings> {
     let native = emulation::host_architecture();
     keyring::read_all(plan, &[&plan.architecture, native])
-}
-
-/// Names every program that the build will need and this machine lacks, before anything is started.
-fn check_host(plan: &Plan) -> Result<()> {
-    let mut programs = vec!["mmdebstrap", "gpg", "mke2fs", "e2fsck", "debugfs", "dumpe2fs", "fsck.fat", "sfdisk"];
-    programs.extend(plan.base.as_ref().map(|_| "tar"));
-    programs.extend(emulation::emulator(&plan.architecture)?);
-    if !rustix::process::getuid().is_root() {
-        programs.extend(["newuidmap", "newgidmap"]);
-    }
-    missing_programs(&programs).map_or(Ok(()), |failure| Err(failure.into()))
-}
-
-/// The failure that names those of `programs` that are not installed, and their packages.
-pub(super) fn missing_programs(programs: &[&str]) -> Option<Failure> {
-    let missing: Vec<&str> = programs.iter().copied().filter(|program| tool::find(program).is_none()).collect();
-    if missing.is_empty() {
-        return None;
-    }
-    let mut packages: Vec<&str> = missing.iter().filter_map(|program| tool::package_of(program)).collect();
-    packages.sort_unstable();
-    packages.dedup();
-    let failure = Failure::host(format!("this machine lacks programs that the build needs: {}", missing.join(", ")));
-    Some(failure.hint(format!("install them: sudo apt-get install {}", packages.join(" "))))
 }
 
 /// Seconds since 1970.

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::blame::{build_info, open_root};
-use crate::error::{Context, Failure, Kind, Result};
+use super::blame::{build_info, root_of};
+use super::image::open;
+use crate::error::{Failure, Kind, Result};
 use crate::image::models::Model;
 use crate::image::verify::{Expectations, Outcome, verify};
 use crate::sandbox::parser::Parser;
-use crate::ui::{Printable as _, Ui, printable};
+use crate::ui::{Ui, printable};
 
 /// Check an image: table, file systems, boot files, and what must not be in it.
 #[derive(Debug, Args)]
@@ -27,9 +27,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
-    let file = open(&arguments.image)?;
+    let file = open(&arguments.image, ui)?;
     let models = arguments.models.iter().map(|name| model(name)).collect::<Result<_>>()?;
-    let on_purpose = Some(on_purpose(&arguments.image));
+    let on_purpose = Some(on_purpose(&file));
     let report = verify(&file, &Expectations { models, on_purpose, ..Expectations::default() }, &Parser::default())?;
     if arguments.json {
         ui.json(&report)?;
@@ -55,30 +55,15 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 }
 
 /// The files that plugins wrote for just this image, if it tells of any.
-fn on_purpose(image: &std::path::Path) -> BTreeSet<String> {
+fn on_purpose(image: &File) -> BTreeSet<String> {
     // What is wrong with the image, the checks find out.
-    let info = open_root(image).and_then(|root| build_info(&root)).ok().flatten();
+    let info = root_of(image).and_then(|root| build_info(&root)).ok().flatten();
     info.map(|info| info.changed_by_plugins()).unwrap_or_default()
-}
-
-/// Opens an image for reading.
-pub(super) fn open(path: &std::path::Path) -> Result<File> {
-    let refused = || Failure::usage(format!("cannot open the image `{}`", path.printable()));
-    let kind = std::fs::metadata(path).with_context(refused)?.file_type();
-    // To open a pipe is to wait for somebody at its other end.
-    anyhow::ensure!(kind.is_file() || kind.is_block_device(), refused().hint("it must be a file, or a disk"));
-    File::open(path).with_context(refused)
-}
-
-/// What to say of a file that cannot be taken apart.
-pub(super) fn no_image(path: &std::path::Path) -> Failure {
-    Failure::build(format!("`{}` is not a Raspberry Pi image that piimg understands", path.printable()))
 }
 
 /// The model of that name.
 pub(super) fn model(name: &str) -> Result<Model> {
     Model::from_name(name).ok_or_else(|| {
-        let known: Vec<&str> = Model::ALL.into_iter().map(Model::name).collect();
-        Failure::usage(format!("there is no model `{}`; piimg knows: {}", printable(name), known.join(", "))).into()
+        Failure::usage(format!("there is no model `{}`; piimg knows: {}", printable(name), Model::known())).into()
     })
 }

@@ -13,7 +13,7 @@ mod tests;
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 pub use board::Board;
@@ -23,7 +23,7 @@ pub use session::Session;
 use super::layout::{Bytes, Partition};
 use super::models::{self, BootFiles, BootPlan, Model};
 use super::parsing::{self, BootPartition};
-use super::{assemble, descriptor_path, mbr};
+use super::{assemble, descriptor_path, source, temporary_place};
 use crate::error::{Context as _, Failure, Result};
 use crate::sandbox::disk::Room;
 use crate::sandbox::parser::Parser;
@@ -31,12 +31,15 @@ use crate::sandbox::tool::find;
 use crate::ui::Printable as _;
 
 /// The emulator.
-const QEMU: &str = "qemu-system-aarch64";
+pub const QEMU: &str = "qemu-system-aarch64";
+
+/// Models whose sections of `config.txt` count if nobody says which, the first that boots.
+const USUAL: [Model; 3] = [Model::Pi5, Model::Pi4, Model::Pi3];
 
 /// How an image is started.
 #[derive(Clone, Debug)]
 pub struct BootOptions {
-    /// The board whose sections of `config.txt` choose the kernel; none takes the first that boots.
+    /// The board whose sections of `config.txt` choose the kernel; without one, the newest of the usual ones that boots.
     pub model: Option<Model>,
     pub board: Board,
     pub memory_mib: u32,
@@ -78,7 +81,7 @@ pub type OnLine = Box<dyn FnMut(&str) + Send>;
 /// # Errors
 /// [`Failure::host`] if QEMU is missing, [`Failure::build`] if the image names no kernel.
 pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Session> {
-    let table = mbr::read(image)?;
+    let table = source::table(image, &options.parser)?;
     let (_, partition) = table.boot().context("the image has no boot partition")?;
     let files = BootPartition::read(&options.parser, image, partition)?.boot_files();
     let board = options.board;
@@ -122,15 +125,11 @@ pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Sess
     Session::start(emulator.start()?, emulator.bounds(), temp, disk, on_line)
 }
 
-/// Where what the machine writes is kept until it stops: as large as its disk at most, which memory has no room for.
-fn temporary_place() -> PathBuf {
-    let named = std::env::var_os("TMPDIR").filter(|named| !named.is_empty());
-    named.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
-}
-
 /// The files with which the image starts on `model`, or on the first model that boots.
 fn choose(files: &BootFiles, model: Option<Model>) -> Result<BootPlan> {
-    let wanted = model.or_else(|| models::bootable(files).last().copied()).unwrap_or(Model::Pi4);
+    let bootable = models::bootable(files);
+    let usual = USUAL.into_iter().find(|usual| bootable.contains(usual));
+    let wanted = model.or(usual).or_else(|| bootable.last().copied()).unwrap_or(Model::Pi4);
     models::boot_plan(files, wanted).map_err(|missing| {
         let missing: Vec<String> = missing.iter().map(ToString::to_string).collect();
         Failure::build(format!("the image does not boot a {wanted}: missing {}", missing.join(", "))).into()

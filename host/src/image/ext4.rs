@@ -21,7 +21,7 @@ use std::path::Path;
 
 pub(in crate::image) use occupied::occupied;
 pub use reader::{Ext4Reader, Listed, device_in};
-pub use size::{ContentSize, content_size, partition_size};
+pub use size::ContentSize;
 pub use superblock::Superblock;
 
 use super::descriptor_path;
@@ -29,7 +29,7 @@ use super::layout::{Bytes, Identity};
 use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::tool::Tool;
-use size::{BLOCK, INODE_RATIO, inode_count, journal_mib};
+use size::{BLOCK, INODE_RATIO, inode_count, journal_mib, partition_size};
 
 /// The features of a new file system: what every kernel since 4.19 and every `e2fsprogs` since 1.43 knows.
 ///
@@ -39,46 +39,64 @@ use size::{BLOCK, INODE_RATIO, inode_count, journal_mib};
 const FEATURES: &str = "has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,\
                         sparse_super,large_file,dir_nlink,extra_isize,metadata_csum";
 
-/// What a root file system is called and dated.
+/// What a root file system is called.
 #[derive(Clone, Debug)]
 pub struct Ext4Options<'a> {
     pub identity: &'a Identity,
     /// At most 16 bytes.
     pub label: &'a str,
-    /// The time of the build, seconds since 1970: no file is dated later, and every change time is this.
-    pub epoch: u64,
 }
 
-/// Writes `tree` as an ext4 file system of length `size` into `out`; returns what its superblock says.
-///
-/// Owners are taken as this process sees them: run it where the tree's root is user 0.
-///
-/// # Errors
-/// [`Failure::host`] if `e2fsprogs` is missing, [`Failure::build`] if the tree cannot be read, holds a name that
-/// cannot be stored, or does not fit.
-pub fn write_ext4(tree: &Path, out: &File, size: Bytes, options: &Ext4Options<'_>) -> Result<Superblock> {
-    if options.label.len() > 16 {
-        return Err(Failure::usage(format!(
-            "`{}` cannot be the label of the root partition: 16 bytes are allowed",
-            options.label
-        ))
-        .into());
+/// A tree that is to become a root file system, read once: what is written, and how much room it takes.
+#[derive(Debug)]
+pub struct Tree {
+    script: script::Script,
+    epoch: u64,
+}
+
+impl Tree {
+    /// Reads the tree at `path`, which must not change until it is written. `epoch` is the time of the build, seconds since
+    /// 1970: no file is dated later, and every change time is this.
+    ///
+    /// Owners are taken as this process sees them: run it where the tree's root is user 0.
+    ///
+    /// # Errors
+    /// [`Failure::build`] if it cannot be read, or holds a name that cannot be stored.
+    pub fn read(path: &Path, epoch: u64) -> Result<Self> {
+        Ok(Self { script: script::script(path, epoch)?, epoch })
     }
-    let content = content_size(tree)?;
-    let script = script::script(tree, options.epoch)?;
-    out.set_len(0).and_then(|()| out.set_len(size.0)).context("cannot make the root partition's file")?;
-    make(out, size, &content, options)?;
-    fill(out, &script, options.epoch)?;
-    Superblock::read(out, Bytes(0))
+
+    /// Returns the length of a file system that holds it and has at least `extra` free. Holes of files take nothing.
+    pub fn partition_size(&self, extra: Bytes) -> Bytes {
+        partition_size(&self.script.content, extra)
+    }
+
+    /// Writes it as an ext4 file system of length `size` into `out`; returns what its superblock says.
+    ///
+    /// # Errors
+    /// [`Failure::host`] if `e2fsprogs` is missing, [`Failure::build`] if it does not fit.
+    pub fn write(&self, out: &File, size: Bytes, options: &Ext4Options<'_>) -> Result<Superblock> {
+        if options.label.len() > 16 {
+            return Err(Failure::usage(format!(
+                "`{}` cannot be the label of the root partition: 16 bytes are allowed",
+                options.label
+            ))
+            .into());
+        }
+        out.set_len(0).and_then(|()| out.set_len(size.0)).context("cannot make the root partition's file")?;
+        make(out, size, &self.script.content, self.epoch, options)?;
+        fill(out, &self.script, self.epoch)?;
+        Superblock::read(out, Bytes(0))
+    }
 }
 
 /// Makes the empty file system.
-fn make(out: &File, size: Bytes, content: &ContentSize, options: &Ext4Options<'_>) -> Result<()> {
+fn make(out: &File, size: Bytes, content: &ContentSize, epoch: u64, options: &Ext4Options<'_>) -> Result<()> {
     let config = config()?;
     Tool::new("mke2fs")
         .without_sync()
         .env("MKE2FS_CONFIG", config.path())
-        .env("E2FSPROGS_FAKE_TIME", options.epoch.to_string())
+        .env("E2FSPROGS_FAKE_TIME", epoch.to_string())
         .args(["-q", "-F", "-t", "ext4", "-m", "0", "-b", &BLOCK.to_string(), "-I", "256"])
         .args(["-N", &inode_count(size, content.inodes).to_string()])
         .args(["-J", &format!("size={}", journal_mib(size))])

@@ -8,9 +8,10 @@ use serde::Serialize;
 use super::ext4::{Ext4Reader, Superblock};
 use super::fat::{FatFile, FatSummary};
 use super::layout::{Bytes, Partition, partuuid};
-use super::mbr::{self, Table};
+use super::mbr::Table;
 use super::models::{self, Model};
 use super::parsing::BootPartition;
+use super::{root, source};
 use crate::error::{Context as _, Result};
 use crate::sandbox::parser::Parser;
 
@@ -60,12 +61,14 @@ pub enum FileSystemInfo {
 /// If it has no partition table or cannot be read; a file system that is not understood is left out, and told.
 pub fn inspect(image: &File, parser: &Parser) -> Result<Inspection> {
     let metadata = image.metadata().context("cannot read the image")?;
-    let table = mbr::read(image)?;
+    let table = source::table(image, parser)?;
     let mut unreadable = Vec::new();
     // Whatever cannot be read leaves the rest to be told.
     let mut told = |error: anyhow::Error| unreadable.push(format!("{error:#}"));
     let boot = table.boot().and_then(|(_, boot)| BootPartition::read(parser, image, boot).map_err(&mut told).ok());
-    let root = table.root().map(|(_, root)| Ext4Reader::open(image, root.start.to_bytes())).transpose()?;
+    let found = root::find(image, &table, || boot.as_ref().map(BootPartition::boot_files));
+    let found = found.map_err(&mut told).ok().flatten();
+    let root = found.map(|(_, root)| Ext4Reader::open(image, root.start.to_bytes())).transpose()?;
     let mut text = |path: &str| root.as_ref().and_then(|root| root.read_text(path).map_err(&mut told).ok().flatten());
     let hostname = text("/etc/hostname").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
     let os = text("/etc/os-release").and_then(|text| pretty_name(&text));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Failure, Result};
+use crate::ui::bytes;
 
 /// Bytes in a sector of a master boot record.
 pub const SECTOR: u64 = 512;
@@ -40,15 +41,10 @@ impl Bytes {
     }
 }
 
-/// Like `512 MiB`, with one decimal from GiB on.
+/// As all lengths are printed.
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0..0x400 => write!(f, "{} B", self.0),
-            0x400..0x10_0000 => write!(f, "{} KiB", self.0 >> 10),
-            0x10_0000..0x4000_0000 => write!(f, "{} MiB", self.0 >> 20),
-            _ => write!(f, "{}.{} GiB", self.0 >> 30, ((self.0 >> 20) % 1024) * 10 / 1024),
-        }
+        f.write_str(&bytes(self.0))
     }
 }
 
@@ -72,6 +68,20 @@ impl PartitionType {
     /// FAT32 with block addresses: the type that every Pi's firmware accepts.
     pub const FAT32: Self = Self(0x0c);
     pub const LINUX: Self = Self(0x83);
+
+    pub const fn is_linux(self) -> bool {
+        self.0 == Self::LINUX.0
+    }
+
+    /// Whether it holds logical partitions.
+    pub const fn is_extended(self) -> bool {
+        matches!(self.0, 0x05 | 0x0f | 0x85)
+    }
+
+    /// Whether it stands for a table of another kind, with globally unique identifiers (GPT).
+    pub const fn is_protective(self) -> bool {
+        self.0 == 0xee
+    }
 
     /// Whether firmware would look for boot files in a partition of this type.
     pub const fn is_fat(self) -> bool {
@@ -238,9 +248,9 @@ mod tests {
     }
 
     #[test]
-    fn lengths_read_well() {
-        for (bytes, text) in [(12, "12 B"), (4096, "4 KiB"), (512 << 20, "512 MiB"), (1_610_612_736, "1.5 GiB")] {
-            assert_eq!(Bytes(bytes).to_string(), text);
+    fn lengths_are_printed_in_one_way() {
+        for length in [12, 4096, 512 << 20, 1_610_612_736, 1_700_000_000, 1_073_741_823] {
+            assert_eq!(Bytes(length).to_string(), bytes(length));
         }
     }
 }

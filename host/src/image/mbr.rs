@@ -26,9 +26,9 @@ impl Table {
         self.partitions.iter().find(|(_, partition)| partition.kind.is_fat())
     }
 
-    /// The first Linux partition.
+    /// The first Linux partition, which is that of the root in an image that piimg made; `root::find` knows others.
     pub fn root(&self) -> Option<&(usize, Partition)> {
-        self.partitions.iter().find(|(_, partition)| partition.kind == PartitionType::LINUX)
+        self.partitions.iter().find(|(_, partition)| partition.kind.is_linux())
     }
 }
 

@@ -1,7 +1,8 @@
-//! What each Pi's firmware needs on the boot partition: a table, the parts of `config.txt` that name files, and
+//! What each Pi's firmware needs on the boot partition: a table (`facts.rs`), the parts of `config.txt` that name files, and
 //! the comparison of both with what is there. Pure.
 
 mod config;
+mod facts;
 pub mod overlays;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use config::Config;
+use facts::{Facts, Firmware};
+
+/// The kernel's command line, unless `config.txt` names another file.
+const CMDLINE: &str = "cmdline.txt";
 
 /// A family of boards that boots from the same files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +29,12 @@ pub enum Model {
     Pi3,
     #[serde(rename = "pi3+")]
     Pi3Plus,
+    #[serde(rename = "pi3a+")]
+    Pi3APlus,
+    #[serde(rename = "cm3")]
+    Cm3,
+    #[serde(rename = "cm3+")]
+    Cm3Plus,
     #[serde(rename = "zero2w")]
     Zero2W,
     #[serde(rename = "pi4")]
@@ -32,42 +43,37 @@ pub enum Model {
     Pi400,
     #[serde(rename = "cm4")]
     Cm4,
+    #[serde(rename = "cm4s")]
+    Cm4S,
     #[serde(rename = "pi5")]
     Pi5,
-}
-
-/// What the table knows about a model.
-#[derive(Debug)]
-struct Facts {
-    name: &'static str,
-    /// Sections of `config.txt` that apply to it.
-    sections: &'static [&'static str],
-    firmware: Firmware,
-    /// Device trees by the names of the Raspberry Pi kernel and of the mainline kernel.
-    downstream: &'static str,
-    mainline: &'static str,
-    /// Names of a kernel that `config.txt` does not name, if it asks for 64 bits, for 32 bits or for neither.
-    kernels_64: &'static [&'static str],
-    kernels_32: &'static [&'static str],
-    kernels_any: &'static [&'static str],
-    /// Whether it runs a kernel of 64 bits.
-    runs_64: bool,
-}
-
-/// Where the stage before the kernel comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Firmware {
-    /// `bootcode.bin`, `start*.elf` and `fixup*.dat`.
-    Disk,
-    /// `start4*.elf` and `fixup4*.dat`; the first stage is in the board.
-    Disk4,
-    /// All of it is in the board.
-    Board,
+    #[serde(rename = "pi500")]
+    Pi500,
+    #[serde(rename = "cm5")]
+    Cm5,
+    #[serde(rename = "cm5lite")]
+    Cm5Lite,
 }
 
 impl Model {
-    pub const ALL: [Self; 9] =
-        [Self::ZeroW, Self::Pi2, Self::Pi3, Self::Pi3Plus, Self::Zero2W, Self::Pi4, Self::Pi400, Self::Cm4, Self::Pi5];
+    pub const ALL: [Self; 16] = [
+        Self::ZeroW,
+        Self::Pi2,
+        Self::Pi3,
+        Self::Pi3Plus,
+        Self::Pi3APlus,
+        Self::Cm3,
+        Self::Cm3Plus,
+        Self::Zero2W,
+        Self::Pi4,
+        Self::Pi400,
+        Self::Cm4,
+        Self::Cm4S,
+        Self::Pi5,
+        Self::Pi500,
+        Self::Cm5,
+        Self::Cm5Lite,
+    ];
 
     /// The name used in recipes and reports.
     pub fn name(self) -> &'static str {
@@ -79,99 +85,9 @@ impl Model {
         Self::ALL.into_iter().find(|model| model.name() == name)
     }
 
-    const fn facts(self) -> Facts {
-        const OLD: Facts = Facts {
-            name: "",
-            sections: &[],
-            firmware: Firmware::Disk,
-            downstream: "",
-            mainline: "",
-            kernels_64: &["kernel8.img"],
-            kernels_32: &["kernel7.img", "kernel.img"],
-            kernels_any: &["kernel7.img", "kernel.img"],
-            runs_64: true,
-        };
-        const NEW: Facts = Facts {
-            firmware: Firmware::Disk4,
-            kernels_32: &["kernel7l.img", "kernel7.img", "kernel.img"],
-            kernels_any: &["kernel8.img", "kernel7l.img", "kernel7.img", "kernel.img"],
-            ..OLD
-        };
-        const NEWEST: &[&str] = &["kernel_2712.img", "kernel8.img"];
-        match self {
-            Self::ZeroW => Facts {
-                name: "zerow",
-                sections: &["pi0", "pi0w"],
-                downstream: "bcm2708-rpi-zero-w.dtb",
-                mainline: "bcm2835-rpi-zero-w.dtb",
-                kernels_32: &["kernel.img"],
-                kernels_any: &["kernel.img"],
-                runs_64: false,
-                ..OLD
-            },
-            // The first one; later ones have the processor of a Pi 3.
-            Self::Pi2 => Facts {
-                name: "pi2",
-                sections: &["pi2"],
-                downstream: "bcm2709-rpi-2-b.dtb",
-                mainline: "bcm2836-rpi-2-b.dtb",
-                runs_64: false,
-                ..OLD
-            },
-            Self::Pi3 => Facts {
-                name: "pi3",
-                sections: &["pi3"],
-                downstream: "bcm2710-rpi-3-b.dtb",
-                mainline: "bcm2837-rpi-3-b.dtb",
-                ..OLD
-            },
-            Self::Pi3Plus => Facts {
-                name: "pi3+",
-                sections: &["pi3", "pi3+"],
-                downstream: "bcm2710-rpi-3-b-plus.dtb",
-                mainline: "bcm2837-rpi-3-b-plus.dtb",
-                ..OLD
-            },
-            Self::Zero2W => Facts {
-                name: "zero2w",
-                sections: &["pi0", "pi0w", "pi02"],
-                downstream: "bcm2710-rpi-zero-2-w.dtb",
-                mainline: "bcm2837-rpi-zero-2-w.dtb",
-                ..OLD
-            },
-            Self::Pi4 => Facts {
-                name: "pi4",
-                sections: &["pi4"],
-                downstream: "bcm2711-rpi-4-b.dtb",
-                mainline: "bcm2711-rpi-4-b.dtb",
-                ..NEW
-            },
-            Self::Pi400 => Facts {
-                name: "pi400",
-                sections: &["pi4", "pi400"],
-                downstream: "bcm2711-rpi-400.dtb",
-                mainline: "bcm2711-rpi-400.dtb",
-                ..NEW
-            },
-            Self::Cm4 => Facts {
-                name: "cm4",
-                sections: &["pi4", "cm4"],
-                downstream: "bcm2711-rpi-cm4.dtb",
-                mainline: "bcm2711-rpi-cm4-io.dtb",
-                ..NEW
-            },
-            Self::Pi5 => Facts {
-                name: "pi5",
-                sections: &["pi5"],
-                firmware: Firmware::Board,
-                downstream: "bcm2712-rpi-5-b.dtb",
-                mainline: "bcm2712-rpi-5-b.dtb",
-                kernels_64: NEWEST,
-                kernels_32: NEWEST,
-                kernels_any: NEWEST,
-                runs_64: true,
-            },
-        }
+    /// The names of all models, for whoever gave another one.
+    pub fn known() -> String {
+        Self::ALL.map(Self::name).join(", ")
     }
 }
 
@@ -249,6 +165,14 @@ pub fn check(files: &BootFiles, model: Model) -> Vec<Missing> {
     boot_plan(files, model).err().unwrap_or_default()
 }
 
+/// The files with the kernel's command line, of these models or, without any, of all.
+pub fn command_lines(files: &BootFiles, models: &[Model]) -> BTreeSet<String> {
+    let models = if models.is_empty() { &Model::ALL } else { models };
+    let plans = models.iter().filter_map(|model| boot_plan(files, *model).ok());
+    let found: BTreeSet<String> = plans.map(|plan| plan.cmdline).collect();
+    if found.is_empty() { BTreeSet::from([CMDLINE.to_owned()]) } else { found }
+}
+
 /// The models that `files` can boot.
 pub fn bootable(files: &BootFiles) -> Vec<Model> {
     Model::ALL.into_iter().filter(|model| check(files, *model).is_empty()).collect()
@@ -266,14 +190,10 @@ pub fn boot_plan(files: &BootFiles, model: Model) -> Result<BootPlan, Vec<Missin
     search.any(&["config.txt".to_owned()], "the firmware's configuration");
     search.firmware(&facts, &config);
 
-    let prefix = config.os_prefix();
+    let names = Names::new(&facts, &config);
+    let prefix = names.prefix(files, &config);
     let prefixed = |name: &str| format!("{prefix}{name}");
-    let kernels: Vec<String> = match (config.get("kernel"), config.get("arm_64bit")) {
-        (Some(kernel), _) => vec![prefixed(kernel)],
-        (None, Some("0")) => facts.kernels_32.iter().map(|name| prefixed(name)).collect(),
-        (None, Some(_)) => facts.kernels_64.iter().map(|name| prefixed(name)).collect(),
-        (None, None) => facts.kernels_any.iter().map(|name| prefixed(name)).collect(),
-    };
+    let kernels: Vec<String> = names.kernels.iter().map(|name| prefixed(name)).collect();
     let kernel = search.any(&kernels, "the kernel");
     if !facts.runs_64 && config.get("arm_64bit").is_some_and(|bits| bits != "0") {
         search.missing.push(Missing {
@@ -281,7 +201,7 @@ pub fn boot_plan(files: &BootFiles, model: Model) -> Result<BootPlan, Vec<Missin
             purpose: "a kernel of 32 bits; `arm_64bit=1` announces one of 64, which this board cannot run".to_owned(),
         });
     }
-    if model == Model::Pi5 && config.upstream_kernel() {
+    if facts.firmware == Firmware::Board && config.upstream_kernel() {
         search.missing.push(Missing {
             names: vec!["kernel_2712.img".to_owned()],
             purpose:
@@ -293,13 +213,9 @@ pub fn boot_plan(files: &BootFiles, model: Model) -> Result<BootPlan, Vec<Missin
     for name in &initramfs {
         search.any(std::slice::from_ref(name), "the initramfs that `config.txt` names");
     }
-    let trees: Vec<String> = match config.get("device_tree") {
-        Some(name) => vec![prefixed(name)],
-        None if config.upstream_kernel() => distinct(prefixed(facts.mainline), prefixed(facts.downstream)),
-        None => distinct(prefixed(facts.downstream), prefixed(facts.mainline)),
-    };
+    let trees: Vec<String> = names.trees.iter().map(|name| prefixed(name)).collect();
     let device_tree = search.any(&trees, "the device tree");
-    let cmdline = search.any(&[prefixed(config.get("cmdline").unwrap_or("cmdline.txt"))], "the kernel's command line");
+    let cmdline = search.any(&[prefixed(config.get("cmdline").unwrap_or(CMDLINE))], "the kernel's command line");
     match (kernel, device_tree, cmdline) {
         (Some(kernel), Some(device_tree), Some(cmdline)) if search.missing.is_empty() => {
             Ok(BootPlan { kernel, initramfs, device_tree, cmdline })
@@ -308,8 +224,36 @@ pub fn boot_plan(files: &BootFiles, model: Model) -> Result<BootPlan, Vec<Missin
     }
 }
 
-fn distinct(first: String, second: String) -> Vec<String> {
-    if first == second { vec![first] } else { vec![first, second] }
+/// Names of files of which the firmware takes the first that is there.
+struct Names<'a> {
+    kernels: Vec<&'a str>,
+    trees: Vec<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn new(facts: &Facts, config: &'a Config) -> Self {
+        let kernels = match (config.get("kernel"), config.get("arm_64bit")) {
+            (Some(kernel), _) => vec![kernel],
+            (None, Some("0")) => facts.kernels_32.to_vec(),
+            (None, Some(_)) => facts.kernels_64.to_vec(),
+            (None, None) => facts.kernels_any.to_vec(),
+        };
+        let mut trees = match config.get("device_tree") {
+            Some(name) => vec![name],
+            None if config.upstream_kernel() => vec![facts.mainline, facts.downstream],
+            None => vec![facts.downstream, facts.mainline],
+        };
+        trees.dedup();
+        Self { kernels, trees }
+    }
+
+    /// What stands before the names: `os_prefix`, which the firmware ignores unless it finds kernel and device tree with it
+    /// (<https://www.raspberrypi.com/documentation/computers/config_txt.html#os_prefix>).
+    fn prefix(&self, files: &BootFiles, config: &'a Config) -> &'a str {
+        let prefix = config.os_prefix();
+        let is_there = |names: &[&str]| names.iter().any(|name| files.contains(&format!("{prefix}{name}")));
+        if is_there(&self.kernels) && is_there(&self.trees) { prefix } else { "" }
+    }
 }
 
 /// Collects what is missing.

@@ -11,7 +11,7 @@ use super::fat::{FatFile, FatReader, FatSummary};
 use super::layout::{Bytes, Partition};
 use super::models::BootFiles;
 use super::models::overlays::Trees;
-use super::source::{self, Kind};
+use super::source::{self, Recognised};
 use crate::error::{Context as _, Failure, Result};
 use crate::rootfs::device_tree::DeviceTree;
 use crate::sandbox::disk::Room;
@@ -34,8 +34,10 @@ enum Job {
     Trees { partition: Partition, paths: Vec<String> },
     /// Sends the content of these files of a boot partition, one after the other, all together not longer than `most`.
     Files { partition: Partition, paths: Vec<String>, most: u64 },
-    /// Answers with a [`Kind`].
+    /// Answers with a [`Recognised`].
     Recognise,
+    /// Answers with what lies in a partition, if that is known.
+    FileSystem(Partition),
     /// Sends what is in a compressed file.
     Unpack,
 }
@@ -139,8 +141,16 @@ fn trees(image: &File, partition: &Partition, paths: &[String]) -> Result<Trees>
 ///
 /// # Errors
 /// [`Failure::usage`] if it is none of what is known, with what to do about it.
-pub fn recognise(parser: &Parser, file: &File) -> Result<Kind> {
+pub fn recognise(parser: &Parser, file: &File) -> Result<Recognised> {
     parser.run(Limits::LOOK, &Job::Recognise, &[file], &mut nothing)
+}
+
+/// Names what lies in `partition` of `image`, if it is something that is known.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn file_system(parser: &Parser, image: &File, partition: &Partition) -> Result<Option<String>> {
+    parser.run(Limits::LOOK, &Job::FileSystem(*partition), &[image], &mut nothing)
 }
 
 /// Writes what is in `file` to `out`, an empty file on the disk of `room`, with holes where it is zero; not more than
@@ -184,6 +194,7 @@ pub(crate) fn inside(arguments: &[String]) -> Result<i32> {
             Job::Boot(partition) => BootPartition::parse(&file, &partition).map(Answer::Boot),
             Job::Trees { partition, paths } => trees(&file, &partition, &paths).map(Answer::Trees),
             Job::Recognise => source::recognise(&file).map(Answer::Recognised),
+            Job::FileSystem(partition) => source::file_system(&file, &partition).map(Answer::FileSystem),
             Job::Files { partition, paths, mut most } => {
                 let reader = FatReader::open(&file, &partition)?;
                 for path in &paths {
@@ -204,6 +215,7 @@ pub(crate) fn inside(arguments: &[String]) -> Result<i32> {
 enum Answer {
     Boot(BootPartition),
     Trees(Trees),
-    Recognised(Kind),
+    Recognised(Recognised),
+    FileSystem(Option<String>),
     Done,
 }

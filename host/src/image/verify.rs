@@ -12,9 +12,10 @@ use serde::Serialize;
 use super::assemble;
 use super::ext4::{Ext4Reader, Superblock, device_in};
 use super::layout::{Bytes, Identity, Partition};
-use super::mbr::{self, Table};
+use super::mbr::Table;
 use super::models::{self, BootFiles, Model, overlays};
 use super::parsing::{self, BootPartition};
+use super::{root, source};
 use crate::error::{Context as _, Kind, Result, report};
 use crate::sandbox::confined::Confined;
 use crate::sandbox::disk::Room;
@@ -92,10 +93,10 @@ impl VerifyReport {
 pub fn verify(image: &File, expected: &Expectations, parser: &Parser) -> Result<VerifyReport> {
     let mut report = VerifyReport { checks: Vec::new(), models: Vec::new() };
     let mut add = |name, outcome| report.checks.push(Check { name, outcome });
-    let table = match mbr::read(image) {
+    let table = match source::table(image, parser) {
         Ok(table) => table,
         Err(error) => {
-            add("partition table", Outcome::Failed(vec![format!("{error:#}")]));
+            add("partition table", Outcome::Failed(vec![told(&error)]));
             return Ok(report);
         }
     };
@@ -114,22 +115,28 @@ pub fn verify(image: &File, expected: &Expectations, parser: &Parser) -> Result<
         }
         None => add("boot file system", skipped("boot")),
     }
-    let root = match table.root() {
-        Some((_, partition)) => {
-            let outcome = check_ext4(image, partition, expected)?;
+    let boot_files = boot.as_ref().map(BootPartition::boot_files);
+    let found_root = root::find(image, &table, || boot_files.clone());
+    let root_number = found_root.as_ref().ok().copied().flatten().map(|(number, _)| *number);
+    let root = match found_root {
+        Err(error) => {
+            add("root file system", Outcome::Failed(vec![told(&error)]));
+            None
+        }
+        Ok(Some((_, partition))) => {
+            let outcome = check_ext4(image, partition, expected, parser)?;
             let sound = matches!(outcome, Outcome::Passed(_));
             add("root file system", outcome);
             // A broken file system would only give errors that follow from the first.
             if sound { Some(Ext4Reader::open(image, partition.start.to_bytes())?) } else { None }
         }
-        None => {
+        Ok(None) => {
             add("root file system", skipped("root"));
             None
         }
     };
     let mut models = Vec::new();
-    if let (Some(boot), Some((_, partition))) = (boot.as_ref().map(BootPartition::boot_files), table.boot()) {
-        let boot = &boot;
+    if let (Some(boot), Some((_, partition))) = (&boot_files, table.boot()) {
         models = models::bootable(boot);
         add("boot files", check_boot_files(boot, &models, expected));
         let trees = parsing::read_trees(parser, image, partition, overlays::wanted(boot, &models));
@@ -137,12 +144,16 @@ pub fn verify(image: &File, expected: &Expectations, parser: &Parser) -> Result<
         add("device trees", found(idle, "they take what `config.txt` asks of them")?);
         add(
             "root device",
-            outcome(references::cmdline(boot, &table, expected), "`cmdline.txt` names the root partition"),
+            outcome(
+                references::cmdline(boot, &table, root_number, &expected.models),
+                "`cmdline.txt` names the root partition",
+            ),
         );
     }
     if let Some(root) = &root {
         let names = labels(image, &table, boot.as_ref());
-        let fstab = root.read_text("/etc/fstab").map(|text| references::fstab(text.as_deref(), &names, &table));
+        let fstab =
+            root.read_text("/etc/fstab").map(|text| references::fstab(text.as_deref(), &names, &table, root_number));
         add("fstab", found(fstab, "`fstab` names the image's partitions")?);
         add("first boot", found(check_identity(root), "machine-id and host keys are left to the first boot")?);
         if let Some(on_purpose) = &expected.on_purpose {
@@ -151,6 +162,16 @@ pub fn verify(image: &File, expected: &Expectations, parser: &Parser) -> Result<
     }
     report.models = models;
     Ok(report)
+}
+
+/// An error in one line, with what to do.
+fn told(error: &anyhow::Error) -> String {
+    let report = report(error);
+    [report.messages.join(": "), report.hints.join("; ")]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn outcome(findings: Vec<String>, passed: &str) -> Outcome {
@@ -259,11 +280,11 @@ fn copy_of(image: &File, partition: &Partition) -> Result<File> {
     Ok(copy)
 }
 
-fn check_ext4(image: &File, partition: &Partition, expected: &Expectations) -> Result<Outcome> {
+fn check_ext4(image: &File, partition: &Partition, expected: &Expectations, parser: &Parser) -> Result<Outcome> {
     let start = partition.start.to_bytes();
-    let superblock = match Superblock::read(image, start) {
+    let superblock = match source::superblock(image, partition, parser) {
         Ok(superblock) => superblock,
-        Err(error) => return Ok(Outcome::Failed(vec![error.to_string()])),
+        Err(error) => return Ok(Outcome::Failed(vec![told(&error)])),
     };
     let mut findings = Vec::new();
     let checker = Confined::new("e2fsck", &[image])?.without_sync();
@@ -325,7 +346,8 @@ fn labels(image: &File, table: &Table, boot: Option<&BootPartition>) -> BTreeSet
         names.insert(format!("LABEL={}", summary.label));
         names.insert(format!("UUID={:04X}-{:04X}", summary.volume_id >> 16, summary.volume_id & 0xffff));
     }
-    if let Some(superblock) = table.root().and_then(|(_, root)| Superblock::read(image, root.start.to_bytes()).ok()) {
+    let linux = table.partitions.iter().filter(|(_, partition)| partition.kind.is_linux());
+    for superblock in linux.filter_map(|(_, partition)| Superblock::read(image, partition.start.to_bytes()).ok()) {
         names.insert(format!("LABEL={}", superblock.label));
         names.insert(format!("UUID={}", superblock.uuid));
     }

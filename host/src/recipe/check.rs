@@ -158,15 +158,39 @@ pub fn repository(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A suite, component or architecture of an archive.
+/// A suite of an archive: a word if it has components, else a directory of a flat archive, such as `./` or `/`
+/// (sources.list(5)).
+///
+/// # Errors
+/// The rule it breaks.
+pub fn suite(suite: &str, has_components: bool) -> Result<(), String> {
+    let Some(directory) = suite.strip_suffix('/') else {
+        archive_word(suite)?;
+        return match has_components {
+            true => Ok(()),
+            false => {
+                Err("must end with `/` if there are no components, such as `./`: it is a flat archive then".into())
+            }
+        };
+    };
+    if has_components {
+        return Err("must not end with `/`: such an archive is flat, and has no components".into());
+    }
+    let is_part = |part: &str| part != ".." && (part == "." || archive_word(part).is_ok());
+    if directory.is_empty() || directory.split('/').all(is_part) {
+        return Ok(());
+    }
+    Err("must be a directory of the archive, such as `./` or `stable/`".into())
+}
+
+/// A component or architecture of an archive, or a suite that has components.
 ///
 /// # Errors
 /// The rule it breaks.
 pub fn archive_word(word: &str) -> Result<(), String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+~/-".contains(&byte);
     if word.ends_with('/') {
-        // apt takes such a suite for a directory, which has no components.
-        return Err("must not end with `/`: an archive without suites cannot be used".into());
+        return Err("must not end with `/`".into());
     }
     if word.is_empty() || !word.bytes().all(plain) || !word.as_bytes()[0].is_ascii_alphanumeric() {
         return Err(

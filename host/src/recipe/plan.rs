@@ -31,6 +31,7 @@ use super::release::repository::{Chosen, Given};
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
 use crate::image::compress::Compression;
+use crate::image::models::Model;
 use crate::ui::printable;
 use choose::{checked, choose, directory};
 use plugins::{check_made_for, order, plan_plugin};
@@ -389,12 +390,13 @@ fn limits(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> Comm
 
 fn models(file: &RecipeFile, release: &Release, findings: &mut Findings) -> Vec<String> {
     for model in file.models.iter().filter(|model| !release.models.contains(model)) {
-        findings.add(format!(
-            "{} does not boot on `{}`; it boots on: {}",
-            release.title,
-            printable(model),
-            release.models.join(", ")
-        ));
+        let shown = printable(model);
+        findings.add(match Model::from_name(model) {
+            None => format!("there is no model `{shown}`; piimg knows: {}", Model::known()),
+            Some(_) => {
+                format!("{} does not boot on `{shown}`; it boots on: {}", release.title, release.models.join(", "))
+            }
+        });
     }
     if file.models.is_empty() { release.models.clone() } else { file.models.clone() }
 }

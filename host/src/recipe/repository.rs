@@ -18,6 +18,7 @@ pub struct OwnRepository {
     /// What the image has; a mirror may stand in for it during the build.
     pub url: String,
     pub suite: String,
+    /// None of a flat archive, whose suite is a directory.
     pub components: Vec<String>,
     /// File with the keys that sign it, and `#` and fingerprints behind it if only these of them may.
     pub keyring: RecipeRing,
@@ -41,11 +42,8 @@ impl OwnRepository {
     fn checked_words(&self) -> Vec<Checked> {
         let mut checked = vec![
             ("name", self.name.clone(), check::repository(&self.name)),
-            ("suite", self.suite.clone(), check::archive_word(&self.suite)),
+            ("suite", self.suite.clone(), check::suite(&self.suite, !self.components.is_empty())),
         ];
-        if self.components.is_empty() {
-            checked.push(("components", String::new(), Err("must be one or more, such as `main`".into())));
-        }
         let words = |what, words: &[String]| -> Vec<_> {
             words.iter().map(|word| (what, word.clone(), check::archive_word(word))).collect()
         };
@@ -170,9 +168,15 @@ mod tests {
             ("'robots'", "'a+b'", "name", "ASCII letters"),
             ("'https://h/x'", "'file:///x'", "url", "must be a http or https URL"),
             ("'https://h/x'", "'https://u:p@h/x'", "url", "must not hold a password"),
-            ("'stable/next'", "'./'", "suite", "must not end with `/`"),
+            ("'stable/next'", "'./'", "suite", "must not end with `/`: such an archive is flat"),
+            ("'stable/next'\ncomponents = ['main']", "'./'", "", ""),
+            ("'stable/next'\ncomponents = ['main']", "'/'", "", ""),
+            ("'stable/next'\ncomponents = ['main']", "'a/./b/'", "", ""),
+            ("'stable/next'\ncomponents = ['main']", "'../x/'", "suite", "must be a directory of the archive"),
+            ("'stable/next'\ncomponents = ['main']", "'//'", "suite", "must be a directory of the archive"),
+            ("'stable/next'\ncomponents = ['main']", "'a b/'", "suite", "must be a directory of the archive"),
             ("'stable/next'", "\"a\\nTrusted: yes\"", "suite", "ASCII letters"),
-            ("['main']", "[]", "components", "one or more"),
+            ("['main']", "[]", "suite", "must end with `/` if there are no components"),
             ("['main']", "['main', 'a b']", "component", "ASCII letters"),
             ("keyring = 'k.asc'", "", "keyring", "not signed"),
             ("keyring", "architectures = ['arm 64']\nkeyring", "architecture", "ASCII letters"),

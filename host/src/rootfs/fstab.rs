@@ -4,6 +4,7 @@
 //! Lines that a package, a command or a plugin adds stay, and so do the options of the image's own two.
 
 use super::boot_config::DIRECTORY as BOOT;
+use super::device::Device;
 
 /// Stands for the root partition's `PARTUUID` until the image is finalised.
 pub const ROOT_PARTUUID: &str = "{root_partuuid}";
@@ -16,6 +17,7 @@ pub struct Entry<'a> {
     pub device: &'a str,
     /// Where it is mounted, without slashes at its end.
     pub place: &'a str,
+    pub kind: &'a str,
     pub options: &'a str,
 }
 
@@ -26,8 +28,8 @@ impl<'a> Entry<'a> {
         let device = fields.next().filter(|device| !device.starts_with('#'))?;
         let place = fields.next()?;
         let trimmed = place.trim_end_matches('/');
-        let options = fields.nth(1).unwrap_or_default();
-        Some(Self { device, place: if trimmed.is_empty() { place } else { trimmed }, options })
+        let (kind, options) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        Some(Self { device, place: if trimmed.is_empty() { place } else { trimmed }, kind, options })
     }
 
     /// Whether a system starts without the device.
@@ -37,8 +39,12 @@ impl<'a> Entry<'a> {
 
     /// Whether it is a disk's partition, or a disk.
     pub fn is_of_disk(&self) -> bool {
-        let starts = ["/dev/", "UUID=", "LABEL=", "PARTUUID=", "PARTLABEL=", "ID="];
-        starts.iter().any(|start| self.device.starts_with(start))
+        Device::parse(self.device).is_of_disk()
+    }
+
+    /// Whether it is memory's place on a disk, and is mounted nowhere.
+    pub fn is_swap(&self) -> bool {
+        self.kind == "swap"
     }
 
     /// The placeholder of what is mounted there, if that is one of the image's own partitions.
@@ -54,6 +60,12 @@ impl<'a> Entry<'a> {
 /// The lines that mount something.
 pub fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
     text.lines().filter_map(Entry::parse)
+}
+
+/// `old` without the lines that swap.
+pub fn without_swap(old: &str) -> String {
+    let swaps = |line: &&str| Entry::parse(line).is_some_and(|entry| entry.is_swap());
+    old.split_inclusive('\n').filter(|line| !swaps(line)).collect()
 }
 
 /// Names the partitions of the image by placeholders in `old`: in the last line for each, of which there is one
@@ -117,14 +129,20 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_swap_are_taken_out() {
+        let old = "# swap\nUUID=1 none swap sw 0 0\n/swap /ignored swap\ntmpfs /swap tmpfs\n/x none swap sw";
+        assert_eq!(without_swap(old), "# swap\ntmpfs /swap tmpfs\n");
+    }
+
+    #[test]
     fn entries_are_read_as_mount_reads_them() {
         let text = "  /dev/sda1\t/data/  ext4  rw,nofail 0 0\n#/dev/sdb1 /x ext4\nproc\n\nLABEL=a / ext4";
         let found: Vec<Entry<'_>> = entries(text).collect();
         assert_eq!(
             found,
             [
-                Entry { device: "/dev/sda1", place: "/data", options: "rw,nofail" },
-                Entry { device: "LABEL=a", place: "/", options: "" }
+                Entry { device: "/dev/sda1", place: "/data", kind: "ext4", options: "rw,nofail" },
+                Entry { device: "LABEL=a", place: "/", kind: "ext4", options: "" }
             ]
         );
         assert!(found[0].is_optional() && found[0].is_of_disk() && !found[1].is_optional());

@@ -73,6 +73,15 @@ impl Room {
         Ok(Self { place: place.to_owned(), directory: opened, what: what.to_owned(), taken: 0, asked: 0 })
     }
 
+    /// Room for more of the same in the same place.
+    ///
+    /// # Errors
+    /// If the place cannot be opened again.
+    pub fn again(&self) -> PiimgResult<Self> {
+        let directory = self.directory.try_clone().with_context(|| format!("cannot open `{}`", self.place))?;
+        Ok(Self { place: self.place.clone(), directory, what: self.what.clone(), taken: 0, asked: 0 })
+    }
+
     /// Takes `length` bytes more, before they are written.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use super::private::CONTAINER;
 use crate::error::{Context, Failure, Result};
 use crate::ui::Printable as _;
 
@@ -46,11 +47,8 @@ pub(super) fn tmpfs(target: &Path, options: &str) -> Result<()> {
 
 pub(super) fn proc(target: &Path) -> Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), target, Some("proc"), flags, NONE).with_context(|| {
-        Failure::host(format!("cannot mount proc on `{}`", target.printable())).hint(
-            "in a container, /proc must not be masked: podman run --security-opt unmask=ALL, docker run --privileged",
-        )
-    })
+    mount(Some("proc"), target, Some("proc"), flags, NONE)
+        .with_context(|| Failure::host(format!("cannot mount proc on `{}`", target.printable())).hint(CONTAINER))
 }
 
 /// Nothing mounted from here on is seen outside this mount namespace.

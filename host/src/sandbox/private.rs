@@ -27,6 +27,12 @@ use crate::ui::Printable as _;
 /// Ids inside the namespace, 0 up to here: what a Debian system uses, `nobody` and `nogroup` included.
 pub const IDS: u32 = 65536;
 
+/// All that a container must leave to a build, so that nobody learns of one after the other. By itself it refuses calls that
+/// a namespace of its own would allow, and covers parts of `/proc`, without which the kernel mounts no other one.
+pub(super) const CONTAINER: &str = "in a container, start it with all of these: podman run --security-opt \
+     seccomp=unconfined --security-opt unmask=ALL, or docker run --security-opt seccomp=unconfined --security-opt \
+     apparmor=unconfined --security-opt systempaths=unconfined; the store must be on a volume";
+
 /// Descriptors of the inner processes, by number.
 const CONTROL_ARG: &str = "--control=";
 
@@ -353,7 +359,7 @@ fn unshare(flags: CloneFlags) -> Result<()> {
     nix::sched::unshare(flags).context(
         Failure::host("the kernel refuses a user namespace")
             .hint("allow them: sysctl user.max_user_namespaces (and kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu), or run piimg with sudo")
-            .hint("in a container, start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined"),
+            .hint(CONTAINER),
     )
 }
 
@@ -378,7 +384,7 @@ pub fn enter(arguments: &[String]) -> Result<Vec<u8>> {
     init::close_descriptors()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     mounts::private_root().context("cannot make the build's private root file system")?;
-    nix::unistd::sethostname("piimg").context("cannot name the UTS namespace")?;
+    nix::unistd::sethostname("piimg").context(Failure::host("cannot name the UTS namespace").hint(CONTAINER))?;
     let mut length = [0; 8];
     control.read_exact(&mut length).context("the outer process went away")?;
     let length = usize::try_from(u64::from_le_bytes(length)).context("the job is too long")?;

@@ -3,15 +3,26 @@
 use std::cell::Cell;
 use std::fs;
 
-use piimg::image::ext4::extract::{Debugfs, extract};
-use piimg::image::layout::Bytes;
+use piimg::image::ext4::extract::{Debugfs, Source, extract};
+use piimg::image::layout::{Bytes, Partition, PartitionType, Sectors};
+use piimg::sandbox::disk::Room;
 use piimg::sandbox::tool::Output;
+
+use super::patched::file;
 
 /// Between two answers in the input.
 const END: u8 = 0x1e;
 
 /// More runs than the walk through any tree of so few directories takes.
 const MOST_RUNS: usize = 200;
+
+/// Blocks of 1 KiB, of which the second is the superblock.
+fn file_system() -> Vec<u8> {
+    let mut bytes = vec![b'x'; 64 << 10];
+    bytes[1024..2048].fill(0);
+    bytes[1024 + 0x38..][..2].copy_from_slice(&[0x53, 0xef]);
+    bytes
+}
 
 pub(super) fn check(data: &[u8]) -> bool {
     let dir = tempfile::tempdir().expect("a directory can be made");
@@ -39,7 +50,15 @@ pub(super) fn check(data: &[u8]) -> bool {
         Ok(Output { status: 0, stdout, stderr: Vec::new() })
     };
     let debugfs = Debugfs { run: &run, scratch: &scratch, scratch_inside: "/files/scratch" };
-    let done = extract(&debugfs, &into, Bytes::mib(1)).is_ok();
+    let image = file(&file_system());
+    let partition = Partition {
+        kind: PartitionType::LINUX,
+        start: Sectors(0),
+        length: Bytes(file_system().len() as u64).to_sectors(),
+    };
+    let room = Room::new(dir.path(), "the disk", "the tree").expect("it is there");
+    let source = Source::new(&image, partition, room).expect("it has a superblock");
+    let done = extract(&debugfs, source, &into).is_ok();
     let mut names: Vec<_> =
         fs::read_dir(dir.path()).expect("it is there").map(|entry| entry.expect("it is there").file_name()).collect();
     names.sort();

@@ -45,6 +45,30 @@ fn packages_come_from_it() {
 }
 
 #[test]
+fn a_flat_archive_has_no_components() {
+    let (place, key) = (Place::new(&suite()), Key::new());
+    for directory in ["./", "/", "deb/arm/"] {
+        let mut repository = Repository::new();
+        let tools = ["arm64", "amd64"].map(|architecture| Package::new("robot-tool", "1.0", architecture));
+        repository.publish(&Suite::new(directory, &["arm64", "amd64"]).component("flat", tools.into()), Some(&key));
+        let server = Server::new(repository.path());
+        std::fs::write(place.dir.path().join("robots.asc"), key.armored_ring()).unwrap();
+        place.recipe(&format!(
+            "packages = [\"robot-tool\"]\n[[repository]]\nname = \"robots\"\nurl = \"{}\"\nsuite = \"{directory}\"\n\
+             keyring = \"robots.asc\"\n",
+            server.url()
+        ));
+        contains(&place.refused(&[]), &[INSTALLS]);
+        assert!(server.asked().iter().any(|path| path.ends_with("/Packages")), "{directory}: {:?}", server.asked());
+        // What is not signed is not believed here either.
+        repository.damage(&format!("{}Packages", directory.trim_start_matches('/')));
+        std::fs::remove_dir_all(place.dir.path().join("store")).unwrap();
+        let said = place.refused(&[]);
+        assert!(!said.contains(INSTALLS), "{said}");
+    }
+}
+
+#[test]
 fn a_mirror_and_a_key_ring_stand_in_for_it() {
     let (place, key) = (Place::new(&suite()), Key::new());
     let (_repository, near) = robots(Some(&key));

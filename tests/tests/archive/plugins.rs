@@ -41,6 +41,18 @@ fn packages_come_from_it_if_it_is_granted() {
 }
 
 #[test]
+fn a_flat_archive_has_no_components() {
+    let (place, key) = (Place::new(&suite()), Key::new());
+    let mut repository = Repository::new();
+    let tool = Package::new("robot-tool", "1.0", "arm64");
+    repository.publish(&Suite::new("./", &["arm64"]).component("flat", vec![tool]), Some(&key));
+    let server = Server::new(repository.path());
+    bring(place.dir.path(), &format!("robots {} ./", server.url()), &[key.fingerprint()], &key.armored_ring());
+    contains(&place.refused(&PLUGIN), &[INSTALLS]);
+    assert!(server.asked().iter().any(|path| path.ends_with("/Packages")), "{:?}", server.asked());
+}
+
+#[test]
 fn a_mirror_and_a_key_ring_of_the_users_stand_in_for_it() {
     let (place, key) = (Place::new(&suite()), Key::new());
     let (_repository, near) = robots(&key);

@@ -106,13 +106,23 @@ fn a_plan_says_how_the_image_is_compressed() {
 }
 
 #[test]
+fn a_model_that_nobody_knows_is_told_from_one_that_does_not_boot() {
+    let scratch = Scratch::new();
+    scratch.write("piimg.toml", "models = [\"pi9\"]\n");
+    let said = fails(&scratch, USAGE, &["plan"]);
+    contains(&said, &["error: there is no model `pi9`; piimg knows: zerow, pi2, pi3, ", ", cm5, cm5lite\n"]);
+}
+
+#[test]
 fn a_pi_5_is_refused_where_the_kernel_does_not_boot_it() {
     let scratch = Scratch::new();
     scratch.write("piimg.toml", "models = [\"pi4\", \"pi5\"]\n");
     for (release, title) in [("trixie", "Debian 13"), ("bookworm", "Debian 12")] {
         assert_eq!(
             fails(&scratch, USAGE, &["plan", "--release", release]),
-            format!("error: {title} does not boot on `pi5`; it boots on: pi3, zero2w, pi4\n")
+            format!(
+                "error: {title} does not boot on `pi5`; it boots on: pi3, pi3+, pi3a+, cm3, cm3+, zero2w, pi4, pi400, cm4\n"
+            )
         );
     }
 }
@@ -379,12 +389,13 @@ fn a_base_that_is_none_is_known_before_the_build() {
     scratch.write("zeros", image(&[0, 0]));
     scratch.write("zip", [b"PK\x03\x04".to_vec(), image(&[0, 0])].concat());
     scratch.write("cut.gz", [0x1f, 0x8b, 8, 0]);
-    let neither = "it is neither an image with a partition table nor a tar archive";
+    let neither = "it is neither an image with a partition table nor a tar archive\n  hint: piimg reads disks with a \
+                   master boot record, a FAT partition to boot from and an ext4 partition for the rest";
     for (name, said) in [
         ("none", "No such file or directory (os error 2)".to_owned()),
         ("text", neither.to_owned()),
         ("zeros", neither.to_owned()),
-        ("zip", format!("{neither}\n  hint: it looks like a ZIP file: unpack it first")),
+        ("zip", "it is a ZIP archive\n  hint: unpack it, and give what was in it".to_owned()),
         ("cut.gz", "cannot unpack it: is it damaged?\n  caused by: unexpected end of file".to_owned()),
     ] {
         let stderr = fails(&scratch, USAGE, &["plan", "--base", name]);
@@ -393,7 +404,9 @@ fn a_base_that_is_none_is_known_before_the_build() {
     let stderr = fails(&scratch, USAGE, &["plan", "--base", "."]);
     assert_eq!(stderr, "error: cannot build on `.`\n  hint: it must be a file: an image or a tar archive\n");
 
-    scratch.write("old.img", image(&[0x55, 0xaa]));
+    let mut disk = image(&[0x55, 0xaa]);
+    disk[446 + 4] = 0x0c;
+    scratch.write("old.img", disk);
     scratch.write("piimg.toml", "base = \"old.img\"\npackages = [\"htop\"]\n");
     let said = scratch.run(["plan"]);
     contains(

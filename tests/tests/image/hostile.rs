@@ -4,8 +4,8 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
+use piimg::image::inspect;
 use piimg::image::parsing::{BootPartition, recognise, unpack};
-use piimg::image::{inspect, mbr};
 use piimg::sandbox::disk::Room;
 use piimg::sandbox::parser::{Limits, Parser};
 

@@ -140,7 +140,11 @@ fn the_first_host_gets_a_secret_and_no_other() {
 #[test]
 fn nothing_of_a_secret_is_told_or_logged() {
     let ran = run(None);
-    assert!(ran.audit.contains(r#""call":"users.set-password-from","args":{"secret":"token","user":"ann"}"#), "{}", ran.audit);
+    assert!(
+        ran.audit.contains(r#""call":"users.set-password-from","args":{"secret":"token","user":"ann"}"#),
+        "{}",
+        ran.audit
+    );
     assert!(
         ran.audit.contains(r#"{"allowed":true,"scope":"secret:token"}"#)
             || ran.audit.contains(r#"{"scope":"secret:token","allowed":true}"#),

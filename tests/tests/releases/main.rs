@@ -17,12 +17,17 @@ mod steps;
 mod ubuntu;
 
 /// Device trees of the boards that run a 64-bit kernel.
-const BOARDS: [&str; 7] = [
+const BOARDS: [&str; 12] = [
     "bcm2710-rpi-3-b",
     "bcm2710-rpi-3-b-plus",
+    "bcm2710-rpi-cm3",
     "bcm2710-rpi-zero-2-w",
     "bcm2711-rpi-4-b",
     "bcm2711-rpi-400",
     "bcm2711-rpi-cm4",
+    "bcm2711-rpi-cm4s",
     "bcm2712-rpi-5-b",
+    "bcm2712-rpi-500",
+    "bcm2712-rpi-cm5-cm5io",
+    "bcm2712-rpi-cm5l-cm5io",
 ];

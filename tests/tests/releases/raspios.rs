@@ -26,8 +26,10 @@ cp \"$2\" /boot/firmware/initramfs$name
 fn boards(kernel: &str) -> &'static [&'static str] {
     match kernel {
         "v6" => &["bcm2708-rpi-zero-w"],
-        "v7" => &["bcm2709-rpi-2-b", "bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2710-rpi-zero-2-w"],
-        "v7l" => &["bcm2711-rpi-4-b", "bcm2711-rpi-400", "bcm2711-rpi-cm4"],
+        "v7" => {
+            &["bcm2709-rpi-2-b", "bcm2710-rpi-3-b", "bcm2710-rpi-3-b-plus", "bcm2710-rpi-cm3", "bcm2710-rpi-zero-2-w"]
+        }
+        "v7l" => &["bcm2711-rpi-4-b", "bcm2711-rpi-400", "bcm2711-rpi-cm4", "bcm2711-rpi-cm4s"],
         _ => &BOARDS,
     }
 }
@@ -153,10 +155,17 @@ fn bookworm_starts_boards_of_32_bits() {
             ("pi2", "kernel7.img", "bcm2709-rpi-2-b.dtb"),
             ("pi3", "kernel7.img", "bcm2710-rpi-3-b.dtb"),
             ("pi3+", "kernel7.img", "bcm2710-rpi-3-b-plus.dtb"),
+            ("pi3a+", "kernel7.img", "bcm2710-rpi-3-b-plus.dtb"),
+            ("cm3", "kernel7.img", "bcm2710-rpi-cm3.dtb"),
+            ("cm3+", "kernel7.img", "bcm2710-rpi-cm3.dtb"),
             ("zero2w", "kernel7.img", "bcm2710-rpi-zero-2-w.dtb"),
             ("pi4", "kernel8.img", "bcm2711-rpi-4-b.dtb"),
             ("pi400", "kernel8.img", "bcm2711-rpi-400.dtb"),
             ("cm4", "kernel8.img", "bcm2711-rpi-cm4.dtb"),
+            ("cm4s", "kernel8.img", "bcm2711-rpi-cm4s.dtb"),
+            ("pi500", "kernel8.img", "bcm2712-rpi-500.dtb"),
+            ("cm5", "kernel8.img", "bcm2712-rpi-cm5-cm5io.dtb"),
+            ("cm5lite", "kernel8.img", "bcm2712-rpi-cm5l-cm5io.dtb"),
             ("pi5", "kernel8.img", "bcm2712-rpi-5-b.dtb"),
         ],
     );

@@ -1,23 +1,28 @@
 //! Takes the tree out of an ext4 file system without mounting it: the kernel's driver must not meet a file system that
 //! anybody may have made.
 //!
-//! `debugfs` reads; it is asked for inodes by number, so that no name of the file system is ever a word of a command. Each
-//! inode is taken once, into a file named after its number, and the tree is put together from these in a directory that is
-//! empty at first: a name that is there already is refused, so a link is never followed.
+//! `debugfs` reads directories and inodes; it is asked for inodes by number, so that no name of the file system is ever a word
+//! of a command. What is in a file is copied from the blocks that it names, and nothing of its holes: `debugfs` would write
+//! all of their zeros, and zeros behind what is in an inode itself. The tree is put together in a directory that is empty at
+//! first: a name that is there already is refused, so a link is never followed.
 
 mod inode;
+mod objection;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 
-use self::inode::{Entry, Inode, Kind};
+use self::inode::{Entry, Inode, Kind, flags};
+use super::Superblock;
 use crate::error::{Context as _, Failure, Result, with_cause};
-use crate::image::layout::Bytes;
+use crate::image::assemble::copy_extents;
+use crate::image::layout::{Bytes, Partition};
+use crate::sandbox::disk::Room;
 use crate::sandbox::tool::Output;
 use crate::ui::printable;
 
@@ -30,6 +35,14 @@ const DEEPEST: usize = 500;
 const LOST: &str = "lost+found";
 /// Inodes that `debugfs` is asked about at once: what it says of each is far below a kilobyte, and outputs have an end.
 const AT_ONCE: usize = 4000;
+
+/// Flags that an image does not have afterwards, in words.
+const LOST_FLAGS: [(u32, &str); 4] = [
+    (flags::IMMUTABLE, "cannot be changed (`chattr +i`)"),
+    (flags::APPEND_ONLY, "can only grow (`chattr +a`)"),
+    (flags::VERITY, "has a digest that the kernel compares (fs-verity)"),
+    (flags::IGNORES_CASE, "ignores the case of names"),
+];
 
 /// How `debugfs` is run, which gets to see files of strangers.
 pub struct Debugfs<'a> {
@@ -51,11 +64,50 @@ pub const ARGUMENTS: [&str; 2] = ["-f", "-"];
 /// Keeps it from starting a pager.
 pub const ENVIRONMENT: (&str, &str) = ("DEBUGFS_PAGER", "__none__");
 
+/// Where the contents of files are copied from, and what they may take.
+#[derive(Debug)]
+pub struct Source<'a> {
+    pub image: &'a File,
+    pub partition: Partition,
+    pub room: Room,
+    block: u64,
+}
+
+impl<'a> Source<'a> {
+    /// The file system in `partition` of `image`; `room` is the disk of the tree.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn new(image: &'a File, partition: Partition, room: Room) -> Result<Self> {
+        let block = Superblock::read(image, partition.start.to_bytes())?.block.0;
+        Ok(Self { image, partition, room, block })
+    }
+
+    /// Writes what is in a file to `out`, with its holes.
+    fn copy(&mut self, inode: &Inode, out: &File) -> Result<()> {
+        let outside = || Failure::build("it has blocks outside of the file system");
+        let (start, end) = (self.partition.start.to_bytes().0, self.partition.end().to_bytes().0);
+        out.set_len(inode.size)?;
+        for run in &inode.runs {
+            let bytes = |blocks: u64| blocks.checked_mul(self.block).with_context(outside);
+            let (to, from) = (bytes(run.logical)?, start.checked_add(bytes(run.physical)?).with_context(outside)?);
+            // What is behind the end of a file is not of it: what was set aside, or the tree of digests of fs-verity.
+            let length = bytes(run.blocks)?.min(inode.size.saturating_sub(to));
+            anyhow::ensure!(from.checked_add(length).is_some_and(|last| last <= end), outside());
+            self.room.take(length)?;
+            copy_extents(self.image, Bytes(from), Bytes(length), out, Bytes(to))?;
+        }
+        Ok(())
+    }
+}
+
 /// What was not taken.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Left {
     /// Devices, pipes and sockets: an image must not have them.
     pub special: Vec<PathBuf>,
+    /// What files had beside their content that an image has not: the first path of each, and of how many.
+    pub flags: BTreeMap<&'static str, (PathBuf, usize)>,
 }
 
 /// Puts the tree of a file system into the empty directory `into`, with owners, modes, times, hard links and extended
@@ -65,19 +117,16 @@ pub struct Left {
 /// Uid 0 of a private namespace.
 ///
 /// # Errors
-/// [`Failure::build`] if the file system cannot be read, or holds what no tree can: names with a line break, a directory
-/// with two parents, more than `most` bytes in files.
-pub fn extract(debugfs: &Debugfs<'_>, into: &Path, most: Bytes) -> Result<Left> {
+/// [`Failure::build`] if the file system cannot be read, or holds what no tree here can: names with a line break, a directory
+/// with two parents, encrypted files, owners beyond those of a namespace.
+pub fn extract(debugfs: &Debugfs<'_>, source: Source<'_>, into: &Path) -> Result<Left> {
     let tree = debugfs.walk()?;
     let numbers: BTreeSet<u32> = tree.values().flatten().map(|entry| entry.inode).chain([ROOT]).collect();
     let inodes = debugfs.stat(&numbers)?;
-    let total: u64 = inodes.values().filter(|inode| inode.kind == Kind::File).map(|inode| inode.size).sum();
-    if total > most.0 {
-        let text = format!("the files of the root file system are {} long, which its image cannot hold", Bytes(total));
-        return Err(Failure::build(text).into());
-    }
+    objection::check(&tree, &inodes, source.partition.length.to_bytes(), source.block)?;
     debugfs.fetch(&inodes)?;
-    let mut builder = Builder { tree, inodes, scratch: debugfs.scratch, made: BTreeMap::new(), left: Left::default() };
+    let scratch = debugfs.scratch;
+    let mut builder = Builder { tree, inodes, scratch, source, made: BTreeMap::new(), left: Left::default() };
     builder.fill(ROOT, into, 0)?;
     Ok(builder.left)
 }
@@ -156,14 +205,14 @@ impl Debugfs<'_> {
         self.ask(&commands)?.into_iter().map(read).collect()
     }
 
-    /// Takes contents and attributes into files of the scratch directory: `12` is that of inode 12, `12.0` its first
-    /// attribute.
+    /// Takes what is not in blocks of its own into files of the scratch directory: `12` is what is in inode 12, `12.0` its
+    /// first attribute.
     fn fetch(&self, inodes: &BTreeMap<u32, Inode>) -> Result<()> {
         let place = |name: String| format!("\"{}/{name}\"", self.scratch_inside);
         let mut commands = Vec::new();
         for (number, inode) in inodes {
             let is_long_link = inode.kind == Kind::Symlink && inode.target.is_none();
-            if inode.kind == Kind::File || is_long_link {
+            if inode.kind == Kind::File && inode.has(flags::INLINE) || is_long_link {
                 commands.push((*number, format!("dump <{number}> {}", place(number.to_string()))));
             }
             for (index, name) in inode.attributes.iter().enumerate() {
@@ -180,6 +229,7 @@ struct Builder<'a> {
     tree: BTreeMap<u32, Vec<Entry>>,
     inodes: BTreeMap<u32, Inode>,
     scratch: &'a Path,
+    source: Source<'a>,
     /// Where each file has its first name.
     made: BTreeMap<u32, PathBuf>,
     left: Left,
@@ -217,10 +267,12 @@ impl Builder<'_> {
                 fs::create_dir(place)?;
                 return self.fill(number, place, depth + 1);
             }
-            Kind::File => {
-                // Never over something else: the directory began empty, and a second entry of a name is refused.
+            // Neither goes over something else: the directory began empty, and a second entry of a name is refused.
+            Kind::File if inode.has(flags::INLINE) => {
                 rustix::fs::renameat_with(CWD, &taken, CWD, place, rustix::fs::RenameFlags::NOREPLACE)?;
+                File::options().write(true).open(place)?.set_len(inode.size)?;
             }
+            Kind::File => self.source.copy(inode, &File::create_new(place)?)?,
             Kind::Symlink => {
                 let target = match &inode.target {
                     Some(target) => target.clone(),
@@ -238,7 +290,7 @@ impl Builder<'_> {
         self.attributes(number, place)
     }
 
-    fn attributes(&self, number: u32, place: &Path) -> Result<()> {
+    fn attributes(&mut self, number: u32, place: &Path) -> Result<()> {
         let inode = self.inodes.get(&number).context("an inode is missing")?;
         let (owner, group) = (Uid::from_raw(inode.owner), Gid::from_raw(inode.group));
         rustix::fs::chownat(CWD, place, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -248,8 +300,14 @@ impl Builder<'_> {
         }
         for (index, name) in inode.attributes.iter().enumerate() {
             let value = fs::read(self.scratch.join(format!("{number}.{index}")))?;
-            let name = CString::new(name.as_str()).context("an attribute's name is no name")?;
-            rustix::fs::lsetxattr(place, name.as_c_str(), &value, XattrFlags::empty())?;
+            let written = CString::new(name.as_str()).context("an attribute's name is no name")?;
+            rustix::fs::lsetxattr(place, written.as_c_str(), &value, XattrFlags::empty())
+                .with_context(|| format!("cannot give it the attribute `{name}`"))?;
+        }
+        for (flag, what) in LOST_FLAGS {
+            if inode.has(flag) {
+                self.left.flags.entry(what).or_insert_with(|| (place.to_owned(), 0)).1 += 1;
+            }
         }
         let time = Timespec { tv_sec: inode.modified, tv_nsec: 0 };
         let times = Timestamps { last_access: time, last_modification: time };

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use super::size::BLOCK;
 use crate::error::{Context as _, Failure, Result};
 use crate::image::assemble::copy_range;
@@ -64,7 +67,19 @@ pub(super) fn needed(source: &Path, length: u64) -> io::Result<Vec<Range<u64>>> 
     let file = File::open(source)?;
     let mut ranges: Vec<Range<u64>> = Vec::new();
     let mut buffer = vec![0; HOLE];
+    // Where the file has data next: a hole of many gigabytes would take minutes to read.
+    let mut data = 0;
     for start in (0..length).step_by(HOLE) {
+        if data <= start {
+            data = match rustix::fs::seek(&file, SeekFrom::Data(start)) {
+                Ok(data) => data,
+                Err(Errno::NXIO) => break,
+                Err(error) => return Err(error.into()),
+            };
+        }
+        if start + HOLE as u64 <= data {
+            continue;
+        }
         let piece = usize::try_from(length - start).map_or(HOLE, |rest| rest.min(HOLE));
         let piece = &mut buffer[..piece];
         file.read_exact_at(piece, start)?;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::large::{self, LARGE, Large};
-use super::size::{BLOCK, entry_size};
+use super::size::{BLOCK, ContentSize, entry_size};
 use crate::error::{Context as _, Failure, Result};
 use crate::ui::Printable as _;
 
@@ -27,6 +27,8 @@ pub(super) struct Script {
     pub(super) commands: Vec<u8>,
     /// The files whose blocks the commands only allocate and list, in that order.
     pub(super) large: Vec<Large>,
+    /// What the tree takes.
+    pub(super) content: ContentSize,
     /// Values of extended attributes, which commands can only take from a file.
     values: Vec<NamedTempFile>,
 }
@@ -67,6 +69,7 @@ impl Walk {
             names.push(entry.with_context(|| format!("cannot read `{}`", dir.printable()))?.file_name());
         }
         names.sort();
+        self.script.content.add_directory(names.iter().map(|name| entry_size(name.len())).sum());
         self.command(&[b"cd", inside.as_os_str().as_bytes()])?;
         let mut below = Vec::new();
         for name in names {
@@ -98,6 +101,7 @@ impl Walk {
         }
         if metadata.is_symlink() {
             let target = std::fs::read_link(source).with_context(|| format!("cannot read `{}`", source.printable()))?;
+            self.script.content.add_symlink(metadata.len());
             self.command(&[b"symlink", name.as_bytes(), target.as_os_str().as_bytes()])?;
         } else if metadata.is_file() {
             self.file(source, &name, metadata.len())?;
@@ -113,9 +117,11 @@ impl Walk {
 
     fn file(&mut self, source: &Path, name: &OsStr, length: u64) -> Result<()> {
         if length < LARGE {
+            self.script.content.add_file(&[0..length.div_ceil(BLOCK)]);
             return self.command(&[b"write", source.as_os_str().as_bytes(), name.as_bytes()]);
         }
         let needed = large::needed(source, length).with_context(|| format!("cannot read `{}`", source.printable()))?;
+        self.script.content.add_file(&needed);
         self.command(&[b"write", b"/dev/null", name.as_bytes()])?;
         let name = [b"./", name.as_bytes()].concat();
         for blocks in &needed {

@@ -1,13 +1,8 @@
-//! How large a root file system must be: a walk over the tree, then arithmetic.
+//! How large a root file system must be. Pure arithmetic: the walk that writes the script (`script.rs`) says what there is.
 
-use std::collections::BTreeSet;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::ops::Range;
 
-use crate::error::{Context as _, Result};
 use crate::image::layout::{ALIGNMENT, Bytes};
-use crate::ui::Printable as _;
 
 /// Bytes of a block.
 pub(super) const BLOCK: u64 = 4096;
@@ -33,49 +28,35 @@ impl ContentSize {
     pub const fn bytes(&self) -> Bytes {
         Bytes(self.blocks * BLOCK)
     }
-}
 
-/// Measures `tree`.
-///
-/// # Errors
-/// If a directory cannot be read.
-pub fn content_size(tree: &Path) -> Result<ContentSize> {
-    let mut size = ContentSize { blocks: 0, inodes: 1 };
-    add_directory(tree, &mut size, &mut BTreeSet::new())?;
-    Ok(size)
-}
-
-fn add_directory(dir: &Path, size: &mut ContentSize, seen: &mut BTreeSet<(u64, u64)>) -> Result<()> {
-    let mut names = 0;
-    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.printable()))? {
-        let entry = entry.with_context(|| format!("cannot read `{}`", dir.printable()))?;
-        let metadata = entry.metadata().with_context(|| format!("cannot read `{}`", entry.path().printable()))?;
-        names += entry_size(entry.file_name().as_bytes().len());
-        if metadata.is_dir() {
-            size.inodes += 1;
-            add_directory(&entry.path(), size, seen)?;
-            continue;
-        }
-        if metadata.nlink() > 1 && !seen.insert((metadata.dev(), metadata.ino())) {
-            continue;
-        }
-        size.inodes += 1;
-        size.blocks +=
-            if metadata.is_symlink() { u64::from(metadata.len() >= 60) } else { file_blocks(metadata.len()) };
+    /// Adds a directory whose entries take so many bytes.
+    pub(super) fn add_directory(&mut self, entries: u64) {
+        self.inodes += 1;
+        // The last entry of a block may not fit, and further names of a file reserve a block (see `script`).
+        self.blocks += entries.div_ceil(BLOCK - 12 - entry_size(255)).max(1) + 1;
     }
-    // The last entry of a block may not fit, and further names of a file reserve a block (see `script`).
-    size.blocks += names.div_ceil(BLOCK - 12 - entry_size(255)).max(1) + 1;
-    Ok(())
+
+    /// Adds a file of which only these blocks are stored.
+    pub(super) fn add_file(&mut self, needed: &[Range<u64>]) {
+        self.inodes += 1;
+        let blocks: u64 = needed.iter().map(|range| range.end - range.start).sum();
+        let pieces = needed.len() as u64;
+        // Beyond four extents the inode needs blocks for the tree of them: 340 fit into one, and free space is in pieces.
+        let tree = if pieces > 4 { pieces.div_ceil(100) } else { 0 };
+        self.blocks += blocks + blocks * BLOCK / (64 << 20) + tree;
+    }
+
+    /// Adds a symbolic link to a target of `length` bytes.
+    pub(super) fn add_symlink(&mut self, length: u64) {
+        self.inodes += 1;
+        // A shorter one is in the inode.
+        self.blocks += u64::from(length >= 60);
+    }
 }
 
 /// Bytes of a directory entry with a name of `length` bytes.
 pub(super) fn entry_size(length: usize) -> u64 {
     (8 + u64::try_from(length).unwrap_or(255)).next_multiple_of(4)
-}
-
-/// Blocks of a file, with one of its extent tree for each 64 MiB beyond what the inode itself can describe.
-fn file_blocks(length: u64) -> u64 {
-    length.div_ceil(BLOCK) + length / (64 << 20)
 }
 
 /// Length of a file system that holds `content` and has at least `extra` free: a multiple of 4 MiB.
@@ -124,16 +105,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_is_measured_in_blocks_and_inodes() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("empty"), "").unwrap();
-        std::fs::write(dir.path().join("short"), "x").unwrap();
-        std::fs::write(dir.path().join("long"), vec![1; 4097]).unwrap();
-        std::fs::hard_link(dir.path().join("long"), dir.path().join("again")).unwrap();
-        std::os::unix::fs::symlink("x".repeat(59), dir.path().join("fast")).unwrap();
-        std::os::unix::fs::symlink("x".repeat(60), dir.path().join("slow")).unwrap();
-        // One block of `short`, two of `long`, one of `slow`, two of the directory.
-        assert_eq!(content_size(dir.path()).unwrap(), ContentSize { blocks: 6, inodes: 6 });
+    fn what_is_stored_is_counted() {
+        let mut size = ContentSize::default();
+        size.add_directory(100);
+        assert_eq!(size, ContentSize { blocks: 2, inodes: 1 });
+        size.add_symlink(59);
+        size.add_symlink(60);
+        assert_eq!(size, ContentSize { blocks: 3, inodes: 3 });
+        // Two blocks far from each other, and so many pieces that they need a tree.
+        size.add_file(&[0..1, 1 << 30..(1 << 30) + 1]);
+        assert_eq!(size, ContentSize { blocks: 5, inodes: 4 });
+        let pieces: Vec<Range<u64>> = (0..101).map(|piece| piece * 32..piece * 32 + 16).collect();
+        size.add_file(&pieces);
+        assert_eq!(size, ContentSize { blocks: 5 + 101 * 16 + 2, inodes: 5 });
+        size.add_file(&[]);
+        assert_eq!(size.inodes, 6);
     }
 
     #[test]

@@ -17,6 +17,12 @@ pub struct Superblock {
     pub free: Bytes,
     pub inodes: u64,
     pub free_inodes: u64,
+    /// Length of a block.
+    #[serde(skip)]
+    pub(super) block: Bytes,
+    /// Whether the journal holds changes that the file system does not: it was copied while it was used.
+    #[serde(skip)]
+    pub needs_recovery: bool,
 }
 
 impl Superblock {
@@ -52,6 +58,8 @@ impl Superblock {
             free: Bytes(blocks(0x0c, 0x158).checked_mul(block)?),
             inodes: u32_at(0x00),
             free_inodes: u32_at(0x10),
+            block: Bytes(block),
+            needs_recovery: u32_at(0x60) & 0x4 != 0,
         })
     }
 }

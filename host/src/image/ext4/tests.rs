@@ -43,9 +43,10 @@ fn with_holes() -> Vec<u8> {
 
 fn write(tree: &Path, extra: Bytes) -> Result<(File, Superblock)> {
     let out = tempfile::tempfile().unwrap();
-    let size = partition_size(&content_size(tree)?, extra);
     let identity = Identity::derive(b"test");
-    let superblock = write_ext4(tree, &out, size, &Ext4Options { identity: &identity, label: "rootfs", epoch: EPOCH })?;
+    let tree = Tree::read(tree, EPOCH)?;
+    let options = Ext4Options { identity: &identity, label: "rootfs" };
+    let superblock = tree.write(&out, tree.partition_size(extra), &options)?;
     Ok((out, superblock))
 }
 
@@ -130,7 +131,34 @@ fn what_cannot_be_stored_is_named() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("big"), vec![1; 20 << 20]).unwrap();
     let identity = Identity::derive(b"");
-    let options = Ext4Options { identity: &identity, label: "rootfs", epoch: EPOCH };
-    let error = write_ext4(dir.path(), &tempfile::tempfile().unwrap(), Bytes::mib(16), &options).unwrap_err();
+    let options = Ext4Options { identity: &identity, label: "rootfs" };
+    let tree = Tree::read(dir.path(), EPOCH).unwrap();
+    let error = tree.write(&tempfile::tempfile().unwrap(), Bytes::mib(16), &options).unwrap_err();
     assert_eq!(error.to_string(), "the root partition is too small for its files", "{error:?}");
+}
+
+#[test]
+fn holes_take_no_room() {
+    use std::os::unix::fs::FileExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let file = std::fs::File::create(dir.path().join("lastlog")).unwrap();
+    file.set_len(20 << 30).unwrap();
+    file.write_all_at(b"data", 10 << 30).unwrap();
+    std::fs::File::create(dir.path().join("nothing")).unwrap().set_len(1 << 40).unwrap();
+    // So many pieces that their list needs blocks of its own, and pieces of zeros that are no holes of this file.
+    let pieces = std::fs::File::create(dir.path().join("pieces")).unwrap();
+    for piece in 0..2000_u64 {
+        pieces.write_all_at(&[1, 0], piece * (128 << 10)).unwrap();
+    }
+    pieces.write_all_at(&vec![0; 1 << 20], 400 << 20).unwrap();
+    let (out, superblock) = write(dir.path(), Bytes::mib(8)).unwrap();
+    check(&out);
+    assert!(superblock.size < Bytes::mib(200), "{}", superblock.size);
+    assert!(superblock.free >= Bytes::mib(8), "{}", superblock.free);
+    let reader = Ext4Reader::open(&out, Bytes(0)).unwrap();
+    let lengths: Vec<(String, u64)> =
+        reader.list("/").unwrap().unwrap().into_iter().map(|entry| (entry.name, entry.size)).collect();
+    for (name, length) in [("lastlog", 20 << 30), ("nothing", 1 << 40), ("pieces", 401 << 20)] {
+        assert!(lengths.contains(&(name.to_owned(), length)), "{lengths:?}");
+    }
 }

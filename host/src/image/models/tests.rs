@@ -15,6 +15,8 @@ fn debian() -> BootFiles {
         "bcm2711-rpi-cm4-io.dtb",
         "bcm2837-rpi-3-b.dtb",
         "bcm2837-rpi-3-b-plus.dtb",
+        "bcm2837-rpi-3-a-plus.dtb",
+        "bcm2837-rpi-cm3-io3.dtb",
         "bcm2837-rpi-zero-2-w.dtb",
         "vmlinuz-6.1",
         "initrd.img-6.1",
@@ -40,11 +42,16 @@ fn raspios() -> BootFiles {
         "initramfs8",
         "bcm2710-rpi-3-b.dtb",
         "bcm2710-rpi-3-b-plus.dtb",
+        "bcm2710-rpi-cm3.dtb",
         "bcm2710-rpi-zero-2-w.dtb",
         "bcm2711-rpi-4-b.dtb",
         "bcm2711-rpi-400.dtb",
         "bcm2711-rpi-cm4.dtb",
+        "bcm2711-rpi-cm4s.dtb",
         "bcm2712-rpi-5-b.dtb",
+        "bcm2712-rpi-500.dtb",
+        "bcm2712-rpi-cm5-cm5io.dtb",
+        "bcm2712-rpi-cm5l-cm5io.dtb",
         "cmdline.txt",
     ]);
     files.add_text("config.txt", "auto_initramfs=1\narm_64bit=1\n[cm4]\notg_mode=1\n[all]\n".into());
@@ -71,6 +78,11 @@ fn ubuntu() -> BootFiles {
     with_config(files, "kernel=vmlinuz\ninitramfs initrd.img followkernel\ncmdline=cmdline.txt\narm_64bit=1\n")
 }
 
+/// The names of the models that boot.
+fn boots(files: &BootFiles) -> String {
+    bootable(files).into_iter().map(Model::name).collect::<Vec<_>>().join(" ")
+}
+
 fn without(mut files: BootFiles, name: &str) -> BootFiles {
     assert!(files.names.remove(name), "{name}");
     files
@@ -83,19 +95,22 @@ fn with_config(mut files: BootFiles, text: &str) -> BootFiles {
 
 #[test]
 fn known_partitions_boot_the_boards_they_are_for() {
-    assert_eq!(bootable(&raspios()), Model::ALL[2..]);
-    assert_eq!(bootable(&debian()), Model::ALL[2..8]);
-    assert_eq!(bootable(&raspios_32()), Model::ALL);
-    assert_eq!(bootable(&ubuntu()), Model::ALL[2..]);
+    let all = "pi3 pi3+ pi3a+ cm3 cm3+ zero2w pi4 pi400 cm4 cm4s pi5 pi500 cm5 cm5lite";
+    assert_eq!(boots(&raspios()), all);
+    assert_eq!(boots(&ubuntu()), all);
+    assert_eq!(boots(&debian()), "pi3 pi3+ pi3a+ cm3 cm3+ zero2w pi4 pi400 cm4");
+    assert_eq!(boots(&raspios_32()), format!("zerow pi2 {all}"));
 }
 
 #[test]
 fn a_mainline_kernel_is_not_claimed_for_a_pi_5() {
     let mut files = debian();
-    files.names.insert("bcm2712-rpi-5-b.dtb".to_owned());
-    let missing = check(&files, Model::Pi5);
-    assert_eq!(missing.len(), 1);
-    assert!(missing[0].to_string().contains("`upstream_kernel=1` announces a mainline one"), "{}", missing[0]);
+    files.names.extend(["bcm2712-rpi-5-b.dtb", "bcm2712-rpi-cm5-cm5io.dtb"].map(str::to_owned));
+    for model in [Model::Pi5, Model::Cm5] {
+        let missing = check(&files, model);
+        assert_eq!(missing.len(), 1);
+        assert!(missing[0].to_string().contains("`upstream_kernel=1` announces a mainline one"), "{}", missing[0]);
+    }
 }
 
 #[test]
@@ -130,16 +145,22 @@ fn each_class_of_boards_lacks_files_of_its_own() {
     let partitions =
         [("debian", debian()), ("raspios", raspios()), ("raspios, 32 bits", raspios_32()), ("ubuntu", ubuntu())];
     for (name, files) in partitions {
+        let old = &["zerow", "pi2", "pi3", "pi3+", "pi3a+", "cm3", "cm3+", "zero2w"][..];
+        let all: Vec<&str> = Model::ALL.into_iter().map(Model::name).collect();
         for (gone, lost) in [
-            ("bootcode.bin", &["zerow", "pi2", "pi3", "pi3+", "zero2w"][..]),
-            ("start.elf", &["zerow", "pi2", "pi3", "pi3+", "zero2w"]),
-            ("fixup.dat", &["zerow", "pi2", "pi3", "pi3+", "zero2w"]),
-            ("start4.elf", &["pi4", "pi400", "cm4"]),
-            ("fixup4.dat", &["pi4", "pi400", "cm4"]),
+            ("bootcode.bin", old),
+            ("start.elf", old),
+            ("fixup.dat", old),
+            ("start4.elf", &["pi4", "pi400", "cm4", "cm4s"]),
+            ("fixup4.dat", &["pi4", "pi400", "cm4", "cm4s"]),
+            ("bcm2710-rpi-3-b-plus.dtb", &["pi3+", "pi3a+"]),
+            ("bcm2710-rpi-cm3.dtb", &["cm3", "cm3+"]),
+            ("bcm2837-rpi-3-a-plus.dtb", &["pi3a+"]),
+            ("bcm2712-rpi-cm5l-cm5io.dtb", &["cm5lite"]),
             ("bcm2711-rpi-4-b.dtb", &["pi4"]),
             ("bcm2712-rpi-5-b.dtb", &["pi5"]),
             ("bcm2710-rpi-3-b.dtb", &["pi3"]),
-            ("cmdline.txt", &["zerow", "pi2", "pi3", "pi3+", "zero2w", "pi4", "pi400", "cm4", "pi5"]),
+            ("cmdline.txt", &all),
         ] {
             // Debian's device trees have other names, and it boots no Pi 5.
             if !files.contains(gone) {
@@ -159,7 +180,7 @@ fn each_class_of_boards_lacks_files_of_its_own() {
 #[test]
 fn boards_of_32_bits_are_not_claimed_for_a_kernel_of_64() {
     let files = with_config(raspios_32(), "arm_64bit=1\nkernel=kernel8.img\n");
-    assert_eq!(bootable(&files), Model::ALL[2..]);
+    assert!(!boots(&files).contains("pi2 ") && boots(&files).contains("cm5"), "{}", boots(&files));
     let missing = check(&files, Model::Pi2);
     let expected = "`kernel7.img` or `kernel.img` (a kernel of 32 bits; `arm_64bit=1` announces one of 64, which this board cannot run)";
     assert_eq!(missing.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
@@ -167,7 +188,7 @@ fn boards_of_32_bits_are_not_claimed_for_a_kernel_of_64() {
 
 #[test]
 fn each_kernel_of_32_bits_is_for_its_boards() {
-    for (gone, lost) in [("kernel.img", &["zerow"][..]), ("kernel8.img", &["pi5"])] {
+    for (gone, lost) in [("kernel.img", &["zerow"][..]), ("kernel8.img", &["pi5", "pi500", "cm5", "cm5lite"])] {
         let after = bootable(&without(raspios_32(), gone));
         let missing: Vec<&str> =
             Model::ALL.iter().filter(|model| !after.contains(model)).map(|model| model.name()).collect();
@@ -175,7 +196,7 @@ fn each_kernel_of_32_bits_is_for_its_boards() {
     }
     let all_32 = with_config(raspios_32(), "arm_64bit=0\n");
     let without_7 = without(without(all_32, "kernel7.img"), "kernel.img");
-    assert_eq!(bootable(&without_7), [Model::Pi5]);
+    assert_eq!(boots(&without_7), "pi5 pi500 cm5 cm5lite");
     assert_eq!(check(&without_7, Model::Pi4)[0].names, ["kernel7l.img", "kernel7.img", "kernel.img"]);
 }
 
@@ -208,7 +229,6 @@ fn keys_choose_files() {
         ("arm_64bit=1\nstart_x=1\n", "start4x.elf"),
         ("arm_64bit=1\ngpu_mem=16\n", "fixup4cd.dat"),
         ("arm_64bit=1\nstart_file=my.elf\n", "my.elf"),
-        ("arm_64bit=1\nos_prefix=next/\n", "next/kernel8.img"),
         ("arm_64bit=1\ncmdline=other.txt\n", "other.txt"),
         ("arm_64bit=1\ninitramfs a,b followkernel\n", "b"),
         ("arm_64bit=0\n", "kernel7l.img"),
@@ -218,6 +238,23 @@ fn keys_choose_files() {
         assert!(found.iter().any(|found| found.names.iter().any(|name| name == missing)), "{text}: {found:?}");
     }
     assert!(check(&with_config(debian(), "arm_64bit=1\nkernel=vmlinuz-6.1\nstart_x=1"), Model::Pi3).is_empty());
+}
+
+#[test]
+fn a_prefix_counts_if_it_leads_to_kernel_and_device_tree() {
+    let files = with_config(raspios(), "arm_64bit=1\nos_prefix=next/\n");
+    assert_eq!(boot_plan(&files, Model::Pi4).unwrap().kernel, "kernel8.img");
+    let mut files = files;
+    files.names.extend(["next/kernel8.img", "next/bcm2711-rpi-4-b.dtb"].map(str::to_owned));
+    assert_eq!(check(&files, Model::Pi4)[0].names, ["next/cmdline.txt"]);
+    files.names.insert("next/cmdline.txt".to_owned());
+    let plan = boot_plan(&files, Model::Pi4).unwrap();
+    assert_eq!((plan.kernel.as_str(), plan.cmdline.as_str()), ("next/kernel8.img", "next/cmdline.txt"));
+    // Of another board there is no device tree.
+    assert_eq!(boot_plan(&files, Model::Pi400).unwrap().cmdline, "cmdline.txt");
+    assert_eq!(command_lines(&files, &[]).len(), 2);
+    assert_eq!(command_lines(&files, &[Model::Pi4]), BTreeSet::from(["next/cmdline.txt".to_owned()]));
+    assert_eq!(command_lines(&BootFiles::default(), &[]), BTreeSet::from(["cmdline.txt".to_owned()]));
 }
 
 #[test]

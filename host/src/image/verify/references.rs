@@ -2,83 +2,95 @@
 
 use std::collections::BTreeSet;
 
-use super::Expectations;
 use crate::image::layout::partuuid;
 use crate::image::mbr::Table;
 use crate::image::models::{self, BootFiles, Model};
+use crate::image::root;
+use crate::rootfs::device::Device;
 use crate::rootfs::fstab::{self, Entry};
 
-/// What is wrong with `root=` in the command lines that the expected models (or, without any, all) use.
-pub(super) fn cmdline(boot: &BootFiles, table: &Table, expected: &Expectations) -> Vec<String> {
-    let models: &[Model] = if expected.models.is_empty() { &Model::ALL } else { &expected.models };
-    let files: BTreeSet<String> =
-        models.iter().filter_map(|model| models::boot_plan(boot, *model).ok()).map(|plan| plan.cmdline).collect();
-    let files = if files.is_empty() { BTreeSet::from(["cmdline.txt".to_owned()]) } else { files };
-    files
+/// What is wrong with `root=` in the command lines that the expected models (or, without any, all) use; `root` is the number
+/// of the root partition.
+pub(super) fn cmdline(boot: &BootFiles, table: &Table, root: Option<usize>, expected: &[Model]) -> Vec<String> {
+    models::command_lines(boot, expected)
         .iter()
         .filter_map(|name| boot.text(name).map(|text| (name, text)))
-        .flat_map(|(name, text)| root_of(name, text, table))
+        .flat_map(|(name, text)| root_of(name, text, table, root))
         .collect()
 }
 
-fn root_of(file: &str, text: &str, table: &Table) -> Option<String> {
+fn root_of(file: &str, text: &str, table: &Table, number: Option<usize>) -> Option<String> {
     let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     if lines > 1 {
         return Some(format!("`{file}` has {lines} lines; firmware reads only the first"));
     }
-    let Some(root) = text.split_whitespace().find_map(|word| word.strip_prefix("root=")) else {
+    let Some(root) = root::named(text) else {
         return Some(format!("`{file}` has no `root=`"));
     };
-    let number = table.root().map(|(number, _)| *number);
     let own = number.map(|number| partuuid(table.disk_signature, number));
-    if let Some(id) = root.strip_prefix("PARTUUID=") {
-        if own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(id)) {
-            return None;
+    let says = format!("`{file}` says `root={root}`");
+    match Device::parse(root) {
+        Device::PartUuid(id) if own.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(id)) => None,
+        Device::PartUuid(_) => {
+            let own = own.unwrap_or_else(|| "(none)".to_owned());
+            Some(format!("{says}, but the root partition is PARTUUID={own}"))
         }
-        return Some(format!(
-            "`{file}` says `root={root}`, but the root partition is PARTUUID={}",
-            own.unwrap_or_else(|| "(none)".to_owned())
-        ));
+        device => unknown(&device).map(|why| format!("{says}, {why}")),
     }
-    root.starts_with("/dev/")
-        .then(|| format!("`{file}` says `root={root}`, which depends on the kind of disk; use PARTUUID="))
+}
+
+/// Why a name is none by which a partition of any Pi is found.
+fn unknown(device: &Device<'_>) -> Option<&'static str> {
+    match device {
+        Device::Path(_) => Some("which depends on the kind of disk; use PARTUUID="),
+        Device::PartLabel(_) => Some("but partitions of a master boot record have no labels; use PARTUUID="),
+        _ => None,
+    }
 }
 
 /// What is wrong with the entries of `fstab`; `names` are the labels and UUIDs of the image's file systems.
-pub(super) fn fstab(text: Option<&str>, names: &BTreeSet<String>, table: &Table) -> Vec<String> {
+pub(super) fn fstab(text: Option<&str>, names: &BTreeSet<String>, table: &Table, root: Option<usize>) -> Vec<String> {
     let Some(text) = text else {
         return vec!["`/etc/fstab` does not exist".to_owned()];
     };
     // What the system starts without may be on any disk.
     let needed = fstab::entries(text).filter(|entry| !entry.is_optional() || entry.place == "/");
-    let mut findings: Vec<String> = needed.filter_map(|entry| wrong_device(&entry, names, table)).collect();
+    let mut findings: Vec<String> = needed.filter_map(|entry| wrong_device(&entry, names, table, root)).collect();
     if !fstab::entries(text).any(|entry| entry.place == "/") {
         findings.push("`/etc/fstab` has no entry for `/`".to_owned());
     }
     findings
 }
 
-fn wrong_device(entry: &Entry<'_>, names: &BTreeSet<String>, table: &Table) -> Option<String> {
+fn wrong_device(entry: &Entry<'_>, names: &BTreeSet<String>, table: &Table, root: Option<usize>) -> Option<String> {
     let Entry { device, place, .. } = *entry;
-    let says = format!("`/etc/fstab` mounts `{device}` on `{place}`");
-    if let Some(id) = device.strip_prefix("PARTUUID=") {
-        let own: Vec<String> =
-            table.partitions.iter().map(|(number, _)| partuuid(table.disk_signature, *number)).collect();
-        let Some(at) = own.iter().position(|own| own.eq_ignore_ascii_case(id)) else {
-            return Some(format!("{says}, but the image's partitions are {}", own.join(" and ")));
-        };
-        let number = table.partitions[at].0;
-        let meant = if place == "/" { table.root() } else { table.boot() };
-        let misplaced =
-            matches!(place, "/" | "/boot/firmware" | "/boot") && meant.is_some_and(|(meant, _)| *meant != number);
-        return misplaced.then(|| format!("{says}, which is the wrong partition"));
-    }
-    if device.starts_with("LABEL=") || device.starts_with("UUID=") {
-        return (!names.contains(device)).then(|| {
-            format!("{says}, which is in no partition of the image: only with the option `nofail` it starts without")
-        });
-    }
-    device.starts_with("/dev/mmcblk").then(|| format!("{says}, which depends on the kind of disk; use PARTUUID="))
+    let says = match entry.is_swap() {
+        true => format!("`/etc/fstab` swaps to `{device}`"),
+        false => format!("`/etc/fstab` mounts `{device}` on `{place}`"),
+    };
+    let named = Device::parse(device);
+    let name = match named {
+        Device::PartUuid(id) => {
+            let own: Vec<String> =
+                table.partitions.iter().map(|(number, _)| partuuid(table.disk_signature, *number)).collect();
+            let Some(at) = own.iter().position(|own| own.eq_ignore_ascii_case(id)) else {
+                return Some(format!("{says}, but the image's partitions are {}", own.join(" and ")));
+            };
+            let number = table.partitions[at].0;
+            let meant = if place == "/" { root } else { table.boot().map(|(number, _)| *number) };
+            let misplaced =
+                matches!(place, "/" | "/boot/firmware" | "/boot") && meant.is_some_and(|meant| meant != number);
+            return misplaced.then(|| format!("{says}, which is the wrong partition"));
+        }
+        Device::Label(label) => format!("LABEL={label}"),
+        Device::Uuid(id) => format!("UUID={id}"),
+        _ => return unknown(&named).map(|why| format!("{says}, {why}")),
+    };
+    // The letters of an id have no case.
+    let is_there = |known: &String| *known == name || name.starts_with("UUID=") && known.eq_ignore_ascii_case(&name);
+    (!names.iter().any(is_there)).then(|| {
+        format!("{says}, which is in no partition of the image: only with the option `nofail` it starts without")
+    })
 }
 
 #[cfg(test)]
@@ -100,10 +112,15 @@ mod tests {
             ("root=PARTUUID=000000ac-02", Some("but the root partition is PARTUUID=000000ab-02")),
             ("root=PARTUUID=000000ab-01", Some("but the root partition is PARTUUID=000000ab-02")),
             ("root=/dev/mmcblk0p2", Some("depends on the kind of disk")),
+            ("root=/dev/disk/by-label/rootfs", None),
+            ("root=/dev/disk/by-partuuid/000000ab-02", None),
+            ("root=/dev/disk/by-partuuid/000000ab-01", Some("but the root partition is PARTUUID=000000ab-02")),
+            ("root=PARTLABEL=root", Some("have no labels")),
+            ("root=/dev/sda2 root=LABEL=rootfs", None),
             ("console=tty1", Some("has no `root=`")),
             ("root=PARTUUID=000000ab-02\nquiet\n", Some("has 2 lines")),
         ] {
-            let found = root_of("cmdline.txt", text, &table());
+            let found = root_of("cmdline.txt", text, &table(), Some(2));
             assert_eq!(found.is_some(), finding.is_some(), "{text}: {found:?}");
             assert!(found.unwrap_or_default().contains(finding.unwrap_or_default()), "{text}");
         }
@@ -111,7 +128,7 @@ mod tests {
 
     #[test]
     fn fstab_names_partitions_of_the_image() {
-        let names = BTreeSet::from(["LABEL=rootfs".to_owned()]);
+        let names = ["LABEL=rootfs", "UUID=12AB-34CD", "UUID=0a-b"].map(str::to_owned).into();
         let good = "PARTUUID=000000ab-02 / ext4 defaults 0 1\n";
         for (text, finding) in [
             ("", None),
@@ -124,13 +141,20 @@ mod tests {
             ("LABEL=other /data ext4", Some("in no partition of the image")),
             ("LABEL=other /data ext4 defaults,nofail 0 2\n/dev/mmcblk1p1 /card vfat noauto", None),
             ("/dev/mmcblk0p1 /boot vfat", Some("depends on the kind of disk")),
+            ("/dev/sda1 /boot vfat", Some("depends on the kind of disk")),
+            ("UUID=12ab-34cd /boot vfat", None),
+            ("/dev/disk/by-uuid/0A-B /data ext4", None),
+            ("UUID=\"0a-c\" /data ext4", Some("in no partition of the image")),
+            ("PARTLABEL=boot /boot vfat", Some("have no labels")),
+            ("/dev/sda3 none swap sw", Some("`/etc/fstab` swaps to `/dev/sda3`, which depends on the kind of disk")),
+            ("/swapfile none swap sw", None),
         ] {
-            let found = fstab(Some(&format!("{good}{text}")), &names, &table());
+            let found = fstab(Some(&format!("{good}{text}")), &names, &table(), Some(2));
             assert_eq!(found.len(), usize::from(finding.is_some()), "{text}: {found:?}");
             assert!(found.concat().contains(finding.unwrap_or_default()), "{found:?}");
         }
-        assert_eq!(fstab(Some("LABEL=rootfs / ext4"), &names, &table()), [""; 0]);
-        assert_eq!(fstab(Some("# x"), &names, &table()), ["`/etc/fstab` has no entry for `/`"]);
-        assert_eq!(fstab(None, &names, &table()), ["`/etc/fstab` does not exist"]);
+        assert_eq!(fstab(Some("LABEL=rootfs / ext4"), &names, &table(), Some(2)), [""; 0]);
+        assert_eq!(fstab(Some("# x"), &names, &table(), Some(2)), ["`/etc/fstab` has no entry for `/`"]);
+        assert_eq!(fstab(None, &names, &table(), Some(2)), ["`/etc/fstab` does not exist"]);
     }
 }

@@ -12,6 +12,7 @@ use crate::rootfs::boot_config::{ConfigTxt, DIRECTORY, Place};
 use crate::rootfs::cmdline::{self, Cmdline};
 use crate::rootfs::device_tree::{DeviceTree, names_in};
 use crate::rootfs::files::{FileErrorCode, ImagePath};
+use crate::rootfs::text::encode;
 
 /// A file that the firmware reads, and the one from which Debian's package makes its end.
 struct File {
@@ -227,7 +228,7 @@ impl Session<'_> {
         for (path, _, new) in writes.iter().filter(|(_, old, new)| old != new) {
             let written = self
                 .attrs_for(path, None)
-                .and_then(|attrs| Ok(self.bench.rootfs().write(path, new.as_bytes(), attrs)?));
+                .and_then(|attrs| Ok(self.bench.rootfs().write(path, &encode(new), attrs)?));
             if let Err(error) = written {
                 // The two belong together: with one alone, what the next kernel makes of it would be something else.
                 if is_written {

@@ -4,6 +4,7 @@
 use super::{Answer, Session};
 use crate::plugin::workbench::{CallError, ErrorCode};
 use crate::rootfs::files::{Attrs, FileErrorCode, FileKind, ImagePath, Metadata};
+use crate::rootfs::text;
 use crate::ui::printable;
 
 impl Session<'_> {
@@ -44,6 +45,6 @@ impl Session<'_> {
             return Err(is_not(ErrorCode::NotAFile, "regular file"));
         }
         let data = self.bench.rootfs().read(path, limit)?;
-        String::from_utf8(data).map(Some).map_err(|_| is_not(ErrorCode::Invalid, "UTF-8 text"))
+        Ok(Some(text::decode(&data)))
     }
 }

@@ -10,6 +10,7 @@ use crate::rootfs::accounts::User;
 use crate::rootfs::accounts::database::{Database, FILES, NewUser, PEOPLE};
 use crate::rootfs::accounts::keys::{self, AuthorizedKey};
 use crate::rootfs::files::{Attrs, FileKind, ImagePath};
+use crate::rootfs::text::encode;
 use crate::ui::printable;
 
 /// Most bytes of each account file.
@@ -113,7 +114,7 @@ impl Session<'_> {
             Some(_) => return Err(invalid(format!("`{}` is no directory", directory.as_str()))),
         }
         if count > 0 {
-            self.bench.rootfs().write(&file, new.as_bytes(), attrs(0o600))?;
+            self.bench.rootfs().write(&file, &encode(&new), attrs(0o600))?;
         }
         Ok(count.into())
     }
@@ -190,7 +191,7 @@ impl Session<'_> {
                 let path = ImagePath::parse(path)?;
                 let written = self
                     .attrs_for(&path, None)
-                    .and_then(|attrs| Ok(self.bench.rootfs().write(&path, new.as_bytes(), attrs)?));
+                    .and_then(|attrs| Ok(self.bench.rootfs().write(&path, &encode(&new), attrs)?));
                 if let Err(error) = written {
                     self.half_done = Some(format!("not all account files could be written: {error}"));
                     return Err(error);

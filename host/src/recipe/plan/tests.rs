@@ -130,7 +130,10 @@ fn plugins_are_ordered_and_cycles_named() {
 fn a_pi_5_is_not_promised_by_debians_kernel() {
     let file = RecipeFile { models: vec!["pi5".into()], ..RecipeFile::default() };
     let message = refusal(&file, &Overrides::default(), &[]);
-    assert_eq!(message, "Debian 13 does not boot on `pi5`; it boots on: pi3, zero2w, pi4");
+    assert_eq!(
+        message,
+        "Debian 13 does not boot on `pi5`; it boots on: pi3, pi3+, pi3a+, cm3, cm3+, zero2w, pi4, pi400, cm4"
+    );
 }
 
 #[test]

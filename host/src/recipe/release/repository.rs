@@ -15,6 +15,7 @@ pub struct Repository {
     pub uris: Vec<String>,
     /// The first one is what is bootstrapped, the others are pockets.
     pub suites: Vec<String>,
+    /// None of a flat archive, whose suite is a directory.
     pub components: Vec<String>,
     /// Those that it has packages of; all if there are none.
     #[serde(default)]
@@ -42,8 +43,10 @@ impl Repository {
             "Types: deb".to_owned(),
             format!("URIs: {}", uris.join(" ")),
             format!("Suites: {}", self.suites.join(" ")),
-            format!("Components: {}", self.components.join(" ")),
         ];
+        if !self.components.is_empty() {
+            lines.push(format!("Components: {}", self.components.join(" ")));
+        }
         let had: Vec<&str> = architectures.iter().map(String::as_str).filter(|name| self.has(name)).collect();
         if had.len() < architectures.len() {
             // apt would ask for the others and say at each update that they are not there. Where it has all, nothing is
@@ -153,6 +156,9 @@ mod tests {
             "Types: deb\nURIs: http://a/x http://b/x\nSuites: s s-updates\nComponents: main extra\nSigned-By: /k.gpg\n";
         assert_eq!(repository("").sources(&both, &uris, "/k.gpg"), all);
         assert_eq!(repository("architectures = ['amd64', 'arm64', 'armhf']").sources(&both, &uris, "/k.gpg"), all);
+        let flat = Repository { suites: vec!["./".into()], components: vec![], ..repository("") };
+        let expected = "Types: deb\nURIs: http://a/x http://b/x\nSuites: ./\nSigned-By: /k.gpg\n";
+        assert_eq!(flat.sources(&both, &uris, "/k.gpg"), expected);
         let narrow = repository("architectures = ['armhf', 'amd64']");
         assert_eq!(narrow.sources(&both[..1], &uris, "/k.gpg"), all);
         let narrow = narrow.sources(&both, &uris, "/k.gpg");

@@ -77,24 +77,26 @@ fn archive(text: &str) -> Option<Failure> {
         );
     }
     if let Some((archive, key)) = between(text, "GPG error: ", ": ").zip(text.split_once("NO_PUBKEY ")) {
-        let key = key.1.split(' ').next().unwrap_or_default();
-        return Some(
-            Failure::build(format!("`{archive}` is signed with the key {key}, which is not in the key ring"))
-                .hint("if you trust that key, give a key ring that has it: --keyring NAME=FILE#FINGERPRINT"),
-        );
+        return Some(not_in_the_ring(archive, key.1.split(' ').next().unwrap_or_default()));
+    }
+    if let Some(failure) = between(text, "GPG error: ", ": ").and_then(|archive| by_sqv(archive, text)) {
+        return Some(failure);
     }
     if let Some((archive, rest)) = between(text, "GPG error: ", ": ").zip(text.split_once("signatures were invalid: "))
     {
-        let why = match rest.1.split(' ').next() {
-            Some("EXPKEYSIG") => "the key has expired",
-            Some("REVKEYSIG") => "the key was revoked",
-            Some("EXPSIG") => "the signature has expired",
-            _ => "it does not belong to this content",
+        const RENEW: &str =
+            "its maker must sign it anew; if that was done, use another mirror, or give the newer key ring";
+        let (why, hint) = match rest.1.split(' ').next() {
+            Some("EXPKEYSIG") => ("the key has expired", RENEW),
+            Some("REVKEYSIG") => ("the key was revoked", RENEW),
+            Some("EXPSIG") => ("the signature has expired", RENEW),
+            Some("BADSIG") => (
+                "it does not belong to this content",
+                "the archive was changed after it was signed, or was only half copied: use another mirror",
+            ),
+            _ => (WEAK, SIGN_ANEW),
         };
-        return Some(
-            Failure::build(format!("the signature of `{archive}` does not hold: {why}"))
-                .hint("the archive was changed after it was signed, or was only half copied: use another mirror"),
-        );
+        return Some(Failure::build(format!("the signature of `{archive}` does not hold: {why}")).hint(hint));
     }
     if let Some((file, since)) = dated(text, " is expired (invalid since ") {
         return Some(
@@ -132,6 +134,26 @@ fn archive(text: &str) -> Option<Failure> {
         );
     }
     None
+}
+
+/// What checks signatures for apt does not count those by SHA-1 any more.
+const WEAK: &str = "it was made with an algorithm that is too weak, such as SHA-1";
+const SIGN_ANEW: &str = "its maker must sign it with SHA-256 or better, and with a key that is certified by such";
+
+/// What sqv said, which checks signatures where there is no gpgv.
+fn by_sqv(archive: &str, text: &str) -> Option<Failure> {
+    let (_, said) = text.split_once("sqv returned an error code")?;
+    if let Some(key) = between(said, "Missing key ", ",") {
+        return Some(not_in_the_ring(archive, key));
+    }
+    let why = [("SHA1", WEAK, SIGN_ANEW), ("expired", "the key has expired", "give the key ring with the newer key")];
+    let (_, why, hint) = why.into_iter().find(|(word, ..)| said.contains(word))?;
+    Some(Failure::build(format!("the signature of `{archive}` does not hold: {why}")).hint(hint))
+}
+
+fn not_in_the_ring(archive: &str, key: &str) -> Failure {
+    Failure::build(format!("`{archive}` is signed with the key {key}, which is not in the key ring"))
+        .hint("if you trust that key, give a key ring that has it: --keyring NAME=FILE#FINGERPRINT")
 }
 
 fn unsigned(text: &str) -> Option<Failure> {
@@ -253,6 +275,18 @@ mod tests {
             (
                 "E: Failed to fetch https://h/d/x.deb  Certificate verification failed: The certificate is NOT trusted. The certificate chain uses not yet valid certificate. [IP: 1.2.3.4 443]",
                 "the certificate of `https://h/d/x.deb` is of the future: this machine's clock is wrong",
+            ),
+            (
+                "W: GPG error: http://h/d trixie InRelease: Sub-process /usr/bin/sqv returned an error code (1), error message is: Missing key 6ED0E7B82643E131AB, which is needed to verify signature.",
+                "`http://h/d trixie InRelease` is signed with the key 6ED0E7B82643E131AB, which is not in the key ring",
+            ),
+            (
+                "W: GPG error: http://h/d x InRelease: Sub-process /usr/bin/sqv returned an error code (1), error message is: Signing key on AB is not bound:            No binding signature at time 2026-11-30   because: SHA1 is not considered secure since 2026-02-01T00:00:00Z",
+                "the signature of `http://h/d x InRelease` does not hold: it was made with an algorithm that is too weak, such as SHA-1",
+            ),
+            (
+                "E: GPG error: http://h/d x InRelease: The following signatures were invalid: BADSIG 0E98 Debian",
+                "the signature of `http://h/d x InRelease` does not hold: it does not belong to this content",
             ),
             ("E: Version '1' for 'x' was not found", "the archive has no version `1` of the package `x`"),
         ] {

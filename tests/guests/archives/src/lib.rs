@@ -5,7 +5,7 @@ use std::hint::black_box;
 use piimg_plugin_sdk::apt::Repository;
 use piimg_plugin_sdk::{Plugin, PluginConf, Result, log, packages};
 
-/// A line that nothing else has; name, address, suite and component; fingerprints; keys up to the end.
+/// A line that nothing else has; name, address, suite and components; fingerprints; keys up to the end.
 static ARCHIVE: &[u8] = include_bytes!("archive.txt");
 
 struct Archives;
@@ -16,7 +16,8 @@ impl Plugin for Archives {
         let text = String::from_utf8_lossy(black_box(ARCHIVE)).into_owned();
         let parts: Vec<&str> = text.splitn(4, '\n').collect();
         let words: Vec<&str> = parts[1].split(' ').collect();
-        let archive = Repository::new(words[0], words[1], words[2]).component(words[3]);
+        let flat = Repository::new(words[0], words[1], words[2]);
+        let archive = words[3..].iter().fold(flat, |archive, component| archive.component(component));
         let fingerprints: Vec<&str> = parts[2].split(' ').filter(|word| !word.is_empty()).collect();
         PluginConf::new("test/archives", "1.0.0", "Archives")
             .repository(&archive, &fingerprints, parts[3].trim_end().as_bytes())
