@@ -48,6 +48,7 @@ pub(super) fn ensure(
     }
     let stage = build.store.stage()?;
     let (lowers, mounted) = mount_above(build, layers, &stage, &step)?;
+    let title = step.title().to_owned();
     let content = make(&Place { root: mounted.path(), lowers: &lowers, stage: &stage, step: &step })?;
     unmount(&stage, mounted)?;
     let tree = stage.path().join("fs");
@@ -58,7 +59,7 @@ pub(super) fn ensure(
     let Content { packages, gone, notable } = content;
     let layer = Layer { key: key.to_owned(), packages, gone, notable, plugin: None };
     write_description(&stage, &layer)?;
-    stage.commit(&build.store.layer(key)).context("cannot keep a layer")?;
+    stage.commit(&build.store.layer(key), &title).context("cannot keep a layer")?;
     step.done();
     Ok(layer)
 }
