@@ -14,6 +14,7 @@ mod below;
 mod boot_files;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod bootstrap;
+pub mod cache;
 mod choice;
 pub mod compare;
 mod earlier;
@@ -36,6 +37,8 @@ mod partitions;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod plugins;
 pub mod probe;
+pub mod room;
+mod standing;
 mod tarball;
 mod telling;
 mod users;
@@ -43,7 +46,7 @@ mod users;
 mod workbench;
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,6 +88,12 @@ pub struct Job {
     pub ceiling: Ceiling,
     /// Who vouches for servers that plugins may download from; none if no plugin may.
     pub authorities: Authorities,
+    /// Which recipe this is a build of, for people.
+    pub name: String,
+    /// Bytes that the store may have afterwards, if there is a limit.
+    pub limit: Option<u64>,
+    /// Takes what the build took of the disk.
+    pub taken: i32,
     /// What the base layer is taken from.
     pub base: Option<i32>,
     /// Assets by name.
@@ -171,8 +180,12 @@ struct Layers {
     stack: Vec<Layer>,
     /// What the layers of packages hold.
     packages: Packages,
+    /// What of the archives they were made of.
+    chosen: recipe::locked::Packages,
     /// What plugins are built with, which is in no layer of the image.
     built_with: recipe::locked::Packages,
+    /// Keys of the layers that have it.
+    tools: BTreeSet<String>,
     /// Its time, the date of the archive's state, is that of whatever is written into layers: they do not depend on when
     /// they were made, nor on the image's time.
     archive: Archive,
@@ -243,22 +256,29 @@ fn run(job: &Job) -> Result<()> {
         // Whatever would ask a server finds none.
         nix::sched::unshare(CloneFlags::CLONE_NEWNET).context(Failure::host("cannot leave the network"))?;
     }
-    let mut layers = base::ensure(&build)?;
-    packages::lay(&build, &mut layers, &job.plugins)?;
-    let layers = plugins::ensure(&build, layers, &job.plugins)?;
-    warn_of_conflicts(&build, job, &layers);
+    let result = work(&build, job, &files).map_err(|error| standing::explain(&build, error));
+    // Also if it failed: a store that is full of failed builds is as full as any other.
+    standing::tidy(&build, job.limit);
+    result
+}
+
+fn work(build: &Build<'_>, job: &Job, files: &BTreeMap<Part, File>) -> Result<()> {
+    let mut layers = base::ensure(build)?;
+    packages::lay(build, &mut layers, &job.plugins)?;
+    let layers = plugins::ensure(build, layers, &job.plugins)?;
+    warn_of_conflicts(build, job, &layers);
     let packages = job.packages.map(private::adopt_fd).transpose()?.map(File::from);
-    locked::settle(&build, &layers, packages)?;
-    let key = partitions::key_of(&build, &layers);
-    if finish::is_there_already(&build, &key, &job.output)? {
-        return Ok(());
+    locked::settle(build, &layers, packages)?;
+    let key = partitions::key_of(build, &layers);
+    if !finish::is_there_already(build, &key, &job.output)? {
+        tarball::write(build, &layers, &key, files, &job.output)?;
+        if files.contains_key(&Part::PlainImage) || files.contains_key(&Part::Image) {
+            let partitions = partitions::ensure(build, &layers, key.clone())?;
+            finish::run(build, partitions, files, &job.output)?;
+        }
+        plugins::write_audit_log(build, &layers)?;
     }
-    tarball::write(&build, &layers, &key, &files, &job.output)?;
-    if files.contains_key(&Part::PlainImage) || files.contains_key(&Part::Image) {
-        let partitions = partitions::ensure(&build, &layers, key)?;
-        finish::run(&build, partitions, &files, &job.output)?;
-    }
-    plugins::write_audit_log(&build, &layers).map(drop)
+    standing::remember(build, &layers, &key, job)
 }
 
 fn warn_of_conflicts(build: &Build<'_>, job: &Job, layers: &Layers) {

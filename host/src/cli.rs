@@ -4,6 +4,7 @@ mod audit;
 mod blame;
 mod boot;
 mod build;
+mod cache;
 mod consent;
 mod doctor;
 mod grant;
@@ -49,6 +50,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Audit(audit::Arguments),
     Blame(blame::Arguments),
+    Cache(cache::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -84,6 +86,7 @@ pub fn main() -> i32 {
         Command::Inspect(arguments) => inspect::run(&arguments, &ui),
         Command::Audit(arguments) => audit::run(&arguments, &ui),
         Command::Blame(arguments) => blame::run(&arguments, &ui),
+        Command::Cache(arguments) => cache::run(&arguments, &ui),
         Command::Doctor(arguments) => doctor::run(arguments, &ui),
     };
     ui.finish(result.unwrap_or_else(|error| ui.error(&error)))
@@ -100,6 +103,7 @@ fn internal(arguments: &[String]) -> Option<i32> {
         "build" => crate::build::inside(rest),
         "unpack" => crate::build::unpack_inside(rest).map(|()| 0),
         "probe" => crate::build::probe::inside(rest).map(|()| 0),
+        "cache" => crate::build::cache::inside(rest),
         "compare" => crate::build::compare::inside(rest).map(|()| 0),
         "box" => Ok(init::main(rest)),
         "give" => private::give(rest),

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod conf;
+pub mod config;
 pub mod debconf;
 pub mod fetching;
 pub mod file;
@@ -19,4 +20,5 @@ pub mod pin;
 pub mod plan;
 pub mod release;
 pub mod repository;
+pub mod store_limit;
 pub mod trust;

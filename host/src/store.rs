@@ -9,27 +9,37 @@ mod downloads;
 mod locking;
 mod manifest;
 mod opening;
+mod pieces;
+mod records;
 mod remove;
 pub(crate) mod sealed;
+mod tidy;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use checking::Checked;
 pub use checking::Damaged;
 pub use locking::{Lock, Stage};
 pub use opening::{images, is_there, prepare};
+pub use pieces::{Kind, Piece};
+pub use records::{Record, now};
 pub(crate) use remove::remove_tree;
 use rustix::fs::FlockOperation;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
+pub use tidy::Tidied;
 
 use crate::error::{Context, Result};
+use crate::sandbox::disk::Free;
 
 /// Finished partitions that are kept: each is as long as an image, and only the last few are ever asked for again.
 const KEPT_ARTIFACTS: usize = 4;
+
+/// What the name of a package's file, its digest, is followed by in that of the file with what a signed list said of it.
+pub(crate) const STANZA: &str = ".list";
 
 /// The key of something that is made from `inputs`: a digest of their canonical form.
 ///
@@ -48,6 +58,12 @@ pub fn key(inputs: &impl Serialize) -> String {
 pub struct Store {
     data: PathBuf,
     checked: Arc<Mutex<Checked>>,
+    /// When it was opened: all that is used from then on is used at this one time.
+    opened: SystemTime,
+    /// The file of [`tidy::AT_WORK`], held together with others.
+    at_work: Arc<File>,
+    /// The least that was free when something that was not finished was removed.
+    least_free: Arc<Mutex<Option<u64>>>,
 }
 
 impl Store {
@@ -60,16 +76,36 @@ impl Store {
     }
 
     pub(crate) fn open_at(data: &Path) -> Result<Self> {
-        let store = Self { data: data.to_owned(), checked: Arc::default() };
-        for dir in ["layers", "artifacts", "archives", "archives/partial", "downloads", "heads", "locks", "stage"] {
+        for dir in ["layers", "artifacts", "archives", "downloads", "builds", "heads", "locks", "stage"] {
             fs::create_dir_all(data.join(dir)).with_context(|| format!("cannot create `{dir}` in the store"))?;
         }
+        let at_work = locking::open(&data.join(tidy::AT_WORK))?;
+        rustix::fs::flock(&at_work, FlockOperation::LockShared).context("cannot share a lock of the store")?;
+        let (opened, at_work) = (SystemTime::now(), Arc::new(at_work));
+        let store =
+            Self { data: data.to_owned(), checked: Arc::default(), opened, at_work, least_free: Arc::default() };
         store.sweep()?;
         store.sweep_downloads()?;
+        store.sweep_records()?;
         Ok(store)
     }
 
-    /// Packages, by the file name apt gives them.
+    /// Bytes that were free on the disk when it was fullest, as far as a failure let anybody see it: what a build has begun
+    /// is gone when it has failed.
+    pub fn least_free(&self) -> Option<u64> {
+        *self.least_free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that are free now.
+    ///
+    /// # Errors
+    /// If the disk cannot be asked.
+    pub fn free(&self) -> Result<u64> {
+        let directory = File::open(&self.data).context("cannot open the store")?;
+        Ok(Free::at(&directory).context("cannot ask how much is free in the store")?.bytes)
+    }
+
+    /// Packages, by the SHA-256 of their files; each with what a signed list said of it ([`STANZA`]).
     pub fn archives(&self) -> PathBuf {
         self.data.join("archives")
     }
@@ -111,29 +147,21 @@ impl Store {
         File::open(self.artifact(key))
             .and_then(|directory| directory.set_modified(SystemTime::now()))
             .context(failed)?;
-        let mut found = Vec::new();
-        for entry in fs::read_dir(self.data.join("artifacts")).context(failed)? {
-            let entry = entry.context(failed)?;
-            // It may be gone already: other builds tidy too.
-            if let Ok(modified) = entry.metadata().and_then(|metadata| metadata.modified()) {
-                found.push((modified, entry.file_name().to_string_lossy().into_owned()));
-            }
-        }
-        found.sort_unstable_by(|a, b| b.cmp(a));
-        for (_, old) in found.iter().skip(KEPT_ARTIFACTS).filter(|(_, old)| old != key) {
-            let lock = File::options().create(true).truncate(false).write(true).open(self.data.join("locks").join(old));
-            let lock = lock.context(failed)?;
-            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-                continue;
-            }
-            self.drop_artifact(old)?;
+        let mut found = self.pieces_of(Kind::Partitions)?;
+        found.sort_unstable_by_key(|piece| std::cmp::Reverse((piece.used, piece.made)));
+        for old in found.iter().skip(KEPT_ARTIFACTS).filter(|old| old.key != key) {
+            self.remove(old, false)?;
         }
         Ok(())
     }
 
     /// The newest result for inputs that do not name the state of an archive; none if what was written is damaged.
     pub fn head<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
-        sealed::from_text(&fs::read(self.data.join("heads").join(key)).ok()?)
+        let path = self.data.join("heads").join(key);
+        let text = fs::read(&path).ok()?;
+        // What is used stays; where its time cannot be set, it is asked for once more some day.
+        File::options().write(true).open(&path).and_then(|file| file.set_modified(self.opened)).ok();
+        sealed::from_text(&text)
     }
 
     /// # Errors
@@ -168,7 +196,7 @@ mod tests {
         let keys: Vec<String> = (0..KEPT_ARTIFACTS + 3).map(|number| format!("k{number}")).collect();
         for (age, key) in keys.iter().rev().enumerate() {
             let stage = store.stage().unwrap();
-            stage.commit(&store.artifact(key)).unwrap();
+            stage.commit(&store.artifact(key), key).unwrap();
             let time = SystemTime::now() - Duration::from_secs(60 * (1 + u64::try_from(age).unwrap()));
             File::open(store.artifact(key)).unwrap().set_modified(time).unwrap();
         }

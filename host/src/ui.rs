@@ -214,6 +214,10 @@ impl Step {
     }
 
     /// Shows a bar of `total` units from here on.
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
     pub fn set_total(&self, total: u64) {
         if let Some(bar) = &self.bar {
             bar.set_length(total);

@@ -164,6 +164,28 @@ impl Repository {
         format!("{}Filename: {place}\nSize: {size}\nSHA256: {digest}\n\n", package.control())
     }
 
+    /// The package's entry in `piimg.lock`, as the file of the pool is.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn locked(&self, package: &Package) -> String {
+        let place = self.pool.iter().find(|place| place.ends_with(&format!("/{}", package.file_name())));
+        let content = fs::read(self.path().join(place.expect("it is in the pool"))).expect("a package can be read");
+        let (name, version, architecture) = (&package.name, &package.version, &package.architecture);
+        format!("\"{name}:{architecture}\" = {{ version = \"{version}\", digest = \"sha256:{}\" }}\n", sha256(&content))
+    }
+
+    /// Removes the file of a package that the archive has no more.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn forget(&mut self, package: &Package) {
+        let end = format!("/{}", package.file_name());
+        let place = self.pool.iter().find(|place| place.ends_with(&end)).cloned().expect("it is in the pool");
+        fs::remove_file(self.path().join(&place)).expect("a file can be removed");
+        self.pool.remove(&place);
+    }
+
     /// Changes the last byte of the file at `path`, below the archive's top, which keeps its length.
     ///
     /// # Panics

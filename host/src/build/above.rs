@@ -51,6 +51,7 @@ pub(super) fn ensure(
     }
     let stage = build.store.stage()?;
     let (lowers, mounted) = mount_above(build, layers, &stage, &step)?;
+    let title = step.title().to_owned();
     let content = make(&Place { root: mounted.path(), lowers: &lowers, stage: &stage, step: &step })?;
     unmount(&stage, mounted)?;
     let tree = stage.path().join("fs");
@@ -61,7 +62,7 @@ pub(super) fn ensure(
     let Content { packages, gone, notable, made, changed } = content;
     let layer = Layer { key: key.to_owned(), packages, gone, notable, made, changed, plugin: None };
     write_description(&stage, &layer)?;
-    stage.commit(&build.store.layer(key)).context("cannot keep a layer")?;
+    stage.commit(&build.store.layer(key), &title).context("cannot keep a layer")?;
     step.done();
     Ok(layer)
 }

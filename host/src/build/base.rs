@@ -4,7 +4,7 @@
 //! Of a lock it depends on what is locked of its own packages. A base that was made before serves a lock that names no
 //! other version of them, and all other packages of which are in the base's lists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -43,13 +43,20 @@ const ROOT_FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
 
 /// A base layer that was made for a set of inputs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     key: String,
     /// Seconds since 1970.
     made: u64,
     epoch: u64,
     /// What was taken from the archives for it.
     chosen: Packages,
+}
+
+/// The same layer is the same base, whenever it was made.
+impl PartialEq for Head {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
 }
 
 /// Everything the base layer is made from, but for the state of the archive and what was chosen of it.
@@ -81,16 +88,16 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
         if days > STALE_DAYS && !build.plan.fetching.offline && build.plan.locked.is_none() {
             step.warn(&format!("the base layer is {days} days old; `--refresh` makes it anew with today's packages"));
         }
+        locked::check_named(build, &build.store.layer(&head.key).join(LISTS))?;
         step.done_with("unchanged, from the store");
-        return layers(build, layer, head.epoch);
+        return layers(build, layer, head.clone());
     }
     let (head, layer, result) = make(build, &inputs, &step)?;
     build.store.set_head(&lists_key(build), &layer.key)?;
-    let epoch = head.epoch;
-    heads.remember(build.plan.locked.as_ref(), head);
+    heads.remember(build.plan.locked.as_ref(), head.clone());
     build.store.set_head(&inputs, &heads)?;
     step.done_with(&result);
-    layers(build, layer, epoch)
+    layers(build, layer, head)
 }
 
 /// The first of the bases that is whole and that this build can stand on.
@@ -151,15 +158,16 @@ fn title(build: &Build<'_>) -> String {
     }
 }
 
-fn layers(build: &Build<'_>, layer: Layer, epoch: u64) -> Result<Layers> {
-    let archive = archive(build, &build.store.layer(&layer.key), epoch);
+fn layers(build: &Build<'_>, layer: Layer, head: Head) -> Result<Layers> {
+    let archive = archive(build, &build.store.layer(&layer.key), head.epoch);
     let epoch = build.plan.epoch.unwrap_or(archive.epoch);
     let hostname = match &build.plan.hostname {
         Some(hostname) => hostname.clone(),
         None => own_hostname(&build.store.layer(&layer.key).join("fs"))?,
     };
     let packages = Below::of_base(&layer);
-    Ok(Layers { packages, stack: vec![layer], archive, epoch, hostname, built_with: Packages::new() })
+    let (chosen, built_with) = (head.chosen, Packages::new());
+    Ok(Layers { packages, stack: vec![layer], archive, epoch, hostname, chosen, built_with, tools: BTreeSet::new() })
 }
 
 /// The name that the base in the tree has, or the usual one if it has none that a host may have.
@@ -236,13 +244,14 @@ pub(super) fn unmount(stage: &Stage, mounted: Mounted) -> Result<()> {
 fn make(build: &Build<'_>, inputs: &str, step: &Step) -> Result<(Head, Layer, String)> {
     let stage = build.store.stage()?;
     let lists = stage.path().join(LISTS);
-    let prepared = prepare(build, &stage, step)?;
+    let (prepared, added) = prepare(build, &stage, step)?;
     let epoch = packages::archive_date(&lists)?;
     let archive = archive(build, stage.path(), epoch);
     let chosen = prepared.as_ref().map(|prepared| archive.chosen(&prepared.resolved)).transpose()?.unwrap_or_default();
     locked::refuse(build, &chosen)?;
     // The archive's state is part of the layer's name, so that layers above it know what they stand on.
-    let key = key(&(inputs, packages::archive_state(&lists)?, &chosen));
+    let state = packages::archive_state(&lists)?;
+    let key = if added.is_empty() { key(&(inputs, state, &chosen)) } else { key(&(inputs, state, &chosen, &added)) };
     let head = Head { key, made: now(), epoch, chosen };
     if !build.refresh
         && let Some(layer) = build.finished(&head.key)
@@ -253,18 +262,22 @@ fn make(build: &Build<'_>, inputs: &str, step: &Step) -> Result<(Head, Layer, St
     let layer = Layer { key: head.key.clone(), packages, ..Layer::default() };
     if build.finished(&layer.key).is_none() {
         write_description(&stage, &layer)?;
-        stage.commit(&build.store.layer(&layer.key))?;
+        stage.commit(&build.store.layer(&layer.key), &title(build))?;
     }
     let count = format!("{} packages", layer.packages.len());
     Ok((head, layer, count))
 }
 
-/// Fetches what a bootstrap is made of, or takes the tree of somebody else's image and fetches the lists alone.
-fn prepare(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Option<Prepared>> {
-    let Some(base) = &build.base else { return fetch(build, stage, &build.plan.release.packages, step).map(Some) };
+/// Fetches what a bootstrap is made of, or takes the tree of somebody else's image and fetches the lists alone. Returns what of
+/// the lock came into the lists from the store, too.
+fn prepare(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<(Option<Prepared>, packages::Several)> {
+    let Some(base) = &build.base else {
+        let prepared = fetch(build, stage, &build.plan.release.packages, step)?;
+        let added = prepared.added.clone();
+        return Ok((Some(prepared), added));
+    };
     import::fill(build, base, stage, step)?;
-    fetch_lists(build, stage, step)?;
-    Ok(None)
+    Ok((None, fetch_lists(build, stage, step)?))
 }
 
 /// Makes the tree and apt's index of what was prepared. Returns what is installed.

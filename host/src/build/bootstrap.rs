@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Build;
 use super::base::{LISTS, ORIGINS, SOURCES, archive, write_files};
-use super::finalise;
+use super::{Build, finalise, locked};
 use crate::error::{Context, Failure, Result};
+use crate::recipe::fetching::Fetching;
 use crate::rootfs::bootstrap::{self, Bootstrap, Extent, Fetched, Installation};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
-use crate::rootfs::packages::{self, Resolved};
+use crate::rootfs::packages::{self, Resolved, Several};
 use crate::rootfs::sources::{self, Sources};
 use crate::rootfs::times::{self, Wrong};
 use crate::sandbox::command::{BoxCommand, HOST_NAME};
@@ -26,6 +26,8 @@ const WITHOUT_INITRAMFS: (&str, &str) = ("INITRD", "No");
 pub(super) struct Prepared {
     sources: Sources,
     pub(super) resolved: Resolved,
+    /// What is locked and came into the lists from the store.
+    pub(super) added: Several,
 }
 
 /// Which of the base layers has the newest lists of an archive: what else they hold does not matter.
@@ -58,9 +60,7 @@ pub(super) enum Initramfs {
 /// program of the image runs.
 pub(super) fn fetch(build: &Build<'_>, stage: &Stage, packages: &[String], step: &Step) -> Result<Prepared> {
     let tree = stage.path().join("fs");
-    std::fs::create_dir_all(&tree).context("cannot prepare a layer")?;
-    write_files(build, &tree, true)?;
-    let (sources, resolved) = ask(build, stage.path(), &tree, Extent::System, packages, step)?;
+    let Prepared { sources, resolved, added } = ask(build, stage.path(), &tree, Extent::System, packages, step)?;
     if !sources.are_the_images() {
         sources::keep(&tree, &stage.path().join(SOURCES))?;
         sources::withdraw(&tree, &sources, build.plan.keep_mirror)?;
@@ -69,7 +69,7 @@ pub(super) fn fetch(build: &Build<'_>, stage: &Stage, packages: &[String], step:
     finalise::name(&Rootfs::open(&tree, 0)?, HOST_NAME)?;
     // What packages make of these files, such as an initramfs, has their time in it.
     times::settle(&tree, Wrong::LaterOrNone, packages::archive_date(&stage.path().join(LISTS))?)?;
-    Ok(Prepared { sources, resolved })
+    Ok(Prepared { sources, resolved, added })
 }
 
 /// Installs what was fetched into the tree of the stage, mounted at `root`, in which no program has run yet. Returns whether
@@ -127,21 +127,22 @@ fn settle_sources(build: &Build<'_>, root: &Path, kept: &Path, used: &Sources) -
 }
 
 /// Fetches the lists of the release's archives beside the tree of the stage, which somebody else made: the tree's own are
-/// taken out of it. Sources are kept too.
-pub(super) fn fetch_lists(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<()> {
+/// taken out of it. Sources are kept too. Returns what is locked and came into the lists from the store.
+pub(super) fn fetch_lists(build: &Build<'_>, stage: &Stage, step: &Step) -> Result<Several> {
     let scratch = stage.path().join("scratch");
-    ask(build, stage.path(), &scratch, Extent::Lists, &[], step)?;
+    let added = ask(build, stage.path(), &scratch, Extent::Lists, &[], step)?.added;
     sources::keep(&scratch, &stage.path().join(SOURCES))?;
     crate::store::remove_tree(&scratch)?;
     let rootfs = Rootfs::open(&stage.path().join("fs"), packages::archive_date(&stage.path().join(LISTS))?)?;
     // Somebody else made the tree: no link of it is followed.
     let (tree, lists) = (rootfs.exact(), ImagePath::parse(APT_LISTS)?);
     tree.remove(&lists)?;
-    Ok(tree.make_dir_all(&lists, Attrs { mode: 0o755, uid: 0, gid: 0 })?)
+    tree.make_dir_all(&lists, Attrs { mode: 0o755, uid: 0, gid: 0 })?;
+    Ok(added)
 }
 
 /// Prepares the tree `target` and fetches lists into the directory `beside`. Returns where they came from, and what is to be
-/// installed.
+/// installed. What is wrong with a name or a lock is known then, before anything is installed.
 fn ask(
     build: &Build<'_>,
     beside: &Path,
@@ -149,12 +150,12 @@ fn ask(
     extent: Extent,
     packages: &[String],
     step: &Step,
-) -> Result<(Sources, Resolved)> {
+) -> Result<Prepared> {
     let plan = build.plan;
-    let lists = if plan.fetching.offline { Some(last_lists(build)?) } else { None };
+    let known = if plan.fetching.offline { Some(last_lists(build)?) } else { None };
     let own = plan.release.own_repository(&plan.architecture)?;
     let sources = build.archives().of_image(&plan.architecture)?;
-    let bootstrap = Bootstrap {
+    let mut bootstrap = Bootstrap {
         extent,
         suite: &own.suites[0],
         architectures: &plan.release.architectures_of(&plan.architecture),
@@ -163,15 +164,37 @@ fn ask(
         sources: &sources,
         are_old: plan.snapshot.is_some(),
         fetching: &plan.fetching,
-        lists: lists.as_deref(),
+        lists: known.as_deref(),
         preferences: build.preferences.as_deref(),
         merge_usr: extent == Extent::System && plan.release.merge_usr,
     };
     let fetched = Fetched { lists: &beside.join(LISTS), origins: &beside.join(ORIGINS) };
-    let resolved = bootstrap::fetch(&bootstrap, target, fetched, step)?;
-    // A name that the archive does not have is known before anything is installed.
+    lay_early(build, target, extent)?;
+    let mut resolved = bootstrap::fetch(&bootstrap, target, fetched, step)?;
+    let added = locked::complete(build, beside)?;
+    if !added.is_empty() && extent == Extent::System {
+        // apt has chosen without knowing of them.
+        let completed = beside.join("completed");
+        std::fs::rename(fetched.lists, &completed).context("cannot use the package lists")?;
+        crate::store::remove_tree(target)?;
+        lay_early(build, target, extent)?;
+        let offline = Fetching { offline: true, ..plan.fetching.clone() };
+        bootstrap = Bootstrap { lists: Some(&completed), fetching: &offline, ..bootstrap };
+        resolved = bootstrap::fetch(&bootstrap, target, fetched, step)?;
+        crate::store::remove_tree(&completed)?;
+    }
     packages::check_listed(fetched.lists, &later(build))?;
-    Ok((sources, resolved))
+    locked::check_named(build, fetched.lists)?;
+    Ok(Prepared { sources, resolved, added })
+}
+
+/// Lays what packages look at into a tree that is to be a system.
+fn lay_early(build: &Build<'_>, tree: &Path, extent: Extent) -> Result<()> {
+    if extent == Extent::Lists {
+        return Ok(());
+    }
+    std::fs::create_dir_all(tree).context("cannot prepare a layer")?;
+    write_files(build, tree, true)
 }
 
 /// What the recipe and the plugins list, and what these are built with, which is installed in layers above.

@@ -14,8 +14,8 @@ use crate::recipe::locked::{Locked, Packages};
 use crate::store::key;
 use crate::ui::Step;
 
-/// Choices that were made for locks and are remembered, of one wish.
-const MOST_LOCKED: usize = 8;
+/// Choices of one wish that are remembered for locks: as many that were made for one, and that were made without.
+const MOST_REMEMBERED: usize = 8;
 
 /// A wish for packages on certain layers.
 #[derive(Clone, Copy, Debug)]
@@ -30,32 +30,41 @@ pub(super) struct Wish<'a> {
 /// Earlier choices of one kind, each with what else is known of it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Choices<T> {
-    /// The one that was made with nothing locked.
+    /// The one that was made last with nothing locked.
     free: Option<T>,
+    /// Those that were before, the newest first: a lock may be of their state of the archive.
+    #[serde(default = "Vec::new")]
+    earlier: Vec<T>,
     /// Those that were made with a lock, the newest first.
     locked: Vec<T>,
 }
 
 impl<T> Default for Choices<T> {
     fn default() -> Self {
-        Self { free: None, locked: Vec::new() }
+        Self { free: None, earlier: Vec::new(), locked: Vec::new() }
     }
 }
 
-impl<T> Choices<T> {
-    /// Those that may serve a build with that lock, or without one: the one that was made with nothing locked comes first.
+impl<T: PartialEq> Choices<T> {
+    /// Those that may serve a build with that lock, or without one: the one that was made last with nothing locked comes first.
     pub(super) fn candidates(&self, lock: Option<&Locked>) -> impl Iterator<Item = &T> {
-        let locked = lock.map_or(&[][..], |_| &self.locked);
-        self.free.iter().chain(locked)
+        let of_lock = self.locked.iter().chain(&self.earlier).filter(move |_| lock.is_some());
+        self.free.iter().chain(of_lock)
     }
 
     /// Remembers a choice that was made with that lock, or without one.
     pub(super) fn remember(&mut self, lock: Option<&Locked>, choice: T) {
-        if lock.is_none() {
-            self.free = Some(choice);
+        let insert = |all: &mut Vec<T>, choice: T| {
+            all.retain(|other| *other != choice);
+            all.insert(0, choice);
+            all.truncate(MOST_REMEMBERED);
+        };
+        if lock.is_some() {
+            insert(&mut self.locked, choice);
         } else {
-            self.locked.insert(0, choice);
-            self.locked.truncate(MOST_LOCKED);
+            let last = self.free.replace(choice);
+            last.into_iter().for_each(|last| insert(&mut self.earlier, last));
+            self.earlier.retain(|earlier| self.free.as_ref() != Some(earlier));
         }
     }
 }
@@ -112,7 +121,7 @@ mod tests {
     fn a_lock_may_be_served_by_every_choice_and_no_lock_by_one() {
         let lock = Locked::default();
         let mut choices = Choices::default();
-        for number in 0..2 * MOST_LOCKED {
+        for number in 0..2 * MOST_REMEMBERED {
             choices.remember(Some(&lock), number);
         }
         assert_eq!(choices.candidates(None).count(), 0);
@@ -121,7 +130,11 @@ mod tests {
         assert_eq!(choices.candidates(None).collect::<Vec<_>>(), [&101]);
         let all: Vec<usize> = choices.candidates(Some(&lock)).copied().collect();
         assert_eq!(all[..3], [101, 15, 14]);
-        assert_eq!(all.len(), 1 + MOST_LOCKED);
+        // What the archive gave before may be what is locked.
+        assert_eq!(all[1 + MOST_REMEMBERED..], [100]);
+        choices.remember(None, 101);
+        choices.remember(None, 100);
+        assert_eq!(choices.candidates(Some(&lock)).count(), 2 + MOST_REMEMBERED);
     }
 
     #[test]

@@ -113,6 +113,12 @@ impl Emulation {
         emulation::register_emulator(architecture).map(|()| Method::Private)
     }
 
+    /// The key of the tools layer that a build of this kind runs with, if it runs with one.
+    pub(super) fn tools_key(&self, archives: Archives<'_>) -> Option<String> {
+        let request = native_tools::Request { archives, architecture: &self.architecture };
+        (self.is_foreign() && self.mode != Mode::Plain).then(|| native_tools::key_of(&request).ok()).flatten()
+    }
+
     /// Checks that a finished layer holds nothing of the tools layer that lay below it.
     ///
     /// # Errors

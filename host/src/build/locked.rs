@@ -5,9 +5,12 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use super::base::{LISTS, ORIGINS};
 use super::{Build, Layers};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::locked::{Locked, LockedPackage, Packages, differences};
+use crate::recipe::package::PackageSpec;
+use crate::recipe::plan::PlannedPlugin;
 use crate::rootfs::packages::{self, Package};
 
 /// Differences that an error names; the others are counted.
@@ -32,6 +35,36 @@ pub(super) fn prefer(locked: Option<&Locked>) -> Result<Option<PathBuf>> {
 /// [`Failure::build`] that names what differs.
 pub(super) fn refuse(build: &Build<'_>, chosen: &Packages) -> Result<()> {
     build.plan.locked.as_ref().map_or(Ok(()), |locked| check(locked.refuses(chosen)))
+}
+
+/// Adds to the fresh lists in the directory `beside` what is locked, is not in them and is in the store. Returns what that was.
+///
+/// # Errors
+/// [`Failure::build`] that names all of the lock that neither the archive nor the store has, before anything is installed.
+pub(super) fn complete(build: &Build<'_>, beside: &Path) -> Result<packages::Several> {
+    let Some(locked) = &build.plan.locked else { return Ok(packages::Several::new()) };
+    let (lists, origins) = (beside.join(LISTS), beside.join(ORIGINS));
+    let completed = packages::complete(&lists, &origins, &build.store.archives(), locked)?;
+    check(completed.missing)?;
+    Ok(completed.added)
+}
+
+/// Refuses what the recipe and plugins list, and what these are built with, if nothing of that name is locked: whatever comes
+/// of it could not be what is locked. A name that other packages provide is not looked at.
+///
+/// # Errors
+/// [`Failure::build`] that names it.
+pub(super) fn check_named(build: &Build<'_>, lists: &Path) -> Result<()> {
+    let (plan, Some(locked)) = (build.plan, &build.plan.locked) else { return Ok(()) };
+    let of_plugins = |names: fn(&PlannedPlugin) -> &Vec<String>| plan.plugins.iter().flat_map(names);
+    let image = plan.packages.iter().chain(of_plugins(|plugin| &plugin.packages)).map(|spec| (spec, ""));
+    let tools = of_plugins(|plugin| &plugin.build_packages).map(|spec| (spec, " (a plugin is built with it)"));
+    let name = |spec: &str| PackageSpec::parse(spec).map(|spec| spec.name).unwrap_or_default();
+    let unlocked: BTreeMap<String, &str> =
+        image.chain(tools).map(|(spec, why)| (name(spec), why)).filter(|(name, _)| !locked.names(name)).collect();
+    let real = packages::real(lists, &unlocked.keys().map(String::as_str).collect())?;
+    let told = |(name, why): (&String, &&str)| format!("{name} is not in the lock{why}");
+    check(unlocked.iter().filter(|(name, _)| real.contains(*name)).map(told).collect())
 }
 
 /// Whether the lists of a base layer, of which `chosen` is installed, have all else that is locked.

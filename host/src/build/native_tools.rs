@@ -120,11 +120,8 @@ pub(super) struct Request<'a> {
 pub(super) fn ensure(store: &Store, request: &Request<'_>, step: &Step) -> Result<PathBuf> {
     let list = list()?;
     let qemu = emulation::emulator_path(request.architecture)?;
-    let emulator = fs::metadata(&qemu).context("cannot read the emulator")?.len();
     let own = request.archives.release.own_repository(host_architecture())?;
-    let mirror = request.archives.mirrors.get(&own.name);
-    let inputs = ("tools, installed in a box", own, mirror, request.architecture, &list, emulator);
-    let key = key(&inputs);
+    let key = key_of(request)?;
     let _lock = store.lock(&key)?;
     let layer = store.layer(&key);
     let is_there = store.has_layer(&key, &mut |damage| step.warn(damage))?;
@@ -140,9 +137,22 @@ pub(super) fn ensure(store: &Store, request: &Request<'_>, step: &Step) -> Resul
         let tree = stage.path().join("fs");
         make(&stage, store, request, &list, step)?;
         fs::copy(&qemu, tree.join(PRIVATE).join("qemu")).context("cannot copy the emulator")?;
-        stage.commit(&layer)?;
+        let what = format!("Native tools of {} for {}", own.suites[0], request.architecture);
+        stage.commit(&layer, &what)?;
     }
     Ok(layer.join("fs"))
+}
+
+/// The key of the tools layer.
+///
+/// # Errors
+/// If the emulator cannot be read.
+pub(super) fn key_of(request: &Request<'_>) -> Result<String> {
+    let qemu = emulation::emulator_path(request.architecture)?;
+    let emulator = fs::metadata(&qemu).context("cannot read the emulator")?.len();
+    let own = request.archives.release.own_repository(host_architecture())?;
+    let mirror = request.archives.mirrors.get(&own.name);
+    Ok(key(&("tools, installed in a box", own, mirror, request.architecture, &list()?, emulator)))
 }
 
 fn make(stage: &Stage, store: &Store, request: &Request<'_>, list: &List, step: &Step) -> Result<()> {

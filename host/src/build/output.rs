@@ -142,12 +142,13 @@ impl Output {
         self.files.values().map(|unnamed| unnamed.file.as_fd()).chain([self.identity.as_fd()]).collect()
     }
 
-    /// Takes back what a build has written that is begun once more; `other` is a file of the same kind.
+    /// Takes back what a build has written that is begun once more; `others` are files of the same kind.
     ///
     /// # Errors
     /// If the file system refuses.
-    pub(super) fn empty(&self, other: Option<&File>) -> Result<()> {
-        let files = self.files.values().map(|unnamed| &unnamed.file).chain([&self.identity]).chain(other);
+    pub(super) fn empty(&self, others: &[&File]) -> Result<()> {
+        let files =
+            self.files.values().map(|unnamed| &unnamed.file).chain([&self.identity]).chain(others.iter().copied());
         for mut file in files {
             file.set_len(0).and_then(|()| file.rewind()).context("cannot begin the image once more")?;
         }

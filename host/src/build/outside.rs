@@ -9,6 +9,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::output::Output;
+use super::room::{self, Need, Taken};
 use super::{Job, PluginJob, assets};
 use crate::download::Authorities;
 use crate::emulation;
@@ -23,6 +24,7 @@ use crate::plugin::policy::Ceiling;
 use crate::recipe::host::HostPath;
 use crate::recipe::locked::Locked;
 use crate::recipe::plan::Plan;
+use crate::recipe::store_limit::Limit;
 use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::private::{self, Entry};
 use crate::sandbox::shell;
@@ -50,6 +52,12 @@ pub struct Order {
     pub rings: Rings,
     pub emulation: emulation::Mode,
     pub refresh: bool,
+    /// Which recipe it is of, for people.
+    pub name: String,
+    /// How much the store may have.
+    pub limit: Limit,
+    /// What it needs of the disk.
+    pub needs: Vec<Need>,
     /// `piimg.lock`.
     pub lock: PathBuf,
     /// Whether the packages of the image are written to it.
@@ -88,6 +96,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         let kept = order.home.as_ref().map(|home| keep_code(home, plugins));
         kept.unwrap_or(Ok(())).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
     }
+    let mut taken = sealed::empty_file("taken")?;
     let mut packages = order.updates_lock.then(|| sealed::empty_file("packages")).transpose()?;
     let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
     let open_base = |path: &HostPath| {
@@ -112,6 +121,9 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         rings: order.rings.clone(),
         ceiling: order.ceiling.clone(),
         authorities: authorities(order)?,
+        name: order.name.clone(),
+        limit: room::limit_of(&plan.store, order.limit)?,
+        taken: taken.as_raw_fd(),
         base: base.as_ref().map(|file| file.as_raw_fd()),
         assets: assets.iter().map(|(name, file)| (name.clone(), file.as_raw_fd())).collect(),
         secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
@@ -125,23 +137,24 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     };
     let mut files: Vec<BorrowedFd<'_>> =
         codes.iter().copied().chain(assets.values()).chain(secrets.values()).map(|file| file.as_fd()).collect();
-    files.extend(base.iter().chain(&packages).map(|file| file.as_fd()));
+    files.extend(base.iter().chain(&packages).chain([&taken]).map(|file| file.as_fd()));
     files.extend(output.files());
     files.extend(ui.timings().map(|timings| timings.as_fd()));
     let told = serde_json::to_vec(&job).context("cannot describe the job")?;
     let hidden = order.secrets.values().filter_map(Source::variable).collect();
     let entry = Entry { ids, role: "__build", store: plan.store.path(), files, hidden };
-    let mut status = run_inside(&entry, &told, &output, packages.as_ref())?;
+    let handed: Vec<&File> = packages.iter().chain([&taken]).collect();
+    let mut status = run_inside(&entry, &told, &output, &handed)?;
     if status == 0 && output.has_lost_an_earlier_one(ui)? {
         // No earlier result is believed any more.
         job.output.earlier.clear();
         let told = serde_json::to_vec(&job).context("cannot describe the job")?;
-        output.empty(packages.as_ref())?;
-        status = run_inside(&entry, &told, &output, packages.as_ref())?;
+        output.empty(&handed)?;
+        status = run_inside(&entry, &told, &output, &handed)?;
     }
     if status != 0 {
         let code = explain(status, ui);
-        hints(plan, &output).iter().for_each(|hint| ui.hint(hint));
+        hints(order, &output).iter().for_each(|hint| ui.hint(hint));
         // The inner process has told its error: whatever goes wrong here must not hide it.
         match output.publish_failed() {
             Ok(Some(path)) => ui.hint(&format!("what the plugins called before is in `{}`", path.printable())),
@@ -151,28 +164,37 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         return Ok(Outcome::Failed(code));
     }
     let results = output.publish(ui)?;
+    // The result is complete; at worst the next plan knows less.
+    remember_taken(order, &mut taken).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
     if let Some(file) = &mut packages {
         update_lock(&order.lock, file)?;
     }
     Ok(Outcome::Built(results))
 }
 
+fn remember_taken(order: &Order, file: &mut File) -> Result<()> {
+    file.rewind().context("cannot read what the build took")?;
+    let taken: Taken = serde_json::from_reader(file).context("cannot read what the build took")?;
+    room::remember(&order.plan, &order.name, taken)
+}
+
 /// Runs the job in the private namespace, once more after each damage of the store that it found and removed. Returns the
 /// exit code of the inner process.
-fn run_inside(entry: &Entry<'_>, job: &[u8], output: &Output, packages: Option<&File>) -> Result<i32> {
+fn run_inside(entry: &Entry<'_>, job: &[u8], output: &Output, handed: &[&File]) -> Result<i32> {
     let mut status = private::run(entry, job)?;
     for _ in 0..MOST_REPAIRS {
         if status != AGAIN {
             break;
         }
-        output.empty(packages)?;
+        output.empty(handed)?;
         status = private::run(entry, job)?;
     }
     Ok(status)
 }
 
 /// What happened to the host while the build ran, which is most often why it failed.
-fn hints(plan: &Plan, output: &Output) -> Vec<String> {
+fn hints(order: &Order, output: &Output) -> Vec<String> {
+    let plan = &order.plan;
     let mut hints = Vec::new();
     if !store::is_there(&plan.store) {
         let shown = printable(&plan.store.shown().to_string_lossy());
@@ -180,7 +202,10 @@ fn hints(plan: &Plan, output: &Output) -> Vec<String> {
     }
     if output.is_out_of_space() {
         let shown = printable(&plan.imagedir.shown().to_string_lossy());
-        hints.push(format!("there is no space left in `{shown}`: free some, or choose another place with --imagedir"));
+        let needed = room::told(&order.needs, plan.imagedir.shown());
+        hints.push(format!(
+            "there is no space left in `{shown}`{needed}: free some, or choose another place with --imagedir"
+        ));
     }
     hints
 }

@@ -223,7 +223,7 @@ pub(super) fn add(build: &Build<'_>, layers: &mut Layers, owner: Owner, request:
     if let Some(objection) = layers.packages.back(owner, &layer) {
         return Err(refuse(objection).into());
     }
-    push(layers, owner, request, layer);
+    push(layers, owner, request, layer, chosen);
     Ok(())
 }
 
@@ -317,17 +317,18 @@ pub(super) fn add_finished(build: &Build<'_>, layers: &mut Layers, owner: Owner,
         PackageRequest::Install { .. } => choice::known(build, &wish),
         _ => Some(Chosen::new()),
     };
-    let layer = chosen.and_then(|chosen| build.finished(&choice::layer_key(&wish, &chosen)));
-    let Some(layer) = layer else { return false };
+    let layer = chosen.and_then(|chosen| Some((build.finished(&choice::layer_key(&wish, &chosen))?, chosen)));
+    let Some((layer, chosen)) = layer else { return false };
     let packages = &layers.packages;
     if packages.objection(owner, &request).is_some() || packages.back(owner, &layer).is_some() {
         return false;
     }
-    push(layers, owner, request, layer);
+    push(layers, owner, request, layer, chosen);
     true
 }
 
-fn push(layers: &mut Layers, owner: Owner, request: PackageRequest, layer: Layer) {
+fn push(layers: &mut Layers, owner: Owner, request: PackageRequest, layer: Layer, chosen: Chosen) {
+    layers.chosen.extend(chosen);
     layers.packages.follow(&layer);
     let (packages, effects) = (layer.packages.clone(), layer.notable.clone());
     layers.packages.brought.push(Brought { owner, request, packages, effects });

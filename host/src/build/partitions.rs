@@ -13,11 +13,13 @@ use super::boot_files;
 use super::finalise::{self, Identity};
 use super::{Build, Layers, identities, import, telling};
 use crate::error::{Context, Failure, Result};
+use crate::image::assemble::assemble;
+use crate::image::bmap::Bmap;
 use crate::image::ext4::{self, Ext4Options};
 use crate::image::fat::{self, FatOptions};
 use crate::image::layout::{self, BOOT_LENGTH, Bytes, Layout};
-use crate::image::mbr::Table;
-use crate::image::pass::{Digests, digest};
+use crate::image::mbr::{self, Table};
+use crate::image::pass::{Digests, digest, map};
 use crate::report::{Effect, Who};
 use crate::rootfs::boot_config::DIRECTORY as BOOT;
 use crate::rootfs::changes::changes;
@@ -43,6 +45,8 @@ struct Known {
 #[derive(Debug)]
 pub(super) struct Partitions {
     key: String,
+    /// Of which image, in words.
+    what: String,
     directory: PathBuf,
     pub(super) identity: layout::Identity,
     /// Where they are until [`Partitions::keep`].
@@ -95,7 +99,7 @@ impl Partitions {
     pub(super) fn keep(&mut self, store: &Store) -> Result<()> {
         if let Some(stage) = self.stage.take() {
             self.directory = store.artifact(&self.key);
-            stage.commit(&self.directory)?;
+            stage.commit(&self.directory, &self.what)?;
         }
         store.keep_artifact(&self.key)?;
         self.lock.share()
@@ -166,6 +170,8 @@ pub(super) fn key_of(build: &Build<'_>, layers: &Layers) -> String {
 /// Finds or makes the partitions that are kept under `key`.
 pub(super) fn ensure(build: &Build<'_>, layers: &Layers, key: String) -> Result<Partitions> {
     let lock = build.store.lock(&key)?;
+    let what =
+        format!("Partitions of {} {} ({})", build.plan.flavour, build.plan.release.name, build.plan.architecture);
     let directory = build.store.artifact(&key);
     let identity = layout::Identity::derive(key.as_bytes());
     // Without what is known of them nobody could tell whether they are as they were.
@@ -174,10 +180,49 @@ pub(super) fn ensure(build: &Build<'_>, layers: &Layers, key: String) -> Result<
     }
     if directory.exists() {
         build.ui.step("Write the partitions").done_with("unchanged, from the store");
-        return Ok(Partitions { key, directory, identity, stage: None, are_kept: true, lock });
+        return Ok(Partitions { key, what, directory, identity, stage: None, are_kept: true, lock });
     }
     let stage = make(build, layers, &identity)?;
-    Ok(Partitions { key, directory: stage.path().to_owned(), identity, stage: Some(stage), are_kept: false, lock })
+    let directory = stage.path().to_owned();
+    Ok(Partitions { key, what, directory, identity, stage: Some(stage), are_kept: false, lock })
+}
+
+/// What is wrong with the partitions that are kept under `key`, in words; none if they give the image that they gave before, or
+/// are gone.
+///
+/// # Errors
+/// If the store cannot be written to.
+pub(super) fn damage(store: &Store, key: &str) -> Result<Option<String>> {
+    let _lock = store.lock(key)?;
+    let directory = store.artifact(key);
+    if !directory.exists() {
+        return Ok(None);
+    }
+    let Some(known) = known(&directory) else {
+        return Ok(Some("what is known of their image is missing or damaged".to_owned()));
+    };
+    let stage = store.stage()?;
+    let out = stage.path().join("out");
+    let image =
+        File::options().read(true).write(true).create_new(true).open(&out).context("cannot write to the store")?;
+    // Whatever cannot be read or put together is not what it was.
+    let image = read_again(key, &directory, &image);
+    Ok(match image {
+        Ok((table, map)) if table == known.table && map == known.digests.bmap => None,
+        Ok(_) => Some("they do not give the image that they gave before".to_owned()),
+        Err(error) => Some(format!("{error:#}")),
+    })
+}
+
+/// Table and block map of the image that kept partitions give.
+fn read_again(key: &str, directory: &Path, image: &File) -> Result<(Table, Bmap)> {
+    let open =
+        |name: &str| File::open(directory.join(name)).with_context(|| format!("cannot open the {name} partition"));
+    let (boot, root) = (open("boot")?, open("root")?);
+    let length = |file: &File| file.metadata().map(|metadata| Bytes(metadata.len())).context("cannot read the store");
+    let layout = Layout::new(length(&boot)?, length(&root)?)?;
+    assemble(image, &layout, layout::Identity::derive(key.as_bytes()).disk_signature, &boot, &root)?;
+    Ok((mbr::read(image)?, map(image, &mut |_| true)?))
 }
 
 /// Compares with their lists whatever goes into the image and was not made or compared in this build.

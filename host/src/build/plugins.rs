@@ -5,7 +5,7 @@
 //! on the same layers comes to the same end: that it asks, and for what, is remembered as its layer is, and the next build
 //! lays the package at once. What an image is made of does not depend on what was remembered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
 use serde::Serialize;
@@ -100,6 +100,16 @@ fn built_with(build: &Build<'_>, packages: &Layers) -> Result<Chosen> {
     Ok(all)
 }
 
+/// Keys of the layers that the plugins are built with: another run of a plugin would want them.
+fn tools(build: &Build<'_>, packages: &Layers) -> Result<BTreeSet<String>> {
+    let with_tools = build.plan.plugins.iter().filter(|plugin| !plugin.build_packages.is_empty());
+    let key = |plugin: &PlannedPlugin| {
+        let chosen = choose_to_build_with(build, packages, plugin)?;
+        Ok(packages::key_of_tools(packages, &plugin.build_packages, &chosen))
+    };
+    with_tools.map(key).collect()
+}
+
 fn choose_to_build_with(build: &Build<'_>, packages: &Layers, plugin: &PlannedPlugin) -> Result<Chosen> {
     packages::choose_to_build_with(build, packages, &plugin.build_packages)
         .with_context(|| format!("cannot have what `{}` is built with", printable(&plugin.id)))
@@ -115,6 +125,7 @@ enum Attempt {
 fn attempt(build: &Build<'_>, packages: &Layers, jobs: &[PluginJob]) -> Result<Attempt> {
     let mut layers = packages.clone();
     layers.built_with = built_with(build, packages)?;
+    layers.tools = tools(build, packages)?;
     layers.stack.extend(users::ensure(build, &layers)?);
     for (index, job) in jobs.iter().enumerate() {
         match Prepared::new(build, (packages, &layers), index, job)?.ensure(build, (packages, &layers))? {
@@ -331,7 +342,7 @@ impl<'a> Prepared<'a> {
         step.note("committing");
         let layer = Layer { key: key.clone(), plugin: Some(report), ..Layer::default() };
         write_description(&stage, &layer)?;
-        stage.commit(&build.store.layer(key))?;
+        stage.commit(&build.store.layer(key), &format!("Run the plugin {id}"))?;
         step.done_with(&format!("{calls} host calls"));
         let layer = build.finished(key).context("the layer that was just made is missing")?;
         Ok(Outcome::Layer(Box::new(layer)))

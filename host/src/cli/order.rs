@@ -1,6 +1,7 @@
 //! From flags to an order: shared by `build` and `plan`. Reads files, runs `conf()`, writes nothing but `piimg.lock`, and
 //! that only if somebody at the terminal agreed.
 
+mod problems;
 pub(super) mod programs;
 mod secrets;
 mod trust;
@@ -11,9 +12,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
+use problems::Problems;
+
 use super::consent::{self, Answers};
 use crate::build::assets;
 use crate::build::outside::Order;
+use crate::build::room::{self, Need};
 use crate::emulation::{self, Mode};
 use crate::error::{Context, Failure, Kind, Result, report};
 use crate::home::Home;
@@ -25,13 +29,15 @@ use crate::plugin::lock::Lock;
 use crate::plugin::policy::Ceiling;
 use crate::plugin::proposal::{Basis, Proposal};
 use crate::plugin::{self, CodeCache};
+use crate::recipe::config::Config;
 use crate::recipe::file::RecipeFile;
 use crate::recipe::host::HostPath;
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Environment, Plan, PluginSource, default_store, plan};
 use crate::recipe::release::Releases;
+use crate::recipe::store_limit::Limit;
 use crate::sandbox::parser::Parser;
-use crate::ui::{Printable as _, Ui};
+use crate::ui::{Printable as _, Ui, printable};
 
 /// File that is read from the current directory if there is one.
 const RECIPE: &str = "piimg.toml";
@@ -85,6 +91,9 @@ pub(super) struct OrderArguments {
     /// Directory of layers and packages, kept between builds.
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// How much may be in the store, such as 20G, 25% of its disk, or none: what was not used for longest is removed.
+    #[arg(long, value_name = "SIZE", value_parser = Limit::parse)]
+    store_limit: Option<Limit>,
     /// Free space in the root file system, in MiB.
     #[arg(long = "rootfs-extra-space-mb", value_name = "MIB")]
     extra_space_mb: Option<u32>,
@@ -196,18 +205,77 @@ pub(super) fn order(arguments: &OrderArguments, asker: Option<&Ui>) -> Result<Or
     if keeps_to_lock {
         plan.locked = granted.lock.as_ref().and_then(Lock::packages);
     }
-    // What cannot be opened is a finding of the plan, not of a build that has run for minutes.
-    assets::open(&plan.assets)?;
-    check_base(&plan)?;
-    programs::check(&plan)?;
     let ceiling = granted.ceiling.clone();
-    let rings = key_rings(&plan)?;
-    let (plugins, grants) = grant_all(&plan, infos, granted, &lock, asker)?;
-    for (planned, grants) in plan.plugins.iter_mut().zip(&grants) {
-        planned.build_packages = grants.build_packages();
+    let name = name_of(&plan, recipe.as_deref());
+    let limit = store_limit(arguments.store_limit, home.as_ref())?;
+    // What cannot be opened or is too small is a finding of the plan, not of a build that has run for minutes.
+    let mut problems = Problems::default();
+    problems.take(assets::open(&plan.assets));
+    problems.take(check_base(&plan));
+    let has_programs = problems.take(programs::check(&plan)).is_some();
+    let rings = if has_programs { problems.take(key_rings(&plan)) } else { None };
+    let needs = problems.take(check_room(&plan, &name, refresh));
+    // Nobody is asked for the sake of a build that cannot be.
+    let asker = asker.filter(|_| problems.is_empty());
+    if let Some((plugins, grants)) = problems.take(grant_all(&plan, infos, granted, &lock, asker)) {
+        asked_for(&plan, &grants).into_iter().for_each(|failure| problems.add(failure));
+        for (planned, grants) in plan.plugins.iter_mut().zip(&grants) {
+            planned.build_packages = grants.build_packages();
+        }
+        let secrets = problems.take(secrets::needed(&plan, &question, &plugins, &grants));
+        if let (true, Some(rings), Some(needs), Some(secrets)) = (problems.is_empty(), rings, needs, secrets) {
+            let updates_lock = false;
+            return Ok(Order {
+                plan,
+                plugins,
+                grants,
+                secrets,
+                home,
+                ceiling,
+                rings,
+                emulation,
+                refresh,
+                name,
+                limit,
+                needs,
+                lock,
+                updates_lock,
+            });
+        }
     }
-    let secrets = secrets::needed(&plan, &question, &plugins, &grants)?;
-    Ok(Order { plan, plugins, grants, secrets, home, ceiling, rings, emulation, refresh, lock, updates_lock: false })
+    Err(problems.all())
+}
+
+/// How much the store may have: what the command line says, else the user's configuration.
+pub(super) fn store_limit(flag: Option<Limit>, home: Option<&Home>) -> Result<Limit> {
+    match flag {
+        Some(limit) => Ok(limit),
+        None => Ok(Config::of_user(home)?.store.limit.unwrap_or_default()),
+    }
+}
+
+/// By which people know what is built, and the store the last build of it.
+fn name_of(plan: &Plan, recipe: Option<&Path>) -> String {
+    let place = recipe.unwrap_or(Path::new("."));
+    let place = place.canonicalize().unwrap_or_else(|_| place.to_owned());
+    format!("{} ({}, {} {})", place.printable(), plan.flavour, plan.release.name, plan.architecture)
+}
+
+fn check_room(plan: &Plan, name: &str, refresh: bool) -> Result<Vec<Need>> {
+    let needs = room::needs(plan, name, refresh)?;
+    room::check(&needs).map_or(Ok(needs), |failure| Err(failure.into()))
+}
+
+/// Compares the assets that were given with those that the plugins ask for.
+fn asked_for(plan: &Plan, grants: &[GrantSet]) -> Vec<Failure> {
+    let given = plan.assets.keys().map(String::as_str);
+    let mut findings: Vec<String> = grants.iter().flat_map(|grants| grants.missing_assets(given.clone())).collect();
+    for name in plan.assets.keys().filter(|name| !grants.iter().any(|grants| grants.takes_asset(name))) {
+        let asked = grants.iter().any(|grants| grants.wants_asset(name));
+        let why = if asked { "the plugin that could take it was not granted it" } else { "no plugin asks for it" };
+        findings.push(format!("the asset `{}` was given, and {why}", printable(name)));
+    }
+    findings.into_iter().map(Failure::usage).collect()
 }
 
 /// Looks at plugins, with what the user's cache has of them.

@@ -8,13 +8,14 @@ use serde::Serialize;
 use super::order::{OrderArguments, order};
 use crate::build::outside::Order;
 use crate::build::result_names;
+use crate::build::room::{self, Need};
 use crate::error::Result;
 use crate::plugin::grant::{Standing, State, reason, spelled};
 use crate::recipe::host::HostPath;
 use crate::recipe::plan::{Plan, User};
 use crate::recipe::release::repository::Repository;
 use crate::secret::source::Source;
-use crate::ui::{Printable as _, Ui, printable};
+use crate::ui::{Printable as _, Ui, bytes, printable};
 
 /// Say what `build` would do, without privilege and without writing anything.
 #[derive(Debug, Args)]
@@ -34,6 +35,8 @@ struct Document<'a> {
     secrets: Vec<&'a str>,
     /// What of this machine a build would read, run and write to.
     host: Vec<HostUse>,
+    /// What it needs of the disk.
+    disk: &'a [Need],
 }
 
 /// A path, variable or command of this machine, and what it is for.
@@ -106,7 +109,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         if let Some(user) = &mut plan.user {
             user.password_hash = "set".to_owned();
         }
-        let document = Document { plan: &plan, plugins, secrets, host: host_uses(&order) };
+        let document = Document { plan: &plan, plugins, secrets, host: host_uses(&order), disk: &order.needs };
         ui.json(&document)?;
         return Ok(0);
     }
@@ -154,6 +157,9 @@ fn lines(order: &Order) -> Vec<String> {
         ),
         format!("store       {}", shown(&plan.store)),
     ];
+    for need in order.needs.iter().filter(|need| need.needed > 0) {
+        lines.push(format!("disk        {} or more in {}", bytes(need.needed), room::shown(&need.places)));
+    }
     if !plan.removals.is_empty() {
         lines.push(format!("removed     {}", plan.removals.join(", ")));
     }

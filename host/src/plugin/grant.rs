@@ -197,6 +197,36 @@ impl GrantSet {
         self.requested.iter().any(|(capability, _)| capability.secret() == Some(name))
     }
 
+    /// What it needs of assets and nobody gave, each in words of its own; `given` are the names of those that are given.
+    pub fn missing_assets<'a>(&self, given: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+        let needs = self.requested.iter().filter(|(_, request)| !request.optional);
+        let missing = needs.filter(|(capability, _)| {
+            is_asset(capability) && !given.clone().any(|name| covers_asset(capability, name))
+        });
+        let told = |(capability, request): &(Capability, Request)| {
+            let capability = capability.to_string();
+            let name = capability.trim_start_matches("asset:");
+            format!(
+                "the plugin `{}` needs the asset `{}`, and nobody gave it: --asset {}  ({})",
+                printable(&self.id),
+                printable(name),
+                shell_quoted(&format!("{name}=PATH")),
+                reason(request)
+            )
+        };
+        missing.map(told).collect()
+    }
+
+    /// Whether the plugin asks for the asset of that name.
+    pub fn wants_asset(&self, name: &str) -> bool {
+        self.requested.iter().any(|(capability, _)| covers_asset(capability, name))
+    }
+
+    /// Whether it holds it, too.
+    pub fn takes_asset(&self, name: &str) -> bool {
+        self.held().any(|(capability, _)| covers_asset(capability, name))
+    }
+
     /// Whether a command of the plugin may connect to that host and port.
     pub fn reaches(&self, host: &str, port: u16) -> bool {
         self.held().any(|(capability, _)| capability.reaches(host, port))
@@ -209,6 +239,15 @@ impl GrantSet {
             None => State::Missing,
         }
     }
+}
+
+/// Whether it is one asset; a glob may stand for none.
+fn is_asset(capability: &Capability) -> bool {
+    matches!(capability, Capability::Asset(name) if !name.to_string().contains('*'))
+}
+
+fn covers_asset(capability: &Capability, name: &str) -> bool {
+    capability.covers(&Need::Asset(name.to_owned()))
 }
 
 /// Why a call was refused.

@@ -12,7 +12,7 @@ const PRIORITY: u32 = 1001;
 pub type Packages = BTreeMap<String, LockedPackage>;
 
 /// One package, as the archive had it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockedPackage {
     pub version: String,
@@ -45,6 +45,11 @@ impl Locked {
         chosen.iter().filter_map(refused).collect()
     }
 
+    /// Whether anything of that name is locked, for whatever architecture.
+    pub fn names(&self, name: &str) -> bool {
+        self.image.keys().chain(self.build.keys()).any(|locked| locked.split(':').next() == Some(name))
+    }
+
     /// All but those of `chosen`, by name.
     pub fn beside<'a>(&'a self, chosen: &'a Packages) -> impl Iterator<Item = (&'a String, &'a LockedPackage)> {
         self.image.iter().chain(&self.build).filter(|(name, _)| !chosen.contains_key(*name))
@@ -62,7 +67,7 @@ impl Locked {
 }
 
 /// What `is` differs in from what `was` locked, if it does.
-fn difference(name: &str, was: &LockedPackage, is: &LockedPackage) -> Option<String> {
+pub fn difference(name: &str, was: &LockedPackage, is: &LockedPackage) -> Option<String> {
     if was.version != is.version {
         return Some(format!("{name} is {}, locked is {}", is.version, was.version));
     }

@@ -2,19 +2,13 @@
 //! at the terminal.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
+use super::config::Config;
 use super::host::{RecipeDirectory, Thing, Wish};
 use crate::error::{Context as _, Failure, Result};
-use crate::home::{Home, check_own};
+use crate::home::Home;
 use crate::ui::{Printable as _, printable};
-
-/// Most bytes of the user's configuration.
-const LIMIT: u64 = 1 << 20;
 
 /// Things of the host that a recipe may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,48 +20,21 @@ pub struct Trust {
     variables: Vec<String>,
 }
 
-/// The user's own configuration.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Config {
-    recipe: Vec<Entry>,
-}
-
-/// What the recipes of one directory may use.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Entry {
-    directory: PathBuf,
-    #[serde(default)]
-    paths: Vec<PathBuf>,
-    #[serde(default)]
-    commands: Vec<String>,
-    #[serde(default)]
-    variables: Vec<String>,
-}
-
 impl Trust {
     /// What the user's configuration says of the recipes in that directory; nothing if there is no configuration.
     ///
     /// # Errors
     /// [`Failure::usage`] if it cannot be read, somebody else could have written it, or it says something unknown.
     pub fn of_user(home: Option<&Home>, recipe: &RecipeDirectory) -> Result<Self> {
-        let Some(path) = home.map(Home::config_file) else { return Ok(Self::default()) };
-        let cannot_use = || Failure::usage(format!("cannot use `{}`", path.printable()));
-        let file = match File::open(&path) {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                return Ok(Self::default());
-            }
-            opened => opened.with_context(cannot_use)?,
+        let config = Config::of_user(home)?;
+        let cannot_use = || {
+            let path = home.map(|home| home.config_file().printable()).unwrap_or_default();
+            Failure::usage(format!("cannot use `{path}`"))
         };
-        check_own(&rustix::fs::fstat(&file).with_context(cannot_use)?).with_context(cannot_use)?;
-        let mut text = String::new();
-        file.take(LIMIT).read_to_string(&mut text).with_context(cannot_use)?;
-        Self::parse(&text, recipe.place()).with_context(cannot_use)
+        Self::of(config, recipe.place()).with_context(cannot_use)
     }
 
-    fn parse(text: &str, directory: &Path) -> Result<Self> {
-        let config: Config = toml::from_str(text)?;
+    fn of(config: Config, directory: &Path) -> Result<Self> {
         let mut all = Self::default();
         for entry in config.recipe {
             for path in entry.paths.iter().chain([&entry.directory]) {
@@ -80,6 +47,11 @@ impl Trust {
             }
         }
         Ok(all)
+    }
+
+    #[cfg(test)]
+    fn parse(text: &str, directory: &Path) -> Result<Self> {
+        Self::of(Config::parse(text)?, directory)
     }
 
     /// With a thing that the user agreed to.

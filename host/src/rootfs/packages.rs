@@ -10,6 +10,7 @@
 mod cache;
 mod database;
 mod lists;
+mod locked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -27,8 +28,10 @@ use crate::ui::{Step, printable};
 use cache::Cache;
 use database::check_removable;
 pub use database::{check, installed};
-use lists::{Listed, check_known, file_name, find};
-pub use lists::{Origins, archive_date, archive_state, digests};
+pub use lists::file_name;
+use lists::{Listed, check_known, find};
+pub use lists::{Origins, archive_date, archive_state, digests, real};
+pub use locked::{Several, complete};
 
 /// Options of every apt run in a box.
 const APT: [&str; 13] = [

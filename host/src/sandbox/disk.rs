@@ -12,7 +12,7 @@ use crate::ui::bytes;
 /// Bytes and files that are left to others: what a running system needs for its logs, its mail and the removal of packages,
 /// which has to write before it frees anything. It is also what a fast disk takes between two looks at a box, which are a
 /// tenth of a second apart: a command that writes as fast as it can is ended before the last byte.
-const RESERVED_BYTES: u64 = 256 << 20;
+pub(crate) const RESERVED_BYTES: u64 = 256 << 20;
 const RESERVED_FILES: u64 = 10_000;
 
 /// What is free on a file system for those who are not root.

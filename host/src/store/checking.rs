@@ -1,13 +1,17 @@
 //! Compares layers with the lists of what they hold, when they are used: the store is checked, not believed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use super::Store;
+use rustix::fs::FlockOperation;
+
 use super::manifest::Manifest;
-use crate::error::Result;
+use super::{Kind, Piece, Store, pieces};
+use crate::error::{Context as _, Result};
 
 /// Something of the store is not what was put there. It is gone now: the same build, begun once more, makes it anew.
 #[derive(Debug)]
@@ -30,13 +34,15 @@ impl fmt::Display for Damaged {
 
 impl std::error::Error for Damaged {}
 
-/// Layers that this process has compared with their lists.
+/// Layers that this process has compared with their lists, and holds.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     /// As far as the kernel knows of changes.
     seen: BTreeSet<String>,
     /// Byte for byte.
     read: BTreeSet<String>,
+    /// Their directories: nobody who tidies removes a layer that somebody holds.
+    held: BTreeMap<String, File>,
 }
 
 impl Store {
@@ -50,9 +56,10 @@ impl Store {
             return Ok(true);
         }
         let directory = self.layer(key);
-        if !directory.exists() {
+        if !self.take(key)? {
             return Ok(false);
         }
+        self.mark(key)?;
         let list = Manifest::read(&directory);
         if list.as_ref().is_some_and(|list| list.is_untouched(&directory).unwrap_or(false)) {
             self.checked().seen.insert(key.to_owned());
@@ -66,6 +73,63 @@ impl Store {
         }
         self.know(key);
         Ok(true)
+    }
+
+    /// Holds a layer from now on; false if it is not there.
+    fn take(&self, key: &str) -> Result<bool> {
+        let failed = "cannot hold a layer of the store";
+        let path = self.layer(key);
+        let Ok(directory) = pieces::open_directory(&path) else { return Ok(false) };
+        rustix::fs::flock(&directory, FlockOperation::LockShared).context(failed)?;
+        // Whoever had it alone may have moved it away.
+        let number = directory.metadata().context(failed)?.ino();
+        if !fs::symlink_metadata(&path).is_ok_and(|found| found.ino() == number) {
+            return Ok(false);
+        }
+        self.hold(key, directory);
+        Ok(true)
+    }
+
+    /// Says of a layer that is held that it is used.
+    fn mark(&self, key: &str) -> Result<()> {
+        let checked = self.checked();
+        let marked = checked.held.get(key).map(|directory| directory.set_modified(self.opened));
+        marked.unwrap_or(Ok(())).context("cannot mark a layer of the store as used")
+    }
+
+    /// Keeps the directory of a layer open that is locked already.
+    pub(super) fn hold(&self, key: &str, directory: File) {
+        self.checked().held.insert(key.to_owned(), directory);
+    }
+
+    /// The keys of all layers that this process has used.
+    pub fn used_layers(&self) -> BTreeSet<String> {
+        self.checked().held.keys().cloned().collect()
+    }
+
+    /// What is wrong with a layer, in words, compared byte for byte; none if nothing is, or it is gone.
+    ///
+    /// # Errors
+    /// If it cannot be held.
+    pub fn damage_of_layer(&self, key: &str) -> Result<Option<String>> {
+        if !self.take(key)? {
+            return Ok(None);
+        }
+        let directory = self.layer(key);
+        let found = damage(&directory, Manifest::read(&directory).as_ref());
+        self.checked().held.remove(key);
+        Ok(found)
+    }
+
+    /// Removes a piece that is not what it should be.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub fn drop_piece(&self, piece: &Piece) -> Result<()> {
+        match piece.kind {
+            Kind::Layer => self.drop_layer(&piece.key),
+            kind => self.drop_whole(&self.place(kind, &piece.key)),
+        }
     }
 
     /// Compares layers with their lists, byte for byte, each once in a process; `keys` are those of an image, from the bottom
@@ -109,6 +173,7 @@ impl Store {
         let mut checked = self.checked();
         checked.seen.remove(key);
         checked.read.remove(key);
+        checked.held.remove(key);
         drop(checked);
         self.drop_whole(&self.layer(key))
     }
@@ -134,7 +199,6 @@ fn damage(directory: &Path, list: Option<&Manifest>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -144,7 +208,7 @@ mod tests {
         let stage = store.stage().unwrap();
         fs::create_dir(stage.path().join("fs")).unwrap();
         fs::write(stage.path().join("fs/file"), "content").unwrap();
-        stage.commit(&store.layer(key)).unwrap();
+        stage.commit(&store.layer(key), key).unwrap();
         store.layer(key).join("fs/file")
     }
 

@@ -2,11 +2,12 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use rustix::fs::FlockOperation;
 
 use super::manifest::Manifest;
-use super::{Store, remove_tree};
+use super::{Store, pieces, remove_tree};
 use crate::error::{Context, Result};
 use crate::ui::Printable as _;
 
@@ -16,13 +17,7 @@ impl Store {
     /// # Errors
     /// If the lock file cannot be made.
     pub fn lock(&self, name: &str) -> Result<Lock> {
-        let path = self.data.join("locks").join(name);
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .context("cannot open a lock of the store")?;
+        let file = open(&self.data.join("locks").join(name))?;
         rustix::fs::flock(&file, FlockOperation::LockExclusive).context("cannot take a lock of the store")?;
         Ok(Lock { file })
     }
@@ -36,12 +31,7 @@ impl Store {
         for number in 0.. {
             let path = stages.join(number.to_string());
             // The lock is taken before the directory exists, so that another build's sweep never sees it unlocked.
-            let lock = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(path.with_extension("lock"))
-                .context("cannot open a lock of the store")?;
+            let lock = open(&path.with_extension("lock"))?;
             if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
                 continue;
             }
@@ -60,16 +50,19 @@ impl Store {
             if path.extension().is_some() {
                 continue;
             }
-            let Ok(lock) = File::options().create(true).truncate(false).write(true).open(path.with_extension("lock"))
-            else {
-                continue;
-            };
+            let Ok(lock) = open(&path.with_extension("lock")) else { continue };
             if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 remove_tree(&path)?;
             }
         }
         Ok(())
     }
+}
+
+/// Opens the file of a lock, which is made if there is none.
+pub(super) fn open(path: &Path) -> Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    file.context("cannot open a lock of the store")
 }
 
 /// Held while something of one name is being made.
@@ -101,11 +94,13 @@ impl Stage {
         &self.path
     }
 
-    /// Syncs and moves the whole directory to `target`: a layer that exists is complete, and has a list of what is in it.
+    /// Syncs and moves the whole directory, which is `what`, to `target`: a layer that exists is complete, and has a list of
+    /// what is in it.
     ///
     /// # Errors
     /// If the store's file system refuses.
-    pub fn commit(self, target: &Path) -> Result<()> {
+    pub fn commit(self, target: &Path, what: &str) -> Result<()> {
+        pieces::describe(&self.path, what)?;
         let layers = self.store.data.join("layers");
         let layer = target.strip_prefix(&layers).ok().and_then(Path::to_str);
         if layer.is_some() {
@@ -113,8 +108,11 @@ impl Stage {
         }
         let directory = File::open(&self.path).context("cannot open a stage of the store")?;
         rustix::fs::syncfs(&directory).context("cannot sync the store")?;
+        // Before anybody else can see it.
+        rustix::fs::flock(&directory, FlockOperation::LockShared).context("cannot share a lock of the store")?;
         fs::rename(&self.path, target).with_context(|| format!("cannot commit `{}`", target.printable()))?;
         if let Some(key) = layer {
+            self.store.hold(key, directory);
             self.store.know(key);
         }
         Ok(())
@@ -123,6 +121,12 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
+        if self.path.exists()
+            && let Ok(free) = self.store.free()
+        {
+            let mut least = self.store.least_free.lock().unwrap_or_else(PoisonError::into_inner);
+            *least = Some(least.map_or(free, |least| least.min(free)));
+        }
         // After a commit it is gone already; otherwise the next build's sweep gets what is left here.
         remove_tree(&self.path).ok();
     }
@@ -143,7 +147,7 @@ mod tests {
         assert!(!path.exists());
         let stage = store.stage().unwrap();
         fs::write(stage.path().join("whole"), "x").unwrap();
-        stage.commit(&store.layer("k")).unwrap();
+        stage.commit(&store.layer("k"), "k").unwrap();
         assert!(store.layer("k").join("whole").exists());
     }
 

@@ -1,5 +1,8 @@
 //! Makes the store ready on the host, before anybody is in the private namespace: whose it is, and that it is one.
 
+use std::path::Path;
+
+use rustix::fs::StatVfsMountFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Result, with_cause};
@@ -82,6 +85,7 @@ pub fn prepare(store: &HostPath, home: Option<&Home>) -> Result<IdMap> {
     if stat.st_uid != user {
         return Err(with_cause(anyhow::anyhow!("it belongs to another user"), named()));
     }
+    check_mount(store.path()).with_context(named)?;
     let found = directory.read(DESCRIPTION, LONGEST_DESCRIPTION).with_context(named)?;
     let description = match found {
         Some(text) => Some(read_description(&text).with_context(|| {
@@ -131,6 +135,17 @@ pub fn prepare(store: &HostPath, home: Option<&Home>) -> Result<IdMap> {
     Ok(ids)
 }
 
+/// Refuses a file system on which the programs of an image cannot run. What else a mount may forbid no build needs: layers have no
+/// device nodes, and no program of a box gains rights by its mode.
+fn check_mount(path: &Path) -> Result<()> {
+    let flags = rustix::fs::statvfs(path).context("cannot ask how it is mounted")?.f_flag;
+    anyhow::ensure!(
+        !flags.contains(StatVfsMountFlags::NOEXEC),
+        "its file system is mounted `noexec`, and programs of the image run from it"
+    );
+    Ok(())
+}
+
 /// Whether the store is where it was when it was made ready.
 pub fn is_there(store: &HostPath) -> bool {
     let found = Directory::open(store.path(), store.links()).and_then(|directory| directory.find(DATA));
@@ -159,7 +174,6 @@ pub fn images(store: &HostPath) -> HostPath {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
 

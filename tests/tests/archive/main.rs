@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
 mod fetched;
+mod locked;
 mod own;
 mod plugins;
 mod refused;
@@ -27,11 +28,23 @@ enum Signer {
 
 /// The suite of the release, with all that a bootstrap asks for.
 fn suite() -> Suite {
+    suite_with(packages("1.0"))
+}
+
+/// The same packages in that version.
+fn packages(version: &str) -> Vec<Package> {
     let releases = Releases::builtin().unwrap();
     let release = releases.get(RELEASE).unwrap().clone().resolved("arm64");
-    let package = |name: &str| Package::new(name, "1.0", "arm64");
+    let package = |name: &str| Package::new(name, version, "arm64");
     let mut packages = vec![package("base-files").essential().file("/etc/made-up", "made up\n"), package("apt")];
     packages.extend(release.packages.iter().map(|name| package(name)));
+    packages
+}
+
+/// The suite of the release with those packages.
+fn suite_with(packages: Vec<Package>) -> Suite {
+    let releases = Releases::builtin().unwrap();
+    let release = releases.get(RELEASE).unwrap().clone().resolved("arm64");
     let own = release.own_repository("arm64").unwrap();
     let main = Suite::new(&own.suites[0], &["arm64"]).component("main", packages);
     own.components.iter().fold(main, |suite, component| suite.component(component, Vec::new()))

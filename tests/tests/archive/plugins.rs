@@ -6,7 +6,7 @@ use super::fetched::INSTALLS;
 use super::{Place, contains, suite};
 
 /// An archive with one package, signed by `key`.
-fn robots(key: &Key) -> (Repository, Server) {
+pub(super) fn robots(key: &Key) -> (Repository, Server) {
     let mut repository = Repository::new();
     let tool = Package::new("robot-tool", "1.0", "arm64");
     repository.publish(&Suite::new("stable", &["arm64"]).component("main", vec![tool]), Some(key));
@@ -14,7 +14,7 @@ fn robots(key: &Key) -> (Repository, Server) {
     (repository, server)
 }
 
-const PLUGIN: [&str; 3] = ["--plugin", "archives.wasm", "--grant-requested"];
+pub(super) const PLUGIN: [&str; 3] = ["--plugin", "archives.wasm", "--grant-requested"];
 
 /// Whether its list was fetched, and so believed.
 fn fetched(server: &Server) -> bool {

@@ -50,9 +50,11 @@ fn a_command_of_a_recipe_is_not_run() {
 #[test]
 fn a_plan_shows_what_would_be_run_and_read() {
     let mut scratch = clone("[secrets]\nlogin = \"env:PIIMG_SECRET_LOGIN\"\n[assets]\nlogo = \"logo.png\"\n");
+    scratch.guest("wants-asset");
     scratch.write("logo.png", "x");
     scratch.set("PIIMG_SECRET_LOGIN", "value-of-it");
-    let args = ["plan", "--grant-requested", "--secret", "token=cmd:pass show\u{202e} 'a'"];
+    let plugin = ["plan", "--plugin", "wants-asset.wasm"];
+    let args = [&plugin[..], &["--grant-requested", "--secret", "token=cmd:pass show\u{202e} 'a'"]].concat();
     contains(
         &fine(&scratch, &args),
         &[
@@ -74,11 +76,12 @@ fn a_plan_shows_what_would_be_run_and_read() {
 
 #[test]
 fn the_users_own_configuration_allows_just_what_it_says() {
-    let scratch = clone("[secrets]\ntoken = \"cmd:true\"\nlogin = \"env:LOGIN\"\n[assets]\nkey = \"/etc/hostname\"\n");
+    let scratch = clone("[secrets]\ntoken = \"cmd:true\"\nlogin = \"env:LOGIN\"\n[assets]\nlogo = \"/etc/hostname\"\n");
+    scratch.guest("wants-asset");
     std::fs::create_dir_all(scratch.path("../home/.config/piimg")).unwrap();
     let config = scratch.path("../home/.config/piimg/config.toml");
     let work = scratch.path("").canonicalize().unwrap();
-    let args = ["plan", "--grant-requested"];
+    let args = ["plan", "--grant-requested", "--plugin", "wants-asset.wasm"];
     let entry = |more: &str| format!("[[recipe]]\ndirectory = {work:?}\n{more}");
     let mode = |mode| std::fs::set_permissions(&config, std::fs::Permissions::from_mode(mode)).unwrap();
     let allow = |text: String| {
@@ -87,10 +90,13 @@ fn the_users_own_configuration_allows_just_what_it_says() {
     };
 
     allow(entry("paths = [\"/etc\"]\ncommands = [\"true\"]\nvariables = [\"LOGIN\"]\n"));
-    contains(&fine(&scratch, &args), &["asset       key, from /etc/hostname\n", "from the command `true`\n"]);
+    contains(&fine(&scratch, &args), &["asset       logo, from /etc/hostname\n", "from the command `true`\n"]);
     allow(entry("commands = [\"true\"]\nvariables = [\"LOGIN\"]\n"));
     let stderr = fails(&scratch, GRANT, &args);
-    assert!(stderr.starts_with(&format!("{REFUSED}  reads `/etc/hostname`, as the asset `key`\n  hint: ")), "{stderr}");
+    assert!(
+        stderr.starts_with(&format!("{REFUSED}  reads `/etc/hostname`, as the asset `logo`\n  hint: ")),
+        "{stderr}"
+    );
     allow(entry("paths = [\"/etc/hostname\"]\ncommands = [\"true \"]\nvariables = [\"LOGIN\"]\n"));
     contains(&fails(&scratch, GRANT, &args), &["  runs the command `true`, for the secret `token`\n"]);
     allow(entry("paths = [\"/etc/hostname\"]\ncommands = [\"true\"]\n"));

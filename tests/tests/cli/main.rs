@@ -6,6 +6,7 @@
 
 mod audit;
 mod build;
+mod cache;
 mod doctor;
 mod grant;
 mod host;

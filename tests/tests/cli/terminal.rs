@@ -67,7 +67,7 @@ fn granted(scratch: &Scratch) -> Vec<String> {
 }
 
 /// A build that ends where it would make its output: after the grants are checked.
-const BUILD: [&str; 5] = ["build", "--plugin", "asks.wasm", "--imagedir", "asks.wasm"];
+const BUILD: [&str; 5] = ["build", "--plugin", "asks.wasm", "--store", "."];
 const NEEDED: [&str; 2] = ["fs:write:/etc/asks", "fs:write:/home/{params.user}/.asks"];
 
 #[test]
@@ -193,10 +193,10 @@ fn a_plugins_text_cannot_steer_the_terminal_that_asks() {
 
 #[test]
 fn a_recipe_is_trusted_with_what_was_shown_and_no_more() {
-    let scratch = with_guests(&["secrets"]);
+    let scratch = with_guests(&["secrets", "wants-asset"]);
     scratch.write(
         "piimg.toml",
-        "plugins = [\"secrets.wasm\"]\n[assets]\nname = \"/etc/hostname\"\n[secrets]\ntoken = \"cmd:echo \u{202e}\"\n",
+        "plugins = [\"secrets.wasm\", \"wants-asset.wasm\"]\n[assets]\nlogo = \"/etc/hostname\"\n[secrets]\ntoken = \"cmd:echo \u{202e}\"\n",
     );
     let args = ["plan", "--grant-requested", "--trust-recipe"];
     let before = scratch.listing();
@@ -210,11 +210,11 @@ fn a_recipe_is_trusted_with_what_was_shown_and_no_more() {
         &said.screen,
         &[
             "wants to use what is not its own:\n",
-            "\n  reads `/etc/hostname`, as the asset `name`\n",
+            "\n  reads `/etc/hostname`, as the asset `logo`\n",
             "\n  runs the command `echo \\u{202e}`, for the secret `token`\nLet it, for this time? [y/N] ",
         ],
     );
-    contains(&said.stdout, &["asset       name, from /etc/hostname\n", "from the command `echo \\u{202e}`\n"]);
+    contains(&said.stdout, &["asset       logo, from /etc/hostname\n", "from the command `echo \\u{202e}`\n"]);
     assert_eq!(scratch.listing(), before, "a yes is for one time");
     // Where there is nothing to be trusted with, nobody is asked.
     scratch.write("piimg.toml", "");

@@ -2,13 +2,15 @@
 
 use crate::emulation;
 use crate::error::{Failure, Result};
+use crate::recipe::output::OutputKind;
 use crate::recipe::plan::Plan;
 use crate::sandbox::tool;
 
 /// Names every program that the build will need and this machine lacks, before anything is started.
 pub(super) fn check(plan: &Plan) -> Result<()> {
     let mut programs = programs(&plan.architecture)?;
-    programs.extend(plan.base.as_ref().map(|_| "tar"));
+    let unpacks = plan.outputs.contains(&OutputKind::Tar) || plan.outputs.contains(&OutputKind::Directory);
+    programs.extend((plan.base.is_some() || unpacks).then_some("tar"));
     missing_programs(&programs).map_or(Ok(()), |failure| Err(failure.into()))
 }
 

@@ -60,7 +60,7 @@ pub(super) fn entry_size(length: usize) -> u64 {
 }
 
 /// Length of a file system that holds `content` and has at least `extra` free: a multiple of 4 MiB.
-pub fn partition_size(content: &ContentSize, extra: Bytes) -> Bytes {
+pub(super) fn partition_size(content: &ContentSize, extra: Bytes) -> Bytes {
     // Fragments, attributes and what a measurement cannot know.
     let payload = content.blocks * BLOCK + content.blocks * BLOCK / 100 + extra.0;
     let mut size = Bytes(payload);

@@ -28,12 +28,13 @@ const FUNCTIONS: [&str; 13] = [
 
 /// Modules that are for files of the host, each with its reason, and the words of which one is in each line that uses
 /// such a function; without any, all lines may.
-const MEANT: [(&str, &[&str], &str); 28] = [
+const MEANT: [(&str, &[&str], &str); 30] = [
     ("build.rs", &["layer.json"], "a description in the store"),
     ("build/archives.rs", &[], "what apt is given for a build"),
     ("build/assets.rs", &[], "files that the user names"),
     ("build/base.rs", &[], "directories of the stage; the tree is one that no plugin has touched"),
     ("build/bootstrap.rs", &[], "directories of the stage; the tree is one that no plugin has touched"),
+    ("build/cache.rs", &["store.path()", "store.place("], "files of the store"),
     ("build/compare.rs", &["below"], "two trees of a bootstrap, in an overlay"),
     ("build/earlier.rs", &[], "images beside the recipe, and the store"),
     ("build/effects.rs", &["place"], "removes from a finished layer what was found by walking it"),
@@ -56,6 +57,7 @@ const MEANT: [(&str, &[&str], &str); 28] = [
             "directory.exists()",
             "&fresh",
             "KNOWN",
+            "File::open(directory.join(name))",
             "File::options()",
             "place.as_str()",
             "mount(stage",
@@ -64,6 +66,7 @@ const MEANT: [(&str, &[&str], &str); 28] = [
     ),
     ("build/plugins.rs", &["AUDIT_LOG", "mount(&stage"], "a log in the store; the layer's own overlay"),
     ("build/probe.rs", &[], "a mount, to see whether it can be made"),
+    ("build/room.rs", &["fs::open(path", "fstatvfs"], "directories that the user names"),
     ("build/workbench.rs", &[], "downloads in the store"),
     ("rootfs/bootstrap", &[], "lists and packages of the store; the tree is one that no program has run in"),
     ("rootfs/compare.rs", &[], "asks for the entries of a walk, and opens what is a file"),

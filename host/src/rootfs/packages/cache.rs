@@ -1,5 +1,5 @@
-//! The files of packages, shared by all builds. Each is compared with the digest of the signed list whenever it is used:
-//! the cache saves a download, and is believed in nothing.
+//! The files of packages, shared by all builds, by their digests. Each is compared with the digest of the signed list
+//! whenever it is used: the cache saves a download, and is believed in nothing.
 //!
 //! Builds that want the same new package at the same time download it each for itself, into directories of their own; what
 //! they kept is the same.
@@ -11,10 +11,12 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
 use super::lists::Listed;
+use super::locked::Kept;
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
 use crate::rootfs::bootstrap::{not_in_the_store, refusal_in};
@@ -48,7 +50,7 @@ impl Cache<'_> {
     pub(super) fn fill(&self, files: &[&Listed], place: &Path) -> Result<()> {
         prepare(place)?;
         let is_there = |listed: &Listed| {
-            fs::metadata(self.directory.join(&listed.file)).is_ok_and(|metadata| metadata.len() == listed.size)
+            fs::metadata(self.directory.join(&listed.digest)).is_ok_and(|metadata| metadata.len() == listed.size)
         };
         let missing: Vec<&Listed> = files.iter().copied().filter(|listed| !is_there(listed)).collect();
         self.fetch(&missing, place)
@@ -72,7 +74,7 @@ impl Cache<'_> {
 
     /// Gives a file of the cache a second name in `place`, if it is there and whole.
     fn link(&self, listed: &Listed, place: &Path) -> Result<bool> {
-        let (kept, laid) = (self.directory.join(&listed.file), place.join(&listed.file));
+        let (kept, laid) = (self.directory.join(&listed.digest), place.join(&listed.file));
         let failed = || format!("cannot prepare `{}`", listed.file);
         match fs::hard_link(&kept, &laid) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -80,6 +82,7 @@ impl Cache<'_> {
         }
         // Under its own name: another build may replace that of the cache at any moment.
         if is_whole(listed, &laid)? {
+            File::open(&laid).and_then(|file| file.set_modified(SystemTime::now())).with_context(failed)?;
             return Ok(true);
         }
         fs::remove_file(&laid).with_context(failed)?;
@@ -172,7 +175,8 @@ impl Cache<'_> {
         }
         fs::set_permissions(&fresh, fs::Permissions::from_mode(0o644)).with_context(failed)?;
         fs::hard_link(&fresh, laid).with_context(failed)?;
-        fs::rename(&fresh, self.directory.join(&listed.file)).with_context(failed)?;
+        Kept::of(listed).write(self.directory, &listed.digest)?;
+        fs::rename(&fresh, self.directory.join(&listed.digest)).with_context(failed)?;
         Ok(true)
     }
 }
@@ -240,6 +244,8 @@ mod tests {
             uri: "http://archive.invalid/x".into(),
             size: content.len().try_into().unwrap(),
             digest: hex::encode(Sha256::digest(content)),
+            stanza: String::new(),
+            archive: String::new(),
         }
     }
 
@@ -252,13 +258,13 @@ mod tests {
         let (fetching, step) = (Fetching { offline: true, ..Fetching::default() }, ui.step("Test"));
         let cache = Cache { directory: &directory, fetching: &fetching, step: &step };
         let good = listed("good_1_all.deb", b"good");
-        fs::write(directory.join(&good.file), b"good").unwrap();
+        fs::write(directory.join(&good.digest), b"good").unwrap();
         for damaged in [b"evil".as_slice(), b"longer", b""] {
             let bad = listed("bad_1_all.deb", b"fine");
-            fs::write(directory.join(&bad.file), damaged).unwrap();
+            fs::write(directory.join(&bad.digest), damaged).unwrap();
             let error = cache.lay(&[&good, &bad], &place).unwrap_err().to_string();
             assert_eq!(error, "the build is offline, and the store lacks: bad_1_all.deb");
-            assert!(!place.join(&bad.file).exists() && !directory.join(&bad.file).exists());
+            assert!(!place.join(&bad.file).exists() && !directory.join(&bad.digest).exists());
             assert_eq!(fs::read(place.join(&good.file)).unwrap(), b"good");
         }
         cache.lay(&[&good], &place).unwrap();

@@ -41,7 +41,12 @@ impl Origins {
         fs::write(path, text).context("cannot keep where the package lists are from")
     }
 
-    fn read(path: &Path) -> Result<Self> {
+    /// Where that list is from.
+    pub(super) fn archive_of(&self, list: &str) -> Option<&str> {
+        self.0.get(list).map(String::as_str)
+    }
+
+    pub(super) fn read(path: &Path) -> Result<Self> {
         let failed = "cannot read where the package lists are from";
         serde_json::from_slice(&fs::read(path).context(failed)?).context(failed)
     }
@@ -57,6 +62,10 @@ pub(super) struct Listed {
     pub(super) size: u64,
     /// SHA-256, in hexadecimal.
     pub(super) digest: String,
+    /// All that the list says of it.
+    pub(super) stanza: String,
+    /// The address of the archive, which ends with `/`.
+    pub(super) archive: String,
 }
 
 /// All that the lists say of the files `wanted`; of one there may be several, in archives of their own.
@@ -103,6 +112,8 @@ fn listed(stanza: &str, file: &str, archive: &str) -> Option<Listed> {
         uri: format!("{archive}{}", escaped(place)),
         size: field(stanza, "Size")?.parse().ok()?,
         digest: digest.to_owned(),
+        stanza: stanza.to_owned(),
+        archive: archive.to_owned(),
     })
 }
 
@@ -127,7 +138,7 @@ pub(super) fn archive_name(stanza: &str) -> Option<String> {
 }
 
 /// The file name that apt keeps a package under.
-pub(super) fn file_name(name: &str, version: &str, architecture: &str) -> String {
+pub fn file_name(name: &str, version: &str, architecture: &str) -> String {
     format!("{name}_{}_{architecture}.deb", version.replace(':', "%3a"))
 }
 
@@ -188,7 +199,7 @@ fn provided(paths: &[PathBuf]) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-fn name_of(stanza: &str) -> Option<&str> {
+pub(super) fn name_of(stanza: &str) -> Option<&str> {
     // It comes first everywhere, and lists are long.
     match stanza.strip_prefix("Package: ") {
         Some(rest) => rest.split('\n').next(),
@@ -197,7 +208,7 @@ fn name_of(stanza: &str) -> Option<&str> {
 }
 
 /// Gives each paragraph of the list at `path` to `see`.
-fn each_stanza(path: &Path, see: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+pub(super) fn each_stanza(path: &Path, see: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.printable()))?;
     let mut start = 0;
     for end in memmem::find_iter(text.as_bytes(), b"\n\n").chain([text.len()]) {
@@ -235,8 +246,26 @@ pub fn digests<'a>(lists: &Path, wanted: impl Iterator<Item = &'a Package>) -> R
     Ok(digests)
 }
 
+/// Those of `names` that are names of packages, and not only of what packages provide.
+///
+/// # Errors
+/// If a list cannot be read.
+pub fn real(lists: &Path, names: &BTreeSet<&str>) -> Result<BTreeSet<String>> {
+    let mut real = BTreeSet::new();
+    if names.is_empty() {
+        return Ok(real);
+    }
+    for path in package_files(lists)? {
+        each_stanza(&path, &mut |stanza| {
+            real.extend(name_of(stanza).filter(|name| names.contains(name)).map(str::to_owned));
+            Ok(())
+        })?;
+    }
+    Ok(real)
+}
+
 /// The `Packages` lists, in an order that does not change.
-fn package_files(lists: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn package_files(lists: &Path) -> Result<Vec<PathBuf>> {
     let entries: std::io::Result<Vec<PathBuf>> =
         fs::read_dir(lists).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     let mut files = entries.context("cannot read the package lists")?;
