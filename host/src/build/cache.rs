@@ -251,6 +251,7 @@ fn ago(now: u64, then: u64) -> String {
         seconds @ 0..60 => format!("{seconds} s ago"),
         seconds @ 60..3600 => format!("{} min ago", seconds / 60),
         seconds @ 3600..86_400 => format!("{} h ago", seconds / 3600),
+        seconds @ 86_400..172_800 => format!("{} h ago", seconds / 3600),
         seconds => format!("{} days ago", seconds / 86_400),
     }
 }
@@ -309,7 +310,7 @@ mod tests {
         for (then, expected) in [(100, "0 s ago"), (41, "59 s ago"), (40, "1 min ago")] {
             assert_eq!(ago(100, then), expected);
         }
-        assert_eq!(ago(90_000, 0), "1 days ago");
+        assert_eq!([ago(90_000, 0), ago(172_800, 0)], ["25 h ago", "2 days ago"]);
         assert_eq!(ago(86_399, 0), "23 h ago");
         // A clock that was set back.
         assert_eq!(ago(0, 100), "0 s ago");

@@ -126,7 +126,10 @@ fn of_archive<'a>(installed: impl IntoIterator<Item = &'a Package>, digests: &BT
 
 fn check(mut differing: Vec<String>) -> Result<()> {
     let Some(more) = differing.len().checked_sub(1) else { return Ok(()) };
-    let title = format!("{} packages are not as they are locked:", more + 1);
+    let title = match more {
+        0 => "a package is not as it is locked:".to_owned(),
+        more => format!("{} packages are not as they are locked:", more + 1),
+    };
     if differing.len() > NAMED {
         let rest = differing.len() - NAMED;
         differing.truncate(NAMED);
@@ -159,7 +162,7 @@ mod tests {
         };
         check(differences(&packages(3), &packages(3))).unwrap();
         let error = check(differences(&packages(3), &packages(2))).unwrap_err().to_string();
-        assert_eq!(error, "1 packages are not as they are locked:\n  - p002:all 1 is locked, and was not installed");
+        assert_eq!(error, "a package is not as it is locked:\n  - p002:all 1 is locked, and was not installed");
         let error = check(differences(&packages(0), &packages(30))).unwrap_err().to_string();
         assert!(error.contains("\n  - p019:all 1 is not in the lock\n  - and 10 more"), "{error}");
     }

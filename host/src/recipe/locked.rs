@@ -59,6 +59,8 @@ impl Locked {
     pub fn preferences(&self) -> String {
         let build = self.build.iter().filter(|(name, _)| !self.image.contains_key(*name));
         self.image.iter().chain(build).fold(String::new(), |mut text, (name, package)| {
+            // To apt a package for all architectures is one of its own, and `:all` is none that could match.
+            let name = name.strip_suffix(":all").unwrap_or(name);
             writeln!(text, "Package: {name}\nPin: version {}\nPin-Priority: {PRIORITY}\n", package.version)
                 .expect("writing to a string");
             text
@@ -133,7 +135,7 @@ mod tests {
         let build = packages(&[("aa:arm64", "2", 'b'), ("bb:all", "3", 'b')]);
         let text = Locked { image, build }.preferences();
         let expected = "Package: aa:arm64\nPin: version 1:2.0-1\nPin-Priority: 1001\n\n\
-                        Package: bb:all\nPin: version 3\nPin-Priority: 1001\n\n";
+                        Package: bb\nPin: version 3\nPin-Priority: 1001\n\n";
         assert_eq!(text, expected);
     }
 

@@ -75,7 +75,7 @@ fn what_is_listed_and_not_locked_is_named_before_anything_is_installed() {
     lock(&place, &[locked]);
     place.recipe("packages = [\"robot-tool\"]\n");
     let said = place.refused(&LOCKED);
-    contains(&said, &["1 packages are not as they are locked:\n  - robot-tool is not in the lock\n"]);
+    contains(&said, &["a package is not as it is locked:\n  - robot-tool is not in the lock\n"]);
     assert!(!said.contains(INSTALLS), "{said}");
     // What others provide has no entry of its own.
     place.recipe("packages = [\"robot\"]\n");

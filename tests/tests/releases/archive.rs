@@ -82,7 +82,11 @@ struct Served {
     repositories: Vec<(String, String)>,
     key: Key,
     server: Server,
-    _repository: Repository,
+    #[cfg_attr(not(feature = "long"), expect(dead_code, reason = "it is there as long as its server"))]
+    repository: Repository,
+    /// The one that has the packages.
+    #[cfg_attr(not(feature = "long"), expect(dead_code, reason = "only an archive that moves on looks at it"))]
+    suite: Suite,
 }
 
 impl Archives {
@@ -133,6 +137,22 @@ impl Archives {
         self.served.push(Served::new(&[&repository], packages));
         self.release.repositories.push(repository);
         self.release.keyrings.insert(name.to_owned(), ring);
+    }
+
+    /// Has each archive go on: these packages take the places of those of their names, whose files nobody can have any more.
+    #[cfg(feature = "long")]
+    pub(crate) fn move_on(&mut self, packages: &[Package]) {
+        self.served.iter_mut().for_each(|served| served.move_on(packages));
+    }
+
+    /// Runs `piimg cache` on the store of builds; exit code, and all that was said.
+    #[cfg(feature = "long")]
+    pub(crate) fn cache(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = Command::new(piimg_tests::piimg());
+        let command = command.current_dir(self.dir.path()).arg("cache").args(arguments).args(["--store", STORE]);
+        let output = command.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
     }
 
     pub(crate) fn release(&self) -> &Release {
@@ -231,17 +251,30 @@ impl Served {
         let architectures = ALL.into_iter().filter(|name| described.iter().any(|one| one.has(name)));
         let architectures: Vec<&str> = architectures.collect();
         let suites: BTreeSet<&String> = described.iter().flat_map(|one| &one.suites).collect();
+        let mut own = None;
         for name in suites {
             let components = described.iter().flat_map(|one| &one.components);
             let mut suite = components
                 .fold(Suite::new(name, &architectures), |suite, component| suite.component(component, Vec::new()));
             if *name == first.suites[0] {
                 suite = suite.component(&first.components[0], packages.to_vec());
+                own = Some(suite.clone());
             }
             repository.publish(&suite, Some(&key));
         }
         let server = Server::new(repository.path());
         let repositories = described.iter().map(|one| (one.name.clone(), one.signed_by.clone())).collect();
-        Self { repositories, key, server, _repository: repository }
+        Self { repositories, key, server, repository, suite: own.expect("it is one of them") }
+    }
+
+    #[cfg(feature = "long")]
+    fn move_on(&mut self, packages: &[Package]) {
+        for there in self.suite.components.values_mut().flatten() {
+            let Some(next) = packages.iter().find(|next| next.name == there.name) else { continue };
+            self.repository.forget(there);
+            *there = next.clone();
+        }
+        self.suite.date = std::time::SystemTime::now();
+        self.repository.publish(&self.suite, Some(&self.key));
     }
 }

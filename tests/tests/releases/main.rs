@@ -12,6 +12,8 @@ mod archive;
 mod checks;
 mod hostile;
 mod image;
+#[cfg(feature = "long")]
+mod lasting;
 mod raspios;
 mod steps;
 mod ubuntu;

@@ -6,35 +6,35 @@ use std::process::Command;
 use super::archive::{Archives, EPOCH, STORE};
 
 /// What is made of an image here: all that packages and plugins can change is in it.
-const OUTPUT: [&str; 2] = ["--output", "tar"];
+pub(crate) const OUTPUT: [&str; 2] = ["--output", "tar"];
 
 /// The whole line of a step that had nothing to do.
-fn unchanged(step: &str) -> String {
+pub(crate) fn unchanged(step: &str) -> String {
     format!("{step}: unchanged, from the store")
 }
 
 #[track_caller]
-fn contains(said: &str, expected: &[String]) {
+pub(crate) fn contains(said: &str, expected: &[String]) {
     for line in expected {
         assert!(said.contains(line), "{line:?} is missing:\n{said}");
     }
 }
 
-fn bootstrap(archives: &Archives) -> String {
+pub(crate) fn bootstrap(archives: &Archives) -> String {
     unchanged(&format!("Bootstrap {} ({})", archives.release().name, archives.architecture()))
 }
 
-fn content(file: &Path) -> Vec<u8> {
+pub(crate) fn content(file: &Path) -> Vec<u8> {
     std::fs::read(file).unwrap()
 }
 
 /// The arguments of a build with the plugin, which is told these values.
-fn with_plugin<'a>(common: &[&'a str], plugin: &'a str, values: &'a [String]) -> Vec<&'a str> {
+pub(crate) fn with_plugin<'a>(common: &[&'a str], plugin: &'a str, values: &'a [String]) -> Vec<&'a str> {
     let values = values.iter().flat_map(|value| ["--param", value.as_str()]);
     common.iter().copied().chain(OUTPUT).chain(["--plugin", plugin]).chain(values).collect()
 }
 
-fn param(name: &str, value: &str) -> String {
+pub(crate) fn param(name: &str, value: &str) -> String {
     format!("test/poisons:{name}={value}")
 }
 
@@ -83,6 +83,14 @@ pub(crate) fn come_to_the_same(archives: &Archives, common: &[&str]) {
     assert!(content(&fresh) == kept, "a build in an empty store gives another archive");
 }
 
+/// Grants the plugin all that it asks for, in the lock of the builds.
+#[track_caller]
+pub(crate) fn grant(archives: &Archives, plugin: &str) {
+    let mut command = Command::new(piimg_tests::piimg());
+    let granted = command.current_dir(archives.path("")).args(["grant", plugin, "--yes"]).output().unwrap();
+    assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+}
+
 /// A lock that gets another package makes no layer anew that has nothing to do with it, and names what plugins are built
 /// with too.
 #[track_caller]
@@ -99,12 +107,7 @@ pub(crate) fn with_a_lock(archives: &Archives, common: &[&str]) {
 
     let plugin = piimg_tests::guest("poisons");
     let plugin = plugin.to_str().unwrap();
-    let granted = Command::new(piimg_tests::piimg())
-        .current_dir(archives.path(""))
-        .args(["grant", plugin, "--yes"])
-        .output()
-        .unwrap();
-    assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+    grant(archives, plugin);
     let (first, said) = build(&["--update-lock", "--plugin", plugin]);
     contains(&said, &["Fetch to build with: bc: 2 packages".into()]);
     let early = said.find("Fetch to build with").unwrap() < said.find("Run the plugin").unwrap();

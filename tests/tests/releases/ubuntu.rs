@@ -110,7 +110,7 @@ fn check_common(archives: &Archives, image: &Image) {
 #[test]
 fn jammy_is_as_it_says() {
     let ros = ["ros-humble-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
-    let mut archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..6], &ros);
+    let mut archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..7], &ros);
     let tool = Package::new("robot-tool", "1.0", "arm64").file("/opt/robot-tool", "ours\n");
     archives.add_own("robots", &[tool, service()]);
     let image = archives.build(&["--repository", "ros", "--update-lock"]);
@@ -145,13 +145,25 @@ fn jammy_is_as_it_says() {
     std::fs::write(archives.path("piimg.lock"), other).unwrap();
     let said = archives.fails(&["--repository", "ros", "--locked", "--offline"]);
     assert!(
-        said.contains("1 packages are not as they are locked:\n  - linux-image-raspi:arm64 is 1.0, locked is 0.9"),
+        said.contains("a package is not as it is locked:\n  - linux-image-raspi:arm64 is 1.0, locked is 0.9"),
         "{said}"
     );
     // One that was never fetched.
     let said = archives.fails(&["--repository", "ros", "--offline", "--package", "ros-humble-desktop"]);
     assert!(said.contains("the archive has no package `ros-humble-desktop`"), "{said}");
     steps::come_to_the_same(&archives, &["--repository", "ros"]);
+}
+
+/// The archive and the store of this one are not those of any other test's: it bootstraps five times.
+#[cfg(feature = "long")]
+#[test]
+fn a_lock_holds_and_the_store_ends() {
+    let ros = ["ros-humble-ros-base", "python3-rosdep", "python3-colcon-common-extensions"];
+    let mut archives = archives("jammy", "5.15.0-1069", "linux-firmware-raspi", &BOARDS[..7], &ros);
+    let tool = Package::new("robot-tool", "1.0", "arm64").file("/opt/robot-tool", "ours\n");
+    archives.add_own("robots", &[tool, service()]);
+    super::lasting::when_the_archive_moves_on(&mut archives, &["--repository", "ros"]);
+    super::lasting::with_a_store_that_ends(&archives, &["--repository", "ros"]);
 }
 
 #[test]
