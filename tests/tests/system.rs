@@ -69,7 +69,7 @@ fn the_doctor_tries_what_a_build_needs() {
     let (stdout, stderr) = texts(&output);
     assert!(output.status.success(), "{stdout}{stderr}");
     for line in
-        ["✓ the programs that piimg starts", "✓ user, mount, PID, IPC", "✓ overlays in the store", "✓ the store"]
+        ["✓ the programs that a build starts", "✓ user, mount, PID, IPC", "✓ overlays in the store", "✓ the store"]
     {
         assert!(stdout.contains(line), "{line:?} is missing:\n{stdout}");
     }

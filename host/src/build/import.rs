@@ -99,7 +99,7 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
     {
         let host = HostBox::new(&jail, &place)?;
         let taken = match kind {
-            Kind::Image => take_image(&whole, &host, &place, &parser, room, step),
+            Kind::Image => take_image(&whole, &host, &place, &parser, &room, step),
             Kind::Tar => take_archive(&host, &place, &room, step),
         };
         taken.with_context(unusable)?;
@@ -111,7 +111,7 @@ pub(super) fn fill(build: &Build<'_>, base: &Base, stage: &Stage, step: &Step) -
 }
 
 /// Both partitions of an image become one tree.
-fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room: Room, step: &Step) -> Result<()> {
+fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room: &Room, step: &Step) -> Result<()> {
     let Disk { table, boot, root } = source::disk(whole, parser)?;
     let count = table.partitions.len();
     let superblock = source::superblock(whole, &root, parser)?;
@@ -138,7 +138,7 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room:
         let mut command = host.command(["debugfs"].iter().chain(&extract::ARGUMENTS).copied().chain([&*device]));
         command.env.push((extract::ENVIRONMENT.0.to_owned(), extract::ENVIRONMENT.1.to_owned()));
         let output = command.run(Some(File::open(&script).context("cannot prepare the import")?), &mut |_, _| {})?;
-        refuse("debugfs", &output, &room)?;
+        refuse("debugfs", &output, room)?;
         anyhow::ensure!(output.dropped == 0, Failure::build("`debugfs` says more of a file than can be read"));
         Ok(Output { status: output.status, stdout: output.stdout, stderr: output.stderr })
     };

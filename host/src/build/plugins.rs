@@ -86,8 +86,9 @@ pub(super) fn ensure(build: &Build<'_>, packages: Layers, jobs: &[PluginJob]) ->
                 .hint("its author should list them in conf(), or ask for all of them in one call")
                 .into());
         }
-        packages::add(build, &mut packages, Owner::Plugin(index), request)
-            .with_context(|| Failure::plugin(format!("the plugin `{id}` asks for packages that it cannot have")))?;
+        packages::add(build, &mut packages, Owner::Plugin(index), request).with_context(|| {
+            Failure::plugin(format!("the plugin `{id}` asks for packages that it cannot have")).reclassify()
+        })?;
     }
 }
 

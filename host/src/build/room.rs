@@ -130,12 +130,14 @@ fn estimate(plan: &Plan, own: Option<&Record>, similar: Option<&Record>, refresh
         // All of it may be there.
         return (0, 0);
     }
+    // Of an image that is built on nobody knows before how much is in it.
+    let (least_base, least_partitions) = if plan.base.is_some() { (0, 0) } else { (LEAST_BASE, LEAST_PARTITIONS) };
     let base = match known {
         Some(_) if !refresh => 0,
         Some(taken) => taken.base,
-        None => LEAST_BASE,
+        None => least_base,
     };
-    let partitions = known.map_or(LEAST_PARTITIONS, |taken| taken.partitions);
+    let partitions = known.map_or(least_partitions, |taken| taken.partitions);
     let has = |kind| u64::from(plan.outputs.contains(&kind));
     let makes_partitions = has(OutputKind::Image).max(has(OutputKind::Partitions));
     let copies = makes_partitions
@@ -259,6 +261,8 @@ mod tests {
         let other = Record { plan: String::new(), ..same.clone() };
         assert_eq!(estimate(&plan, None, None, false), (LEAST_BASE + LEAST_PARTITIONS, LEAST_PARTITIONS));
         assert_eq!(estimate(&plan, Some(&same), Some(&other), false), (0, 0), "it may be there");
+        let on_a_base = Plan { base: Some(HostPath::named("/a.img")), ..plan.clone() };
+        assert_eq!(estimate(&on_a_base, None, None, false), (0, 0), "nobody knows");
         assert_eq!(estimate(&plan, Some(&same), None, true), (2700, 700));
         assert_eq!(estimate(&plan, Some(&other), None, false), (700, 700), "the base is there");
         assert_eq!(estimate(&plan, None, Some(&other), false), (700, 700));

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use super::room::Taken;
 use super::{Build, Job, Layers};
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, with_cause};
 use crate::rootfs::packages::file_name;
 use crate::sandbox::private;
 use crate::store::{Kind, Record, now};
@@ -63,9 +63,12 @@ pub(super) fn explain(build: &Build<'_>, error: anyhow::Error) -> anyhow::Error 
     let is_full = said.contains("os error 28") || said.contains("No space left on device");
     let Some(least) = least.filter(|_| is_full || error.downcast_ref::<Failure>().is_none()) else { return error };
     let now = build.store.free().unwrap_or_default();
-    error.context(Failure::host(format!(
-        "the disk of the store was full: {} were free on it, and {} are now that what was begun is removed",
-        bytes(least),
-        bytes(now)
-    )))
+    with_cause(
+        error,
+        Failure::host(format!(
+            "the disk of the store was full: {} were free on it, and {} are now that what was begun is removed",
+            bytes(least),
+            bytes(now)
+        )),
+    )
 }

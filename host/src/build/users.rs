@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::above::{self, Content};
 use super::{Build, Layer, Layers, finalise};
-use crate::error::{Context, Failure, Result};
+use crate::error::{Context, Failure, Result, with_cause};
 use crate::recipe::plan::User;
 use crate::rootfs::accounts::Accounts;
 use crate::rootfs::accounts::database::Database;
@@ -87,7 +87,7 @@ fn set_password(user: &User, rootfs: &Rootfs, epoch: u64) -> Result<()> {
     let mut database = Database { shadow: finalise::read(rootfs, SHADOW)?, ..Database::default() };
     database
         .set_password(&user.name, &user.password_hash, epoch / SECONDS_OF_A_DAY)
-        .map_err(|cause| anyhow::anyhow!(cause).context(failed()))?;
+        .map_err(|cause| with_cause(anyhow::anyhow!(cause), failed()))?;
     if let (Some(attrs), Some(text)) = (attrs, database.shadow) {
         tree.write(&path, text.as_bytes(), attrs).with_context(failed)?;
     }

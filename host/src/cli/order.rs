@@ -268,8 +268,8 @@ fn check_room(plan: &Plan, name: &str, refresh: bool) -> Result<Vec<Need>> {
 
 /// Compares the assets that were given with those that the plugins ask for.
 fn asked_for(plan: &Plan, grants: &[GrantSet]) -> Vec<Failure> {
-    let given = plan.assets.keys().map(String::as_str);
-    let mut findings: Vec<String> = grants.iter().flat_map(|grants| grants.missing_assets(given.clone())).collect();
+    let given: Vec<&str> = plan.assets.keys().map(String::as_str).collect();
+    let mut findings: Vec<String> = grants.iter().flat_map(|grants| grants.missing_assets(&given)).collect();
     for name in plan.assets.keys().filter(|name| !grants.iter().any(|grants| grants.takes_asset(name))) {
         let asked = grants.iter().any(|grants| grants.wants_asset(name));
         let why = if asked { "the plugin that could take it was not granted it" } else { "no plugin asks for it" };

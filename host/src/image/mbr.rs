@@ -7,7 +7,7 @@ use mbrman::{BOOT_INACTIVE, CHS, MBR, MBRPartitionEntry};
 use serde::{Deserialize, Serialize};
 
 use super::layout::{Layout, Partition, PartitionType, SECTOR, Sectors};
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 
 /// Says "see the block address" in the table's oldest fields, which nothing reads any more.
 const NO_GEOMETRY: CHS = CHS { cylinder: 1023, head: 254, sector: 63 };
@@ -73,7 +73,7 @@ pub fn read(image: &File) -> Result<Table> {
     let mut sector = [0; 512];
     image.read_exact_at(&mut sector, 0).map_err(|error| match error.kind() {
         std::io::ErrorKind::UnexpectedEof => anyhow::anyhow!("the file is shorter than a partition table"),
-        _ => anyhow::Error::from(error).context("cannot read the partition table"),
+        _ => with_cause(error.into(), "cannot read the partition table"),
     })?;
     let header = mbrman::MBRHeader::read_from(&mut Cursor::new(sector)).context("the file has no partition table")?;
     let partitions = (1..=4)

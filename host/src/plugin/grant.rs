@@ -198,11 +198,10 @@ impl GrantSet {
     }
 
     /// What it needs of assets and nobody gave, each in words of its own; `given` are the names of those that are given.
-    pub fn missing_assets<'a>(&self, given: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    pub fn missing_assets(&self, given: &[&str]) -> Vec<String> {
         let needs = self.requested.iter().filter(|(_, request)| !request.optional);
-        let missing = needs.filter(|(capability, _)| {
-            is_asset(capability) && !given.clone().any(|name| covers_asset(capability, name))
-        });
+        let missing = needs
+            .filter(|(capability, _)| is_asset(capability) && !given.iter().any(|name| covers_asset(capability, name)));
         let told = |(capability, request): &(Capability, Request)| {
             let capability = capability.to_string();
             let name = capability.trim_start_matches("asset:");

@@ -11,7 +11,7 @@ use super::grant::{describe, forbidden_line, requested, spelled};
 use super::inspect::{PluginInfo, Request};
 use super::lock::{Entry, Lock};
 use super::policy::{Ceiling, Limit};
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::ui::{Printable as _, printable};
 
 /// What the proposals for all plugins of a command have in common.
@@ -298,7 +298,7 @@ fn ask(scope: &Template, request: &Request, values: &BTreeMap<String, String>) -
     let capability = match scope.fill(values) {
         Ok(capability) => Some(capability),
         Err(Unfilled::NoValue(_)) => None,
-        Err(unfit) => return Err(anyhow::Error::from(unfit).context(Failure::usage("cannot ask for a grant"))),
+        Err(unfit) => return Err(with_cause(unfit.into(), Failure::usage("cannot ask for a grant"))),
     };
     let means = capability.as_ref().map(Capability::to_string);
     Ok((Asked { request: request.clone(), means }, capability))

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::protocol::{Call, ImageInfo, Reply};
 use super::run::Run;
 use super::workbench::{ConnectionNote, Outcome};
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 
 /// Of the log's form; another number means that older programs must not read it. In the first one a call had the name that
 /// it has in piimg's source, and bytes of replies were hexadecimal digits.
@@ -166,7 +166,7 @@ pub fn read(log: impl Read) -> Result<Vec<Line>> {
             && !READABLE.contains(&begin.log_version)
         {
             let cause = anyhow::anyhow!("its version is {}, this piimg reads 1 and {VERSION}", begin.log_version);
-            return Err(cause.context(failed()));
+            return Err(with_cause(cause, failed()));
         }
         lines.push(line);
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::compiled::{self, Code, CodeCache};
 use super::engine::{self, Limits};
 use super::protocol::{Call, Reply};
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::recipe::conf::PluginConf;
 use crate::sandbox::worker::{Bounds, Worker};
 use crate::sealed;
@@ -216,7 +216,7 @@ impl Engine {
         match talked {
             Ok(Said::Ended(ended)) => Ok(Ok(*ended)),
             Ok(Said::NotConfined(why)) => {
-                Err(anyhow::anyhow!(printable(&why)).context(Failure::host("cannot confine a worker process")))
+                Err(with_cause(anyhow::anyhow!(printable(&why)), Failure::host("cannot confine a worker process")))
             }
             Ok(Said::Call(_)) => Err(Failure::bug("a call was not served").into()),
             Err(Broken::HungUp) => Ok(Err(Broken::Died(status))),

@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::compare;
 use super::files::Touched;
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::ui::printable;
 
 /// Longest wait for the clock of change times, in its steps of at most 10 ms: a file that is from farther in the future
@@ -245,7 +245,8 @@ fn check_place(inside: &Path) -> Result<()> {
     }
     let start = String::from_utf8_lossy(&bytes[..QUOTED.min(bytes.len())]).into_owned();
     let cause = format!("a layer has at most {MAX_DEPTH} directories in one another, and {MAX_PATH} bytes in a path");
-    Err(anyhow::anyhow!(cause).context(Failure::plugin(format!("`/{}…` in its layer is too deep", printable(&start)))))
+    let failure = Failure::plugin(format!("`/{}…` in its layer is too deep", printable(&start)));
+    Err(with_cause(anyhow::anyhow!(cause), failure))
 }
 
 #[cfg(test)]

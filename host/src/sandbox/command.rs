@@ -223,7 +223,7 @@ impl BoxCommand {
             let reason = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
             if let Some(reason) = reason.strip_prefix(BOX_ERROR) {
                 let cause = anyhow::anyhow!("{reason}");
-                return Err(cause.context(Failure::host(format!("cannot run `{}` in its box", self.argv[0]))));
+                return Err(with_cause(cause, Failure::host(format!("cannot run `{}` in its box", self.argv[0]))));
             }
         }
         if output.status == FOREIGN_CALL {

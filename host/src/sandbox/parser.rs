@@ -216,7 +216,7 @@ fn talk<A: DeserializeOwned>(
             }
             tag::NOT_CONFINED => {
                 let why = printable(&String::from_utf8_lossy(&message));
-                return Ok(Err(anyhow::anyhow!(why).context(Failure::host("cannot confine a worker process"))));
+                return Ok(Err(with_cause(anyhow::anyhow!(why), Failure::host("cannot confine a worker process"))));
             }
             _ => return Err(Broken::Garbage),
         }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use zeroize::Zeroizing;
 
 use super::{MAX_SIZE, Secret, read};
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::host_files::umask;
 use crate::recipe::host::HostPath;
 use crate::sandbox::ending::{Bounds, describe};
@@ -83,7 +83,7 @@ impl Source {
             }
             Self::Command(command) => output(command).with_context(failed)?,
         };
-        Secret::new(name, value).map_err(|cause| anyhow::anyhow!(cause).context(failed()))
+        Secret::new(name, value).map_err(|cause| with_cause(anyhow::anyhow!(cause), failed()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use piimg::image::boot::{Board, BootOptions, boot};
+use piimg::image::boot::{BootOptions, boot};
 use piimg::image::layout::Bytes;
 use piimg::image::mbr;
 use piimg_tests::host::Host;
@@ -99,11 +99,13 @@ fn damage_root(image: &Path) {
 }
 
 /// The kernel finds the card by the device tree that is on it, and the root file system by the name in its own command line.
+/// Four emulated cores keep two real ones busy for minutes.
+#[cfg(feature = "long")]
 #[test]
 fn bookworm_starts_on_an_emulated_pi_from_its_card() {
     let place = Workplace::new();
     let (image, _) = place.build(&[]);
-    let options = BootOptions { board: Board::Raspi3b, parser: parser(), ..BootOptions::default() };
+    let options = BootOptions { board: piimg::image::boot::Board::Raspi3b, parser: parser(), ..BootOptions::default() };
     let lines = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&lines);
     let on_line = Box::new(move |line: &str| sink.lock().unwrap().push(line.to_owned()));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::image::descriptor_path;
 use crate::image::layout::Bytes;
 use crate::sandbox::confined::Confined;
@@ -255,8 +255,10 @@ impl Ext4Reader {
         match complaints.next() {
             None => Ok(Some(output.stdout)),
             Some(line) if line.contains("File not found") => Ok(None),
-            Some(line) => Err(anyhow::anyhow!("{line}")
-                .context(Failure::build(format!("cannot read `{path}` in the root file system")))),
+            Some(line) => Err(with_cause(
+                anyhow::anyhow!("{line}"),
+                Failure::build(format!("cannot read `{path}` in the root file system")),
+            )),
         }
     }
 }

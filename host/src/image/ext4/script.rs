@@ -117,7 +117,7 @@ impl Walk {
 
     fn file(&mut self, source: &Path, name: &OsStr, length: u64) -> Result<()> {
         if length < LARGE {
-            self.script.content.add_file(&[0..length.div_ceil(BLOCK)]);
+            self.script.content.add_file(std::slice::from_ref(&(0..length.div_ceil(BLOCK))));
             return self.command(&[b"write", source.as_os_str().as_bytes(), name.as_bytes()]);
         }
         let needed = large::needed(source, length).with_context(|| format!("cannot read `{}`", source.printable()))?;

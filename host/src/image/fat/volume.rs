@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-use crate::error::{Context as _, Failure, Result};
+use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::image::layout::Bytes;
 
 /// Bytes of the table that are read at once.
@@ -157,7 +157,7 @@ impl Volume {
         // Within the partition, whose end is far below where this could wrap.
         self.image.read_exact_at(buffer, self.start.saturating_add(at)).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => Failure::build("the boot partition is cut off").into(),
-            _ => anyhow::Error::from(error).context("cannot read the boot partition"),
+            _ => with_cause(error.into(), "cannot read the boot partition"),
         })
     }
 
