@@ -97,7 +97,7 @@ fn turn_on(bus: &str) -> Result {
     match boot_config::add(None, "dtparam", &format!("{bus}=on")) {
         // Debian's own kernels: their trees have I2C on and SPI off.
         Err(error) if error.code() == ErrorCode::Unsupported => {
-            log::warn!("{bus} is left as the kernel has it: {error}")
+            log::warn!("{bus} is left as the kernel has it: {error}");
         }
         added => drop(added?),
     }

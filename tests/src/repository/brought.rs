@@ -12,11 +12,11 @@ const LENGTH: usize = 6000;
 /// # Panics
 /// If the text is too long, or the guest was not built.
 pub fn bring(directory: &Path, words: &str, fingerprints: &[String], keys: &[u8]) {
-    let mut component = std::fs::read(crate::guest("archives")).unwrap();
-    let at = component.windows(MARK.len()).position(|window| window == MARK).unwrap();
+    let mut component = std::fs::read(crate::guest("archives")).expect("the guest was built");
+    let at = component.windows(MARK.len()).position(|window| window == MARK).expect("the guest holds the line");
     let mut text = [MARK, format!("{words}\n{}\n", fingerprints.join(" ")).as_bytes(), keys].concat();
     assert!(text.len() <= LENGTH);
     text.resize(LENGTH, b'\n');
     component[at..at + LENGTH].copy_from_slice(&text);
-    std::fs::write(directory.join("archives.wasm"), component).unwrap();
+    std::fs::write(directory.join("archives.wasm"), component).expect("a directory of the test can be written to");
 }

@@ -105,6 +105,11 @@ impl Place {
         installed.map(drop).map_err(|error| format!("{error:#}"))
     }
 
+    /// The package's file in the store: by its digest, so that one of the same name and version is another one.
+    fn kept(&self) -> PathBuf {
+        self.directory.join("cache").join(hex(&Sha256::digest(CONTENT)))
+    }
+
     fn taken(&self) -> Vec<u8> {
         fs::read(self.image.root.join("taken").join(FILE)).unwrap()
     }
@@ -159,11 +164,11 @@ fn truth() {
     assert_eq!(place.taken(), CONTENT);
     assert!(fs::read_to_string(place.image.root.join("called")).unwrap().ends_with(" install -- good\n"));
     // What the archive serves in its place is refused.
-    fs::remove_file(place.directory.join("cache").join(FILE)).unwrap();
+    fs::remove_file(place.kept()).unwrap();
     fs::write(place.directory.join("archive/pool").join(FILE), [b'x'; CONTENT.len()]).unwrap();
     let error = place.install(&format!("'x' {FILE} {}", CONTENT.len()), "good").unwrap_err();
     assert!(error.contains("it is not what the archive's signature says"), "{error}");
-    assert!(!place.directory.join("cache").join(FILE).exists());
+    assert!(!place.kept().exists());
 }
 
 fn damage() {
@@ -172,7 +177,7 @@ fn damage() {
     place.install(&line, "good").unwrap();
     place.install(&line, "good").unwrap();
     assert_eq!(place.server.asked().len(), 1, "a whole one serves again");
-    let kept = place.directory.join("cache").join(FILE);
+    let kept = place.kept();
     for damaged in [&[b'x'; CONTENT.len()][..], b"short", b""] {
         let asked = place.server.asked().len();
         fs::write(&kept, damaged).unwrap();
