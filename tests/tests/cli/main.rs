@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "the helpers of a test may panic like the test itself")]
 
 mod audit;
+mod before;
 mod build;
 mod cache;
 mod doctor;

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use piimg::image::boot::{BootOptions, boot};
@@ -103,6 +102,8 @@ fn damage_root(image: &Path) {
 #[cfg(feature = "long")]
 #[test]
 fn bookworm_starts_on_an_emulated_pi_from_its_card() {
+    use std::sync::{Arc, Mutex};
+
     let place = Workplace::new();
     let (image, _) = place.build(&[]);
     let options = BootOptions { board: piimg::image::boot::Board::Raspi3b, parser: parser(), ..BootOptions::default() };
