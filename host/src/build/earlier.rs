@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Failure, Result};
 use crate::host_files::Directory;
 use crate::image::compress::Compression;
+use crate::image::pass::next_data;
 use crate::recipe::host::HostPath;
 use crate::recipe::output::OutputKind;
 use crate::recipe::plan::Plan;
@@ -22,7 +23,7 @@ use crate::store::key;
 use crate::ui::Printable as _;
 
 /// Bytes that are read at once: enough for all cores to work on.
-const PIECE: usize = 16 << 20;
+const PIECE: usize = 4 << 20;
 
 /// Most bytes of what is remembered of one result.
 const LONGEST_RECORD: u64 = 1 << 20;
@@ -117,20 +118,29 @@ impl Record {
     }
 }
 
-/// BLAKE3 of a whole file, by which a result is known again.
+/// Returns the BLAKE3 of a whole file, by which a result is known again. Holes are not read.
 ///
 /// # Errors
 /// If it cannot be read.
 pub(super) fn digest(file: &fs::File) -> io::Result<String> {
     let length = file.metadata()?.len();
     let mut hash = blake3::Hasher::new();
-    let mut piece = vec![0; PIECE];
+    let (mut piece, zeros) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut data = next_data(file, 0, length)?;
     let mut position = 0;
     while position < length {
         let step = usize::try_from(length - position).map_or(PIECE, |rest| rest.min(PIECE));
-        file.read_exact_at(&mut piece[..step], position)?;
-        hash.update_rayon(&piece[..step]);
-        position += step as u64;
+        let end = position + step as u64;
+        if data.end <= position {
+            data = next_data(file, position, length)?;
+        }
+        if data.start >= end {
+            hash.update_rayon(&zeros[..step]);
+        } else {
+            file.read_exact_at(&mut piece[..step], position)?;
+            hash.update_rayon(&piece[..step]);
+        }
+        position = end;
     }
     Ok(hash.finalize().to_hex().to_string())
 }
@@ -225,6 +235,14 @@ mod tests {
         let content: Vec<u8> = (0..u32::try_from(PIECE).unwrap() / 4 * 2 + 1).flat_map(u32::to_le_bytes).collect();
         file.write_all_at(&content, 0).unwrap();
         assert_eq!(digest(&file).unwrap(), blake3::hash(&content).to_string());
+        // A hole of several pieces in the midst, and one at the end.
+        let end = content.len() as u64;
+        file.write_all_at(b"behind", 7 * PIECE as u64).unwrap();
+        file.set_len(9 * PIECE as u64 + 1).unwrap();
+        let mut whole = content;
+        whole.resize(9 * PIECE + 1, 0);
+        whole[7 * PIECE..7 * PIECE + 6].copy_from_slice(b"behind");
+        assert!(end < 3 * PIECE as u64 && digest(&file).unwrap() == blake3::hash(&whole).to_string());
     }
 
     #[test]

@@ -184,7 +184,7 @@ fn feed(
 }
 
 /// The next data at or after `position`; empty at `length` if only a hole is left.
-fn next_data(image: &File, position: u64, length: u64) -> io::Result<Range<u64>> {
+pub(crate) fn next_data(image: &File, position: u64, length: u64) -> io::Result<Range<u64>> {
     match rustix::fs::seek(image, SeekFrom::Data(position)) {
         Ok(start) => Ok(start..rustix::fs::seek(image, SeekFrom::Hole(start))?),
         Err(Errno::NXIO) => Ok(length..length),
