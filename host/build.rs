@@ -14,7 +14,7 @@ fn main() {
     let var = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
     let output = PathBuf::from(var("OUT_DIR")).join("handler");
     if var("CARGO_CFG_TARGET_ARCH") != "x86_64" {
-        // Only amd64 hosts have native tools (`build/native_tools.rs`).
+        // Only amd64 hosts have native tools (`steps/native_tools.rs`).
         std::fs::write(&output, "").expect("the output directory can be written to");
         return;
     }

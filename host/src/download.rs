@@ -28,14 +28,14 @@ use resolver::PublicOnly;
 pub use retry::get_patiently;
 pub use url::{Origin, Url, check_path, is_host};
 
-/// What a download may take.
+/// Limits of a download.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes.
     pub size: u64,
-    /// For a connection.
+    /// Time to connect.
     pub connect: Duration,
-    /// For the whole of it.
+    /// Time for the whole download.
     pub total: Duration,
 }
 
@@ -44,7 +44,7 @@ impl Limits {
     pub const USUAL: Self = Self { size: 8 << 30, connect: Duration::from_secs(30), total: Duration::from_secs(3600) };
 }
 
-/// How a request ended that did not fail.
+/// Outcome of a request that did not fail.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The whole content was written; its SHA-256, in hexadecimal.
@@ -95,7 +95,7 @@ pub fn get(
     Ok(Answer::Content(hex::encode(hash.finalize())))
 }
 
-/// What a server is asked with.
+/// A request to a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// Names and values for its head.
@@ -103,12 +103,12 @@ pub struct Question<'a> {
     pub body: &'a [u8],
 }
 
-/// What a server said, whatever its status is.
+/// A server's answer, whatever its status.
 pub struct Answered {
     pub status: u16,
     /// Empty if it does not say.
     pub content_type: String,
-    /// As long as the server likes, but no longer than the limit on time.
+    /// The body. Only the time limit bounds its length.
     pub body: Box<dyn Read>,
 }
 

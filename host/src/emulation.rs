@@ -1,4 +1,4 @@
-//! Running programs of another architecture during a build.
+//! Runs programs of another architecture during a build.
 //!
 //! Emulating every process is what makes foreign builds slow. Where it can, piimg registers a handler of its own
 //! (`emulation/handler.rs`) that runs a native build of the same program, if the build has laid one out for it, and qemu-user
@@ -11,11 +11,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::MsFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Result};
-use crate::sandbox::tool;
+use crate::sandbox::{mounts, tool};
 use crate::ui::Printable as _;
 
 /// The program of `emulation/handler.rs`.
@@ -23,7 +23,7 @@ pub static HANDLER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/handler"))
 
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 
-/// How an architecture's programs are recognised and run.
+/// The way to recognise and run an architecture's programs.
 struct Foreign {
     debian: &'static str,
     qemu: &'static str,
@@ -38,7 +38,7 @@ const FOREIGN: [Foreign; 3] = [
     Foreign { debian: "amd64", qemu: "qemu-x86_64-static", machine: 0x3e, class: 2 },
 ];
 
-/// How programs of another architecture are to be run.
+/// The way to run programs of another architecture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -51,7 +51,7 @@ pub enum Mode {
     Plain,
 }
 
-/// Debian's name of this machine's architecture.
+/// Returns Debian's name of this machine's architecture.
 pub fn host_architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -61,7 +61,7 @@ pub fn host_architecture() -> &'static str {
     }
 }
 
-/// The program needed to run `architecture` here, if any.
+/// Returns the program needed to run `architecture` here, if any.
 ///
 /// # Errors
 /// [`Failure::usage`] if piimg does not know the architecture.
@@ -85,7 +85,7 @@ fn find(architecture: &str) -> Result<&'static Foreign> {
 /// # Privileges
 /// Uid 0 of the private namespace.
 pub fn mount_private() -> bool {
-    match mount(Some("binfmt_misc"), BINFMT, Some("binfmt_misc"), MsFlags::empty(), None::<&str>) {
+    match mounts::mount(Some("binfmt_misc"), Path::new(BINFMT), Some("binfmt_misc"), MsFlags::empty(), None) {
         // A second mount of the one that this namespace has is refused.
         Ok(()) | Err(nix::errno::Errno::EBUSY) => true,
         Err(_) => false,
@@ -111,7 +111,7 @@ pub fn register_handler(architecture: &str) -> Result<()> {
     register(find(architecture)?, handler)
 }
 
-/// Where qemu-user for `architecture` is on this host.
+/// Returns the path of qemu-user for `architecture` on this host.
 ///
 /// # Errors
 /// [`Failure::host`] if it is missing.
@@ -120,8 +120,9 @@ pub fn emulator_path(architecture: &str) -> Result<PathBuf> {
     Ok(tool::find(program).ok_or_else(|| tool::missing(program))?)
 }
 
-/// Whether the host itself runs programs of `architecture`: kernels before 6.7 have one `binfmt_misc` for all, and
-/// what is registered there works inside too. To be asked outside of the private namespace, whose `/proc` is another.
+/// Returns whether the host itself runs programs of `architecture`: kernels before 6.7 have one `binfmt_misc` for all,
+/// and what is registered there works inside too. To be asked outside of the private namespace, whose `/proc` is
+/// another.
 pub fn is_registered_on_host(architecture: &str) -> bool {
     let Ok(foreign) = find(architecture) else { return false };
     let entry = Path::new(BINFMT).join(foreign.qemu.trim_end_matches("-static"));
@@ -134,7 +135,7 @@ pub fn is_registered_on_host(architecture: &str) -> bool {
 /// Takes back the registration of `architecture`.
 ///
 /// # Errors
-/// If there is none.
+/// If it is not registered.
 pub fn unregister(architecture: &str) -> Result<()> {
     // What the kernel takes as "remove", says its Documentation/admin-guide/binfmt-misc.rst.
     fs::write(Path::new(BINFMT).join(find(architecture)?.debian), "-1").context("cannot take back the registration")
@@ -146,7 +147,7 @@ fn register(foreign: &Foreign, interpreter: &Path) -> Result<()> {
         .with_context(|| Failure::host(format!("cannot register `{}` for this build", interpreter.printable())))
 }
 
-/// The line for `register`: `:name:M:offset:magic:mask:interpreter:flags`, as in the kernel's
+/// Returns the line for `register`: `:name:M:offset:magic:mask:interpreter:flags`, as in the kernel's
 /// `Documentation/admin-guide/binfmt-misc.rst`.
 fn registration(foreign: &Foreign, interpreter: &str) -> String {
     let hex = |bytes: [u8; 20]| -> String { bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect() };

@@ -1,4 +1,4 @@
-//! What went wrong, in the form the user sees it: an exit code, a chain of causes and the next step.
+//! Reports failures to the user: an exit code, a chain of causes and the next step.
 //!
 //! Functions return [`anyhow::Result`]; the place that knows what the user can do puts a [`Failure`]
 //! into the chain, either as the error itself or with `.context(…)`. Of several in a chain the innermost one says what kind

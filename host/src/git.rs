@@ -1,5 +1,5 @@
-//! A commit of a git repository, with its files, over https: one request of version 2 of git's protocol, and what comes
-//! back taken apart.
+//! Fetches a commit of a git repository with its files over https: one request of version 2 of git's protocol
+//! (<https://git-scm.com/docs/protocol-v2>), whose answer is parsed here.
 //!
 //! No program of git's has a part in it: none is given the secret or the network, and what a server sends, which nobody
 //! can trust, is read by code without a way to leave its memory. Every object is known by its digest, from the commit that
@@ -25,7 +25,7 @@ pub use snapshot::{Entry, EntryKind, Snapshot};
 #[cfg(test)]
 pub(crate) use tests::sample;
 
-/// What a commit may take, as it comes over the network: sources are far smaller, and disk images have no place in git.
+/// Limits of a commit's transfer: sources are far smaller, and disk images have no place in git.
 pub const LIMITS: Limits = Limits { size: 4 << 30, ..Limits::USUAL };
 
 /// Kinds of failure.
@@ -35,7 +35,7 @@ pub enum Fault {
     Network,
     /// The server has no such commit.
     NotFound,
-    /// What came is not what was asked for.
+    /// The answer is not the requested commit.
     Damaged,
     /// The commit holds what has no place in an image.
     Refused,
@@ -45,7 +45,7 @@ pub enum Fault {
     Io,
 }
 
-/// Why there is no commit.
+/// Reason for a missing commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitError {
     pub fault: Fault,
@@ -83,7 +83,7 @@ type Answer<T> = Result<T, GitError>;
 /// Asks the repository at `url` for a commit without its history. The pack that comes is left in `file`, which is empty.
 ///
 /// # Errors
-/// As [`take`]; [`Fault::Network`] if there is no answer. Words of the server's are in it only where it was sent no secret,
+/// Those of [`take`]; [`Fault::Network`] if there is no answer. Words of the server's are in it only where it was sent no secret,
 /// which could be in them.
 pub fn fetch(
     url: &Url,
@@ -114,7 +114,7 @@ pub fn take(answer: impl Read, commit: &ObjectId, file: &mut File, most: u64) ->
     Snapshot::read(file.try_clone().map_err(|error| GitError::io(&error))?, commit)
 }
 
-/// What is asked for, below the repository.
+/// Returns the address to request, below the repository's.
 pub fn address(url: &Url) -> String {
     format!("{url}/git-upload-pack")
 }

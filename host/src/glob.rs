@@ -1,6 +1,6 @@
-//! Globs: `*` within one segment of a path or name, and `**` for any number of segments. Pure.
+//! Matches globs: `*` within one segment of a path or name, and `**` for any number of segments. Pure.
 
-/// Whether `text` matches `pattern`, whose only wildcard is `*`: any text, nothing included.
+/// Returns whether `text` matches `pattern`, whose only wildcard is `*`: any text, nothing included.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
@@ -20,19 +20,20 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Whether the absolute `path` matches `pattern`, in which `*` stays within a segment and `**` is any number of them.
+/// Returns whether the absolute `path` matches `pattern`, in which `*` stays within a segment and `**` is any number of
+/// them.
 pub(crate) fn matches_path(pattern: &str, path: &str) -> bool {
     let segments = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<_>>();
     matches_all(&segments(pattern), &segments(path), &|segment, item: &String| matches(segment, item))
 }
 
-/// Whether some path matches both patterns; each is as in [`matches_path`].
+/// Returns whether some path matches both patterns; each is as in [`matches_path`].
 pub(crate) fn meets_path(one: &str, other: &str) -> bool {
     let (one, other): (Vec<&str>, Vec<&str>) = (one.split('/').collect(), other.split('/').collect());
     meets_all(&one, &other, |segment| *segment == "**", |one, other| meets(one, other))
 }
 
-/// Whether some text matches both patterns.
+/// Returns whether some text matches both patterns.
 fn meets(one: &str, other: &str) -> bool {
     if !one.contains('*') || !other.contains('*') {
         return matches(one, other) || matches(other, one);
@@ -41,8 +42,8 @@ fn meets(one: &str, other: &str) -> bool {
     meets_all(&one, &other, |letter| *letter == '*', |one, other| one == other)
 }
 
-/// Whether some sequence matches both patterns: `is_any` tells the parts that stand for any number of items, and `meet`
-/// whether one item can match both of two others.
+/// Returns whether some sequence matches both patterns: `is_any` tells the parts that stand for any number of items,
+/// and `meet` whether one item can match both of two others.
 fn meets_all<T>(one: &[T], other: &[T], is_any: impl Fn(&T) -> bool, meet: impl Fn(&T, &T) -> bool) -> bool {
     // `reach[j]`: what is left of `one` and `other[j..]` meet. From the ends, so that each pair is looked at once.
     let mut reach = vec![false; other.len() + 1];
@@ -65,12 +66,12 @@ fn meets_all<T>(one: &[T], other: &[T], is_any: impl Fn(&T) -> bool, meet: impl 
     reach[0]
 }
 
-/// Whether everything `inner` matches is matched by `outer`; errs on the side of no.
+/// Returns whether everything `inner` matches is matched by `outer`; errs on the side of no.
 pub(crate) fn includes(outer: &str, inner: &str) -> bool {
     outer == "*" || outer == inner || (!inner.contains('*') && matches(outer, inner))
 }
 
-/// Whether a pattern of segments, in which `**` stands for any number of them, matches a sequence.
+/// Returns whether a pattern of segments, in which `**` stands for any number of them, matches a sequence.
 pub(crate) fn matches_all<T>(pattern: &[String], items: &[T], one: &impl Fn(&str, &T) -> bool) -> bool {
     // `reach[i]`: the pattern so far matches the first `i` items. Linear space, no backtracking.
     let mut reach = vec![false; items.len() + 1];

@@ -1,4 +1,4 @@
-//! The calling user's own directories, and the key with which piimg seals what it believes when it finds it again.
+//! Finds the calling user's own directories, and the key that seals what piimg trusts when it reads it again.
 //!
 //! Nothing that a recipe, a plugin or an image says leads here: the places follow from the environment and the system's
 //! accounts alone, and must belong to the user.
@@ -22,7 +22,7 @@ const BLOCK: usize = 64;
 /// The file of the key.
 const KEY: &str = "seal.key";
 
-/// Where this user's own files are.
+/// The user's own directories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     cache: PathBuf,
@@ -31,8 +31,9 @@ pub struct Home {
 }
 
 impl Home {
-    /// Of the user who runs this process: by the XDG variables, `HOME`, or the account. None where none of these is a
-    /// directory of the user's.
+    /// Finds the directories of the user who runs this process, by the XDG variables
+    /// (<https://specifications.freedesktop.org/basedir-spec/latest/>), `HOME`, or the account. Returns `None` if none
+    /// of these is a directory of the user's.
     pub fn of_user() -> Option<Self> {
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
         let user = rustix::process::geteuid().as_raw();
@@ -51,23 +52,28 @@ impl Home {
         })
     }
 
-    /// With everything below one directory.
+    /// Places everything below one directory.
     pub fn at(directory: &Path) -> Self {
         let below = |name| directory.join(name);
         Self { cache: below("cache"), state: below("state"), config: below("config") }
     }
 
-    /// Where compiled plugins are kept.
+    /// Returns the directory of compiled plugins.
     pub fn compiled(&self) -> PathBuf {
         self.cache.join("compiled")
     }
 
-    /// What the user allows, and wants of piimg.
+    /// Returns the directory of the tools of Python plugins.
+    pub fn python(&self) -> PathBuf {
+        self.cache.join("python")
+    }
+
+    /// Returns the path of the user's configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.config.join("config.toml")
     }
 
-    /// The user's key, if there is one.
+    /// Returns the user's key, if there is one.
     ///
     /// # Errors
     /// If somebody else could know it, or it cannot be read.
@@ -79,10 +85,10 @@ impl Home {
         Key::read(&file).with_context(named).map(Some)
     }
 
-    /// The user's key; it is made if there is none.
+    /// Returns the user's key, and makes it if it does not exist.
     ///
     /// # Errors
-    /// As [`Home::key`], and if it cannot be written.
+    /// Those of [`Home::key`], and if it cannot be written.
     pub fn key_or_new(&self) -> Result<Key> {
         if let Some(key) = self.key()? {
             return Ok(key);
@@ -113,7 +119,7 @@ fn check_owner(owner: u32, mode: u32, user: u32) -> Result<()> {
     Ok(())
 }
 
-/// What only this user knows.
+/// A key that only this user knows.
 #[derive(Clone)]
 pub struct Key([u8; KEY_LENGTH]);
 
@@ -161,9 +167,9 @@ impl Seal {
         self
     }
 
-    /// With all of a file.
-    pub(crate) fn and_file(mut self, mut file: &File) -> std::io::Result<Self> {
-        std::io::copy(&mut file, &mut self.inner)?;
+    /// Adds all that can be read.
+    pub(crate) fn and_content(mut self, mut content: impl std::io::Read) -> std::io::Result<Self> {
+        std::io::copy(&mut content, &mut self.inner)?;
         Ok(self)
     }
 

@@ -4,6 +4,8 @@
 //! followed, and is renamed when it is complete: a link, or another directory in the place of this one, changes nothing. The
 //! user's umask counts here, where it was meant to count, and nowhere else in piimg ([`take_umask`]).
 
+mod path;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -11,14 +13,15 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
+pub use path::HostPath;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
-/// What the user keeps from others, as `umask(2)`.
+/// The user's umask: <https://man7.org/linux/man-pages/man2/umask.2.html>.
 static UMASK: OnceLock<u32> = OnceLock::new();
 
-/// What piimg and all that it starts have instead: modes inside an image, or of what a build hands to its own processes,
-/// must not depend on the shell.
+/// The umask of piimg and all that it starts. Modes inside an image, and of files for a build's own processes, must not
+/// depend on the shell.
 const OWN_UMASK: u32 = 0o022;
 
 /// Keeps the user's umask for what is written on the host, and gives this process piimg's own.
@@ -30,7 +33,7 @@ pub fn take_umask() {
     UMASK.set(umask & 0o777).ok();
 }
 
-/// The user's umask.
+/// Returns the user's umask.
 pub fn umask() -> u32 {
     *UMASK.get_or_init(|| {
         // A library that others use leaves the process as it is: asking by `umask(2)` would mean setting it.
@@ -40,7 +43,7 @@ pub fn umask() -> u32 {
     })
 }
 
-/// What the user's umask leaves of a mode.
+/// Applies the user's umask to a mode.
 pub fn for_user(mode: u32) -> Mode {
     Mode::from_raw_mode(mode & !umask())
 }
@@ -58,7 +61,7 @@ pub enum Links {
 #[derive(Debug)]
 pub struct Directory {
     fd: OwnedFd,
-    /// As people know it.
+    /// Path for messages.
     path: PathBuf,
 }
 
@@ -69,27 +72,27 @@ impl Directory {
         Self::walk(path, links, None)
     }
 
-    /// The same, and makes what is missing of it.
+    /// Opens a directory as [`Directory::open`] does, and makes the missing part of its path.
     ///
     /// # Errors
-    /// As [`Directory::open`], or if the file system refuses.
+    /// Those of [`Directory::open`], or if the file system refuses.
     pub fn create(path: &Path, links: Links, mode: u32) -> io::Result<Self> {
         Self::walk(path, links, Some(mode))
     }
 
-    /// The directory of that path, whose last name is no link; `links` is for those above it.
+    /// Returns the directory of that path, whose last name is no link; `links` is for those above it.
     ///
     /// # Errors
-    /// As [`Directory::open`].
+    /// Those of [`Directory::open`].
     pub fn open_below(path: &Path, links: Links) -> io::Result<Self> {
         let (above, name) = split(path)?;
         Self::open(above, links)?.enter(name, None)
     }
 
-    /// The same, and makes what is missing of it.
+    /// Opens a directory as [`Directory::open_below`] does, and makes the missing part of its path.
     ///
     /// # Errors
-    /// As [`Directory::create`].
+    /// Those of [`Directory::create`].
     pub fn create_below(path: &Path, links: Links, mode: u32) -> io::Result<Self> {
         let (above, name) = split(path)?;
         Self::create(above, links, mode)?.enter(name, Some(mode))
@@ -122,7 +125,7 @@ impl Directory {
         Ok(Self { fd, path: path.to_owned() })
     }
 
-    /// A directory in this one, which is made if it is not there.
+    /// Returns a directory in this one, which is made if it is not there.
     ///
     /// # Errors
     /// If something else has that name, or the file system refuses.
@@ -143,17 +146,18 @@ impl Directory {
         Ok(Self { fd, path: self.path.join(name) })
     }
 
-    /// The path by which people know it.
+    /// Returns the path by which people know it.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A path of `name` in this very directory, whatever happens to the names above it; for as long as it is open.
+    /// Returns a path of `name` in this very directory, whatever happens to the names above it; for as long as it is
+    /// open.
     pub fn held(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.fd.as_raw_fd()))
     }
 
-    /// Who owns it and what its mode is.
+    /// Returns owner, mode and the other metadata.
     ///
     /// # Errors
     /// If the file system refuses.
@@ -161,7 +165,7 @@ impl Directory {
         Ok(rustix::fs::fstat(&self.fd)?)
     }
 
-    /// What is there under that name, links not followed; none if there is nothing.
+    /// Returns the metadata of the entry `name`, without following links; `None` if it does not exist.
     ///
     /// # Errors
     /// If the file system refuses.
@@ -188,7 +192,7 @@ impl Directory {
         Ok(names)
     }
 
-    /// Opens a regular file to read it; none if there is none of that name.
+    /// Opens a regular file to read it; returns `None` if it does not exist.
     ///
     /// # Errors
     /// If something else has that name, a link among others, or the file system refuses.
@@ -207,10 +211,10 @@ impl Directory {
         Ok(Some(file.into()))
     }
 
-    /// Reads a file of at most `most` bytes; none if there is none of that name.
+    /// Reads a file of at most `most` bytes; returns `None` if it does not exist.
     ///
     /// # Errors
-    /// As [`Directory::open_file`], and if it is longer.
+    /// Those of [`Directory::open_file`], and if it is longer.
     pub fn read(&self, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
         let mut content = Vec::new();
@@ -221,7 +225,7 @@ impl Directory {
         Ok(Some(content))
     }
 
-    /// A new file of that name, of exactly that mode, to write and read.
+    /// Returns a new file of that name, of exactly that mode, to write and read.
     ///
     /// # Errors
     /// If anything of that name is there, or the file system refuses.
@@ -236,7 +240,7 @@ impl Directory {
         Ok(file.into())
     }
 
-    /// A file without a name, to write and read; none if the file system knows no such files.
+    /// Returns a file without a name, to write and read; `None` if the file system knows no such files.
     ///
     /// # Errors
     /// If the file system refuses.
@@ -274,10 +278,10 @@ impl Directory {
         self.replace_with(name, content, for_user(mode), |_| Ok(()))
     }
 
-    /// The same with exactly that mode, and `prepare` for the file before it gets its name.
+    /// Replaces a file by one of exactly that mode; `prepare` works on it before it gets its name.
     ///
     /// # Errors
-    /// As [`Directory::replace`].
+    /// Those of [`Directory::replace`].
     pub fn replace_with(
         &self,
         name: &str,
@@ -299,10 +303,10 @@ impl Directory {
         })
     }
 
-    /// An empty file in place of what has that name, which is there at once: for what grows while it is read.
+    /// Returns an empty file in place of what has that name, which is there at once: for what grows while it is read.
     ///
     /// # Errors
-    /// As [`Directory::replace`].
+    /// Those of [`Directory::replace`].
     pub fn start(&self, name: &str, mode: u32) -> io::Result<File> {
         self.check_replaceable(name)?;
         let fresh = temporary(name)?;
@@ -313,7 +317,7 @@ impl Directory {
         Ok(file)
     }
 
-    /// A device or a pipe is somebody's, and no earlier result.
+    /// Refuses to replace a device or a pipe: it is no earlier result.
     fn check_replaceable(&self, name: &str) -> io::Result<()> {
         match self.find(name)?.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
             None | Some(FileType::RegularFile | FileType::Symlink) => Ok(()),
@@ -435,14 +439,14 @@ fn is_link(at: &OwnedFd, name: &OsStr) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
-/// A name that nobody can have put there before.
+/// Returns a name that nobody can have put there before.
 fn temporary(name: &str) -> io::Result<String> {
     let mut random = [0_u8; 8];
     fill_random(&mut random)?;
     Ok(format!(".{name}.{}.partial", hex::encode(random)))
 }
 
-/// Random bytes of the kernel.
+/// Fills `bytes` with random bytes of the kernel.
 ///
 /// # Errors
 /// If it has none.
@@ -454,7 +458,7 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A path without its last name, and that name.
+/// Returns a path without its last name, and that name.
 fn split(path: &Path) -> io::Result<(&Path, &str)> {
     let name = path.file_name().and_then(OsStr::to_str);
     let name = name.ok_or_else(|| io::Error::other("its name is no text"))?;

@@ -1,5 +1,5 @@
-//! Key rings: the OpenPGP keys by which apt knows a repository. `gpg` reads them, in a directory of its own that holds
-//! no other key.
+//! Handles key rings: the OpenPGP keys by which apt knows a repository. `gpg` reads them, in a directory of its own
+//! without other keys.
 //!
 //! A release says by full fingerprint which keys may sign its archives; for one of its own, a recipe may. What else a file
 //! holds is not handed on to apt, except where mmdebstrap writes the sources by itself and compares whole files.
@@ -32,7 +32,7 @@ pub struct Ring {
     /// The file as it is.
     #[serde(with = "hex")]
     pub whole: Vec<u8>,
-    /// Only the keys that may sign.
+    /// The keys that may sign, without others.
     #[serde(with = "hex")]
     pub keys: Vec<u8>,
 }
@@ -78,7 +78,7 @@ pub fn read_all(plan: &Plan, architectures: &[&str]) -> Result<Rings> {
     Ok(rings)
 }
 
-/// The keys that a plugin brings: all that it names, and no other.
+/// Returns the keys that a plugin brings: all that it names, and no other.
 fn read_given(name: &str, given: &Given) -> Result<Ring> {
     let Given { plugin, fingerprints, data } = given;
     let refused = || {
@@ -90,7 +90,7 @@ fn read_given(name: &str, given: &Given) -> Result<Ring> {
     Ok(Ring { whole: keys.clone(), keys })
 }
 
-/// What becomes of keys that nobody named.
+/// Treatment of keys that nobody named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Others {
     LeftOut,
@@ -98,7 +98,7 @@ enum Others {
     Refused,
 }
 
-/// The host's file.
+/// Returns the host's file.
 fn find(name: &str, ring: &KeyRing, title: &str) -> Result<PathBuf> {
     if let Some(path) = ring.host.iter().map(PathBuf::from).find(|path| path.exists()) {
         return Ok(path);
@@ -122,11 +122,12 @@ fn read(path: &HostPath, fingerprints: &[String]) -> Result<Ring> {
     file.take(LIMIT + 1).read_to_end(&mut whole).with_context(named)?;
     let is_short = u64::try_from(whole.len()).is_ok_and(|length| length <= LIMIT);
     anyhow::ensure!(is_short, "`{shown}` is bigger than 4 MiB: it is no key ring");
-    let keys = select(&whole, fingerprints, Others::LeftOut).with_context(|| format!("`{shown}` does not do"))?;
+    let keys = select(&whole, fingerprints, Others::LeftOut)
+        .with_context(|| format!("`{shown}` cannot be used as a key ring"))?;
     Ok(Ring { whole, keys })
 }
 
-/// The keys of `ring` with these fingerprints, or all if there are none, without signatures by others.
+/// Returns the keys of `ring` with these fingerprints, or all if there are none, without signatures by others.
 fn select(ring: &[u8], fingerprints: &[String], others: Others) -> Result<Vec<u8>> {
     let home =
         tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o700)).tempdir().with_context(|| {
@@ -160,7 +161,7 @@ fn select(ring: &[u8], fingerprints: &[String], others: Others) -> Result<Vec<u8
     Ok(gpg(&export, b"")?.stdout)
 }
 
-/// What gpg is given of a file; it stumbles over the mark that some editors put before a text.
+/// Returns a file's content for gpg. Removes a byte order mark, which some editors write and gpg rejects.
 ///
 /// # Errors
 /// What the file is, if it is one of those that are often given in place of a key ring.
@@ -193,7 +194,7 @@ fn check_validity(keys: &[PrimaryKey], wanted: &[&str]) -> Result<()> {
     anyhow::bail!("the key {fingerprint} {ended}: ask the archive's maker for the one that signs it now")
 }
 
-/// Those of `fingerprints` that are there; all that are there if nobody says which.
+/// Returns the keys among `there` that `fingerprints` name; all keys if `fingerprints` is empty.
 fn choose<'a>(there: &'a [String], fingerprints: &'a [String]) -> Result<Vec<&'a str>> {
     if fingerprints.is_empty() {
         anyhow::ensure!(!there.is_empty(), "there is no key in it");
@@ -212,11 +213,11 @@ fn choose<'a>(there: &'a [String], fingerprints: &'a [String]) -> Result<Vec<&'a
 #[derive(Debug, PartialEq, Eq)]
 struct PrimaryKey {
     fingerprint: String,
-    /// Why it signs nothing any more, if that is so.
+    /// Reason why it cannot sign any more, if there is one.
     ended: Option<&'static str>,
 }
 
-/// Primary keys, from what gpg prints with `--with-colons` (its `doc/DETAILS`).
+/// Parses primary keys from the output of `gpg --with-colons` (`doc/DETAILS` of GnuPG).
 fn primary_keys(listing: &str) -> Vec<PrimaryKey> {
     let mut keys = Vec::new();
     let mut validity = None;

@@ -1,16 +1,15 @@
-//! piimg: Raspberry Pi images from distribution packages and sandboxed customization plugins.
+//! Builds Raspberry Pi images from distribution packages and sandboxed customization plugins.
 //!
-//! `ARCHITECTURE.md` is the map; [`build`] is the way of a build and the place to start reading.
+//! `ARCHITECTURE.md` is the map; [`steps`] is the way of a build and the place to start reading.
 //!
 //! - What is wanted: [`recipe`] (files, flags and plugins → a validated plan).
-//! - How it is built: [`build`], [`rootfs`] (the tree), [`image`] (the disk), [`plugin`] (customizations).
+//! - How it is built: [`steps`], [`rootfs`] (the tree), [`image`] (the disk), [`plugin`] (customizations).
 //! - Below them: [`sandbox`] (processes and namespaces), [`keyring`], [`download`], [`emulation`] (foreign architectures), [`store`] (what is kept).
 //! - Afterwards: [`report`] (what each plugin did, and who put a file there).
 //! - Around them: [`cli`], [`ui`] (the only printer), [`error`].
 
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests make what the host, an image or an attacker has"))]
 
-pub mod build;
 pub mod cli;
 pub mod download;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
@@ -21,14 +20,21 @@ mod glob;
 pub mod home;
 pub mod host_files;
 pub mod image;
+pub mod kernel_probe;
 pub mod keyring;
+pub mod log;
 pub mod plugin;
+pub mod python;
 pub mod recipe;
 pub mod report;
 pub mod rootfs;
 pub mod sandbox;
 mod sealed;
 pub mod secret;
+mod sparse;
+pub mod steps;
 #[expect(clippy::disallowed_methods, reason = "all but `prepare` runs in the private namespace")]
 pub mod store;
+pub mod store_maintenance;
+pub mod supervisor;
 pub mod ui;

@@ -1,4 +1,4 @@
-//! The program `piimg`.
+//! Runs the program `piimg`.
 
 fn main() {
     std::process::exit(piimg::cli::main());

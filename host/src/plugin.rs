@@ -1,4 +1,4 @@
-//! Plugins: what they are, what they may do, and how they run.
+//! Inspects plugins, limits what they may do, and runs them.
 //!
 //! [`inspect`] looks at a component before anything is decided, [`grant`] decides, [`run`] executes. Between the
 //! guest's side (`guest`, `engine`, in a process of its own: `worker`) and the host's side (`interface`) only the plain data
@@ -7,30 +7,32 @@
 //! how the rootfs is made or how a command is run: that is behind [`workbench::Workbench`].
 
 pub(crate) mod about;
+pub mod audit_log;
 pub(crate) mod capability;
-mod compiled;
+mod code;
+mod code_cache;
 mod engine;
 pub mod functions;
 pub mod grant;
+pub mod grant_prompt;
 mod guest;
+mod host_calls;
+pub mod info;
 pub mod inspect;
-mod interface;
 pub mod lock;
 pub mod policy;
-pub mod proposal;
 pub mod protocol;
 pub mod replay;
 pub mod run;
-pub mod transcript;
 pub mod workbench;
 mod worker;
 
 pub use capability::{
-    Capability, Invocation, Kind, Need, Reach, Risk, ScopeError, ServiceAction, Template, UserAction,
+    Capability, Declared, Invocation, Kind, Need, Reach, Risk, ScopeError, ServiceAction, Template, UserAction,
 };
-pub use compiled::CodeCache;
+pub use code_cache::CodeCache;
 pub use engine::Limits;
-pub use interface::{LogSink, Session, Uses};
+pub use host_calls::{LogSink, Session, Uses};
 pub use protocol::{ImageInfo, Level};
 pub(crate) use worker::inside;
 pub use worker::{Answer, CompileLimits, Ended, Engine, Returned, Said, engine, wire};

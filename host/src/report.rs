@@ -1,6 +1,6 @@
-//! What a build tells about itself afterwards: what each plugin was granted, called and changed.
+//! Records, after a build, what each plugin was granted, called and changed.
 //!
-//! Data and questions to it; who makes the data is in [`crate::build`].
+//! Data and questions to it; who makes the data is in [`crate::steps`].
 
 pub mod audit;
 pub mod blame;
@@ -14,21 +14,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::plugin::Uses;
 use crate::plugin::about::shortened;
+use crate::rootfs::change_tracker::Party;
 use crate::rootfs::changes::{Change, Notable};
-use crate::rootfs::tracker::Party;
 use crate::ui::printable;
 pub use listing::{Listing, listing};
 
-/// Where an image has its [`BuildInfo`].
+/// Path of an image's [`BuildInfo`].
 pub const BUILD_INFO: &str = "/usr/share/piimg/build.json";
 
-/// What an image tells about how it was made. Nothing in it differs between two builds of the same inputs.
+/// Record of how an image was made. It is the same for two builds of the same inputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildInfo {
     /// Version of piimg.
     pub piimg: String,
     pub release: String,
-    /// What it was built on, where that was no bootstrap.
+    /// The base image; `None` for a bootstrap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base: Option<BaseInfo>,
     pub architecture: String,
@@ -36,7 +36,7 @@ pub struct BuildInfo {
     pub flavour: String,
     /// Seconds since 1970 that files written by piimg have.
     pub epoch: u64,
-    /// In the order in which they ran.
+    /// The plugins, in the order in which they ran.
     pub plugins: Vec<PluginReport>,
     /// Files that piimg itself wrote after all plugins, and in which step.
     pub steps: BTreeMap<String, String>,
@@ -54,7 +54,7 @@ pub struct Part {
 }
 
 impl BuildInfo {
-    /// What plugins changed; of very many changes a directory, with `/` at its end.
+    /// Returns the paths that plugins changed; many changes below one directory become the directory, with a final `/`.
     pub fn changed_by_plugins(&self) -> BTreeSet<String> {
         let listed = self.plugins.iter().flat_map(|plugin| &plugin.effects).map(|effect| effect.change.path.clone());
         let unlisted = self.plugins.iter().flat_map(|plugin| plugin.unlisted.keys());
@@ -65,40 +65,40 @@ impl BuildInfo {
 /// An image or archive that another one was built on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseInfo {
-    /// Of the file.
+    /// Name of the file.
     pub name: String,
     /// SHA-256 of the file, in hexadecimal digits.
     pub digest: String,
 }
 
-/// What a plugin did to an image.
+/// Actions of a plugin on an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginReport {
     pub id: String,
     pub version: String,
-    /// Of the component: `sha256:` and 64 hexadecimal digits.
+    /// Digest of the component: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// What was granted, as it was requested, and what that meant with the values of the plugin's parameters. The values
-    /// themselves are not told: a plugin may have used one and shown it to nobody.
+    /// Granted scopes, as requested, and with the values of the plugin's parameters. Parameter values are not recorded
+    /// themselves: a plugin may have used one privately.
     pub granted: BTreeMap<String, String>,
-    /// How often each capability was asked for, by the narrowest one that would do.
+    /// Uses of each capability, by the narrowest one that would do.
     pub uses: BTreeMap<String, Uses>,
-    /// What it settled for the whole image: the last value of each setting.
+    /// Settings that it made for the whole image, the last value of each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<String, String>,
     /// Packages that came with it.
     pub packages: Vec<String>,
-    /// What else it wished of package runs.
+    /// Other wishes for package runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wishes: Vec<String>,
-    /// What it changed itself, and what deserves a look of what its packages changed.
+    /// Changes that it made itself, and notable changes of its packages.
     pub effects: Vec<Effect>,
     /// Changes that are too many to be listed: how many there are below each directory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unlisted: BTreeMap<String, usize>,
 }
 
-/// Who changed something.
+/// Author of a change.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
@@ -145,28 +145,28 @@ impl fmt::Display for Who {
 pub struct Effect {
     #[serde(flatten)]
     pub change: Change,
-    /// Of commands the first and the last one, of calls the first ones and the last one.
+    /// Authors: of commands the first and the last one, of calls the first ones and the last one.
     pub by: BTreeSet<Who>,
 }
 
 impl Effect {
-    /// No one but packages made it.
+    /// Returns whether only packages made the change.
     pub fn is_of_packages(&self) -> bool {
         !self.by.is_empty() && self.by.iter().all(|who| *who == Who::Packages)
     }
 
-    /// piimg had a part in it, because the plugin wished for something.
+    /// Returns whether piimg took part in the change, because of a plugin's wish.
     pub fn is_of_a_wish(&self) -> bool {
         self.by.iter().any(|who| matches!(who, Who::Wish(_)))
     }
 
-    /// Why it deserves a look: of packages not for what they bring all the time.
+    /// Returns why the change deserves a look; for packages, leaves out what they commonly bring.
     pub fn notable(&self) -> impl Iterator<Item = Notable> {
         let of_packages = self.is_of_packages();
         self.change.notable.iter().copied().filter(move |notable| !of_packages || !notable.is_usual())
     }
 
-    /// Who made it, in words.
+    /// Names those who made the change.
     pub fn by(&self) -> String {
         let by: Vec<String> = self.by.iter().map(ToString::to_string).collect();
         if by.is_empty() { "nobody known".to_owned() } else { by.join(" and ") }

@@ -1,4 +1,4 @@
-//! The tree that becomes `/` of the Pi: bootstrap, packages, layers, and the one safe way to its files.
+//! Makes the tree that becomes `/` of the Pi: bootstrap, packages, layers, and the one safe way to its files.
 //!
 //! Knows nothing of plugins or of partitions.
 
@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod boot_config;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod bootstrap;
+pub mod change_tracker;
 pub mod changes;
 pub mod cmdline;
 pub mod compare;
@@ -15,7 +16,8 @@ pub mod files;
 pub mod fstab;
 pub mod initramfs;
 pub mod layers;
-pub mod own;
+pub mod machine_ids;
+pub mod members;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod packages;
 pub mod places;
@@ -25,5 +27,4 @@ pub mod policy;
 pub mod sources;
 pub mod text;
 pub mod times;
-pub mod tracker;
 pub mod units;

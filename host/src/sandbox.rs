@@ -1,26 +1,30 @@
-//! Processes and the walls around them.
+//! Starts processes, and confines them.
 //!
-//! [`private`] is the namespace in which the whole build runs, [`command`] a command inside the image in a
-//! tighter box of its own, [`proxy`] the network of one that has any, [`worker`] a process for code that nobody trusts, and
-//! [`parser`] one for files of strangers, [`tool`] a program of the host, [`confined`] one that reads such files;
-//! [`ending`] says how one ended. Nothing else in piimg starts a process.
+//! [`process`] is what all of it stands on: starting piimg again, descriptors, ids. [`namespace`] is the namespace in which
+//! the whole build runs. [`command`] runs a command of the image in a tighter box of its own, and [`proxy`] is the network
+//! of a box that has one. [`worker`] is a process for untrusted code, [`parser`] one that parses untrusted files. [`tool`] runs a program of the host, [`confined`] one that reads
+//! untrusted files. [`ending`] explains an exit status. Nothing else in piimg starts a process.
 
 mod collect;
 pub mod command;
 pub mod confined;
-pub mod disk;
+mod container;
 pub mod ending;
+pub mod free_space;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod host_box;
+pub mod id_map;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub(crate) mod init;
 mod landlock;
 mod limits;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
-mod mounts;
-pub mod names;
+pub(crate) mod mounts;
+pub mod namespace;
+pub mod numeric_ids;
+pub mod packages;
 pub mod parser;
-pub mod private;
+pub mod process;
 pub mod proxy;
 mod seccomp;
 pub mod shell;

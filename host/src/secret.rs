@@ -1,4 +1,5 @@
-//! Secrets: values that the user hands over by name, for host functions to use. A plugin names one and never reads it.
+//! Handles secrets: values that the user hands over by name, for host functions to use. A plugin names one and never
+//! reads it.
 //!
 //! A value is in a [`Secret`] from the moment it is read until it is used. It has no text form, is not part of the plan, the
 //! job or any report, and its memory is wiped. What is known of it elsewhere is its name and, in keys of layers,
@@ -44,7 +45,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// A line end at the end of `value` is none of it: most files have one.
+    /// Makes a secret of `value`. Removes a line end at the end, which most files have.
     ///
     /// # Errors
     /// What is wrong with it, without any of it.
@@ -65,12 +66,12 @@ impl Secret {
         &self.name
     }
 
-    /// What it is. Whoever takes it keeps no copy, and tells nobody.
+    /// Returns the value. Callers must neither keep nor print a copy.
     pub(crate) fn expose(&self) -> &[u8] {
         &self.value
     }
 
-    /// The value of an `Authorization` header that proves to have it.
+    /// Returns the value of an `Authorization` header that proves to have it.
     ///
     /// # Errors
     /// If it cannot be written that way: what form it must have, without any of it.
@@ -94,10 +95,10 @@ impl Secret {
         }
     }
 
-    /// The value of an `Authorization` header in which the secret is the password of `user`.
+    /// Returns the value of an `Authorization` header in which the secret is the password of `user`.
     ///
     /// # Errors
-    /// As [`Secret::authorization`], and if the name cannot be written that way.
+    /// Those of [`Secret::authorization`], and if the name cannot be written that way.
     pub(crate) fn authorization_of(&self, user: &str) -> Result<Authorization, String> {
         // RFC 7617, as above.
         if user.is_empty() || user.contains(|c: char| c == ':' || c.is_control()) {
@@ -110,8 +111,8 @@ impl Secret {
         Ok(Authorization::basic(&pair))
     }
 
-    /// Another one for another value, and slow to make, so that few values can be tried. Nothing random is in it: equal
-    /// builds have equal keys.
+    /// Returns a fingerprint of the value. It is slow to compute, so that guesses are expensive. It has no random part:
+    /// equal builds have equal keys.
     pub fn fingerprint(&self) -> &str {
         self.fingerprint.get_or_init(|| {
             let salt = hex::encode(Sha256::new().chain_update("piimg secret\0").chain_update(&self.name).finalize());
@@ -124,7 +125,7 @@ impl Secret {
         })
     }
 
-    /// For another process of this build: a file in memory, which cannot change.
+    /// Writes the secret to a sealed file in memory, for another process of this build.
     ///
     /// # Errors
     /// If there is no memory or no descriptor left.
@@ -132,10 +133,10 @@ impl Secret {
         sealed::file("secret", &self.value)
     }
 
-    /// The secret in a file of [`Secret::to_file`].
+    /// Returns the secret in a file of [`Secret::to_file`].
     ///
     /// # Errors
-    /// [`Failure::bug`] if it is none.
+    /// [`Failure::bug`] if it is no such file.
     pub fn from_file(name: &str, mut file: File) -> Result<Self> {
         let wrong = || Failure::bug(format!("what was passed on is not the secret `{name}`"));
         anyhow::ensure!(sealed::is_sealed(&file).with_context(wrong)?, wrong());
@@ -145,7 +146,7 @@ impl Secret {
     }
 }
 
-/// How a request proves to have a secret.
+/// Authentication scheme of a request with a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Scheme {
     /// The secret is a token.
@@ -163,7 +164,7 @@ impl Authorization {
         Self(Zeroizing::new(["Basic ", encoded.as_str()].concat()))
     }
 
-    /// As for a secret: whoever takes it keeps no copy, and tells nobody.
+    /// Returns the value. Callers must neither keep nor print a copy.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Every directory name below the store, cache keys, and the locks that let builds share it.
+//! Names every directory of the store, computes cache keys, and holds the locks that let builds share it.
 //!
 //! On the host the store is one directory: `store.json` says which host ids own its content, and `data/` belongs
 //! to those ids. Only the build, inside its private namespace, reads or writes `data/`, where the store is `/store`.
@@ -12,6 +12,7 @@ mod opening;
 mod pieces;
 mod records;
 mod remove;
+mod replacing;
 pub(crate) mod sealed;
 mod tidy;
 
@@ -27,21 +28,22 @@ pub use opening::{images, is_there, prepare};
 pub use pieces::{Kind, Piece};
 pub use records::{Record, now};
 pub(crate) use remove::remove_tree;
+pub(crate) use replacing::replace;
 use rustix::fs::FlockOperation;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 pub use tidy::Tidied;
 
 use crate::error::{Context, Result};
-use crate::sandbox::disk::Free;
+use crate::sandbox::free_space::Free;
 
 /// Finished partitions that are kept: each is as long as an image, and only the last few are ever asked for again.
 const KEPT_ARTIFACTS: usize = 4;
 
-/// What the name of a package's file, its digest, is followed by in that of the file with what a signed list said of it.
+/// Suffix of the file with the signed list's entry for a package; the package's digest comes before.
 pub(crate) const STANZA: &str = ".list";
 
-/// The key of something that is made from `inputs`: a digest of their canonical form.
+/// Returns the key of something that is made from `inputs`: a digest of their canonical form.
 ///
 /// # Panics
 /// If `inputs` cannot be written as JSON, which is a mistake in its type.
@@ -105,12 +107,13 @@ impl Store {
         Ok(Free::at(&directory).context("cannot ask how much is free in the store")?.bytes)
     }
 
-    /// Packages, by the SHA-256 of their files; each with what a signed list said of it ([`STANZA`]).
+    /// Returns the directory of packages, named by the SHA-256 of their files, each with its entry in a signed list
+    /// ([`STANZA`]).
     pub fn archives(&self) -> PathBuf {
         self.data.join("archives")
     }
 
-    /// A finished layer: `fs/` is its tree, `layer.json` what it was made from.
+    /// Returns a finished layer: `fs/` is its tree, `layer.json` what it was made from.
     pub fn layer(&self, key: &str) -> PathBuf {
         self.data.join("layers").join(key)
     }
@@ -123,7 +126,7 @@ impl Store {
         self.drop_whole(&self.artifact(key))
     }
 
-    /// What exists is complete, so it is moved away before it is taken apart.
+    /// Removes what exists: moves it away first, since whatever has its name must be complete.
     fn drop_whole(&self, path: &Path) -> Result<()> {
         let stage = self.stage()?;
         match fs::rename(path, stage.path().join("old")) {
@@ -132,7 +135,7 @@ impl Store {
         }
     }
 
-    /// A finished file system image or the like.
+    /// Returns a finished file system image or the like.
     pub fn artifact(&self, key: &str) -> PathBuf {
         self.data.join("artifacts").join(key)
     }
@@ -155,7 +158,8 @@ impl Store {
         Ok(())
     }
 
-    /// The newest result for inputs that do not name the state of an archive; none if what was written is damaged.
+    /// Returns the newest result for inputs that do not name the state of an archive; `None` if what was written is
+    /// damaged.
     pub fn head<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
         let path = self.data.join("heads").join(key);
         let text = fs::read(&path).ok()?;
@@ -168,10 +172,8 @@ impl Store {
     /// If the file cannot be written.
     pub fn set_head(&self, key: &str, value: &impl Serialize) -> Result<()> {
         let path = self.data.join("heads").join(key);
-        let fresh = path.with_extension(std::process::id().to_string());
-        fs::write(&fresh, sealed::to_text(value).context("cannot describe a layer")?)
-            .context("cannot write to the store")?;
-        fs::rename(&fresh, &path).context("cannot write to the store")
+        let text = sealed::to_text(value).context("cannot describe a layer")?;
+        replace(&path, text.as_ref()).context("cannot write to the store")
     }
 }
 

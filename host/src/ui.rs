@@ -1,11 +1,13 @@
-//! The only place that prints.
+//! Prints. Nothing else does.
 //!
 //! Standard output carries data (a path, JSON); everything else goes to standard error: a live line with a
 //! bar and the time on a terminal, plain lines otherwise. `NO_COLOR` is obeyed.
 
 mod ask;
+mod events;
 mod printable;
-mod timings;
+mod step;
+mod step_times;
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
@@ -15,23 +17,27 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use console::{Style, Term};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::MultiProgress;
 use serde::Serialize;
 
 use crate::error::{Context as _, Failure, Kind, Result, report, with_cause};
+use crate::log;
 
+pub use events::Events;
+use events::{Event, Level};
 use printable::shown;
 pub use printable::{Printable, json, printable};
-pub use timings::Timings;
+pub use step::Step;
+pub use step_times::StepTimes;
 
-/// How much is said.
+/// Amount of output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Verbosity {
     /// Warnings and errors only.
     Quiet,
     #[default]
     Normal,
-    /// Also what each program prints.
+    /// All that programs print, too.
     Verbose,
 }
 
@@ -41,25 +47,50 @@ pub struct Ui {
     verbosity: Verbosity,
     /// The live lines of all running steps, if there is a terminal.
     live: Option<MultiProgress>,
-    timings: Option<Arc<Timings>>,
-    /// Why data did not get to standard output.
+    events: Option<Arc<Events>>,
+    times: StepTimes,
+    /// Reason why data did not get to standard output.
     lost: Arc<OnceLock<String>>,
 }
 
 impl Ui {
     pub fn new(verbosity: Verbosity) -> Self {
         let is_live = std::io::stderr().is_terminal() && verbosity != Verbosity::Quiet;
-        Self { verbosity, live: is_live.then(MultiProgress::new), timings: None, lost: Arc::default() }
+        Self {
+            verbosity,
+            live: is_live.then(MultiProgress::new),
+            events: None,
+            times: StepTimes::default(),
+            lost: Arc::default(),
+        }
     }
 
-    /// Also writes down when each step ended.
+    /// Adds a record of what happens.
     #[must_use]
-    pub fn with_timings(self, timings: Timings) -> Self {
-        Self { timings: Some(Arc::new(timings)), ..self }
+    pub fn with_events(self, events: Events) -> Self {
+        Self { events: Some(Arc::new(events)), ..self }
     }
 
-    pub fn timings(&self) -> Option<&Timings> {
-        self.timings.as_deref()
+    /// Lets steps say how long they will take.
+    #[must_use]
+    pub fn with_times(self, times: StepTimes) -> Self {
+        Self { times, ..self }
+    }
+
+    pub fn times(&self) -> &StepTimes {
+        &self.times
+    }
+
+    /// Shows each command of this process as it starts, if the user wants to see so much.
+    pub fn show_commands(&self) {
+        if self.verbosity == Verbosity::Verbose {
+            let ui = self.clone();
+            log::show_commands(move |line| ui.detail(line));
+        }
+    }
+
+    pub fn events(&self) -> Option<&Events> {
+        self.events.as_deref()
     }
 
     pub fn verbosity(&self) -> Verbosity {
@@ -69,6 +100,11 @@ impl Ui {
     /// Writes one line of data to standard output, [`printable`] whatever is in it.
     pub fn data(&self, line: &str) {
         self.write_out(printable(line).as_bytes());
+    }
+
+    /// Writes one line of data as [`Ui::data`] does, in colour where standard output has colours.
+    pub fn styled(&self, line: &str, style: &Style) {
+        self.write_out(style.clone().for_stdout().apply_to(printable(line)).to_string().as_bytes());
     }
 
     /// Writes a value to standard output as JSON, [`printable`] and with the same meaning.
@@ -95,17 +131,30 @@ impl Ui {
     }
 
     pub fn info(&self, message: &str) {
+        self.record(&Event::Message { level: Level::Info, text: message });
         if self.verbosity != Verbosity::Quiet {
             self.line(&shown(message));
         }
     }
 
-    /// What a question is about: said also where `--quiet` wants to hear of nothing.
+    /// Says what may be done now, a purpose and a command each, to somebody at a terminal.
+    pub fn next(&self, steps: &[(&str, String)]) {
+        if self.live.is_none() {
+            return;
+        }
+        let width = steps.iter().map(|(purpose, _)| purpose.len()).max().unwrap_or_default();
+        for (number, (purpose, command)) in steps.iter().enumerate() {
+            let head = if number == 0 { "next:" } else { "" };
+            self.line(&format!("{head:<5} {purpose:<width$}  {}", shown(command)));
+        }
+    }
+
+    /// Prints the subject of a question, with `--quiet` too.
     pub fn say(&self, message: &str) {
         self.line(&shown(message));
     }
 
-    /// A line that only `--verbose` shows, such as the output of a program.
+    /// Prints a line that only `--verbose` shows, such as the output of a program.
     pub fn detail(&self, message: &str) {
         if self.verbosity == Verbosity::Verbose {
             self.line(&Style::new().for_stderr().dim().apply_to(shown(message)).to_string());
@@ -113,11 +162,17 @@ impl Ui {
     }
 
     pub fn warn(&self, message: &str) {
+        self.record(&Event::Message { level: Level::Warning, text: message });
         let label = Style::new().for_stderr().yellow().bold().apply_to("warning:").to_string();
         self.line(&format!("{label} {}", shown(message)));
     }
 
     pub fn hint(&self, message: &str) {
+        self.record(&Event::Message { level: Level::Hint, text: message });
+        self.show_hint(message);
+    }
+
+    fn show_hint(&self, message: &str) {
         let label = Style::new().for_stderr().cyan().apply_to("hint:").to_string();
         self.line(&format!("  {label} {}", shown(message)));
     }
@@ -125,6 +180,7 @@ impl Ui {
     /// Prints `error` with its causes and hints and returns the exit code that belongs to it.
     pub fn error(&self, error: &anyhow::Error) -> i32 {
         let report = report(error);
+        self.record(&Event::Error { messages: &report.messages, hints: &report.hints });
         let red = Style::new().for_stderr().red().bold();
         // Messages quote file names, recipes and plugins: all of it may be hostile.
         let mut messages = report.messages.iter().map(|message| shown(message.trim_end()));
@@ -136,26 +192,43 @@ impl Ui {
         }
         self.line(&text);
         for hint in &report.hints {
-            self.hint(&hint.replace('\n', "\n        "));
+            self.show_hint(&hint.replace('\n', "\n        "));
         }
         if report.kind == Kind::Bug {
-            self.hint("this is a bug in piimg; please report it with the lines above");
+            self.show_hint("this is a bug in piimg; please report it with the lines above");
         }
         report.kind as i32
     }
 
-    /// Writes down when something happened that is no step, if there are timings.
-    pub fn event(&self, event: &str, plugin: Option<&str>, moment: Instant) {
-        self.record(|timings| timings.event(event, plugin, moment));
+    /// Writes down when a plugin made its first call.
+    pub fn first_host_call(&self, plugin: &str, moment: Instant) {
+        self.record_at(&Event::FirstHostCall { plugin }, moment);
     }
 
-    fn record(&self, write: impl FnOnce(&Timings) -> std::io::Result<()>) {
-        if let Some(Err(error)) = self.timings().map(write) {
-            self.warn(&format!("cannot write the timings: {error}"));
+    /// Writes down a result.
+    pub fn result(&self, path: &Path) {
+        self.path(path);
+        self.record(&Event::Result { path: &path.to_string_lossy() });
+    }
+
+    /// Writes down how it ended.
+    pub fn ends(&self, code: i32) {
+        self.record(&Event::Ends { code });
+    }
+
+    fn record(&self, event: &Event<'_>) {
+        self.record_at(event, Instant::now());
+    }
+
+    fn record_at(&self, event: &Event<'_>, moment: Instant) {
+        if let Some(Err(error)) = self.events().map(|events| events.write(event, moment)) {
+            let label = Style::new().for_stderr().yellow().bold().apply_to("warning:").to_string();
+            // As `warn` does, whose record would fail again.
+            self.line(&format!("{label} cannot write the events: {error}"));
         }
     }
 
-    /// One line to standard output.
+    /// Writes one line to standard output.
     fn write_out(&self, line: &[u8]) {
         match std::io::stdout().write_all(&[line, b"\n"].concat()) {
             // Whoever closed the pipe has read enough; there is no one left to tell.
@@ -164,7 +237,7 @@ impl Ui {
         }
     }
 
-    /// The exit code of a command that came to `code`: it did not do what was asked if its data is lost.
+    /// Returns the exit code of a command that came to `code`: it did not do what was asked if its data is lost.
     pub fn finish(&self, code: i32) -> i32 {
         match self.lost.get() {
             Some(why) if code == 0 => {
@@ -176,7 +249,7 @@ impl Ui {
         }
     }
 
-    /// One write per line, so that lines of several processes do not mix; live lines make way for it.
+    /// Writes a line in one call, so that lines of several processes do not mix; clears live lines first.
     fn line(&self, text: &str) {
         let line = format!("{text}\n");
         let write = || {
@@ -190,109 +263,7 @@ impl Ui {
     }
 }
 
-/// A running step: a live line on a terminal, one plain line when it ends.
-///
-/// Dropping it without [`Step::done`] marks it as failed.
-#[derive(Debug)]
-pub struct Step {
-    ui: Ui,
-    title: String,
-    started: Instant,
-    bar: Option<ProgressBar>,
-    finished: bool,
-}
-
-impl Step {
-    fn start(ui: Ui, title: &str) -> Self {
-        let title = printable(title);
-        let bar = ui.live.as_ref().map(|live| {
-            let bar = live.add(ProgressBar::new_spinner().with_style(spinner()).with_message(title.clone()));
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
-        Self { ui, title, started: Instant::now(), bar, finished: false }
-    }
-
-    /// Shows a bar of `total` units from here on.
-    pub fn title(&self) -> &str {
-        &self.title
-    }
-
-    pub fn set_total(&self, total: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(total);
-            bar.set_style(progress());
-        }
-    }
-
-    pub fn set_position(&self, position: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(position);
-        }
-    }
-
-    /// Says what the step is doing now (the package being unpacked, the file being written).
-    pub fn note(&self, note: &str) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(format!("{}: {}", self.title, console::truncate_str(&printable(note), 50, "…")));
-        }
-    }
-
-    /// Like [`Ui::info`].
-    pub fn line(&self, message: &str) {
-        self.ui.info(message);
-    }
-
-    /// Like [`Ui::detail`].
-    pub fn detail(&self, message: &str) {
-        self.ui.detail(message);
-    }
-
-    /// Like [`Ui::warn`].
-    pub fn warn(&self, message: &str) {
-        self.ui.warn(message);
-    }
-
-    /// Ends the step well and says how long it took.
-    pub fn done(self) {
-        self.finish("");
-    }
-
-    /// Ends the step well; `result` says what came of it, e.g. `unchanged, from the store`.
-    pub fn done_with(self, result: &str) {
-        self.finish(result);
-    }
-
-    fn finish(mut self, result: &str) {
-        self.finished = true;
-        let mark = Style::new().for_stderr().green().apply_to("✓").to_string();
-        let took = self.started.elapsed();
-        self.close(&mark, result, took);
-        self.ui.record(|timings| timings.step(&self.title, result, self.started, took));
-    }
-
-    fn close(&self, mark: &str, result: &str, took: Duration) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        let took = seconds(took);
-        let result = if result.is_empty() { String::new() } else { format!(": {}", printable(result)) };
-        if self.ui.verbosity != Verbosity::Quiet {
-            self.ui.line(&format!("{mark} {}{result} ({took})", self.title));
-        }
-    }
-}
-
-impl Drop for Step {
-    fn drop(&mut self) {
-        if !self.finished {
-            let mark = Style::new().for_stderr().red().apply_to("✗").to_string();
-            self.close(&mark, "", self.started.elapsed());
-        }
-    }
-}
-
-/// `0.4 s`, `12 s`, `3 min 07 s`.
+/// Formats a duration: `0.4 s`, `12 s`, `3 min 07 s`.
 pub fn seconds(time: Duration) -> String {
     let whole = time.as_secs();
     match whole {
@@ -302,7 +273,12 @@ pub fn seconds(time: Duration) -> String {
     }
 }
 
-/// Lengths for people: `512 MiB`, `1.4 GiB`.
+/// Formats a number with its noun: `1 package`, `3 packages`. `noun` is the singular of a noun with the plural in `s`.
+pub fn count<T: Copy + std::fmt::Display + PartialEq + From<u8>>(number: T, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == T::from(1) { "" } else { "s" })
+}
+
+/// Formats a length for people: `512 MiB`, `1.4 GiB`.
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
 pub fn bytes(length: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -318,22 +294,39 @@ pub fn bytes(length: u64) -> String {
     format!("{value} {}", UNITS[unit])
 }
 
-/// A word as a shell takes it, to be copied from a hint.
+/// Returns a word as a shell takes it, to be copied from a hint.
 pub fn shell_quoted(text: &str) -> String {
     format!("'{}'", printable(text).replace('\'', r"'\''"))
 }
 
-fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner:.cyan} {wide_msg} {elapsed}").expect("the template is valid")
+/// Breaks a text into lines of at most `width` characters, at spaces: the first begins with `first`, the others with `rest`.
+/// A word that is longer than a line stays whole, to be copied.
+pub fn wrapped(first: &str, rest: &str, text: &str, width: usize) -> Vec<String> {
+    let (mut lines, mut line, mut is_empty) = (Vec::new(), first.to_owned(), true);
+    for word in text.split(' ') {
+        if !is_empty && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(std::mem::replace(&mut line, rest.to_owned()));
+            is_empty = true;
+        }
+        if !is_empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_empty = false;
+    }
+    lines.push(line.trim_end().to_owned());
+    lines
 }
 
-fn progress() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner:.cyan} {wide_msg} [{bar:25.cyan}] {percent:>3} % {elapsed}")
-        .expect("the template is valid")
-        .progress_chars("━╸ ")
+/// Returns the columns of standard output: those of its terminal, within what reads well, and 80 where there is none.
+pub fn text_columns() -> usize {
+    match std::io::stdout().is_terminal() {
+        true => Term::stdout().size_checked().map_or(80, |(_, columns)| usize::from(columns)).clamp(60, 120),
+        false => 80,
+    }
 }
 
-/// Columns of the terminal, 80 where there is none.
+/// Returns the width of the terminal in columns; 80 without a terminal.
 pub fn columns() -> usize {
     Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns))
 }
@@ -343,7 +336,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_and_times_read_well() {
+    fn lengths_times_and_numbers_read_well() {
         for (length, text) in [
             (0, "0 B"),
             (1023, "1023 B"),
@@ -357,6 +350,9 @@ mod tests {
         }
         for (millis, text) in [(400, "0.4 s"), (12_000, "12 s"), (187_000, "3 min 07 s")] {
             assert_eq!(seconds(Duration::from_millis(millis)), text);
+        }
+        for (number, text) in [(0, "0 packages"), (1, "1 package"), (2, "2 packages")] {
+            assert_eq!(count(number, "package"), text);
         }
     }
 }

@@ -4,6 +4,14 @@ use crate::__private::bindings::piimg::plugin::blobs as raw;
 use crate::Error;
 
 /// A file or other content held by the host: of any size, as it never enters the plugin's memory by itself.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::{Blob, process::Command};
+/// let input = Blob::from_bytes("on\n")?;
+/// Command::new("tee").arg("/etc/state").apply_with_input(&input)?;
+/// assert_eq!((input.size(), input.read(0, 2)?.as_slice()), (3, &b"on"[..]));
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Blob(pub(crate) raw::Blob);
 
@@ -18,13 +26,13 @@ impl Blob {
         Ok(Self(raw::from_bytes(data)?))
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.0.size()
     }
 
-    /// `sha256:` and 64 hexadecimal digits.
+    /// Returns the digest: `sha256:` and 64 hexadecimal digits.
     ///
     /// # Errors
     /// [`crate::ErrorCode::Io`] if the content cannot be read.
@@ -32,7 +40,7 @@ impl Blob {
         Ok(self.0.digest()?)
     }
 
-    /// At most `length` bytes from `offset`: a call returns at most 1 MiB, and nothing at the end.
+    /// Reads at most `length` bytes from `offset`: a call returns at most 1 MiB, and nothing at the end.
     ///
     /// # Errors
     /// [`crate::ErrorCode::Io`] if the content cannot be read.

@@ -1,4 +1,4 @@
-//! What is being built.
+//! The image that is being built.
 
 use std::str::FromStr;
 
@@ -8,19 +8,37 @@ use crate::{Error, ErrorCode};
 pub use raw::ImageInfo;
 
 /// Tells about the image.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::{context, log};
+/// log::info!("this becomes {}, of {}", context::image().hostname, context::image().release);
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 #[must_use]
 pub fn image() -> ImageInfo {
     raw::image()
 }
 
-/// Value of one of the plugin's own parameters as the user would write it, checked against its kind; none for a
-/// name that `conf` does not list.
+/// Returns the value of one of the plugin's own parameters as the user would write it, checked against its kind; `None`
+/// for a name that `conf` does not list.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::context;
+/// let site = context::param("site").unwrap_or_default();
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 #[must_use]
 pub fn param(name: &str) -> Option<String> {
     raw::param(name)
 }
 
-/// Value of a parameter as a number, `bool`, text or any other type that can be made of one.
+/// Returns the value of a parameter as a number, `bool`, text or any other type that can be made of one.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::context;
+/// let interval: u32 = context::get("interval")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`ErrorCode::Invalid`] if it does not fit into the type, or for a name that `conf` does not list.
@@ -38,10 +56,48 @@ fn parsed<T: FromStr>(name: &str, value: Option<&str>) -> Result<T, Error> {
     })
 }
 
-/// Whether everything in this capability was asked for and granted.
+/// Returns whether everything in this capability was asked for and granted.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::{context, fs};
+/// if context::granted("fs:write:/etc/motd") {
+///     fs::write("/etc/motd", "welcome\n").apply()?;
+/// }
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 #[must_use]
 pub fn granted(scope: &str) -> bool {
     raw::granted(scope)
+}
+
+/// Returns whether all that a helper takes was granted, its packages left out: those are installed in any case.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::{context, process::Command};
+/// let check = Command::new("/usr/sbin/visudo").arg("-c");
+/// if context::may(&check) {
+///     check.apply()?;
+/// }
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+#[must_use]
+pub fn may(what: &impl crate::Needs) -> bool {
+    what.needs().iter().all(|need| need.package_name().is_some() || granted(&need.scope()))
+}
+
+/// Fills in `{params.NAME}` wherever it stands in a text, such as a file of the plugin's own.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::{context, services};
+/// let unit = context::filled("[Service]\nUser={params.user}\nExecStart=/opt/app\n")?;
+/// services::install("app.service", &unit)?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorCode::Invalid`] for a parameter that `conf` does not list.
+pub fn filled(text: &str) -> Result<String, Error> {
+    crate::template::filled(text).map(std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

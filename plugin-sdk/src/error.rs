@@ -7,21 +7,31 @@ use crate::__private::bindings::piimg::plugin::types::Error as Raw;
 pub use crate::__private::bindings::piimg::plugin::types::ErrorCode;
 
 /// A failed call of the host.
+///
+/// ```
+/// use piimg_plugin_sdk::{Error, ErrorCode, Result};
+///
+/// fn interval(text: &str) -> Result<u32> {
+///     let refuse = |_| Error::new(ErrorCode::Invalid, format!("`{text}` is no number of seconds"));
+///     Ok(text.parse().map_err(refuse)?)
+/// }
+/// assert_eq!(interval("soon").unwrap_err().to_string(), "`soon` is no number of seconds");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Error(Raw);
 
 impl Error {
-    /// An error of the same form as the host's, for checks a plugin makes itself.
+    /// Makes an error of the same form as the host's, for checks that a plugin makes itself.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self(Raw { code, message: message.into(), needed: None, details: Vec::new() })
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind of failure.
     pub fn code(&self) -> ErrorCode {
         self.0.code
     }
 
-    /// If a capability was missing: the narrowest one that would have allowed the call.
+    /// Returns the narrowest capability that would have allowed the call, if one was missing.
     pub fn needed(&self) -> Option<&str> {
         self.0.needed.as_deref()
     }

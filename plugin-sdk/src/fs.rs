@@ -3,133 +3,74 @@
 //! What changes a file's attributes is set up first and done by `apply`:
 //! `fs::write("/usr/local/bin/x", script).mode(0o755).apply()?`.
 
+mod change;
+mod unpack;
+
 use crate::__private::bindings::piimg::plugin::fs as raw;
 use crate::__private::bindings::piimg::plugin::types::{FileAttrs, Owner};
-use crate::{Blob, Error, ErrorCode};
+use crate::template::filled;
+use crate::{Blob, Error, ErrorCode, Need, Needs};
+pub(crate) use change::check_size;
+pub use change::{Change, Copy, CreateDir, Install, Write, copy, create_dir, create_dir_all, install, write};
 pub use raw::{Entry, FileKind, Metadata, Place};
+pub use unpack::{Unpack, unpack};
 
-/// Most bytes that travel in one call.
-const MAX_CONTENT: usize = 4 << 20;
-
-/// A change that is waiting for its attributes; nothing happens before [`Change::apply`].
-#[must_use = "nothing happens before `apply`"]
-#[derive(Debug)]
-pub struct Change<'a, A> {
+/// A file or directory of which the plugin says what it will do with it; see [`reading`], [`writing`] and [`editing`].
+#[derive(Clone, Copy, Debug)]
+pub struct Use<'a> {
     path: &'a str,
-    action: A,
-    mode: Option<u32>,
-    owner: Option<Owner>,
+    reads: bool,
+    writes: bool,
 }
 
-/// What a [`Change`] does. One type for each: a plugin imports only the functions that it uses, and what it does not
-/// import it provably cannot do.
-trait Action {
-    const MODE: u32;
-    fn apply(self, path: &str, attrs: Option<&FileAttrs>) -> Result<(), Error>;
+/// Says that a path, or all that a pattern stands for, is read.
+///
+/// ```
+/// # use piimg_plugin_sdk::{Needs, fs};
+/// assert_eq!(fs::reading("/etc/passwd").needs()[0].scope(), "fs:read:/etc/passwd");
+/// ```
+#[must_use]
+pub const fn reading(path: &str) -> Use<'_> {
+    Use { path, reads: true, writes: false }
 }
 
-/// Writes bytes; see [`write`].
-#[derive(Debug)]
-pub struct Write(Vec<u8>);
+/// Says that a path, or all that a pattern stands for, is written.
+///
+/// ```
+/// # use piimg_plugin_sdk::{Needs, fs};
+/// assert_eq!(fs::writing("/opt/app/**").needs()[0].scope(), "fs:write:/opt/app/**");
+/// ```
+#[must_use]
+pub const fn writing(path: &str) -> Use<'_> {
+    Use { path, reads: false, writes: true }
+}
 
-impl Action for Write {
-    const MODE: u32 = 0o644;
+/// Says that a file is read and changed, as by [`edit`], [`replace`], [`append`] and [`ensure_line`].
+///
+/// ```
+/// # use piimg_plugin_sdk::{Needs, fs};
+/// assert_eq!(fs::editing("/etc/app.conf").needs().len(), 2);
+/// ```
+#[must_use]
+pub const fn editing(path: &str) -> Use<'_> {
+    Use { path, reads: true, writes: true }
+}
 
-    fn apply(self, path: &str, attrs: Option<&FileAttrs>) -> Result<(), Error> {
-        check_size("write", &self.0)?;
-        Ok(raw::write(path, &self.0, attrs)?)
+impl Needs for Use<'_> {
+    fn needs(&self) -> Vec<Need> {
+        let need = |verb: &str| Need::capability(format!("fs:{verb}:{}", self.path), format!("{verb}s {}", self.path));
+        let kinds = [("read", self.reads), ("write", self.writes)];
+        kinds.into_iter().filter(|(_, is_used)| *is_used).map(|(verb, _)| need(verb)).collect()
     }
 }
 
-/// Writes a blob; see [`install`].
-#[derive(Debug)]
-pub struct Install<'a>(&'a Blob);
-
-impl Action for Install<'_> {
-    const MODE: u32 = 0o644;
-
-    fn apply(self, path: &str, attrs: Option<&FileAttrs>) -> Result<(), Error> {
-        Ok(raw::install(&self.0.0, path, attrs)?)
-    }
-}
-
-/// Makes directories; see [`create_dir`].
-#[derive(Debug)]
-pub struct CreateDir {
-    parents: bool,
-}
-
-impl Action for CreateDir {
-    const MODE: u32 = 0o755;
-
-    fn apply(self, path: &str, attrs: Option<&FileAttrs>) -> Result<(), Error> {
-        Ok(raw::mkdir(path, attrs, self.parents)?)
-    }
-}
-
-#[expect(private_bounds, reason = "which changes there are is the host's business")]
-impl<A: Action> Change<'_, A> {
-    /// Permission bits, such as 0o755.
-    pub fn mode(mut self, mode: u32) -> Self {
-        self.mode = Some(mode);
-        self
-    }
-
-    /// User and group by name.
-    pub fn owner(mut self, user: &str, group: &str) -> Self {
-        self.owner = Some(owner(user, group));
-        self
-    }
-
-    /// Does it.
-    ///
-    /// # Errors
-    /// [`ErrorCode::Denied`] without the capability, [`ErrorCode::NotFound`] without the directory.
-    pub fn apply(self) -> Result<(), Error> {
-        // Without a word about them a file that exists keeps its attributes.
-        let attrs = (self.mode.is_some() || self.owner.is_some())
-            .then(|| FileAttrs { mode: self.mode.unwrap_or(A::MODE), owner: self.owner.unwrap_or_else(root) });
-        self.action.apply(self.path, attrs.as_ref())
-    }
-}
-
-fn root() -> Owner {
-    Owner { user: "root".to_owned(), group: "root".to_owned() }
-}
-
-/// More would trap the plugin on its way to the host; an error can say what to do instead.
-pub(crate) fn check_size(action: &str, data: &[u8]) -> Result<(), Error> {
-    if data.len() > MAX_CONTENT {
-        let message = format!(
-            "cannot {action}: {} bytes in one call, of 4 MiB at most; use an asset and `fs::install`",
-            data.len()
-        );
-        return Err(Error::new(ErrorCode::Limit, message));
-    }
-    Ok(())
-}
-
-/// Writes a file whole, 0o644 root:root if it is new. Needs `fs:write`.
-pub fn write(path: &str, data: impl Into<Vec<u8>>) -> Change<'_, Write> {
-    Change { path, action: Write(data.into()), mode: None, owner: None }
-}
-
-/// Writes a file from a blob of any size. Needs `fs:write`.
-pub fn install<'a>(source: &'a Blob, dest: &'a str) -> Change<'a, Install<'a>> {
-    Change { path: dest, action: Install(source), mode: None, owner: None }
-}
-
-/// Makes one directory, 0o755 root:root. Needs `fs:write`.
-pub fn create_dir(path: &str) -> Change<'_, CreateDir> {
-    Change { path, action: CreateDir { parents: false }, mode: None, owner: None }
-}
-
-/// Makes a directory and those above it that are missing. Needs `fs:write` of each one made.
-pub fn create_dir_all(path: &str) -> Change<'_, CreateDir> {
-    Change { path, action: CreateDir { parents: true }, mode: None, owner: None }
-}
-
-/// What is at the path, a final link not followed. Needs `fs:read`.
+/// Returns what is at the path, a final link not followed. Needs `fs:read`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// let is_directory = fs::stat("/srv")?.is_some_and(|it| it.kind == fs::FileKind::Directory);
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`ErrorCode::Denied`].
@@ -137,7 +78,15 @@ pub fn stat(path: &str) -> Result<Option<Metadata>, Error> {
     Ok(raw::stat(path)?)
 }
 
-/// Whether anything is at the path, a final link not followed. Needs `fs:read`.
+/// Returns whether anything is at the path, a final link not followed. Needs `fs:read`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// if !fs::exists("/etc/app.conf")? {
+///     fs::write("/etc/app.conf", "").apply()?;
+/// }
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`ErrorCode::Denied`].
@@ -145,7 +94,13 @@ pub fn exists(path: &str) -> Result<bool, Error> {
     Ok(raw::stat(path)?.is_some())
 }
 
-/// A UTF-8 text file of at most 4 MiB. Needs `fs:read`.
+/// Reads a UTF-8 text file of at most 4 MiB. Needs `fs:read`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// let hosts = fs::read_to_string("/etc/hosts")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Limit`], [`ErrorCode::Denied`].
@@ -155,6 +110,12 @@ pub fn read_to_string(path: &str) -> Result<String, Error> {
 
 /// Opens a file of any size. Needs `fs:read`.
 ///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// let digest = fs::open("/usr/bin/env")?.digest()?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Denied`].
 pub fn open(path: &str) -> Result<Blob, Error> {
@@ -163,6 +124,14 @@ pub fn open(path: &str) -> Result<Blob, Error> {
 
 /// Entries of a directory, sorted by name. Needs `fs:read` of the directory.
 ///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// for entry in fs::read_dir("/etc/cron.d")? {
+///     println!("{}", entry.name);
+/// }
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+///
 /// # Errors
 /// [`ErrorCode::NotADirectory`], [`ErrorCode::Denied`].
 pub fn read_dir(path: &str) -> Result<Vec<Entry>, Error> {
@@ -170,6 +139,12 @@ pub fn read_dir(path: &str) -> Result<Vec<Entry>, Error> {
 }
 
 /// Makes a symbolic link at `path` that says `target`. Needs `fs:write` of the link.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::symlink("/opt/app/current", "1.2")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`ErrorCode::Exists`], [`ErrorCode::Denied`].
@@ -180,6 +155,12 @@ pub fn symlink(path: &str, target: &str) -> Result<(), Error> {
 /// Renames. Needs `fs:read` and `fs:write` of the source and `fs:write` of the destination, for a directory of everything
 /// below them (`…/**`).
 ///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::rename("/etc/app.conf.example", "/etc/app.conf")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Denied`].
 pub fn rename(source: &str, dest: &str) -> Result<(), Error> {
@@ -187,6 +168,12 @@ pub fn rename(source: &str, dest: &str) -> Result<(), Error> {
 }
 
 /// Sets mode and owner. Needs `fs:write`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::set_attrs("/etc/app.conf", 0o640, "root", "adm")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Denied`].
@@ -196,6 +183,12 @@ pub fn set_attrs(path: &str, mode: u32, user: &str, group: &str) -> Result<(), E
 
 /// Sets mode and owner of a directory and everything below it. Needs `fs:write:<path>/**`.
 ///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::set_attrs_all("/srv/keys", 0o700, "root", "root")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Denied`].
 pub fn set_attrs_all(path: &str, mode: u32, user: &str, group: &str) -> Result<(), Error> {
@@ -203,6 +196,12 @@ pub fn set_attrs_all(path: &str, mode: u32, user: &str, group: &str) -> Result<(
 }
 
 /// Sets the owner and keeps the mode, but for bits that lend rights. Needs `fs:write`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::set_owner("/srv/data", "ann", "ann")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`ErrorCode::NotFound`], also for a user or group that the image does not have; [`ErrorCode::Denied`].
@@ -212,6 +211,12 @@ pub fn set_owner(path: &str, user: &str, group: &str) -> Result<(), Error> {
 
 /// Sets the owner of a directory and of everything below it, as `chown -R` does: modes stay, links are not followed. Needs
 /// `fs:write:<path>/**`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::set_owner_all("/home/ann/work", "ann", "ann")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// As [`set_owner`].
@@ -227,7 +232,18 @@ fn owner(user: &str, group: &str) -> Owner {
     Owner { user: user.to_owned(), group: group.to_owned() }
 }
 
+/// Makes what [`owner`] makes, with the values of parameters.
+pub(crate) fn filled_owner(user: &str, group: &str) -> Result<Owner, Error> {
+    Ok(owner(&filled(user)?, &filled(group)?))
+}
+
 /// Removes a file, a link itself, or an empty directory. Needs `fs:write`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::remove("/etc/motd")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Denied`].
@@ -237,6 +253,12 @@ pub fn remove(path: &str) -> Result<(), Error> {
 
 /// Removes a directory and everything below it. Needs `fs:write:<path>/**`.
 ///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::remove_all("/usr/share/doc")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Denied`].
 pub fn remove_all(path: &str) -> Result<(), Error> {
@@ -244,6 +266,12 @@ pub fn remove_all(path: &str) -> Result<(), Error> {
 }
 
 /// Makes sure that a text file has this line; true if it was added. Needs `fs:read` and `fs:write`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::ensure_line("/etc/modules", "i2c-dev", &fs::Place::End)?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Denied`].
@@ -254,6 +282,12 @@ pub fn ensure_line(path: &str, line: &str, place: &Place) -> Result<bool, Error>
 /// Changes a text file with a function such as those of [`crate::text`]; true if it returned a new text. The file keeps
 /// its attributes. Needs `fs:read` and `fs:write`.
 ///
+/// ```no_run
+/// # use piimg_plugin_sdk::{fs, text};
+/// fs::edit("/etc/login.defs", |old| text::with_option(old, "UMASK", ' ', "077"))?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+///
 /// # Errors
 /// [`ErrorCode::NotFound`], [`ErrorCode::Limit`], [`ErrorCode::Denied`].
 pub fn edit(path: &str, change: impl FnOnce(&str) -> Option<String>) -> Result<bool, Error> {
@@ -263,10 +297,75 @@ pub fn edit(path: &str, change: impl FnOnce(&str) -> Option<String>) -> Result<b
     }
 }
 
-/// Replaces every occurrence of a text, literally, and returns how many there were. Needs `fs:read` and `fs:write`.
+/// Adds a text at the end of a text file, which need not be there. Needs `fs:read` and `fs:write`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::append("/etc/hosts", "10.0.0.1\tserver\n")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`ErrorCode::NotFound`], [`ErrorCode::Denied`].
+/// [`ErrorCode::Limit`] for more than 4 MiB together, [`ErrorCode::Denied`].
+pub fn append(path: &str, text: &str) -> Result<(), Error> {
+    let old = match raw::read_text(path).map_err(Error::from) {
+        Err(error) if error.code() == ErrorCode::NotFound => String::new(),
+        old => old?,
+    };
+    write(path, old + text).apply()
+}
+
+/// Replaces every occurrence of a text, literally, and returns how many there were: at least one. A text that is not there is
+/// an error, for the file is another one than the author had in mind; see [`replace_any`]. Needs `fs:read` and `fs:write`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// fs::replace("/etc/ssh/sshd_config", "#PermitRootLogin prohibit-password", "PermitRootLogin no")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorCode::NotFound`] if there is no such file, or no such text in it; [`ErrorCode::Denied`].
 pub fn replace(path: &str, old: &str, new: &str) -> Result<u32, Error> {
+    match replace_any(path, old, new)? {
+        0 => Err(Error::new(ErrorCode::NotFound, nothing_to_replace(path, old))),
+        count => Ok(count),
+    }
+}
+
+fn nothing_to_replace(path: &str, old: &str) -> String {
+    let old: String = old.chars().take(100).collect();
+    format!("`{}` is nowhere in `{}`: nothing was replaced", old.escape_debug(), path.escape_debug())
+}
+
+/// Replaces as [`replace`] does, where the text need not be there: then it returns 0. Needs `fs:read` and `fs:write`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::fs;
+/// let count = fs::replace_any("/etc/motd", "Debian", "Robot")?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+///
+/// # Errors
+/// [`ErrorCode::NotFound`] if there is no such file; [`ErrorCode::Denied`].
+pub fn replace_any(path: &str, old: &str, new: &str) -> Result<u32, Error> {
     Ok(raw::replace(path, old, new)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_there_is_named() {
+        assert_eq!(nothing_to_replace("/etc/x", "a\nb"), "`a\\nb` is nowhere in `/etc/x`: nothing was replaced");
+    }
+
+    #[test]
+    fn a_change_asks_for_what_it_touches() {
+        let scopes = |needs: Vec<Need>| needs.iter().map(Need::scope).collect::<Vec<_>>();
+        assert_eq!(scopes(copy("/a", "/b").needs()), ["fs:read:/a", "fs:write:/b"]);
+        assert_eq!(scopes(write("/b", "x").mode(0o755).needs()), ["fs:write:/b"]);
+        assert_eq!(scopes(editing("/c").needs()), ["fs:read:/c", "fs:write:/c"]);
+    }
 }

@@ -7,12 +7,14 @@
 //! ```
 //! use piimg_plugin_sdk::{Plugin, PluginConf, Result, fs};
 //!
+//! const NOTE: &str = "/etc/breadcrumb";
+//!
 //! struct Breadcrumb;
 //! impl Plugin for Breadcrumb {
 //!     fn conf() -> PluginConf {
-//!         PluginConf::new("example/breadcrumb", "0.1.0", "Breadcrumb").capability("fs:write:/etc/breadcrumb", "the note itself")
+//!         PluginConf::new("example/breadcrumb", "0.1.0", "Breadcrumb").needs_because(fs::writing(NOTE), "the note itself")
 //!     }
-//!     fn execute() -> Result { Ok(fs::write("/etc/breadcrumb", "was here\n").apply()?) }
+//!     fn execute() -> Result { Ok(fs::write(NOTE, "was here\n").apply()?) }
 //! }
 //! piimg_plugin_sdk::plugin!(Breadcrumb);
 //! ```
@@ -20,8 +22,14 @@
 //! Built with `cargo build --release --target wasm32-wasip2` as a `cdylib`. Natively, in `cargo test`, the functions of
 //! the host do not exist and panic: test what the plugin decides, in functions of its own.
 //!
+//! **What changes the image and has more to it than a name is a value, and `apply` does it.** Such a value says itself
+//! what it takes: `conf()` hands it to [`PluginConf::needs`], so that no scope is written twice. In the words of these
+//! values (names, paths, addresses) `{params.NAME}` stands for a parameter, as it does in scopes; see [`Needs`].
+//!
 //! `println!` and `eprintln!` end up in the build's log. The clock stands still at the build's fixed time, random
 //! numbers are the same in every build, and there are no threads, sockets or files but those of the image.
+
+#![warn(missing_docs)]
 
 pub mod apt;
 pub mod assets;
@@ -34,24 +42,45 @@ mod error;
 pub mod fs;
 pub mod git;
 pub mod log;
+pub mod login;
+mod need;
 pub mod net;
 pub mod network;
 pub mod packages;
 pub mod process;
+pub mod python;
 pub mod region;
 pub mod services;
 pub mod sudo;
+mod template;
 pub mod text;
 pub mod users;
 
 pub use blob::Blob;
 pub use conf::{Capability, Image, Kind, Param, PluginConf};
 pub use error::{Error, ErrorCode};
+pub use need::{Need, Needs};
 
-/// What `execute` returns: any error will do, [`Error`] among them.
+/// The result of `execute`: any error will do, [`Error`] among them.
 pub type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// A customization.
+///
+/// ```
+/// use piimg_plugin_sdk::{Plugin, PluginConf, Result, log};
+///
+/// struct Hello;
+///
+/// impl Plugin for Hello {
+///     fn conf() -> PluginConf { PluginConf::new("example/hello", "0.1.0", "Hello") }
+///     fn execute() -> Result {
+///         log::info!("hello");
+///         Ok(())
+///     }
+/// }
+///
+/// piimg_plugin_sdk::plugin!(Hello);
+/// ```
 pub trait Plugin {
     /// Describes the plugin. It runs before anything is decided and cannot call the host; the answer must always be
     /// the same.
@@ -82,17 +111,17 @@ macro_rules! plugin {
     };
 }
 
-/// The plugin that the guide shows to those who come from `pi_image2` compiles, as an example of this crate.
+/// The plugin that the read-me shows compiles.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/migrating-from-pi_image2.md")]
-mod migrating {}
+#[doc = include_str!("../README.md")]
+mod readme {}
 
-/// What [`plugin!`] expands to; not for use by hand.
+/// The code to which [`plugin!`] expands; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
     pub mod bindings {
         wit_bindgen::generate!({
-            path: "../wit",
+            path: "wit",
             world: "prepared-plugin",
             pub_export_macro: true,
             export_macro_name: "export_customization",
@@ -144,7 +173,7 @@ pub mod __private {
         }
     }
 
-    /// A trap carries no text: the message goes to the host first.
+    /// Sends the message of a panic to the host, for a trap carries no text.
     fn report_panics() {
         std::panic::set_hook(Box::new(|info| {
             let message = info.payload_as_str().unwrap_or("a panic without a message");

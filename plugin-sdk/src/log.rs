@@ -6,6 +6,13 @@ pub use raw::Level;
 pub use crate::{__debug as debug, __error as error, __info as info, __trace as trace, __warn as warn};
 
 /// Writes a message; each line of it becomes one of the log.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::log;
+/// log::write(log::Level::Warn, "no logo was given");
+/// log::warn!("no logo was given, and {} is missing", "a name");
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
 pub fn write(level: Level, message: &str) {
     raw::write(level, message);
 }
@@ -24,7 +31,7 @@ macro_rules! __debug {
     ($($arg:tt)*) => { $crate::log::write($crate::log::Level::Debug, &::std::format!($($arg)*)) };
 }
 
-/// What the plugin is doing.
+/// A line about what the plugin is doing.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __info {

@@ -1,5 +1,5 @@
-//! Connections to networks, for whichever of networkd, NetworkManager and netplan the image has:
-//! `Connection::new("eth*").address("192.168.42.125/24").write_networkd("10-field")?`.
+//! Connections to networks, for whichever of NetworkManager, netplan and networkd the image has:
+//! `Connection::new("eth*").address("192.168.42.125/24").profile("10-field").apply()?`.
 
 mod netplan;
 mod network_manager;
@@ -7,9 +7,17 @@ mod networkd;
 
 use std::net::IpAddr;
 
-use crate::{Error, ErrorCode, fs, text};
+use crate::template::{all_filled, filled};
+use crate::{Error, ErrorCode, Need, Needs, boot_config, fs, packages, text};
 
 /// A connection as it shall be; addresses come from the network (DHCP) unless some are named.
+///
+/// ```
+/// use piimg_plugin_sdk::network::Connection;
+///
+/// let lan = Connection::new("eth0").address("192.168.42.10/24").gateway("192.168.42.1").dns("192.168.42.1");
+/// assert!(lan.networkd().unwrap().contains("\nAddress=192.168.42.10/24\n"));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Connection {
     interface: String,
@@ -27,95 +35,97 @@ struct Wifi {
 }
 
 impl Connection {
-    /// For a network interface, or for those that a name with `*` stands for, such as `eth*`.
+    /// Begins a connection for a network interface, or for those that a name with `*` stands for, such as `eth*`.
     #[must_use]
     pub fn new(interface: &str) -> Self {
         Self { interface: interface.to_owned(), addresses: Vec::new(), gateway: None, dns: Vec::new(), wifi: None }
     }
 
-    /// To the wireless network of this name, with a passphrase if it has one.
+    /// Connects to the wireless network of this name, with a passphrase if it has one.
     #[must_use]
     pub fn wifi(interface: &str, ssid: &str, passphrase: Option<&str>) -> Self {
         let wifi = Wifi { ssid: ssid.to_owned(), passphrase: passphrase.map(str::to_owned), access_point: false };
         Self { wifi: Some(wifi), ..Self::new(interface) }
     }
 
-    /// A wireless network of its own, whose members get addresses and a way out.
+    /// Offers a wireless network of its own, whose members get addresses and a way out.
     #[must_use]
     pub fn access_point(interface: &str, ssid: &str, passphrase: Option<&str>) -> Self {
         let wifi = Wifi { ssid: ssid.to_owned(), passphrase: passphrase.map(str::to_owned), access_point: true };
         Self { wifi: Some(wifi), ..Self::new(interface) }
     }
 
-    /// An address that it always has, with the length of the network's part: `192.168.42.125/24`.
+    /// Sets an address that it always has, with the length of the network's part: `192.168.42.125/24`.
     #[must_use]
     pub fn address(mut self, address: &str) -> Self {
         self.addresses.push(address.to_owned());
         self
     }
 
-    /// Where other networks are reached.
+    /// Sets the gateway by which other networks are reached.
     #[must_use]
     pub fn gateway(mut self, address: &str) -> Self {
         self.gateway = Some(address.to_owned());
         self
     }
 
-    /// A server that knows names.
+    /// Adds a server that knows names.
     #[must_use]
     pub fn dns(mut self, address: &str) -> Self {
         self.dns.push(address.to_owned());
         self
     }
 
-    /// Writes `/etc/systemd/network/<name>.network`. Needs `fs:write` of it.
+    /// Describes its file: `name` is that of the file, without a suffix.
     ///
-    /// # Errors
-    /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no address, name or passphrase;
-    /// [`ErrorCode::Unsupported`] for a wireless network, which networkd does not join by itself.
-    pub fn write_networkd(&self, name: &str) -> Result<(), Error> {
-        let path = format!("/etc/systemd/network/{}.network", file_name(name)?);
-        fs::write(&path, self.networkd()?).mode(0o644).apply()
+    /// ```no_run
+    /// # use piimg_plugin_sdk::network::Connection;
+    /// Connection::new("eth*").address("192.168.42.125/24").profile("10-field").apply()?;
+    /// # Ok::<(), piimg_plugin_sdk::Error>(())
+    /// ```
+    pub fn profile(self, name: &str) -> Profile {
+        Profile { connection: self, name: name.to_owned(), service: None }
     }
 
-    /// Writes `/etc/NetworkManager/system-connections/<name>.nmconnection`, for root alone. Needs `fs:write` of it.
-    ///
-    /// # Errors
-    /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no address, name or passphrase.
-    pub fn write_network_manager(&self, name: &str) -> Result<(), Error> {
-        let path = format!("/etc/NetworkManager/system-connections/{}.nmconnection", file_name(name)?);
-        fs::write(&path, self.network_manager(name)?).mode(0o600).apply()
+    /// Fills in the values of parameters.
+    fn filled(&self) -> Result<Self, Error> {
+        let all = |texts: &[String]| all_filled(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+        let one = |text: &String| filled(text).map(std::borrow::Cow::into_owned);
+        let wifi = |wifi: &Wifi| {
+            let passphrase = wifi.passphrase.as_ref().map(one).transpose()?;
+            Ok::<_, Error>(Wifi { ssid: one(&wifi.ssid)?, passphrase, ..wifi.clone() })
+        };
+        Ok(Self {
+            interface: one(&self.interface)?,
+            addresses: all(&self.addresses)?,
+            gateway: self.gateway.as_ref().map(one).transpose()?,
+            dns: all(&self.dns)?,
+            wifi: self.wifi.as_ref().map(wifi).transpose()?,
+        })
     }
 
-    /// Writes `/etc/netplan/<name>.yaml`, for root alone. Needs `fs:write` of it.
+    /// Returns the text for networkd.
     ///
     /// # Errors
-    /// As [`Connection::write_network_manager`]; [`ErrorCode::Unsupported`] for a wireless interface with `*` in its name.
-    pub fn write_netplan(&self, name: &str) -> Result<(), Error> {
-        let path = format!("/etc/netplan/{}.yaml", file_name(name)?);
-        fs::write(&path, self.netplan()?).mode(0o600).apply()
-    }
-
-    /// The text that [`Connection::write_networkd`] writes.
-    ///
-    /// # Errors
-    /// As there, without [`ErrorCode::Denied`].
+    /// [`ErrorCode::Invalid`] for what is no address, name or passphrase; [`ErrorCode::Unsupported`] for a wireless network,
+    /// which networkd does not join by itself.
     pub fn networkd(&self) -> Result<String, Error> {
         networkd::text(self)
     }
 
-    /// The text that [`Connection::write_network_manager`] writes.
+    /// Returns the text for NetworkManager.
     ///
     /// # Errors
-    /// As there, without [`ErrorCode::Denied`].
+    /// [`ErrorCode::Invalid`] for what is no address, name or passphrase.
     pub fn network_manager(&self, name: &str) -> Result<String, Error> {
         network_manager::text(self, file_name(name)?)
     }
 
-    /// The text that [`Connection::write_netplan`] writes.
+    /// Returns the text for netplan.
     ///
     /// # Errors
-    /// As there, without [`ErrorCode::Denied`].
+    /// [`ErrorCode::Invalid`] for what is no address, name or passphrase; [`ErrorCode::Unsupported`] for a wireless interface
+    /// with `*` in its name.
     pub fn netplan(&self) -> Result<String, Error> {
         netplan::text(self)
     }
@@ -147,6 +157,137 @@ impl Connection {
         }
         self.wifi.as_ref().map_or(Ok(()), Wifi::check)
     }
+}
+
+/// The service that sets up the network of an image.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::network::Service;
+/// let has_network_manager = Service::of_image()? == Service::NetworkManager;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// `systemd-networkd`, without any other.
+    Networkd,
+    /// NetworkManager, without netplan.
+    NetworkManager,
+    /// netplan, which hands over to one of the others.
+    Netplan,
+}
+
+impl Service {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Netplan, Self::NetworkManager, Self::Networkd];
+
+    /// Returns the one that the image has: what Ubuntu, Raspberry Pi OS and Debian bring, in this order.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Io`] if the packages of the image cannot be read.
+    pub fn of_image() -> Result<Self, Error> {
+        let has = |name: &str| Ok::<_, Error>(packages::query(name)?.is_some());
+        Ok(match (has("netplan.io")?, has("network-manager")?) {
+            (true, _) => Self::Netplan,
+            (_, true) => Self::NetworkManager,
+            _ => Self::Networkd,
+        })
+    }
+
+    /// Returns where it has its files.
+    fn file(self, name: &str) -> String {
+        match self {
+            Self::Networkd => format!("/etc/systemd/network/{name}.network"),
+            Self::NetworkManager => format!("/etc/NetworkManager/system-connections/{name}.nmconnection"),
+            Self::Netplan => format!("/etc/netplan/{name}.yaml"),
+        }
+    }
+}
+
+/// A connection and the name of its file; see [`Connection::profile`].
+#[must_use = "nothing happens before `apply`"]
+#[derive(Clone, Debug)]
+pub struct Profile {
+    connection: Connection,
+    name: String,
+    service: Option<Service>,
+}
+
+impl Profile {
+    /// Sets for what it is written, where the author knows it: then only that file is asked for.
+    pub fn service(self, service: Service) -> Self {
+        Self { service: Some(service), ..self }
+    }
+
+    /// Writes the file, for root alone where a passphrase may be in it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Denied`]; those of [`Connection::networkd`], [`Connection::network_manager`] and [`Connection::netplan`].
+    pub fn apply(&self) -> Result<(), Error> {
+        let service = self.service.map_or_else(Service::of_image, Ok)?;
+        let name = filled(&self.name)?;
+        let path = service.file(file_name(&name)?);
+        let connection = self.connection.filled()?;
+        let (text, mode) = match service {
+            Service::Networkd => (connection.networkd()?, 0o644),
+            Service::NetworkManager => (connection.network_manager(&name)?, 0o600),
+            Service::Netplan => (connection.netplan()?, 0o600),
+        };
+        fs::write(&path, text).mode(mode).apply()
+    }
+}
+
+impl Needs for Profile {
+    fn needs(&self) -> Vec<Need> {
+        let services = self.service.map_or(Service::ALL.to_vec(), |service| vec![service]);
+        let reason = format!("connects {}, by whichever service the image has", self.connection.interface);
+        let files = services.into_iter().map(|service| format!("fs:write:{}", service.file(&self.name)));
+        files.map(|scope| Need::capability(scope, &reason)).collect()
+    }
+}
+
+/// The country in which wireless networks are used; see [`wifi_country`].
+#[must_use = "nothing happens before `apply`"]
+#[derive(Clone, Copy, Debug)]
+pub struct WifiCountry<'a>(&'a str);
+
+/// Describes in which country wireless networks are used, which decides on channels and power: two capital letters, such as
+/// `GB`. Without one the radio of a Pi stays off, or at the least that all countries allow.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::network;
+/// network::wifi_country("GB").apply()?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+pub const fn wifi_country(code: &str) -> WifiCountry<'_> {
+    WifiCountry(code)
+}
+
+/// Parameter of the kernel's wireless subsystem, which counts before any program runs.
+const COUNTRY: &str = "cfg80211.ieee80211_regdom";
+
+impl WifiCountry<'_> {
+    /// Sets it, on the kernel's command line.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no country.
+    pub fn apply(&self) -> Result<(), Error> {
+        let country = filled(self.0)?;
+        check_country(&country)?;
+        boot_config::set_parameter(&format!("{COUNTRY}={country}"))
+    }
+}
+
+impl Needs for WifiCountry<'_> {
+    fn needs(&self) -> Vec<Need> {
+        vec![Need::capability(format!("boot:cmdline:{COUNTRY}"), format!("sets the country of Wi-Fi, {}", self.0))]
+    }
+}
+
+fn check_country(country: &str) -> Result<(), Error> {
+    if country.len() == 2 && country.chars().all(|it| it.is_ascii_uppercase()) {
+        return Ok(());
+    }
+    invalid(format!("`{}` is no country: it is two capital letters, such as `GB`", country.escape_debug()))
 }
 
 impl Wifi {
@@ -222,6 +363,15 @@ mod tests {
         }
         Connection::wifi("wlan0", "field", Some(&"0aF9".repeat(16))).check().unwrap();
         assert!(wired().address("fd00::1/64").gateway("fd00::2").check().is_ok());
+    }
+
+    #[test]
+    fn a_country_has_two_letters() {
+        check_country("GB").unwrap();
+        for odd in ["", "gb", "GBR", "G B"] {
+            let error = check_country(odd).unwrap_err().to_string();
+            assert_eq!(error, format!("`{odd}` is no country: it is two capital letters, such as `GB`"));
+        }
     }
 
     #[test]

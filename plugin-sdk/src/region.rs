@@ -1,24 +1,109 @@
-//! Language, keyboard and time zone: `region::set_locale("en_GB.UTF-8")?`.
+//! Language, keyboard and time zone: `region::locale("en_GB.UTF-8").apply()?`.
 
 use crate::process::Command;
-use crate::{Error, ErrorCode, fs, text};
+use crate::template::{all_filled, filled};
+use crate::{Error, ErrorCode, Need, Needs, fs, text};
 
-/// Makes locales, each such as `en_GB.UTF-8`, with the program of the package `locales`. Needs `fs:read` and `fs:write`
-/// of `/etc/locale.gen`, `fs:write:/usr/lib/locale/locale-archive` and `exec:locale-gen`.
+const LIST: &str = "/etc/locale.gen";
+const LOCALE: &str = "/etc/default/locale";
+const KEYBOARD: &str = "/etc/default/keyboard";
+const ZONES: &str = "/usr/share/zoneinfo";
+const ZONE: &str = "/etc/localtime";
+const ZONE_NAME: &str = "/etc/timezone";
+
+/// The language of the system, which is made first; see [`locale`].
+#[must_use = "nothing happens before `apply`"]
+#[derive(Clone, Copy, Debug)]
+pub struct Locale<'a>(&'a str);
+
+/// Describes the language of the system, such as `en_GB.UTF-8`. It brings the package `locales`.
 ///
-/// # Errors
-/// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name of a locale, [`ErrorCode::NotFound`] if `locales` is
-/// not installed, or does not know the locale.
-pub fn generate_locales(names: &[&str]) -> Result<(), Error> {
+/// ```no_run
+/// # use piimg_plugin_sdk::region;
+/// region::locale("en_GB.UTF-8").apply()?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+pub const fn locale(name: &str) -> Locale<'_> {
+    Locale(name)
+}
+
+impl Locale<'_> {
+    /// Makes the locale as [`Locales::apply`] does, and lets the system speak it.
+    ///
+    /// # Errors
+    /// As [`Locales::apply`].
+    pub fn apply(&self) -> Result<(), Error> {
+        let name = filled(self.0)?;
+        generate(&[&name])?;
+        fs::write(LOCALE, format!("LANG={name}\n")).apply()
+    }
+}
+
+impl Needs for Locale<'_> {
+    fn needs(&self) -> Vec<Need> {
+        let purpose = format!("sets the locale {}", self.0);
+        let mut needs = generation(&purpose);
+        needs.push(Need::capability(format!("fs:write:{LOCALE}"), format!("{purpose}: makes it the system's")));
+        needs
+    }
+}
+
+/// Locales that programs may choose; see [`locales`].
+#[must_use = "nothing happens before `apply`"]
+#[derive(Clone, Copy, Debug)]
+pub struct Locales<'a>(&'a [&'a str]);
+
+/// Describes locales that programs may choose, each such as `en_GB.UTF-8`. They bring the package `locales`.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::region;
+/// region::locales(&["de_DE.UTF-8", "fr_FR.UTF-8"]).apply()?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+pub const fn locales<'a>(names: &'a [&'a str]) -> Locales<'a> {
+    Locales(names)
+}
+
+impl Locales<'_> {
+    /// Makes the locales with `locale-gen`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name of a locale, [`ErrorCode::NotFound`] if `locales`
+    /// is not installed, or does not know the locale.
+    pub fn apply(&self) -> Result<(), Error> {
+        let names = all_filled(self.0)?;
+        generate(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+impl Needs for Locales<'_> {
+    fn needs(&self) -> Vec<Need> {
+        generation(&format!("makes the locales {}", self.0.join(", ")))
+    }
+}
+
+/// Returns what [`generate`] takes.
+fn generation(purpose: &str) -> Vec<Need> {
+    let need = |scope: &str, why: &str| Need::capability(scope, format!("{purpose}: {why}"));
+    vec![
+        Need::package("locales"),
+        need("fs:read:/etc/locale.gen", "finds it in the list"),
+        need("fs:write:/etc/locale.gen", "chooses it in the list"),
+        need("exec:locale-gen", "makes its files"),
+        need("fs:write:/usr/lib/locale/locale-archive", "is where `locale-gen` puts them"),
+    ]
+}
+
+fn generate(names: &[&str]) -> Result<(), Error> {
     let lines = names.iter().map(|name| locale_line(name)).collect::<Result<Vec<_>, _>>()?;
-    let list = fs::read_to_string("/etc/locale.gen")?;
+    let list = fs::read_to_string(LIST)?;
     lines.iter().try_for_each(|line| check_known(&list, line))?;
     let add = |text: &str| {
         let changed = lines.iter().fold(text.to_owned(), |text, line| text::uncommented(&text, line).unwrap_or(text));
         (changed != text).then_some(changed)
     };
-    fs::edit("/etc/locale.gen", add)?;
-    Command::new("locale-gen").run()
+    fs::edit(LIST, add)?;
+    Command::new("locale-gen").apply()
 }
 
 /// Refuses a locale that is not in the package's list of all, of which most lines are comments: `locale-gen` would name it in
@@ -40,16 +125,7 @@ fn check_known(list: &str, line: &str) -> Result<(), Error> {
     Err(Error::new(ErrorCode::NotFound, message))
 }
 
-/// Makes a locale as [`generate_locales`] does and lets the system speak it. Needs `fs:write:/etc/default/locale` too.
-///
-/// # Errors
-/// As [`generate_locales`].
-pub fn set_locale(name: &str) -> Result<(), Error> {
-    generate_locales(&[name])?;
-    fs::write("/etc/default/locale", format!("LANG={name}\n")).apply()
-}
-
-/// The line of `/etc/locale.gen`: the name and its character set.
+/// Returns the line of `/etc/locale.gen`: the name and its character set.
 fn locale_line(name: &str) -> Result<String, Error> {
     let (language, charset) = name.split_once('.').unwrap_or((name, ""));
     let word = |text: &str| !text.is_empty() && text.chars().all(|it| it.is_ascii_alphanumeric() || "_-@".contains(it));
@@ -62,53 +138,64 @@ fn locale_line(name: &str) -> Result<String, Error> {
     Ok(format!("{name} {charset}"))
 }
 
-/// A keyboard as `keyboard-configuration` describes it.
-#[derive(Clone, Debug)]
-pub struct Keyboard {
-    layout: String,
-    variant: String,
-    model: String,
-    options: String,
+/// A keyboard as `keyboard-configuration` describes it. It brings that package, and `console-setup`, which reads it.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::region::Keyboard;
+/// Keyboard::new("de").variant("nodeadkeys").apply()?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+#[must_use = "nothing happens before `apply`"]
+#[derive(Clone, Copy, Debug)]
+pub struct Keyboard<'a> {
+    layout: &'a str,
+    variant: &'a str,
+    model: &'a str,
+    options: &'a str,
 }
 
-impl Keyboard {
-    /// A keyboard of 105 keys with this layout, such as `gb`, or several, `us,de`.
-    #[must_use]
-    pub fn new(layout: &str) -> Self {
-        Self { layout: layout.to_owned(), variant: String::new(), model: "pc105".to_owned(), options: String::new() }
+impl<'a> Keyboard<'a> {
+    /// Describes a keyboard of 105 keys with this layout, such as `gb`, or several, `us,de`.
+    ///
+    /// ```no_run
+    /// # use piimg_plugin_sdk::region::Keyboard;
+    /// const KEYBOARD: Keyboard = Keyboard::new("de").variant("nodeadkeys").options("compose:ralt");
+    /// KEYBOARD.apply()?;
+    /// # Ok::<(), piimg_plugin_sdk::Error>(())
+    /// ```
+    pub const fn new(layout: &'a str) -> Self {
+        Self { layout, variant: "", model: "pc105", options: "" }
     }
 
-    /// Such as `nodeadkeys`.
-    #[must_use]
-    pub fn variant(mut self, variant: &str) -> Self {
-        variant.clone_into(&mut self.variant);
-        self
+    /// Sets the variant, such as `nodeadkeys`.
+    pub const fn variant(self, variant: &'a str) -> Self {
+        Self { variant, ..self }
     }
 
-    /// Such as `pc104`.
-    #[must_use]
-    pub fn model(mut self, model: &str) -> Self {
-        model.clone_into(&mut self.model);
-        self
+    /// Sets the model, such as `pc104`.
+    pub const fn model(self, model: &'a str) -> Self {
+        Self { model, ..self }
     }
 
-    /// Such as `compose:ralt`.
-    #[must_use]
-    pub fn options(mut self, options: &str) -> Self {
-        options.clone_into(&mut self.options);
-        self
+    /// Sets options, such as `compose:ralt`.
+    pub const fn options(self, options: &'a str) -> Self {
+        Self { options, ..self }
     }
 
-    /// Makes it the system's, on the console and in X. Needs `fs:write:/etc/default/keyboard`.
+    /// Makes it the system's, on the console and in X.
     ///
     /// # Errors
     /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for a word with other characters than those of such words.
     pub fn apply(&self) -> Result<(), Error> {
-        fs::write("/etc/default/keyboard", self.text()?).apply()
+        fs::write(KEYBOARD, self.text()?).apply()
     }
 
     fn text(&self) -> Result<String, Error> {
-        let Self { layout, variant, model, options } = self;
+        let [layout, variant, model, options] =
+            &all_filled(&[self.layout, self.variant, self.model, self.options])?[..]
+        else {
+            unreachable!("as many words as there were")
+        };
         // A shell reads the file.
         let plain = |text: &str| text.chars().all(|it| it.is_ascii_alphanumeric() || "_-,:()+".contains(it));
         if let Some(odd) = [layout, variant, model, options].into_iter().find(|text| !plain(text)) {
@@ -121,14 +208,60 @@ impl Keyboard {
     }
 }
 
-/// Sets the time zone, such as `Europe/Berlin`. Needs `fs:read:/usr/share/zoneinfo/**`, `fs:read:/etc/localtime`,
-/// `fs:write:/etc/localtime` and `fs:write:/etc/timezone`.
+impl Needs for Keyboard<'_> {
+    fn needs(&self) -> Vec<Need> {
+        let purpose = format!("sets the keyboard {}", self.layout);
+        vec![
+            Need::package("keyboard-configuration"),
+            Need::package("console-setup"),
+            Need::capability(format!("fs:write:{KEYBOARD}"), purpose),
+        ]
+    }
+}
+
+/// The system's time zone; see [`timezone`].
+#[must_use = "nothing happens before `apply`"]
+#[derive(Clone, Copy, Debug)]
+pub struct Timezone<'a>(&'a str);
+
+/// Describes the system's time zone, such as `Europe/Berlin`. It brings the package `tzdata`.
 ///
-/// # Errors
-/// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name of a zone, [`ErrorCode::NotFound`] if `tzdata` does not
-/// have it.
-pub fn set_timezone(name: &str) -> Result<(), Error> {
-    /// How the file of a zone begins: RFC 9636, 3.1.
+/// ```no_run
+/// # use piimg_plugin_sdk::region;
+/// region::timezone("Europe/Berlin").apply()?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+pub const fn timezone(name: &str) -> Timezone<'_> {
+    Timezone(name)
+}
+
+impl Timezone<'_> {
+    /// Makes it the system's.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name of a zone, [`ErrorCode::NotFound`] if `tzdata` does
+    /// not have it.
+    pub fn apply(&self) -> Result<(), Error> {
+        set_timezone(&filled(self.0)?)
+    }
+}
+
+impl Needs for Timezone<'_> {
+    fn needs(&self) -> Vec<Need> {
+        let need = |scope: String, why: &str| Need::capability(scope, format!("sets the time zone {}: {why}", self.0));
+        vec![
+            Need::package("tzdata"),
+            // Whole: a value with `/` in it, as most zones have, cannot be a part of a scope.
+            need(format!("fs:read:{ZONES}/**"), "finds it"),
+            need(format!("fs:read:{ZONE}"), "looks whether there is one to replace"),
+            need(format!("fs:write:{ZONE}"), "is what programs read"),
+            need(format!("fs:write:{ZONE_NAME}"), "is its name"),
+        ]
+    }
+}
+
+fn set_timezone(name: &str) -> Result<(), Error> {
+    /// First bytes of the file of a zone: RFC 9636, 3.1.
     const MAGIC: &[u8] = b"TZif";
     let file = zone_file(name)?;
     let beginning = match fs::open(&file).and_then(|zone| zone.read(0, 4)) {
@@ -145,11 +278,11 @@ pub fn set_timezone(name: &str) -> Result<(), Error> {
         );
         return Err(Error::new(ErrorCode::Invalid, message));
     }
-    if fs::exists("/etc/localtime")? {
-        fs::remove("/etc/localtime")?;
+    if fs::exists(ZONE)? {
+        fs::remove(ZONE)?;
     }
-    fs::symlink("/etc/localtime", &file)?;
-    fs::write("/etc/timezone", format!("{name}\n")).apply()
+    fs::symlink(ZONE, &file)?;
+    fs::write(ZONE_NAME, format!("{name}\n")).apply()
 }
 
 fn missing_zone(name: &str) -> String {
@@ -165,7 +298,7 @@ fn zone_file(name: &str) -> Result<String, Error> {
         let message = format!("`{}` is no time zone; one is such as `Europe/Berlin`", name.escape_debug());
         return Err(Error::new(ErrorCode::Invalid, message));
     }
-    Ok(format!("/usr/share/zoneinfo/{name}"))
+    Ok(format!("{ZONES}/{name}"))
 }
 
 #[cfg(test)]

@@ -1,24 +1,62 @@
-//! What users may do as root: `sudo::without_password("ubuntu", &["/usr/bin/systemctl restart app"])?`.
+//! Commands that users may run as root: `sudo::without_password("ubuntu", &["/usr/bin/systemctl restart
+//! app"]).apply()?`.
 
-use crate::{Error, ErrorCode, fs};
+use crate::template::{all_filled, filled};
+use crate::{Error, ErrorCode, Need, Needs, fs};
 
-/// Lets a user, or with `%` before its name a group, run these commands as root without a password; each begins with an
-/// absolute path, and without arguments allows any. It replaces an earlier call for the same user or group. `ALL` must be
-/// meant: see [`everything_without_password`]. Needs `fs:write:/etc/sudoers.d/piimg-<who>`, and the package `sudo`.
-///
-/// # Errors
-/// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name or command; [`ErrorCode::NotFound`] without `sudo`.
-pub fn without_password(who: &str, commands: &[&str]) -> Result<(), Error> {
-    let commands = commands.iter().map(|command| escaped(command)).collect::<Result<Vec<_>, _>>()?;
-    write(who, &commands.join(", "))
+/// Commands that a user may run as root; see [`without_password`].
+#[must_use = "nothing happens before `apply`"]
+#[derive(Clone, Copy, Debug)]
+pub struct Rule<'a> {
+    who: &'a str,
+    /// None for everything.
+    commands: Option<&'a [&'a str]>,
 }
 
-/// Lets a user or `%group` do everything as root without a password. Needs the same as [`without_password`].
+/// Describes that a user, or with `%` before its name a group, may run these commands as root without a password; each
+/// begins with an absolute path, and without arguments allows any. It replaces an earlier rule for the same user or group.
+/// `ALL` must be meant: see [`everything_without_password`]. It brings the package `sudo`.
 ///
-/// # Errors
-/// As [`without_password`].
-pub fn everything_without_password(who: &str) -> Result<(), Error> {
-    write(who, "ALL")
+/// ```no_run
+/// # use piimg_plugin_sdk::sudo;
+/// sudo::without_password("ann", &["/usr/sbin/reboot"]).apply()?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+pub const fn without_password<'a>(who: &'a str, commands: &'a [&'a str]) -> Rule<'a> {
+    Rule { who, commands: Some(commands) }
+}
+
+/// Describes that a user or `%group` may do everything as root without a password.
+///
+/// ```no_run
+/// # use piimg_plugin_sdk::sudo;
+/// sudo::everything_without_password("%field").apply()?;
+/// # Ok::<(), piimg_plugin_sdk::Error>(())
+/// ```
+pub const fn everything_without_password(who: &str) -> Rule<'_> {
+    Rule { who, commands: None }
+}
+
+impl Rule<'_> {
+    /// Writes the rule.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Denied`]; [`ErrorCode::Invalid`] for what is no name or command; [`ErrorCode::NotFound`] without `sudo`.
+    pub fn apply(&self) -> Result<(), Error> {
+        let who = filled(self.who)?;
+        let Some(commands) = self.commands else { return write(&who, "ALL") };
+        let commands = all_filled(commands)?;
+        let commands = commands.iter().map(|command| escaped(command)).collect::<Result<Vec<_>, _>>()?;
+        write(&who, &commands.join(", "))
+    }
+}
+
+impl Needs for Rule<'_> {
+    fn needs(&self) -> Vec<Need> {
+        let what = if self.commands.is_some() { "some commands" } else { "everything" };
+        let reason = format!("lets {} do {what} as root", self.who);
+        vec![Need::package("sudo"), Need::capability(format!("fs:write:{}", file_of(self.who)), reason)]
+    }
 }
 
 fn write(who: &str, commands: &str) -> Result<(), Error> {
@@ -31,7 +69,7 @@ fn write(who: &str, commands: &str) -> Result<(), Error> {
     fs::write(&file_of(who), text).mode(0o440).owner("root", "root").apply()
 }
 
-/// A user and a group of the same name have a file each.
+/// Names the file: a user and a group of the same name have one each.
 fn file_of(who: &str) -> String {
     format!("/etc/sudoers.d/piimg-{who}")
 }
@@ -46,8 +84,8 @@ fn check_name(who: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// A command as sudoers(5) wants it: what separates there has a backslash. Wildcards are refused, as they match spaces
-/// and so more than one argument.
+/// Writes a command as sudoers(5) wants it: what separates there has a backslash. Wildcards are refused, as they match
+/// spaces and so more than one argument.
 fn escaped(command: &str) -> Result<String, Error> {
     let refuse = |why: &str| {
         let message = format!("`{}` cannot be allowed with sudo: {why}", command.escape_debug());

@@ -2,6 +2,12 @@
 //! with [`crate::fs::edit`].
 
 /// Replaces every occurrence of a text, literally.
+///
+/// ```
+/// use piimg_plugin_sdk::text;
+///
+/// assert_eq!(text::replaced("old, old", "old", "new").as_deref(), Some("new, new"));
+/// ```
 #[must_use]
 pub fn replaced(text: &str, old: &str, new: &str) -> Option<String> {
     let changed = (!old.is_empty()).then(|| text.replace(old, new))?;
@@ -9,12 +15,25 @@ pub fn replaced(text: &str, old: &str, new: &str) -> Option<String> {
 }
 
 /// Adds a line at the end unless it is there.
+///
+/// ```
+/// use piimg_plugin_sdk::text;
+///
+/// assert_eq!(text::with_line("a\n", "b").as_deref(), Some("a\nb\n"));
+/// assert_eq!(text::with_line("a\n", "a"), None);
+/// ```
 #[must_use]
 pub fn with_line(text: &str, line: &str) -> Option<String> {
     (!text.lines().any(|it| it == line)).then(|| joined(text.lines().chain([line])))
 }
 
 /// Activates a line that is commented out, `#line` or `# line`, or adds it at the end.
+///
+/// ```
+/// use piimg_plugin_sdk::text;
+///
+/// assert_eq!(text::uncommented("# en_GB.UTF-8 UTF-8\n", "en_GB.UTF-8 UTF-8").as_deref(), Some("en_GB.UTF-8 UTF-8\n"));
+/// ```
 #[must_use]
 pub fn uncommented(text: &str, line: &str) -> Option<String> {
     if text.lines().any(|it| it == line) {
@@ -29,6 +48,12 @@ pub fn uncommented(text: &str, line: &str) -> Option<String> {
 
 /// Gives an option its only value in a file of lines `key=value` (or with another separator, such as a space). The line
 /// takes the place of the first one with that key, else of one that is commented out (`#key=…`), else it is the last.
+///
+/// ```
+/// use piimg_plugin_sdk::text;
+///
+/// assert_eq!(text::with_option("#Port=22\n", "Port", '=', "2222").as_deref(), Some("Port=2222\n"));
+/// ```
 #[must_use]
 pub fn with_option(text: &str, key: &str, separator: char, value: &str) -> Option<String> {
     let has_key = |line: &str| {
@@ -51,7 +76,7 @@ pub fn with_option(text: &str, key: &str, separator: char, value: &str) -> Optio
     (changed != text).then_some(changed)
 }
 
-/// Whether a text can be a part of any file's name and of any line: letters, digits, `_` and `-`.
+/// Returns whether a text can be a part of any file's name and of any line: letters, digits, `_` and `-`.
 pub(crate) fn is_plain_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|it| it.is_ascii_alphanumeric() || it == '_' || it == '-')
 }

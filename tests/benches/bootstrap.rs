@@ -16,7 +16,8 @@ use crate::place::{Place, RELEASE, remove};
 /// Few enough to be installed under plain emulation in a few minutes, and with maintainer scripts that do something.
 pub(crate) const SMALL: [&str; 3] = ["ca-certificates", "openssh-server", "sudo"];
 
-/// As `host/src/rootfs/bootstrap.rs` calls it, but for the architecture and what belongs to emulation.
+/// Options with which `host/src/rootfs/bootstrap.rs` calls mmdebstrap, but for the architecture and what belongs to
+/// emulation.
 const OPTIONS: [&str; 7] = [
     "--mode=root",
     "--variant=apt",
@@ -44,8 +45,8 @@ const METHOD: [&str; 3] = [
      packages in a cache and fetch only the lists; both make the initramfs once, at the end.",
     "The time of piimg is that of its step *Bootstrap*; its processor time is that of the whole command, which also \
      assembles and verifies an image.",
-    "Plain emulation, that is qemu-user for every program, is compared by `piimg doctor --compare-emulation`, which \
-     makes both trees in one run: of a small set of packages each round, and of the release's own with `--full`.",
+    "Plain emulation, that is qemu-user for every program, is compared with `--full`, by `piimg doctor \
+     --compare-emulation`, which makes both trees in one run; of a small set of packages, beside other programs below.",
 ];
 
 /// Fails where arm64 is not foreign, or amd64 is.
@@ -65,84 +66,53 @@ pub(crate) fn measure(place: &Place) -> Result<Section> {
     native(place, release)?;
     let mut foreign_series = Series::new("arm64, native tools");
     let mut native_series = Series::new("amd64, native");
-    let mut small = Pair::new("small set: arm64, native tools", "small set: arm64, plain emulation");
-    let mut whole = Pair::new("release: arm64, native tools (doctor)", "release: arm64, plain emulation");
+    let mut tools = Series::new("arm64, native tools (doctor)");
+    let mut plain = Series::new("arm64, plain emulation");
     for round in 1..=place.rounds {
         place.say(&format!("round {round} of {}", place.rounds));
         foreign_series.runs.push(foreign(place)?);
         native_series.runs.push(native(place, release)?);
-        small.push(&compare(place, &SMALL)?);
     }
     if place.full {
         place.say("the release under plain emulation");
-        whole.push(&compare(place, &[])?);
+        let compared = compare(place, &[])?;
+        tools.runs.push(compared.native_tools());
+        plain.runs.push(compared.plain());
     }
-    section(place, [foreign_series, native_series], [small, whole])
+    section(place, [foreign_series, native_series], [tools, plain])
 }
 
-/// Both sides of a comparison by `piimg doctor`.
-struct Pair {
-    tools: Series,
-    plain: Series,
-}
-
-impl Pair {
-    fn new(tools: &str, plain: &str) -> Self {
-        Self { tools: Series::new(tools), plain: Series::new(plain) }
-    }
-
-    fn push(&mut self, compared: &Compared) {
-        self.tools.runs.push(compared.native_tools());
-        self.plain.runs.push(compared.plain());
-    }
-}
-
-fn section(place: &Place, [foreign, native]: [Series; 2], [small, whole]: [Pair; 2]) -> Result<Section> {
+fn section(place: &Place, [foreign, native]: [Series; 2], [tools, plain]: [Series; 2]) -> Result<Section> {
     let mut section = place.section("bootstrap", "Bootstrap of a foreign architecture")?;
     section.method = METHOD.map(str::to_owned).to_vec();
-    section.method.push(format!("The small set is {}.", SMALL.join(", ")));
-    let (near, far) = (Some(Target::AtMost(1.5)), Some(Target::AtLeast(5.0)));
+    let near = Some(Target::AtMost(1.5));
     let figures = [
         Figure::ratio("native tools / native, time", &foreign.walls(), &native.walls(), near),
         Figure::ratio("native tools / native, processor time", &foreign.cpus(), &native.cpus(), near),
     ];
-    section.figures.extend(figures.into_iter().flatten());
-    for (set, pair) in [("small set", &small), ("release", &whole)] {
-        let time = Figure::ratio(
-            format!("plain emulation / native tools, {set}, time"),
-            &pair.plain.walls(),
-            &pair.tools.walls(),
-            far,
-        );
-        let cpu = Figure::ratio(
-            format!("plain emulation / native tools, {set}, processor time"),
-            &pair.plain.cpus(),
-            &pair.tools.cpus(),
-            far,
-        );
-        section.figures.extend([time, cpu].into_iter().flatten());
-    }
-    let factor = |a: &Series, b: &Series| {
-        let median = |series: &Series| Spread::of(&series.walls()).map(|spread| spread.median);
-        median(a).zip(median(b)).map_or_else(|| "?".to_owned(), |(a, b)| number(a / b))
-    };
-    let emulated = if whole.plain.runs.is_empty() { &small } else { &whole };
-    section.says = format!(
-        "A foreign bootstrap takes {} times as long as a native one, and plain emulation {} times as long as that with \
-         native tools.",
-        factor(&foreign, &native),
-        factor(&emulated.plain, &emulated.tools)
-    );
-    section.raw = [foreign, native, small.tools, small.plain, whole.tools, whole.plain]
-        .into_iter()
-        .filter(|series| !series.runs.is_empty())
-        .collect();
+    section.figures = figures.into_iter().flatten().chain(cost_of_emulation(&plain, &tools)).collect();
+    let median = |series: &Series| Spread::of(&series.walls()).map(|spread| spread.median);
+    let factor = median(&foreign)
+        .zip(median(&native))
+        .map_or_else(|| "?".to_owned(), |(foreign, native)| number(foreign / native));
+    section.says = format!("A foreign bootstrap takes {factor} times as long as a native one.");
+    section.raw = [foreign, native, tools, plain].into_iter().filter(|series| !series.runs.is_empty()).collect();
     section.tables = vec![Table::of_series(&section.raw)];
     section.plots = vec![Plot::of_series("Bootstrap of bookworm", &section.raw)];
     Ok(section)
 }
 
-/// `piimg build` with a new base layer.
+/// Returns how much longer plain emulation takes than native tools.
+pub(crate) fn cost_of_emulation(plain: &Series, tools: &Series) -> impl Iterator<Item = Figure> {
+    let far = Some(Target::AtLeast(5.0));
+    let figures = [
+        Figure::ratio("plain emulation / native tools, time", &plain.walls(), &tools.walls(), far),
+        Figure::ratio("plain emulation / native tools, processor time", &plain.cpus(), &tools.cpus(), far),
+    ];
+    figures.into_iter().flatten()
+}
+
+/// Runs `piimg build` with a new base layer.
 fn foreign(place: &Place) -> Result<Run> {
     let built = place.build(&["--refresh", "--emulation", "native-tools"])?;
     Ok(Run { wall: built.timings.step("Bootstrap")?, ..built.run })
@@ -162,7 +132,7 @@ fn native(place: &Place, release: &Release) -> Result<Run> {
     Ok(run)
 }
 
-/// mmdebstrap, with a package cache of its own.
+/// Prepares mmdebstrap, with a package cache of its own.
 pub(crate) fn mmdebstrap(
     place: &Place,
     target: &Path,
@@ -203,7 +173,7 @@ fn prepare(target: &Path, release: &Release) -> Result<()> {
     Ok(())
 }
 
-/// What `piimg doctor --compare-emulation --json` says, as far as it is of interest.
+/// The output of `piimg doctor --compare-emulation --json`, as far as it is of interest.
 #[derive(Deserialize)]
 pub(crate) struct Compared {
     native_tools: f64,

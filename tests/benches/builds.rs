@@ -6,7 +6,7 @@ use piimg_tests::bench::{Figure, Plot, Run, Section, Series, Spread, Stack, Tabl
 use crate::changes::{self, Change};
 use crate::place::{Place, Plugins, remove};
 
-/// What the first plugin adds to the release's packages, so that the root has about 1.5 GB.
+/// Noise that the first plugin adds to the release's packages, so that the root has about 1.5 GB.
 pub(crate) const CARRIED_MIB: u32 = 600;
 
 const METHOD: [&str; 3] = [
@@ -47,7 +47,7 @@ fn add_changes(section: &mut Section, changes: Vec<Change>) {
     section.raw.extend(changes.into_iter().map(Change::into_series));
 }
 
-/// piimg's own time, which its parts add up to; the process takes hardly longer.
+/// Takes piimg's own time, which its parts add up to; the process takes hardly longer.
 fn as_users_see_it(built: crate::place::Built) -> Run {
     Run { wall: built.timings.done(), ..built.run }
 }
@@ -83,7 +83,7 @@ fn section(place: &Place, series: [Series; 4]) -> Result<Section> {
     Ok(section)
 }
 
-/// What each step took in each kind of build.
+/// Tabulates what each step took in each kind of build.
 fn parts(stacks: &[Stack]) -> Table {
     let mut names: Vec<&String> = Vec::new();
     for (name, _) in stacks.iter().flat_map(|stack| &stack.parts) {

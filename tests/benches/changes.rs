@@ -1,4 +1,4 @@
-//! What a change of a finished image costs, where nothing below it has to be made anew: a plugin with many packages that
+//! Cost of a change of a finished image, where nothing below it has to be made anew: a plugin with many packages that
 //! changed in one character, a package more, another time.
 
 use std::ffi::OsString;
@@ -11,16 +11,16 @@ use piimg_tests::repository::{Key, Package, Repository, Server, Suite};
 
 use crate::place::{Built, Place, replaced};
 
-/// As the guest lists them.
+/// Number of packages that the guest lists.
 const PACKAGES: usize = 300;
 
-/// What the guest writes, of which the last six characters are the number of the change.
+/// Text that the guest writes, of which the last six characters are the number of the change.
 const MARK: &[u8] = b"change 000000";
 
 /// Seconds that a change may cost beyond its own work.
 const OVERHEAD: f64 = 10.0;
 
-/// What is said of the method.
+/// The method, for the report.
 pub(crate) const METHOD: &str = "*A plugin with 300 packages* lists them in `conf()`, small ones of a made-up archive, and is \
      changed in one character. *A package more* is added to the recipe of that image without the plugin, whose packages lie \
      above the recipe's. *Another time* is another `SOURCE_DATE_EPOCH` for the image with the plugin. What each of them has to \
@@ -30,7 +30,7 @@ pub(crate) const METHOD: &str = "*A plugin with 300 packages* lists them in `con
 /// One kind of change, and what it took.
 pub(crate) struct Change {
     series: Series,
-    /// What the change itself is: a step's title begins like this. None if it asks for nothing to be made.
+    /// The beginning of the title of the step that is the change itself; `None` if it asks for nothing to be made.
     own: Option<&'static str>,
     own_work: Vec<f64>,
 }
@@ -47,12 +47,12 @@ impl Change {
         Ok(())
     }
 
-    /// What is not the change's own work, round by round.
+    /// Returns what is not the change's own work, round by round.
     fn overhead(&self) -> Vec<f64> {
         self.series.walls().iter().zip(&self.own_work).map(|(wall, own)| wall - own).collect()
     }
 
-    /// The overhead, as the report points it out.
+    /// Returns the overhead, as the report points it out.
     pub(crate) fn figure(&self) -> Option<Figure> {
         let what = format!("{}, beyond its own work", self.series.name);
         Figure::time(what, &self.overhead(), Some(Target::AtMost(OVERHEAD)))
@@ -63,7 +63,7 @@ impl Change {
     }
 }
 
-/// The changes side by side.
+/// Tabulates the changes side by side.
 pub(crate) fn table(changes: &[Change]) -> Table {
     let median = |values: &[f64]| Spread::of(values).map_or_else(String::new, |spread| seconds(spread.median));
     let row = |change: &Change| {
@@ -138,7 +138,7 @@ impl Archive {
     }
 }
 
-/// A time that no image in the store has.
+/// Returns a time that no image in the store has.
 fn new_time(place: &Place) -> u64 {
     1_700_000_000 + u64::from(place.new_number())
 }

@@ -11,7 +11,7 @@ use piimg_tests::bench::{Figure, Plot, Run, Section, Series, Table, bytes};
 use crate::measure::{command, here, run};
 use crate::place::{Place, remove};
 
-/// What piimg is asked for, and whether it is measured without `--full`.
+/// Compressions that piimg is asked for, and whether each is measured without `--full`.
 const COMPRESSIONS: [(&str, bool); 6] =
     [("zstd:1", true), ("zstd:3", true), ("zstd:10", true), ("zstd:19", false), ("xz:1", true), ("xz:6", false)];
 
@@ -58,7 +58,7 @@ pub(crate) fn measure(place: &Place) -> Result<Section> {
     Ok(section)
 }
 
-/// The command line that does the same, and the flags of it.
+/// Returns the command line that does the same, and the flags of it.
 fn program(compression: Compression) -> (String, &'static str, [String; 3]) {
     let (program, level) = match compression {
         Compression::Zstd(level) => ("zstd", level),

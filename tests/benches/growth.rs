@@ -1,11 +1,11 @@
-//! How the time of a build grows with the root and with the number of plugins.
+//! Growth of a build's time with the root and with the number of plugins.
 
 use anyhow::Result;
 use piimg_tests::bench::{Line, Plot, Section, Series, Spread, Table, seconds};
 
 use crate::place::{Place, Plugins};
 
-/// What is added to the release's packages.
+/// Noise that is added to the release's packages.
 const CARRIED_MIB: [u32; 4] = [0, 500, 1000, 2000];
 
 const PLUGINS: [usize; 4] = [1, 2, 4, 8];
@@ -84,7 +84,7 @@ fn numbers(place: &Place) -> Result<(Vec<Series>, Vec<Series>)> {
     Ok((first, last))
 }
 
-/// All sides in turn, each with a change.
+/// Builds all sides in turn, each with a change.
 fn rounds(place: &Place, mut sides: Vec<(Series, Plugins)>) -> Result<Vec<Series>> {
     for round in 1..=place.rounds {
         place.say(&format!("round {round} of {}", place.rounds));
@@ -102,7 +102,7 @@ fn line(name: &str, series: &[Series], x: &[f64]) -> Line {
     Line { name: name.into(), points: x.iter().zip(series).filter_map(point).collect() }
 }
 
-/// What `step` more of `x` cost, from the first value to the last.
+/// Formats what `step` more of `x` cost, from the first value to the last.
 fn slope(series: &[Series], x: &[f64], step: f64) -> String {
     let ends = |values: &[f64]| values.first().copied().zip(values.last().copied());
     let medians: Vec<f64> =

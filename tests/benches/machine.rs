@@ -1,4 +1,4 @@
-//! What is measured on and with.
+//! The machine and the programs that are measured with.
 
 use std::fs;
 

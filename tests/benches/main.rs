@@ -33,7 +33,7 @@ usage: cargo xtask bench [NAME…] [--rounds N] [--full] [--work DIR]… [--writ
   --write      renew BENCHMARKS.md and docs/bench
   --keep       keep the store for the next run";
 
-/// What measures a benchmark.
+/// A function that measures a benchmark.
 type Measure = fn(&Place) -> Result<Section>;
 
 /// All of them, in the order of the report.
@@ -108,7 +108,8 @@ fn run() -> Result<()> {
     if arguments.work.is_empty() {
         arguments.work.push(out.join("work"));
     }
-    let kept = out.join("results.json");
+    // What goes into the repository is kept there: its parts need not be measured on one day.
+    let kept = if arguments.write { Path::new("docs/bench/results.json").to_owned() } else { out.join("results.json") };
     let mut results = Results { machine: machine::look()?, sections: Vec::new() };
     for work in arguments.work.iter().filter(|_| arguments.rounds > 0) {
         let place = Place::new(work, arguments.rounds, arguments.full, arguments.keep)?;

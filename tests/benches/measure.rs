@@ -15,7 +15,7 @@ use piimg_tests::bench::Run;
 /// Lines of a failed command that an error quotes.
 const QUOTED_LINES: usize = 12;
 
-/// A program that gets no input and speaks English.
+/// Prepares a program that gets no input and speaks English.
 #[expect(clippy::disallowed_methods, reason = "benchmarks run what the user runs")]
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -23,7 +23,7 @@ pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// What `command` writes to standard output.
+/// Returns what `command` writes to standard output.
 pub(crate) fn text(command: &mut Command) -> Result<String> {
     let output = output(command)?;
     if !output.status.success() {
@@ -80,7 +80,7 @@ fn name(command: &Command) -> String {
     format!("`{}`", path.file_name().unwrap_or_default().to_string_lossy())
 }
 
-/// The end of what a command said.
+/// Returns the end of what a command said.
 pub(crate) fn tail(output: &Output) -> String {
     let text = if output.stderr.iter().all(u8::is_ascii_whitespace) { &output.stdout } else { &output.stderr };
     let text = String::from_utf8_lossy(text);

@@ -1,4 +1,4 @@
-//! Where a benchmark works: a directory with a store of its own, and builds in it.
+//! A benchmark's place of work: a directory with a store of its own, and builds in it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use crate::measure::{command, run, text};
 /// The release that all benchmarks build.
 pub(crate) const RELEASE: &str = "bookworm";
 
-/// What a build leaves in the store, below `data/`.
+/// Directories that a build leaves in the store, below `data/`.
 const MADE: [&str; 3] = ["artifacts", "heads", "layers"];
 
 /// Removed at its end, but for what is to be kept.
@@ -27,7 +27,7 @@ pub(crate) struct Place {
     pub(crate) rounds: usize,
     pub(crate) full: bool,
     keep: bool,
-    /// What every benchmark begins with.
+    /// The store's content with which every benchmark begins.
     warm: RefCell<Held>,
     /// The last [`Place::new_number`].
     number: Cell<u32>,
@@ -40,7 +40,7 @@ pub(crate) struct Built {
     pub(crate) image: PathBuf,
 }
 
-/// What the store held at some time; nothing by default.
+/// The store's content at some time; nothing by default.
 #[derive(Default)]
 pub(crate) struct Held(BTreeSet<PathBuf>);
 
@@ -54,7 +54,7 @@ pub(crate) struct Plugins {
 }
 
 impl Plugins {
-    /// One that adds so much to the root, and one on top of it that is changed.
+    /// Makes one that adds so much to the root, and one on top of it that is changed.
     pub(crate) fn carrying(place: &Place, mib: u32) -> Result<Self> {
         let mut plugins = Self::several(place, 1, true)?;
         let carries = guest("carries");
@@ -65,7 +65,7 @@ impl Plugins {
         Ok(plugins)
     }
 
-    /// So many that write a small file, of which the first or the last one is changed.
+    /// Makes so many that write a small file, of which the first or the last one is changed.
     ///
     /// They are one component with ids of the same length put in: the bytes around them stay where they are.
     pub(crate) fn several(place: &Place, number: usize, first_changes: bool) -> Result<Self> {
@@ -97,7 +97,7 @@ impl Plugins {
     }
 }
 
-/// `bytes` with every `old` replaced by `new`, which is as long.
+/// Returns `bytes` with every `old` replaced by `new`, which is as long.
 pub(crate) fn replaced(bytes: &[u8], old: &[u8], new: &[u8]) -> Result<Vec<u8>> {
     ensure!(old.len() == new.len(), "an id of another length would move everything behind it");
     let mut out = bytes.to_vec();
@@ -138,12 +138,12 @@ impl Place {
         self.dir.join(name)
     }
 
-    /// As [`piimg_tests::bench::scrubbed`] wants it.
+    /// Returns the name as [`piimg_tests::bench::scrubbed`] wants it.
     pub(crate) fn name(&self) -> String {
         self.dir.display().to_string()
     }
 
-    /// An empty directory of that name.
+    /// Makes an empty directory of that name.
     pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
         let path = self.path(name);
         remove(&path)?;
@@ -164,7 +164,7 @@ impl Place {
         Ok(())
     }
 
-    /// `piimg` with this store, away from any recipe.
+    /// Prepares `piimg` with this store, away from any recipe.
     pub(crate) fn piimg(&self, subcommand: &str) -> Command {
         let mut command = command(piimg());
         command.current_dir(&self.dir).arg(subcommand).args(["--release", RELEASE, "--store"]).arg(self.path("store"));
@@ -192,10 +192,10 @@ impl Place {
 
     fn finish<A: AsRef<OsStr>>(&self, mut command: Command, arguments: &[A]) -> Result<Built> {
         let images = self.path("images");
-        let timings = self.path("timings");
-        command.arg("--imagedir").arg(&images).arg("--timings").arg(&timings).args(arguments);
+        let events = self.path("events");
+        command.arg("--imagedir").arg(&images).arg("--json-events").arg(&events).args(arguments);
         let mut run = run(&mut command)?;
-        let timings = Timings::parse(&fs::read_to_string(timings).context("cannot read the timings")?)?;
+        let timings = Timings::parse(&fs::read_to_string(events).context("cannot read the events")?)?;
         run.parts = timings.parts();
         let latest = fs::read_to_string(images.join("latest_image")).context("the build named no image")?;
         Ok(Built { run, timings, image: images.join(latest.trim_end()) })
@@ -232,7 +232,7 @@ impl Place {
         Ok(Held(held))
     }
 
-    /// A number that nothing in the store was made with, neither in this run nor in one that was killed.
+    /// Returns a number that nothing in the store was made with, neither in this run nor in one that was killed.
     pub(crate) fn new_number(&self) -> u32 {
         self.number.set(self.number.get() + 1);
         self.number.get()
@@ -249,13 +249,13 @@ impl Place {
         self.held()?.0.difference(&held.0).filter(|path| path.starts_with(&artifacts)).try_for_each(|path| remove(path))
     }
 
-    /// One line about what is going on.
+    /// Prints one line about what is going on.
     #[expect(clippy::unused_self, reason = "a place of work is where one talks about it")]
     pub(crate) fn say(&self, what: &str) {
         eprintln!("  {what}");
     }
 
-    /// A section without content.
+    /// Returns a section without content.
     pub(crate) fn section(&self, name: &str, title: &str) -> Result<Section> {
         let date = text(command("date").args(["--utc", "+%F"]))?.trim().to_owned();
         // A tree without a repository has none.

@@ -26,19 +26,19 @@ const COLOURS: [RGBColor; 10] = [
 const INK: RGBColor = RGBColor(40, 40, 40);
 const FONT: &str = "sans-serif";
 const WIDTH: u32 = 860;
-/// Of a row of bars.
+/// Height of a row of bars, in pixels.
 const ROW: u32 = 38;
-/// Of title, axis and margins together.
+/// Height of title, axis and margins together.
 const FRAME: u32 = 100;
-/// Of the names beside bars.
+/// Width of the names beside bars.
 const NAMES: u32 = 290;
-/// Of a line of the legend.
+/// Height of a line of the legend.
 const LEGEND: u32 = 20;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'b, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// The plot as the text of an SVG file.
+/// Returns the plot as the text of an SVG file.
 pub(crate) fn draw(plot: &Plot) -> Result<String> {
     let mut text = String::new();
     let rows = |count: usize| u32::try_from(count.max(1)).map(|count| count * ROW + FRAME);
@@ -61,12 +61,12 @@ fn area(text: &mut String, height: u32) -> Result<Area<'_>> {
     Ok(area)
 }
 
-/// Plotters' errors hold on to the backend.
+/// Frees an error of plotters' from the backend, which it holds on to.
 fn failed(error: impl Display) -> anyhow::Error {
     anyhow!("cannot draw a plot: {error}")
 }
 
-/// What one second is on the axis, and what the axis is called.
+/// Returns what one second is on the axis, and what the axis is called.
 fn scale(max: f64) -> (f64, &'static str) {
     match max {
         _ if max >= 1.0 => (1.0, "seconds"),
@@ -83,7 +83,7 @@ fn tick(value: &f64) -> String {
     format!("{}", (value * 1e6).round() / 1e6)
 }
 
-/// A chart of `rows` rows with an axis of time below and the names of the rows to the left.
+/// Makes a chart of `rows` rows with an axis of time below and the names of the rows to the left.
 fn rows_chart<'a, 'b>(area: &'b Area<'a>, title: &str, names: &[&str], max: f64) -> Result<(Chart<'a, 'b>, f64)> {
     let (factor, unit) = scale(max);
     let rows = names.len() as f64;
@@ -140,7 +140,7 @@ fn bars_plot(area: &Area<'_>, title: &str, bars: &[Bar]) -> Result<()> {
     Ok(())
 }
 
-/// All parts of all stacks, in the order in which they come.
+/// Lists all parts of all stacks, in the order in which they come.
 fn names(stacks: &[Stack]) -> Vec<&str> {
     let mut names = Vec::new();
     for (name, _) in stacks.iter().flat_map(|stack| &stack.parts) {

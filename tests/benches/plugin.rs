@@ -1,4 +1,4 @@
-//! What it costs to do something in a plugin.
+//! Cost of doing something in a plugin.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -6,10 +6,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use piimg::plugin::Limits;
+use piimg::plugin::audit_log::Transcript;
 use piimg::plugin::grant::{GrantSet, Granted};
-use piimg::plugin::inspect::{PluginInfo, inspect};
+use piimg::plugin::info::PluginInfo;
+use piimg::plugin::inspect::inspect;
 use piimg::plugin::run::{Run as PluginRun, execute};
-use piimg::plugin::transcript::Transcript;
 use piimg_tests::bench::{Figure, Plot, Run, Section, Series, Spread, Table, Target, seconds};
 use piimg_tests::directory::{Directory, image_in, image_info};
 use piimg_tests::{engine, guest};
@@ -17,7 +18,7 @@ use piimg_tests::{engine, guest};
 use crate::measure::{command, here, run};
 use crate::place::{Place, remove};
 
-/// What is called, how often, and how the report calls it.
+/// Calls that are measured, how often each is made, and how the report calls it.
 const CALLS: [(&str, u32, &str); 4] = [
     ("param", 100_000, "call: param"),
     ("log", 50_000, "call: log"),
@@ -110,7 +111,7 @@ fn calls(place: &Place) -> Result<Vec<Series>> {
     Ok(calls.into_iter().chain(native).collect())
 }
 
-/// One of `count` calls.
+/// Returns the time of one of `count` calls.
 fn each(all: &Run, none: &Run, count: u32) -> Run {
     let one = |all: f64, none: f64| (all - none).max(0.0) / f64::from(count);
     let cpu = all.cpu.zip(none.cpu).map(|(all, none)| one(all, none));
@@ -122,7 +123,7 @@ fn repeated(count: u32, work: impl Fn() -> std::io::Result<()>) -> Result<Run> {
     Ok(each(&run, &Run { cpu: Some(0.0), ..Run::default() }, count))
 }
 
-/// An asset and `cp` of the same file.
+/// Measures an asset and `cp` of the same file.
 fn assets(place: &Place) -> Result<[Series; 2]> {
     let plugin = look("carries")?;
     let (file, copy) = (place.path("load"), place.path("load.copy"));

@@ -5,11 +5,14 @@ use std::path::Path;
 
 use piimg::download::{self, Answer, Authorities, Limits, Url};
 use piimg::git::{self, ObjectId, Snapshot};
+use piimg::image::command_lines::command_lines;
+use piimg::image::parsing;
 use piimg::plugin::ImageInfo;
 use piimg::plugin::workbench::{
     CallError, Command, ErrorCode, Fetched, InstalledPackage, Outcome, PackageRequest, Stdin, Workbench,
 };
-use piimg::rootfs::files::Rootfs;
+use piimg::rootfs::files::{ImagePath, Rootfs};
+use piimg::sandbox::free_space::Room;
 use piimg::secret::Authorization;
 use piimg::ui::printable;
 
@@ -21,11 +24,11 @@ const EPOCH: u64 = 1_700_000_000;
 pub struct Directory {
     rootfs: Rootfs,
     pub commands: Vec<Command>,
-    /// What was to be installed; without it nothing may be.
+    /// The packages that may be installed or otherwise wanted of package runs; without it nothing may be.
     pub packages: Option<Vec<String>>,
-    /// What was asked for on the web.
+    /// The addresses that were asked for.
     pub requests: Vec<String>,
-    /// What came with a header that proves to have a secret, and that header.
+    /// The requests with a header that proves to have a secret, and that header.
     pub authorized: Vec<(String, String)>,
     /// With what downloads are made; without it they are made up.
     online: Option<(Authorities, Limits)>,
@@ -46,7 +49,7 @@ impl Directory {
         }
     }
 
-    /// One that asks real servers.
+    /// Opens one that asks real servers.
     ///
     /// # Panics
     /// As [`Directory::open`].
@@ -54,7 +57,7 @@ impl Directory {
         Self { online: Some((authorities, limits)), ..Self::open(root) }
     }
 
-    /// As a build does it.
+    /// Asks as a build does it.
     fn ask(
         url: &Url,
         authorization: Option<&Authorization>,
@@ -75,6 +78,10 @@ impl Workbench for Directory {
         &self.rootfs
     }
 
+    fn command_lines(&self) -> anyhow::Result<Vec<ImagePath>> {
+        command_lines(&self.rootfs)
+    }
+
     fn run(&mut self, command: &Command, _stdin: Option<Stdin<'_>>) -> anyhow::Result<Outcome> {
         self.commands.push(command.clone());
         Ok(Outcome { stdout: b"htop 3.2.2\n".to_vec(), ..Outcome::default() })
@@ -91,7 +98,9 @@ impl Workbench for Directory {
     }
 
     fn has_settled(&mut self, request: &PackageRequest) -> anyhow::Result<bool> {
-        panic!("no packages may change, but it asks: {request}")
+        let Some(packages) = &mut self.packages else { panic!("no packages may change, but it asks: {request}") };
+        packages.push(request.to_string());
+        Ok(true)
     }
 
     fn fetch(&mut self, url: &Url, _digest: &str, authorization: Option<&Authorization>) -> anyhow::Result<Fetched> {
@@ -134,6 +143,13 @@ impl Workbench for Directory {
         Ok(git::fetch(url, commit, authorization, &mut tempfile::tempfile()?, authorities, *limits)?)
     }
 
+    fn unpacked(&mut self, file: &fs::File) -> anyhow::Result<fs::File> {
+        let whole = tempfile::tempfile()?;
+        let mut room = Room::new(&std::env::temp_dir(), "the temporary directory", "what is in the archive")?;
+        parsing::unpack(&crate::parser(), file, &whole, parsing::LONGEST, &mut room)?;
+        Ok(whole)
+    }
+
     fn query_package(&mut self, _name: &str) -> anyhow::Result<Option<InstalledPackage>> {
         Ok(None)
     }
@@ -144,7 +160,7 @@ fn sha256(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A directory with what the guests look for in an image.
+/// Makes a directory with what the guests look for in an image.
 ///
 /// # Panics
 /// If it cannot be made.
@@ -152,7 +168,7 @@ pub fn image() -> tempfile::TempDir {
     image_in(&std::env::temp_dir())
 }
 
-/// The same, in a directory of one's own choice.
+/// Makes the same in a directory of one's own choice.
 ///
 /// # Panics
 /// If it cannot be made.
@@ -169,7 +185,7 @@ pub fn image_in(parent: &Path) -> tempfile::TempDir {
     root
 }
 
-/// What plugins are told about it.
+/// Returns what plugins are told about it.
 pub fn image_info() -> ImageInfo {
     ImageInfo {
         architecture: "arm64".into(),

@@ -1,11 +1,11 @@
-//! What the host looks like: before and after a plugin or command had its way.
+//! The host before and after a plugin or command ran.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// What a build could leave behind on the host.
+/// Everything that a build could leave behind on the host.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Host {
     mounts: String,
@@ -60,7 +60,7 @@ fn descendants(all: impl Iterator<Item = u32>) -> Vec<String> {
     stats.iter().filter(|(pid, _)| is_ours(pid)).map(|(pid, stat)| format!("{pid} {}", stat.name)).collect()
 }
 
-/// What `/proc/PID/stat` says of a process.
+/// The fields of `/proc/PID/stat` that are looked at.
 struct Stat {
     name: String,
     parent: u32,
@@ -98,7 +98,7 @@ struct Seen {
 }
 
 impl Canary {
-    /// What a canary says; whoever prints it has read one.
+    /// The text of a canary; whoever prints it has read one.
     pub const SONG: &str = "a canary that sings to nobody";
 
     /// Puts one into the directory, under the given names.

@@ -1,4 +1,10 @@
-//! What the tests share: where the built things are, a place to run the program in, and an image that is a directory.
+//! Helpers that the tests share: where the built things are, a place to run the program in, and an image that is a
+//! directory.
+
+/// The plugin that the guide shows to those who come from `pi_image2` compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/migrating-from-pi_image2.md")]
+mod migrating {}
 
 pub mod bench;
 pub mod device_tree;
@@ -10,12 +16,13 @@ pub mod repository;
 mod scratch;
 
 use std::path::PathBuf;
+use std::process::Output;
 
 use piimg::plugin::{CompileLimits, Engine};
 use piimg::sandbox::parser::Parser;
 pub use scratch::{Ran, Scratch};
 
-/// The engine, with workers of the program: a test program is none.
+/// Returns the engine, with workers of the program: a test program has no workers in it.
 ///
 /// # Panics
 /// If the program has not been built, or this machine cannot run an engine.
@@ -23,7 +30,7 @@ pub fn engine() -> Engine {
     Engine::of(piimg(), CompileLimits::USUAL).expect("this machine runs an engine")
 }
 
-/// Returns parsers of the program, likewise.
+/// Returns parsers of the program, for the same reason.
 ///
 /// # Panics
 /// If the program has not been built.
@@ -43,12 +50,12 @@ fn profile() -> PathBuf {
     program.ancestors().nth(2).expect("a test is two levels below its profile's directory").into()
 }
 
-/// The store of tests that build: kept, so that a second run bootstraps nothing.
+/// Returns the store of tests that build: kept, so that a second run bootstraps nothing.
 pub fn system_store() -> PathBuf {
     target().join("system-store")
 }
 
-/// A guest of `tests/guests`, or a plugin of `plugins`, built for wasm32-wasip2.
+/// Finds a guest of `tests/guests`, or a plugin of `plugins`, built for wasm32-wasip2.
 ///
 /// # Panics
 /// If it has not been built, with what to do about it.
@@ -63,6 +70,19 @@ pub fn guest(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Checks that piimg did what it was asked for.
+///
+/// # Panics
+/// If it did not, with its error before all that it said until then: who shows a failed test cuts long texts.
+#[track_caller]
+pub fn expect_success(output: &Output) {
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let (before, error) = said.rfind("error: ").map_or((&*said, "it named no error\n"), |at| said.split_at(at));
+        panic!("piimg failed with {}:\n{error}before that it said:\n{before}", output.status);
+    }
 }
 
 /// Returns the program, built in the profile of this test.

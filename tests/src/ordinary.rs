@@ -12,7 +12,8 @@ use std::process::Command;
 pub const UID: u32 = 54321;
 
 /// Makes the user with subordinate ids, shows it the built programs, and becomes it. `$1` is the directory, `$2` the target
-/// directory, which may lie where the user must not look.
+/// directory, which may lie where the user must not look. What root put into the home becomes the user's; what belongs to the
+/// subordinate ids, as in a store, stays theirs.
 const BECOME: &str = "set -e; cd \"$1\"
 for file in passwd group subuid subgid; do
     cp /etc/$file $file 2>/dev/null || : > $file
@@ -22,7 +23,7 @@ echo 'piimgtest:x:54321:' >> group
 echo 'piimgtest:300000:65536' | tee -a subuid >> subgid
 for file in passwd group subuid subgid; do mount --bind $file /etc/$file; done
 mount --bind \"$2\" target
-chown -R 54321:54321 home
+chown -R --from=0:0 54321:54321 home
 cd home
 dir=$1
 shift 2
@@ -35,7 +36,7 @@ pub struct Ordinary {
 }
 
 impl Ordinary {
-    /// None if the tests are run by an ordinary user: then there is nothing to be done again.
+    /// Returns `None` if the tests are run by an ordinary user: then there is nothing to be done again.
     ///
     /// # Panics
     /// If the directories cannot be made.
@@ -55,12 +56,12 @@ impl Ordinary {
         Some(Self { dir })
     }
 
-    /// The user's home, where its programs run.
+    /// Returns the user's home, where its programs run.
     pub fn home(&self) -> PathBuf {
         self.dir.path().join("home")
     }
 
-    /// Where the user finds a file of the target directory.
+    /// Returns where the user finds a file of the target directory.
     ///
     /// # Panics
     /// If it is in none.
@@ -69,7 +70,7 @@ impl Ordinary {
         self.dir.path().join("target").join(inside)
     }
 
-    /// A program that the user runs.
+    /// Prepares a program that the user runs.
     #[expect(clippy::disallowed_methods, reason = "the tests run what the user runs")]
     pub fn command<A: AsRef<OsStr>>(&self, program: &Path, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new("unshare");
@@ -80,17 +81,17 @@ impl Ordinary {
 }
 
 /// Runs the tests of this program once more as an ordinary user: those whose names hold one of `looking` as what the user
-/// is, as when somebody looks at a plugin; all others but `this`, which calls, as root of the user's own namespace, as in a
-/// build.
+/// is, as when somebody looks at a plugin; all others but those of `left_out`, of which one calls, as root of the user's own
+/// namespace, as in a build.
 ///
 /// # Panics
 /// If one of them fails.
-pub fn again_as_an_ordinary_user(this: &str, looking: &[&str]) {
+pub fn again_as_an_ordinary_user(left_out: &[&str], looking: &[&str]) {
     let Some(user) = Ordinary::new() else { return };
     let own = user.built(&std::env::current_exe().expect("a test has a path"));
     run(&mut user.command(&own, looking));
     let namespace = ["--user", "--map-root-user", "--map-auto"].map(OsStr::new);
-    let rest = std::iter::once(&this).chain(looking).flat_map(|name| [OsStr::new("--skip"), OsStr::new(name)]);
+    let rest = left_out.iter().chain(looking).flat_map(|name| [OsStr::new("--skip"), OsStr::new(name)]);
     let arguments = namespace.into_iter().chain([own.as_os_str()]).chain(rest);
     run(&mut user.command(Path::new("unshare"), arguments));
 }

@@ -1,4 +1,4 @@
-//! What must hold of every input that somebody else may choose, whatever it is. Each property has one home here, and is
+//! Properties of every input that somebody else may choose, whatever it is. Each has one home here, and is
 //! tried in two ways: with a bounded number of made-up inputs in the ordinary tests (`tests/inputs.rs`), and for as long
 //! as one likes by a fuzzer that looks at which branches an input takes (`cargo xtask fuzz`, `tests/fuzz/`).
 //!
@@ -34,16 +34,16 @@ mod url;
 
 use std::path::PathBuf;
 
-/// What must hold of inputs of one kind.
+/// A property of inputs of one kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Property {
     /// Also of its fuzz target, and of its files in `tests/fuzz/seeds` and `tests/fuzz/words`.
     pub name: &'static str,
     /// Panics if it does not hold. True if the input came to what the property is about, and was not merely refused.
     pub check: fn(&[u8]) -> bool,
-    /// Of so many made-up inputs at least one must come to that: otherwise they test nothing.
+    /// Number of made-up inputs of which at least one must come to that: otherwise they test nothing.
     pub share: usize,
-    /// How many times as long as a parser it takes for an input.
+    /// The time that an input takes, in times of a parser's.
     pub cost: usize,
 }
 
@@ -94,8 +94,8 @@ pub fn check(name: &str, data: &[u8]) {
     (property.check)(data);
 }
 
-/// Where the fuzz targets are, with the inputs to begin with (`seeds/NAME/`, where what was once found stays, too) and the
-/// words of each grammar (`words/NAME.dict`, in the form that libFuzzer reads).
+/// Returns where the fuzz targets are, with the inputs to begin with (`seeds/NAME/`, where what was once found stays,
+/// too) and the words of each grammar (`words/NAME.dict`, in the form that libFuzzer reads).
 pub fn fuzz_directory() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "fuzz"].iter().collect()
 }

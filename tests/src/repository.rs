@@ -27,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 pub struct Suite {
     /// Its directory below `dists/`, or below the top of a flat archive: that of one ends with `/`.
     pub directory: String,
-    /// What its Release file calls it.
+    /// The codename in its Release file.
     pub codename: String,
     pub architectures: Vec<String>,
     /// Component → packages. One of the architecture `all` is in the lists of all.
@@ -40,7 +40,7 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// A suite without packages, signed now and valid for ever.
+    /// Makes a suite without packages, signed now and valid for ever.
     pub fn new(name: &str, architectures: &[&str]) -> Self {
         Self {
             directory: name.into(),
@@ -164,7 +164,7 @@ impl Repository {
         format!("{}Filename: {place}\nSize: {size}\nSHA256: {digest}\n\n", package.control())
     }
 
-    /// The package's entry in `piimg.lock`, as the file of the pool is.
+    /// Returns the package's entry in `piimg.lock`, as the file of the pool is.
     ///
     /// # Panics
     /// If there is no such file.
@@ -199,7 +199,7 @@ impl Repository {
         fs::write(&file, content).expect("a file can be written");
     }
 
-    /// The file of the pool that holds the package `name`, below the archive's top.
+    /// Returns the file of the pool that holds the package `name`, below the archive's top.
     ///
     /// # Panics
     /// If there is none.
@@ -225,13 +225,13 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// As Release files have it.
+/// Formats a date as Release files have it.
 fn date(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).expect("no archive is older than 1970").as_secs();
     run(command("date").args(["--utc", "+%a, %d %b %Y %H:%M:%S UTC", "--date"]).arg(format!("@{seconds}")))
 }
 
-/// A program of the host, in no language.
+/// Prepares a program of the host, in no language.
 #[expect(clippy::disallowed_methods, reason = "the tests make archives with the tools that others use")]
 fn command(program: &str) -> Command {
     let mut command = Command::new(program);

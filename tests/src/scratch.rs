@@ -7,23 +7,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Programs that a plan looks for but never starts; empty files stand for them.
-const PROGRAMS: [&str; 12] = [
-    "debugfs",
-    "dumpe2fs",
-    "e2fsck",
-    "fsck.fat",
-    "mke2fs",
-    "mmdebstrap",
-    "newgidmap",
-    "newuidmap",
-    "qemu-aarch64-static",
-    "qemu-arm-static",
-    "sfdisk",
-    "tar",
-];
+use piimg::sandbox::packages::{BUILDS, PACKAGES};
 
-/// The one that it starts, to look at key rings.
+/// The one program of a build that a plan starts, to look at key rings. It only looks for the others; empty files stand for
+/// them.
 const GPG: &str = "/usr/bin/gpg";
 
 /// A home, a cache, a temporary and a current directory, all of them gone at the end.
@@ -33,7 +20,7 @@ pub struct Scratch {
     env: BTreeMap<OsString, OsString>,
 }
 
-/// What a run of the program left behind; the directory's name is replaced by `$DIR`.
+/// Status and output of a run of the program; the directory's name is replaced by `$DIR`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -51,7 +38,8 @@ impl Scratch {
         for name in ["bin", "cache", "home", "tmp", "work"] {
             fs::create_dir(scratch.root().join(name)).expect("a directory can be made");
         }
-        for program in PROGRAMS {
+        let of_builds = PACKAGES.iter().filter(|package| BUILDS.contains(&package.purpose));
+        for program in of_builds.flat_map(|package| package.programs).filter(|program| !GPG.ends_with(*program)) {
             fs::write(scratch.root().join("bin").join(program), "").expect("a file can be written");
         }
         std::os::unix::fs::symlink(GPG, scratch.root().join("bin/gpg")).expect("a link can be made");
@@ -66,7 +54,7 @@ impl Scratch {
         self.dir.path()
     }
 
-    /// A path in the current directory of the program.
+    /// Returns a path in the current directory of the program.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root().join("work").join(name)
     }
@@ -97,7 +85,7 @@ impl Scratch {
         self.env.remove(OsStr::new(variable));
     }
 
-    /// A program that runs here.
+    /// Prepares a program that runs here.
     #[expect(clippy::disallowed_methods, reason = "the tests run what the user runs")]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -127,14 +115,14 @@ impl Scratch {
         ran
     }
 
-    /// What `output` says, with the directory's name replaced.
+    /// Takes what `output` says, with the directory's name replaced.
     pub fn taken(&self, output: &Output) -> Ran {
         let root = self.root().to_str().expect("the directory has a plain name");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(root, "$DIR");
         Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// Every file and directory, with what shows that it was written to.
+    /// Lists every file and directory, with what shows that it was written to.
     ///
     /// # Panics
     /// If one cannot be read.

@@ -18,7 +18,7 @@ use piimg::image::compress::Compression;
 use piimg::image::ext4::{Ext4Options, Tree};
 use piimg::image::fat::{FatOptions, write_fat};
 use piimg::image::inspect::{FileSystemInfo, inspect};
-use piimg::image::layout::{Bytes, Identity, Layout};
+use piimg::image::layout::{Bytes, DiskIds, Layout};
 use piimg::image::mbr;
 use piimg::image::models::Model;
 use piimg::image::pass::pass;
@@ -32,8 +32,8 @@ use tempfile::{NamedTempFile, TempDir, tempdir, tempfile};
 
 const EPOCH: u64 = 1_780_000_000;
 
-fn identity() -> Identity {
-    Identity::derive(b"golden")
+fn identity() -> DiskIds {
+    DiskIds::derive(b"golden")
 }
 
 /// The files that a Pi 4 needs, and a root file system of a few files.

@@ -9,6 +9,7 @@
 mod odd;
 
 use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -32,7 +33,7 @@ impl Place {
     fn build(&self, arguments: &[&str]) -> (Vec<PathBuf>, String) {
         let output = self.run(arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "piimg {arguments:?} failed with {}:\n{said}", output.status);
+        piimg_tests::expect_success(&output);
         let built = String::from_utf8(output.stdout).unwrap();
         (built.lines().map(|line| self.0.path().join(line)).collect(), said)
     }
@@ -220,7 +221,8 @@ fn an_archive_that_would_fill_the_disk_ends_before_it_does() {
     let directory = place.0.path();
     std::fs::create_dir(directory.join("store")).unwrap();
     let content = directory.join("content");
-    std::fs::write(&content, vec![b'x'; 900 << 20]).unwrap();
+    let mut long = std::io::repeat(b'x').take(900 << 20);
+    std::io::copy(&mut long, &mut File::create(&content).unwrap()).unwrap();
     let tar = |name: &str, options: &[&str]| {
         let mut tar = Command::new("tar");
         tar.current_dir(directory).args(["--create", "--file", name]).args(options);

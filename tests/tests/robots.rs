@@ -27,8 +27,7 @@ fn a_robot_says_that_it_is_up() {
     // The emulated board has no wireless interface.
     command.args(["--param", "piimg/ros:variant=core", "--param", "piimg/breadcrumb:name-after=eth0"]);
     let output = command.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the build failed with {}:\n{said}", output.status);
+    piimg_tests::expect_success(&output);
     let image = dir.path().join(String::from_utf8(output.stdout).unwrap().trim());
 
     let mut machine = boot(

@@ -30,7 +30,8 @@ use std::path::{Path, PathBuf};
 use libtest_mimic::{Arguments, Failed, Trial};
 use nix::mount::{MsFlags, mount, umount};
 use piimg::sandbox::command::{Bind, BoxCommand, BoxOutput};
-use piimg::sandbox::private::{self, Entry, IdMap};
+use piimg::sandbox::id_map::IdMap;
+use piimg::sandbox::namespace::{self, Entry};
 use piimg_tests::host::{Canary, Host};
 use piimg_tests::ordinary::Ordinary;
 
@@ -72,7 +73,7 @@ fn in_a_namespace(name: &str) -> Result<(), Failed> {
     let canary = Canary::new(store.path(), &["canary"]);
     fs::set_permissions(store.path(), fs::Permissions::from_mode(0o755))?;
     let entry = Entry { ids: IdMap::choose()?, role: ROLE, store: store.path(), hidden: Vec::new(), files: Vec::new() };
-    let status = private::run(&entry, name.as_bytes())?;
+    let status = namespace::run(&entry, name.as_bytes())?;
     canary.assert_well();
     assert_eq!(Host::now(), before, "something is left on the host");
     if status == 0 { Ok(()) } else { Err(format!("it failed in its namespace, with status {status}").into()) }
@@ -112,7 +113,7 @@ impl Around {
 
 /// Runs one test, whose panic ends this process.
 fn run_test(arguments: &[String]) {
-    let job = private::enter(arguments).unwrap();
+    let job = namespace::enter(arguments).unwrap();
     let name = String::from_utf8(job).unwrap();
     fs::copy("/proc/self/exe", "/build/attack").unwrap();
     let canary = Canary::new(Path::new("/build"), &["canary"]);

@@ -43,7 +43,7 @@ impl Workplace {
     fn build(&self, arguments: &[&str]) -> (PathBuf, String) {
         let output = self.command(arguments).output().unwrap();
         let (stdout, stderr) = texts(&output);
-        assert!(output.status.success(), "piimg {arguments:?} failed with {}:\n{stderr}", output.status);
+        piimg_tests::expect_success(&output);
         let lines: Vec<&str> = stdout.lines().collect();
         assert_eq!(lines.len(), 1, "standard output is the image's path: {stdout:?}");
         let image = self.dir.path().join(lines[0]);
@@ -115,7 +115,7 @@ fn a_command_inside_the_image_is_in_its_box() {
 }
 
 #[test]
-fn timings_tell_each_step_and_the_first_host_call() {
+fn events_tell_each_step_and_the_first_host_call() {
     let place = Workplace::new();
     let plugin = guest("busy");
     let flavour = format!("busy-{}", std::process::id());
@@ -127,22 +127,28 @@ fn timings_tell_each_step_and_the_first_host_call() {
         "--plugin",
         plugin.to_str().unwrap(),
         "--grant-requested",
-        "--timings",
-        "timings",
+        "--json-events",
+        "events",
     ]);
-    let text = std::fs::read_to_string(place.dir.path().join("timings")).unwrap();
+    let text = std::fs::read_to_string(place.dir.path().join("events")).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let find = |key: &str, value: &str| {
-        lines.iter().find(|line| line[key] == value).unwrap_or_else(|| panic!("no {key} {value:?} in:\n{text}"))
-    };
-    let step = find("step", "Run the plugin test/busy");
+    let of = |event: &'static str| lines.iter().filter(move |line| line["event"] == event);
+    let find = |event: &'static str| of(event).next().unwrap_or_else(|| panic!("no {event} in:\n{text}"));
+    let title = "Run the plugin test/busy";
+    assert!(of("step-begins").any(|line| line["step"] == title), "{text}");
+    let step = of("step-ends").find(|line| line["step"] == title).unwrap();
+    assert_eq!(step["ok"], true);
     let (start, length) = (step["start"].as_f64().unwrap(), step["seconds"].as_f64().unwrap());
-    let call = find("event", "first host call");
+    let call = find("first-host-call");
     assert_eq!(call["plugin"], "test/busy");
     let at = call["at"].as_f64().unwrap();
     assert!(start > 0.0 && start < at && at < start + length, "{text}");
-    let done = find("event", "done")["at"].as_f64().unwrap();
-    assert!(lines.last().unwrap()["event"] == "done" && start + length < done, "{text}");
+    assert!(find("result")["path"].as_str().unwrap().ends_with(".img"), "{text}");
+    let ends = find("ends");
+    assert!(
+        ends["code"] == 0 && lines.last().unwrap() == ends && start + length < ends["at"].as_f64().unwrap(),
+        "{text}"
+    );
 }
 
 #[test]
@@ -313,8 +319,8 @@ fn the_same_root_is_given_in_every_form() {
     let wanted = if is_root { "tar,partitions,directory" } else { "tar,partitions" };
     let before = Host::now();
     let output = place.command(&["--release", "bookworm", "--output", wanted]).output().unwrap();
-    let (stdout, stderr) = texts(&output);
-    assert!(output.status.success(), "{stderr}");
+    let (stdout, _) = texts(&output);
+    piimg_tests::expect_success(&output);
     assert_eq!(Host::now(), before, "the build left something on the host");
     let mut ends = vec!["tar", "root.img", "boot.img"];
     ends.extend(is_root.then_some("rootfs"));
@@ -366,7 +372,7 @@ fn the_same_root_is_given_in_every_form() {
     let again = if is_root { "tar,directory" } else { "tar" };
     let arguments = ["--release", "bookworm", "--output", again, "--compress", "zstd:1"];
     let output = place.command(&arguments).output().unwrap();
-    assert!(output.status.success(), "{}", texts(&output).1);
+    piimg_tests::expect_success(&output);
     let (same, said) = shell(&place, &format!("zstd -dc {stem}.tar.zst | cmp - {stem}.tar"));
     assert!(same, "{said}");
     if is_root {
@@ -408,12 +414,30 @@ fn an_ordinary_user_builds_without_sudo() {
     let program = user.built(&piimg());
     let umask = ["-c", "umask 077; exec \"$@\"", "sh", program.to_str().unwrap()];
     let output = user.command(Path::new("sh"), umask.iter().chain(&arguments)).output().unwrap();
-    let (stdout, stderr) = texts(&output);
-    assert!(output.status.success(), "{stderr}");
+    let (stdout, _) = texts(&output);
+    piimg_tests::expect_success(&output);
     assert_eq!(Host::now(), before, "the build left something on the host");
     let image = user.home().join(stdout.trim_end());
     let metadata = std::fs::metadata(&image).unwrap();
     assert_eq!((metadata.uid(), metadata.mode() & 0o777), (UID, 0o600));
     let verified = Command::new(piimg()).arg("verify").args(["--model", "pi4"]).arg(&image).output().unwrap();
     assert!(verified.status.success(), "{}", texts(&verified).0);
+
+    // The store is the user's, and what is in it belongs to the subordinate ids.
+    let cache = |arguments: &[&str]| {
+        let output = user.command(&program, [&["cache"], arguments].concat()).output().unwrap();
+        let (stdout, stderr) = texts(&output);
+        assert!(output.status.success(), "{arguments:?}:\n{stderr}");
+        format!("{stdout}{stderr}")
+    };
+    let listed = cache(&["list"]);
+    assert!(listed.contains("Run the plugin piimg/minimal"), "{listed}");
+    let said = cache(&["gc", "--store-limit", "0"]);
+    assert!(said.contains("is what the last builds stand on"), "{said}");
+    std::fs::remove_file(&image).unwrap();
+    let output = user.command(Path::new("sh"), umask.iter().chain(&arguments)).output().unwrap();
+    let (_, stderr) = texts(&output);
+    assert!(output.status.success() && stderr.contains("Bootstrap bookworm (arm64): unchanged"), "{stderr}");
+    let said = cache(&["verify"]);
+    assert!(said.contains(" things compared, 0 damaged\n"), "{said}");
 }

@@ -17,7 +17,7 @@ const LONGEST: u32 = 4096;
 const MEMORY: u32 = 2048;
 const PATIENCE: u32 = 10;
 
-/// `[TARGET…] [-- SECONDS]`.
+/// Runs fuzz targets; `arguments` are `[TARGET…] [-- SECONDS]`.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let (targets, seconds) = match arguments.iter().position(|argument| argument == "--") {
         None => (arguments, SECONDS),

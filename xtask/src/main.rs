@@ -8,9 +8,18 @@
     reason = "a developer tool, not the product"
 )]
 
+mod customizations;
+mod examples;
 mod fuzz;
+#[path = "../../host/src/sandbox/packages.rs"]
+pub mod needs;
+mod package;
+mod pages;
+mod reference;
+mod rooms;
 mod setup;
 mod test;
+mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -28,9 +37,15 @@ usage: cargo xtask <command>
                   adds those that take a quarter of an hour or more
   bench [NAME…]   set up this machine and run all benchmarks or some, as root
                   (--rounds N, --full, --work DIR, --keep, --write)
-  check           formatting, lints, and the rules for dependencies (where cargo-deny is installed)
+  check           which room of the host uses which, formatting, words of comments, examples of the SDK, lints, and the rules for
+                  dependencies (where cargo-deny is installed)
+  docs            write docs/host-functions.md anew from wit/, and docs/customizations.md from the guest of that name
   fuzz [TARGET…] [-- SECONDS]
                   searches for inputs that break a property of tests/src/properties, for a minute each
+  package [--target TRIPLE]
+                  make Debian packages of piimg and of its debug symbols in target/debian; --target is
+                  x86_64-unknown-linux-gnu or aarch64-unknown-linux-gnu, and links against the C library of Ubuntu 22.04
+                  with cargo-zigbuild
   plugins         build all plugins and the tests' guests for wasm32-wasip2
   setup           only install what the other commands need";
 
@@ -58,7 +73,9 @@ fn run(arguments: &[String]) -> Result<()> {
         Some("test") => test::run(rest),
         Some("bench") => bench(rest),
         Some("check") => check(),
+        Some("docs") => pages::write(),
         Some("fuzz") => fuzz::run(rest),
+        Some("package") => package::run(rest),
         Some("plugins") => setup::wasm_target().and_then(|()| plugins()),
         Some("setup") => setup::all(setup::Purpose::Test),
         _ => bail!("{USAGE}"),
@@ -73,34 +90,18 @@ fn image(arguments: &[String]) -> Result<()> {
     let piimg = target().join("release/piimg");
     let plugin = target().join(WASM).join("release/piimg_minimal.wasm");
     std::fs::create_dir_all("out").context("cannot create `out`")?;
-    let output = Command::new(&piimg)
+    let status = Command::new(&piimg)
         .arg("build")
         .arg("--plugin")
         .arg(plugin)
         // The plugin is this repository's own.
         .args(["--grant-requested", "--imagedir", "out"])
         .args(arguments)
-        .stderr(std::process::Stdio::inherit())
-        .output()
+        .status()
         .with_context(|| format!("cannot start {}", piimg.display()))?;
-    if !output.status.success() {
-        std::process::exit(output.status.code().unwrap_or(1));
+    if !status.success() {
+        std::process::exit(status.code().unwrap_or(1));
     }
-    let image = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
-    println!("{image}");
-    eprintln!();
-    // A compressed image is to be unpacked on its way to the card, and cannot be booted as it is.
-    let (from, unpack) = match Path::new(&image).extension().and_then(OsStr::to_str) {
-        Some("zst") => (" iflag=fullblock".to_owned(), format!("zstd -dc {image} | ")),
-        Some("xz") => (" iflag=fullblock".to_owned(), format!("xz -dc {image} | ")),
-        _ => {
-            eprintln!("boot it here:   {} boot {image}", piimg.display());
-            (format!(" if={image}"), String::new())
-        }
-    };
-    eprintln!(
-        "flash a card:   {unpack}sudo dd{from} of=/dev/sdX bs=4M conv=fsync status=progress   (find sdX with lsblk)"
-    );
     Ok(())
 }
 
@@ -114,7 +115,11 @@ fn bench(arguments: &[String]) -> Result<()> {
 }
 
 fn check() -> Result<()> {
+    rooms::check()?;
     cargo(["fmt", "--all", "--check"])?;
+    words::check()?;
+    examples::check()?;
+    pages::check(Path::new(""))?;
     cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])?;
     deny()
 }

@@ -5,90 +5,64 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-/// What the machine is being set up for.
+use crate::needs::{PACKAGES, Package, Purpose as Use};
+
+/// Version of cargo-deb that makes packages.
+const CARGO_DEB: &str = "3.8.0";
+
+/// Purpose of the set-up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Image,
     Test,
+    LongTest,
     Fuzz,
+    Package,
 }
 
-/// A Debian package, a file it brings, and the reason it is wanted.
-struct Package {
-    name: &'static str,
-    file: &'static str,
-    reason: &'static str,
-    only: Option<Purpose>,
+impl Purpose {
+    /// Returns whether a package for `use_of` is needed.
+    fn needs(self, use_of: Use) -> bool {
+        match use_of {
+            Use::Build | Use::UserBuild | Use::ForeignBuild | Use::Https | Use::Boot => {
+                matches!(self, Self::Image | Self::Test | Self::LongTest)
+            }
+            Use::Compile => self != Self::Fuzz,
+            Use::Results | Use::Python | Use::Test => matches!(self, Self::Test | Self::LongTest),
+            Use::LongTest => self == Self::LongTest,
+            Use::Fuzz => self == Self::Fuzz,
+            Use::Package => self == Self::Package,
+        }
+    }
 }
 
-const fn package(name: &'static str, file: &'static str, reason: &'static str) -> Package {
-    Package { name, file, reason, only: None }
-}
-
-const PACKAGES: [Package; 21] = [
-    package("gcc", "/usr/bin/cc", "links Rust programs and compiles the assembly in wasmtime"),
-    package("libc6-dev", "/usr/include/stdio.h", "links Rust programs"),
-    package("mmdebstrap", "/usr/bin/mmdebstrap", "bootstraps the root file system"),
-    package(
-        "debian-archive-keyring",
-        "/usr/share/keyrings/debian-archive-keyring.gpg",
-        "checks the signature of Debian's archive",
-    ),
-    package("gpg", "/usr/bin/gpg", "reads the key rings of archives"),
-    package("uidmap", "/usr/bin/newuidmap", "lets an ordinary user build"),
-    package("qemu-user-static", "/usr/bin/qemu-aarch64-static", "runs arm64 programs during the build"),
-    package("e2fsprogs", "/usr/sbin/mke2fs", "writes and checks the root partition"),
-    package("dosfstools", "/usr/sbin/fsck.fat", "checks the boot partition"),
-    package("fdisk", "/usr/sbin/sfdisk", "checks the partition table"),
-    package("qemu-system-arm", "/usr/bin/qemu-system-aarch64", "boots images (`piimg boot`)"),
-    Package {
-        only: Some(Purpose::Test),
-        ..package("mtools", "/usr/bin/mdir", "reads boot partitions independently of piimg")
-    },
-    Package {
-        only: Some(Purpose::Test),
-        ..package("bmap-tools", "/usr/bin/bmaptool", "flashes images by their block map")
-    },
-    Package {
-        only: Some(Purpose::Test),
-        ..package("xz-utils", "/usr/bin/xz", "decompresses images independently of piimg")
-    },
-    Package {
-        only: Some(Purpose::Test),
-        ..package("libcap2-bin", "/sbin/getcap", "reads file capabilities independently of piimg")
-    },
-    Package { only: Some(Purpose::Test), ..package("gpg-agent", "/usr/bin/gpg-agent", "signs made-up archives") },
-    Package { only: Some(Purpose::Test), ..package("curl", "/usr/bin/curl", "must find the proxy of a box") },
-    Package { only: Some(Purpose::Test), ..package("wget", "/usr/bin/wget", "must find the proxy of a box") },
-    Package {
-        only: Some(Purpose::Test),
-        ..package("git", "/usr/bin/git", "must find the proxy of a box, and serves commits to piimg")
-    },
-    Package {
-        only: Some(Purpose::Test),
-        ..package("zstd", "/usr/bin/zstd", "decompresses images independently of piimg")
-    },
-    Package { only: Some(Purpose::Fuzz), ..package("g++", "/usr/bin/c++", "compiles libFuzzer") },
-];
-
-/// What fuzz targets are built and run with.
+/// Installs what fuzz targets are built and run with.
 pub(crate) fn fuzzer() -> Result<()> {
     packages(Purpose::Fuzz)?;
-    cargo_command("fuzz", "builds and runs the fuzz targets")
+    cargo_command("fuzz", None, "builds and runs the fuzz targets")
 }
 
-/// What the tests are run with.
+/// Installs what the tests are run with.
 pub(crate) fn test_runner() -> Result<()> {
-    cargo_command("nextest", "runs the tests")
+    cargo_command("nextest", None, "runs the tests")
 }
 
-/// Installs the command `cargo NAME`, of the crate `cargo-NAME`, unless it is there.
-fn cargo_command(name: &str, reason: &str) -> Result<()> {
-    let is_there = |output: std::process::Output| output.status.success();
-    if Command::new("cargo").args([name, "--version"]).output().is_ok_and(is_there) {
+/// Installs what packages are made with. What it writes may change with its version, and packages are compared.
+pub(crate) fn packager() -> Result<()> {
+    packages(Purpose::Package)?;
+    cargo_command("deb", Some(CARGO_DEB), "makes Debian packages")
+}
+
+/// Installs the command `cargo NAME`, of the crate `cargo-NAME`, unless it is there, in `version` if one is given.
+fn cargo_command(name: &str, version: Option<&str>, reason: &str) -> Result<()> {
+    let is_it = |output: std::process::Output| {
+        let said = String::from_utf8_lossy(&output.stdout);
+        output.status.success() && version.is_none_or(|version| said.split_whitespace().any(|word| word == version))
+    };
+    if Command::new("cargo").args([name, "--version"]).output().is_ok_and(is_it) {
         return Ok(());
     }
-    let package = format!("cargo-{name}");
+    let package = version.map_or_else(|| format!("cargo-{name}"), |version| format!("cargo-{name}@{version}"));
     eprintln!("installing {package} ({reason})");
     let status = Command::new("cargo").args(["install", "--locked", &package]).stdout(std::io::stderr()).status();
     if !status.is_ok_and(|status| status.success()) {
@@ -105,10 +79,7 @@ pub(crate) fn all(purpose: Purpose) -> Result<()> {
 fn packages(purpose: Purpose) -> Result<()> {
     let missing: Vec<&Package> = PACKAGES
         .iter()
-        .filter(|package| match purpose {
-            Purpose::Fuzz => package.only == Some(purpose),
-            _ => package.only.is_none_or(|only| only == purpose),
-        })
+        .filter(|package| purpose.needs(package.purpose))
         .filter(|package| !Path::new(package.file).exists())
         .collect();
     if missing.is_empty() {

@@ -34,9 +34,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         _ => bail!("{USAGE}"),
     };
     let members: Vec<&str> = MEMBERS.iter().chain(features).copied().collect();
+    let purpose = if arguments == ["--long"] { setup::Purpose::LongTest } else { setup::Purpose::Test };
     let mut report = Report::default();
     report.time("set up this machine", || {
-        setup::all(setup::Purpose::Test)?;
+        setup::all(purpose)?;
         setup::test_runner()
     })?;
     report.time("compile plugins and guests", plugins)?;
@@ -45,8 +46,22 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         cargo(["build", "--lib", "--bins", "--tests"].iter().chain(&members))
     })?;
     let examples = report.time("examples in the documentation", || cargo(["test", "--doc"].iter().chain(&members)));
+    let scripts = report.time("tests in Python", python);
     let tests = run_tests(&members, &mut report);
-    examples.and(tests)
+    examples.and(scripts).and(tests)
+}
+
+/// Runs the tests of what is written in Python, with Debian's pytest.
+fn python() -> Result<()> {
+    let status = Command::new("/usr/bin/python3")
+        .args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "plugin-sdk/python", "plugins/python"])
+        .stdout(std::io::stderr())
+        .status()
+        .context("cannot start python3")?;
+    if !status.success() {
+        bail!("tests in Python failed");
+    }
+    Ok(())
 }
 
 /// Runs cargo-nextest, and prints the report before its summary.

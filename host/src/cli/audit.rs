@@ -4,22 +4,24 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use console::Style;
 
 use super::blame::{build_info, open_root};
+use super::recipe::RecipeArguments;
 use crate::error::{Context, Failure, Kind, Result};
 use crate::home::Home;
-use crate::plugin::inspect::{PluginInfo, inspect};
-use crate::plugin::replay::replay;
-use crate::plugin::{self, CodeCache, transcript};
+use crate::plugin::info::PluginInfo;
+use crate::plugin::inspect::inspect;
+use crate::plugin::lock::Lock;
+use crate::plugin::replay::{Replayed, replay, replay_another};
+use crate::plugin::{self, CodeCache, audit_log};
 use crate::report::PluginReport;
-use crate::report::audit::{Audit, Difference, Possible, Risk, Row, audit, difference};
-use crate::ui::{Printable as _, Ui, printable};
-
-/// Widest line, so that it reads well on the narrowest terminal and in a mail.
-const WIDTH: usize = 80;
+use crate::report::audit::{Audit, Risk, Tone, audit, difference, text};
+use crate::ui::{Printable as _, Ui, count, printable, text_columns};
 
 /// Say what a plugin can and cannot do, before it runs: from its imports, what it asks for, and what it did in a build.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: piimg audit motd.wasm motd-before.wasm --fail-on-wider")]
 pub(super) struct Arguments {
     /// The plugin.
     plugin: PathBuf,
@@ -37,8 +39,9 @@ pub(super) struct Arguments {
     /// Exit with 1 if it could do anything that OLD could not.
     #[arg(long, requires = "old")]
     fail_on_wider: bool,
-    /// Run the plugin against the answers in an audit log, and say whether it makes the same calls; exit with 1 if not.
-    #[arg(long, value_name = "LOG", conflicts_with_all = ["old", "image", "tighten", "fail_on"])]
+    /// Run the plugin against the answers in an audit log, and say whether it makes the same calls; exit with 1 if not. With
+    /// OLD, the log is of that one: also says which files the new one writes otherwise.
+    #[arg(long, value_name = "LOG", conflicts_with_all = ["image", "tighten", "fail_on", "fail_on_wider"])]
     replay: Option<PathBuf>,
     /// Print everything as JSON.
     #[arg(long)]
@@ -48,7 +51,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let info = read(&arguments.plugin)?;
     if let Some(log) = &arguments.replay {
-        return replay_log(log, &info, arguments.json, ui);
+        let old = arguments.old.as_deref().map(read).transpose()?;
+        return replay_log(log, &info, old.as_ref(), arguments.json, ui);
     }
     let record = arguments.image.as_deref().map(|image| record(image, &info, ui)).transpose()?;
     let audit = audit(&info, record.as_ref());
@@ -60,15 +64,12 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         let all = serde_json::json!({ "version": 1, "audit": audit, "difference": difference });
         ui.json(&all)?;
     } else {
-        let mut lines = match &difference {
-            Some(difference) => difference_lines(difference),
-            None => Vec::new(),
-        };
-        lines.extend(audit_lines(&audit));
+        let granted = if difference.is_none() { granted_before(&info)? } else { None };
+        let lines = text(&audit, difference.as_ref(), granted.as_deref(), text_columns());
+        lines.iter().for_each(|line| ui.styled(&line.text, &style(line.tone)));
         if arguments.tighten {
-            lines.extend(tighten_lines(&audit));
+            tighten_lines(&audit).iter().for_each(|line| ui.data(line));
         }
-        lines.iter().for_each(|line| ui.data(line));
     }
     let reaches = arguments.fail_on.is_some_and(|limit| audit.risk >= limit);
     let widens = arguments.fail_on_wider && difference.is_some_and(|difference| difference.widens());
@@ -80,21 +81,40 @@ fn read(path: &Path) -> Result<PluginInfo> {
     inspect(&plugin::engine()?, path, cache.as_ref())
 }
 
-fn replay_log(log: &Path, info: &PluginInfo, json: bool, ui: &Ui) -> Result<i32> {
+fn replay_log(log: &Path, info: &PluginInfo, old: Option<&PluginInfo>, json: bool, ui: &Ui) -> Result<i32> {
     let file = File::open(log).with_context(|| Failure::usage(format!("cannot open `{}`", log.printable())))?;
-    let found = replay(&plugin::engine()?, info, &transcript::read(file)?)?;
+    let (engine, lines) = (plugin::engine()?, audit_log::read(file)?);
+    let found = match old {
+        None => replay(&engine, info, &lines)?,
+        Some(old) => replay_another(&engine, info, old, &lines)?,
+    };
     if json {
         ui.json(&found)?;
     } else {
-        ui.data(&match &found.difference {
-            None => format!("the same: {} calls, to the last instruction", found.calls),
-            Some(difference) => format!("not the same, after {} calls: {difference}", found.calls),
-        });
+        replay_lines(&found, old.is_some()).iter().for_each(|line| ui.data(line));
     }
-    Ok(if found.difference.is_none() { 0 } else { Kind::Build as i32 })
+    Ok(if found.is_same() { 0 } else { Kind::Build as i32 })
 }
 
-/// What the very plugin did in an image.
+fn replay_lines(found: &Replayed, is_another: bool) -> Vec<String> {
+    let mut lines = vec![match &found.difference {
+        None if is_another => {
+            format!("the same: it makes the {} of the log, with the same data", count(found.calls, "call"))
+        }
+        None => format!("the same: {}, to the last instruction", count(found.calls, "call")),
+        Some(difference) => format!("not the same, after {}: {difference}", count(found.calls, "call")),
+    }];
+    for file in &found.files {
+        lines.push(format!("{} {}", file.change.sign(), printable(&file.what)));
+        lines.extend(file.lines.iter().map(|line| format!("    {}", printable(line))));
+    }
+    if let Some(end) = &found.stopped {
+        lines.push(format!("what it would do after that is not known: {}", printable(end)));
+    }
+    lines
+}
+
+/// Reads what the very plugin did in an image.
 fn record(image: &Path, info: &PluginInfo, ui: &Ui) -> Result<PluginReport> {
     let told = build_info(&open_root(image, ui)?)?
         .with_context(|| Failure::usage(format!("the image `{}` does not tell how it was built", image.printable())))?;
@@ -108,133 +128,64 @@ fn record(image: &Path, info: &PluginInfo, ui: &Ui) -> Result<PluginReport> {
     })
 }
 
-fn audit_lines(audit: &Audit) -> Vec<String> {
-    let mut lines =
-        vec![format!("{} {}: {}", printable(&audit.id), printable(&audit.version), printable(&audit.title))];
-    lines.push(audit.digest.clone());
-    lines.push(String::new());
-    let columns = |declared: &str, possible: &str, used: &str, changed: &str| {
-        format!("{declared:<48}  {possible:<8}  {used:<8}  {changed}").trim_end().to_owned()
+fn style(tone: Tone) -> Style {
+    match tone {
+        Tone::Plain | Tone::Ranked(Risk::Low) => Style::new(),
+        Tone::Title => Style::new().bold(),
+        Tone::Ranked(Risk::Medium) => Style::new().yellow(),
+        Tone::Ranked(Risk::High) => Style::new().red(),
+        Tone::Ranked(Risk::Critical) => Style::new().red().bold(),
+    }
+}
+
+/// Returns what the lock file of the current directory says of this plugin, in a sentence; `None` if nothing.
+fn granted_before(info: &PluginInfo) -> Result<Option<String>> {
+    let path = RecipeArguments::default().lock();
+    let Some(lock) = Lock::read(&path)? else { return Ok(None) };
+    let shown = path.printable();
+    if lock.grants(&info.digest, &info.requests).is_some() {
+        return Ok(Some(format!("this very build, in `{shown}`")));
+    }
+    let Some(before) = lock.another_build(&info.conf.id, &info.digest) else { return Ok(None) };
+    let known = before.asked();
+    let asked: Vec<&str> = info.requests.iter().map(|request| request.scope.as_str()).collect();
+    let only = |these: &[&str], those: &[&str]| -> Vec<String> {
+        these.iter().filter(|scope| !those.contains(scope)).map(|scope| format!("`{}`", printable(scope))).collect()
     };
-    lines.push(columns("DECLARED", "POSSIBLE", "USED", "CHANGED"));
-    for row in &audit.rows {
-        lines.extend(row_lines(row, &columns));
-    }
-    if audit.rows.is_empty() {
-        lines.push("it asks for nothing".to_owned());
-    }
-    lines.push(String::new());
-    paragraph(&mut lines, "risk", &audit.risk.to_string());
-    for finding in &audit.findings {
-        paragraph(&mut lines, "", &format!("{}: {}", finding.risk, printable(&finding.says)));
-    }
-    paragraph(&mut lines, "can", &or_nothing(&audit.can, "; "));
-    paragraph(&mut lines, "cannot", &or_nothing(&audit.cannot, ", "));
-    if !audit.possible_but_not_declared.is_empty() {
-        let kinds = audit.possible_but_not_declared.join(", ");
-        paragraph(&mut lines, "odd", &format!("it has functions that need {kinds}, and does not ask for that"));
-    }
-    for scope in &audit.unused {
-        paragraph(&mut lines, "unused", &printable(scope));
-    }
-    lines
-}
-
-fn or_nothing(parts: &[String], separator: &str) -> String {
-    if parts.is_empty() { "nothing".to_owned() } else { printable(&parts.join(separator)) }
-}
-
-fn row_lines(row: &Row, columns: &dyn Fn(&str, &str, &str, &str) -> String) -> Vec<String> {
-    let count = |number: Option<u64>| number.map_or("?".to_owned(), |number| number.to_string());
-    let possible = match row.possible {
-        Possible::Never => "never",
-        Possible::ByCommand => "by exec",
-        Possible::Yes => "yes",
+    let (more, less) = (only(&asked, &known), only(&known, &asked));
+    let list = |what: &str, scopes: &[String]| match scopes {
+        [] => String::new(),
+        scopes => format!("; it {what} {}", scopes.join(", ")),
     };
-    let used = count(row.used);
-    let changed = count(row.changed.map(|changed| changed as u64));
-    let scope = printable(&row.declared);
-    let mut lines = Vec::new();
-    if scope.chars().count() <= 48 {
-        lines.push(columns(&scope, possible, &used, &changed));
-    } else {
-        lines.push(scope);
-        lines.push(columns("", possible, &used, &changed));
-    }
-    let optional = if row.optional { "can do without; " } else { "" };
-    let who = if row.listed { "piimg's reason" } else { "its author says" };
-    wrap(&mut lines, "    ", "    ", &format!("{optional}{who}: {}", printable(&row.reason)));
-    lines
+    let same = if more.is_empty() && less.is_empty() { "; it asks for the same, its code differs" } else { "" };
+    let changes = list("now asks for", &more) + &list("no longer asks for", &less);
+    Ok(Some(format!("to another build of it, in `{shown}`{same}{changes}")))
 }
 
-/// Adds a text under a short title, with a hanging indent.
-fn paragraph(lines: &mut Vec<String>, title: &str, text: &str) {
-    wrap(lines, &format!("{title:<8}"), "        ", text);
-}
-
-/// Breaks a text at spaces; a word that is longer than a line stays whole, to be copied.
-fn wrap(lines: &mut Vec<String>, first: &str, rest: &str, text: &str) {
-    let mut line = first.to_owned();
-    let mut is_empty = true;
-    for word in text.split(' ') {
-        if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines.push(std::mem::replace(&mut line, rest.to_owned()));
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    lines.push(line);
-}
-
-fn difference_lines(difference: &Difference) -> Vec<String> {
-    let mut lines = vec![format!("from {} to {}", printable(&difference.from), printable(&difference.to))];
-    for (sign, title, scopes) in [
-        ('+', "asks for", &difference.new_capabilities),
-        ('-', "asks for", &difference.gone_capabilities),
-        ('+', "can call", &difference.new_functions),
-        ('-', "can call", &difference.gone_functions),
-    ] {
-        lines.extend(scopes.iter().map(|scope| format!("{sign} {title}  {}", printable(scope))));
-    }
-    if lines.len() == 1 {
-        lines.push("  it asks for the same and can call the same".to_owned());
-    }
-    lines.push(String::new());
-    lines
-}
-
-/// The grants as they were, and as they could be without a build being refused.
+/// Returns the grants that could go without a build being refused, and those that its author could make optional.
 fn tighten_lines(audit: &Audit) -> Vec<String> {
+    let granted: Vec<&str> =
+        audit.rows.iter().filter(|row| row.granted == Some(true)).map(|row| row.declared.as_str()).collect();
+    let is_in = |scopes: &[String], scope: &str| scopes.iter().any(|it| it == scope);
     let mut lines = vec![String::new(), format!("piimg.lock, grants of {}:", printable(&audit.id))];
-    for row in audit.rows.iter().filter(|row| row.granted == Some(true)) {
-        let is_in = |scopes: &[String]| scopes.contains(&row.declared);
-        let (sign, note) = match (is_in(&audit.could_be_dropped), is_in(&audit.unused)) {
-            (true, _) => ('-', ""),
-            (false, true) => (' ', "  # not used, but no build starts without: its author could make it optional"),
-            (false, false) => (' ', ""),
-        };
-        lines.push(format!("{sign}  {}{note}", toml::Value::from(printable(&row.declared))));
+    for scope in &granted {
+        let scope_shown = toml::Value::from(printable(scope));
+        if is_in(&audit.could_be_dropped, scope) {
+            lines.push(format!("-  {scope_shown}"));
+        } else if is_in(&audit.unused, scope) {
+            let note = "not used, but no build starts without: its author could make it optional";
+            lines.push(format!("   {scope_shown}  # {note}"));
+        }
     }
+    let stay = granted.iter().filter(|scope| !is_in(&audit.unused, scope)).count();
+    lines.push(format!("   # {stay} of {} were used, and stay", granted.len()));
     lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_are_broken_at_spaces_and_words_stay_whole() {
-        let mut lines = Vec::new();
-        let long = "x".repeat(100);
-        paragraph(&mut lines, "can", &format!("{} {long} end", "word ".repeat(20).trim_end()));
-        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH || line.contains(&long)), "{lines:?}");
-        assert!(lines[0].starts_with("can     word"), "{lines:?}");
-        assert_eq!(lines.last().unwrap(), "        end");
-    }
+    use crate::report::audit::{Possible, Row};
 
     #[test]
     fn only_what_a_build_would_start_without_is_proposed_to_be_dropped() {
@@ -271,9 +222,9 @@ mod tests {
         let expected = [
             "",
             "piimg.lock, grants of a/b:",
-            "   \"fs:write:/used\"",
             "   \"fs:write:/needed\"  # not used, but no build starts without: its author could make it optional",
             "-  \"fs:write:/spare\"",
+            "   # 1 of 3 were used, and stay",
         ];
         assert_eq!(tighten_lines(&audit), expected);
     }

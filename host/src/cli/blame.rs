@@ -1,4 +1,4 @@
-//! `piimg blame`.
+//! Implements `piimg blame`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ const LONGEST_INFO: usize = 32 << 20;
 
 /// Say who put a file of an image there: which plugin by which call, which package, or which step of piimg.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: piimg blame robot.img /etc/hostname")]
 pub(super) struct Arguments {
     /// An image, made by piimg or not.
     image: PathBuf,
@@ -57,7 +58,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     Ok(if is_there { 0 } else { Kind::Build as i32 })
 }
 
-/// Whether the boot partition, whose names have no case, has a file or a directory of that name.
+/// Returns whether the boot partition, whose names have no case, has a file or a directory of that name.
 fn is_on_boot_partition(image: &File, inside: &str) -> Result<bool> {
     let parser = Parser::default();
     let disk = source::disk(image, &parser)?;
@@ -67,18 +68,18 @@ fn is_on_boot_partition(image: &File, inside: &str) -> Result<bool> {
     Ok(boot.files.iter().any(|file| is_it(&file.path.to_lowercase())))
 }
 
-/// The root file system of an image at a path.
+/// Returns the root file system of an image at a path.
 pub(super) fn open_root(path: &Path, ui: &Ui) -> Result<Ext4Reader> {
     root_of(&open(path, ui)?).map_err(|error| no_image(path, error))
 }
 
-/// The root file system of an image.
+/// Returns the root file system of an image.
 pub(super) fn root_of(image: &File) -> Result<Ext4Reader> {
     let disk = source::disk(image, &Parser::default())?;
     Ext4Reader::open(image, disk.root.start.to_bytes())
 }
 
-/// What an image tells about its build, if it does.
+/// Reads the record of an image's build, if it has one.
 pub(super) fn build_info(root: &Ext4Reader) -> Result<Option<BuildInfo>> {
     let Some(text) = root.read(BUILD_INFO)? else { return Ok(None) };
     let unusable = || Failure::usage(format!("cannot understand `{BUILD_INFO}` of the image"));

@@ -1,4 +1,4 @@
-//! `piimg boot`.
+//! Implements `piimg boot`.
 
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -15,6 +15,7 @@ use crate::ui::{Ui, printable};
 
 /// Start an image in QEMU from its own kernel and initramfs, up to a login prompt; it is not changed.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: piimg boot robot.img --ssh-port 2222")]
 pub(super) struct Arguments {
     image: PathBuf,
     /// Pi model whose sections of config.txt count.
@@ -84,7 +85,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     })
 }
 
-/// The machine of that name.
+/// Returns the machine of that name.
 fn board(name: &str) -> Result<Board> {
     Board::from_name(name).ok_or_else(|| {
         let known: Vec<&str> = Board::ALL.into_iter().map(Board::name).collect();

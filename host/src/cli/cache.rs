@@ -1,20 +1,21 @@
-//! `piimg cache`.
+//! Implements `piimg cache`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::order::{environment, store_limit};
-use crate::build::cache::{self, Action};
-use crate::build::room::limit_of;
+use super::build_request::{environment, store_limit};
 use crate::error::Result;
 use crate::home::Home;
 use crate::recipe::host::HostPath;
 use crate::recipe::store_limit::Limit;
+use crate::store_maintenance::{self, Action};
+use crate::supervisor::disk_space::limit_of;
 use crate::ui::Ui;
 
 /// Show, tidy or check the store: layers, partitions and packages that builds keep.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: piimg cache gc --store-limit 20G")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -23,10 +24,13 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show what is in the store: sizes, when a build last used it, and which builds stand on it.
+    #[command(after_help = "Example: piimg cache list --json")]
     List(Place),
     /// Show how much is in the store.
+    #[command(after_help = "Example: piimg cache size")]
     Size(Place),
     /// Remove what was not used for longest, until the store is within its limit.
+    #[command(after_help = "Example: piimg cache gc --all --store-limit 0")]
     Gc {
         #[command(flatten)]
         place: Place,
@@ -35,6 +39,7 @@ enum Command {
         all: bool,
     },
     /// Compare everything in the store with its digest.
+    #[command(after_help = "Example: piimg cache verify --remove")]
     Verify {
         #[command(flatten)]
         place: Place,
@@ -67,5 +72,5 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let environment = environment(place.store.is_some())?;
     let store = HostPath::named(place.store.clone().unwrap_or(environment.default_store));
     let limit = store_limit(place.store_limit, Home::of_user().as_ref())?;
-    cache::outside(&store, action, limit_of(&store, limit)?, place.json, ui)
+    store_maintenance::outside(&store, action, limit_of(&store, limit)?, place.json, ui)
 }

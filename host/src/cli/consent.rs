@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::error::Result;
+use crate::plugin::grant_prompt::{Proposal, Question};
 use crate::plugin::lock;
-use crate::plugin::proposal::{Proposal, Question};
 use crate::ui::{Printable as _, Ui, printable};
 
 /// Where the answers come from.

@@ -1,29 +1,31 @@
-//! `piimg doctor`.
+//! Implements `piimg doctor`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::order::programs::{missing_programs, programs};
-use super::order::{environment, key_rings};
-use crate::build::{compare, probe};
+use super::build_request::programs::{missing_programs, programs};
+use super::build_request::{environment, key_rings};
 use crate::emulation;
 use crate::error::{Failure, Result};
 use crate::image::boot;
+use crate::kernel_probe;
 use crate::recipe::file::RecipeFile;
 use crate::recipe::host::{Admitted, HostPath};
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{Plan, plan};
 use crate::recipe::release::Releases;
 use crate::sandbox::tool;
+use crate::steps::compare_emulation;
 use crate::ui::{Printable as _, Ui};
 
-/// Those of images: doctor does not know which is going to be built.
+/// Architectures of images: doctor does not know which one will be built.
 const ARCHITECTURES: [&str; 2] = ["arm64", "armhf"];
 
 /// Say what this machine can build, or whether native tools leave an image as it would be without them.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: piimg doctor --store /var/cache/piimg")]
 pub(super) struct Arguments {
     /// Bootstrap with native tools and under plain emulation, and compare the trees; takes long.
     #[arg(long)]
@@ -64,10 +66,10 @@ pub(super) fn run(arguments: Arguments, ui: &Ui) -> Result<i32> {
     }
     let packages = (!packages.is_empty()).then_some(packages);
     let rings = key_rings(&plan)?;
-    compare::outside(&compare::Job { plan, rings, packages, json, verbosity: ui.verbosity() })
+    compare_emulation::outside(&compare_emulation::Job { plan, rings, packages, json, verbosity: ui.verbosity() })
 }
 
-/// The plan of an image with nothing added.
+/// Returns the plan of an image with nothing added.
 fn compared(arguments: Arguments) -> Result<Plan> {
     let own_packages = arguments.packages.is_empty();
     let named = arguments.store.is_some();
@@ -97,8 +99,6 @@ fn compared(arguments: Arguments) -> Result<Plan> {
 /// Tries everything that a build needs of this machine.
 fn host(store: Option<PathBuf>, ui: &Ui) -> Result<i32> {
     let mut needed: Vec<&str> = ARCHITECTURES.map(programs).into_iter().collect::<Result<Vec<_>>>()?.concat();
-    // What mmdebstrap starts itself.
-    needed.extend(["apt-get", "tar"]);
     let mut seen = BTreeSet::new();
     needed.retain(|program| seen.insert(*program));
     if let Some(failure) = missing_programs(&needed) {
@@ -114,7 +114,7 @@ fn host(store: Option<PathBuf>, ui: &Ui) -> Result<i32> {
     });
     let environment = environment(store.is_some())?;
     let store = HostPath::named(store.unwrap_or(environment.default_store));
-    let code = probe::outside(&store, ui)?;
+    let code = kernel_probe::outside(&store, ui)?;
     if code == 0 {
         ui.data(&format!("✓ the store {}", store.shown().printable()));
     }

@@ -5,30 +5,33 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::build_request::inspect_all;
 use super::consent::{self, Answers};
-use super::order::{self, inspect_all};
+use super::recipe::RecipeArguments;
 use crate::error::{Failure, Result};
 use crate::home::Home;
-use crate::plugin::inspect::PluginInfo;
+use crate::plugin::Template;
+use crate::plugin::grant::scopes_of;
+use crate::plugin::grant_prompt::{Basis, Proposal, Question};
+use crate::plugin::info::PluginInfo;
 use crate::plugin::lock::{self, Lock};
 use crate::plugin::policy::Ceiling;
-use crate::plugin::proposal::{Basis, Proposal, Question};
 use crate::recipe::file::RecipeFile;
 use crate::recipe::host::{HostPath, admit};
 use crate::recipe::overrides::Overrides;
 use crate::recipe::plan::{PluginSource, known_params};
 use crate::recipe::trust::{Trust, refuse};
-use crate::ui::{Printable as _, Ui, printable, shell_quoted};
+use crate::ui::{Printable as _, Ui, count, printable, shell_quoted};
 
 /// Show what plugins ask for, and keep in `piimg.lock` what they may do.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: piimg grant motd.wasm --only fs:write:/etc/motd")]
 pub(super) struct Arguments {
     /// Plugin, as a file; those of the recipe if none is named. With --revoke also its id.
     #[arg(value_name = "PLUGIN")]
     plugins: Vec<PathBuf>,
-    /// Recipe beside which the lock file is; `piimg.toml` of the current directory if there is one.
-    #[arg(long, value_name = "FILE")]
-    recipe: Option<PathBuf>,
+    #[command(flatten)]
+    recipe: RecipeArguments,
     /// Value of a plugin's parameter, to show what a scope means with it; may be repeated.
     #[arg(long = "param", value_name = "ID:NAME=VALUE")]
     params: Vec<String>,
@@ -47,9 +50,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
-    let recipe = order::recipe(arguments.recipe.as_deref());
-    let lock = order::lock_beside(recipe.as_deref());
-    let file = recipe.as_deref().map(RecipeFile::read).transpose()?.unwrap_or_default();
+    let (lock, file) = (arguments.recipe.lock(), arguments.recipe.read()?);
     let home = Home::of_user();
     let paths = plugins(arguments, &file, home.as_ref())?;
     if paths.is_empty() {
@@ -63,14 +64,15 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let infos = inspect_all(&paths, home.as_ref())?;
     let values = values(&infos, &file, &arguments.params)?;
     let ceiling = Ceiling::read(arguments.policy.as_deref())?;
-    check_only(&infos, &values, &arguments.only)?;
+    let only = scopes_of("--only", &arguments.only)?;
+    check_only(&infos, &values, &only)?;
     for (info, values) in infos.iter().zip(&values) {
-        grant(info, values, arguments, &ceiling, &lock, ui)?;
+        grant(info, values, (arguments, &only), &ceiling, &lock, ui)?;
     }
     Ok(0)
 }
 
-/// Those that the user names, or those of the recipe.
+/// Returns those that the user names, or those of the recipe.
 fn plugins(arguments: &Arguments, file: &RecipeFile, home: Option<&Home>) -> Result<Vec<HostPath>> {
     if !arguments.plugins.is_empty() {
         return Ok(arguments.plugins.iter().map(HostPath::named).collect());
@@ -86,16 +88,16 @@ fn plugins(arguments: &Arguments, file: &RecipeFile, home: Option<&Home>) -> Res
 fn grant(
     info: &PluginInfo,
     values: &BTreeMap<String, String>,
-    arguments: &Arguments,
+    (arguments, only): (&Arguments, &[Template]),
     ceiling: &Ceiling,
     path: &Path,
     ui: &Ui,
 ) -> Result<()> {
     let known = Lock::read(path)?;
     let basis = Basis { lock: known.as_ref(), ceiling, flags: &[] };
-    let proposal = match arguments.only.as_slice() {
+    let proposal = match only {
         [] => Proposal::new(info, values, &basis)?,
-        only => Proposal::only(info, values, &basis, only)?,
+        _ => Proposal::only(info, values, &basis, only)?,
     };
     let id = printable(&info.conf.id);
     if proposal.is_empty() {
@@ -106,12 +108,12 @@ fn grant(
     let answers = match (arguments.yes, ui.can_ask()) {
         (true, _) => Answers::Yes,
         (false, true) => Answers::Terminal,
-        (false, false) => return Err(nobody_to_ask(&proposal, &info.path).into()),
+        (false, false) => return Err(nobody_to_ask(&proposal, &info.path, &arguments.recipe).into()),
     };
     if !consent::ask(&proposal, path, answers, ui)? {
         return Err(Failure::grant(format!("nothing was granted to `{id}`")).into());
     }
-    if !arguments.only.is_empty() {
+    if !only.is_empty() {
         let known = Lock::read(path)?;
         let rest = Proposal::new(info, values, &Basis { lock: known.as_ref(), ceiling, flags: &[] })?;
         let rest: Vec<String> = rest.needed().map(|scope| format!("`{}`", printable(scope))).collect();
@@ -122,12 +124,15 @@ fn grant(
     Ok(())
 }
 
-/// What would be asked, where there is nobody to answer.
-fn nobody_to_ask(proposal: &Proposal, path: &Path) -> Failure {
+/// Returns what would be asked, where there is nobody to answer.
+fn nobody_to_ask(proposal: &Proposal, path: &Path, recipe: &RecipeArguments) -> Failure {
     let questions = [proposal.first(), proposal.second()];
     let lines: Vec<String> = questions.into_iter().flatten().flat_map(Question::into_text).collect();
-    Failure::grant(format!("there is no terminal to ask at:\n{}", lines.join("\n")))
-        .hint(format!("to agree to all of it: piimg grant --yes {}", shell_quoted(&path.to_string_lossy())))
+    Failure::grant(format!("there is no terminal to ask at:\n{}", lines.join("\n"))).hint(format!(
+        "to agree to all of it: piimg grant --yes{} {}",
+        recipe.words(),
+        shell_quoted(&path.to_string_lossy())
+    ))
 }
 
 /// Values of the plugins' parameters as far as they are known.
@@ -141,17 +146,20 @@ fn values(infos: &[PluginInfo], file: &RecipeFile, params: &[String]) -> Result<
     known_params(file, &flags, &infos.iter().map(source).collect::<Vec<_>>())
 }
 
-/// A scope that no plugin asks for is most often a spelling mistake.
-fn check_only(infos: &[PluginInfo], values: &[BTreeMap<String, String>], only: &[String]) -> Result<()> {
+/// Refuses a scope that no plugin asks for: most often it is a spelling mistake.
+fn check_only(infos: &[PluginInfo], values: &[BTreeMap<String, String>], only: &[Template]) -> Result<()> {
     for scope in only {
         let mut concerned = false;
         for (info, values) in infos.iter().zip(values) {
             concerned |= Proposal::concerns(info, values, scope)?;
         }
         if !concerned {
-            return Err(Failure::usage(format!("no plugin asks for `{}`, or for more than it", printable(scope)))
-                .hint("see what a plugin asks for: piimg inspect PLUGIN")
-                .into());
+            return Err(Failure::usage(format!(
+                "no plugin asks for `{}`, or for more than it",
+                printable(scope.as_str())
+            ))
+            .hint("see what a plugin asks for: piimg inspect PLUGIN")
+            .into());
         }
     }
     Ok(())
@@ -177,7 +185,7 @@ fn revoke(plugins: &[HostPath], only: &[String], home: Option<&Home>, path: &Pat
         match gone {
             None => ui.info(&format!("`{}` has nothing of that in `{shown}`", printable(&id))),
             Some(grants) => {
-                ui.info(&format!("`{}` lost {} grants in `{shown}`", printable(&id), grants.len()));
+                ui.info(&format!("`{}` lost {} in `{shown}`", printable(&id), count(grants.len(), "grant")));
                 grants.iter().for_each(|scope| ui.info(&format!("  {}", printable(scope))));
             }
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::error::{Context as _, Failure, Kind, Result, report, with_cause};
 use crate::image::source;
 use crate::image::{parsing, temporary_place};
-use crate::sandbox::disk::Room;
+use crate::sandbox::free_space::Room;
 use crate::sandbox::parser::Parser;
 use crate::ui::{Printable as _, Ui, bytes};
 
@@ -41,7 +41,7 @@ pub(super) fn open(path: &Path, ui: &Ui) -> Result<File> {
     }
 }
 
-/// What is in a compressed file, in one that is gone when it is closed.
+/// Unpacks a compressed file into an unnamed one.
 fn unpacked(parser: &Parser, packed: &File, name: &str, ui: &Ui) -> Result<File> {
     let place = temporary_place();
     let shown = place.printable();
@@ -57,7 +57,7 @@ fn unpacked(parser: &Parser, packed: &File, name: &str, ui: &Ui) -> Result<File>
     Ok(file)
 }
 
-/// What to say of a file that cannot be taken apart, because of `error`.
+/// Makes the error for a file that cannot be read as an image, because of `error`.
 pub(super) fn no_image(path: &Path, error: anyhow::Error) -> anyhow::Error {
     let shown = path.printable();
     let (found, text) = (report(&error), format!("`{shown}` is not a Raspberry Pi image that piimg understands"));

@@ -1,4 +1,4 @@
-//! `piimg inspect`.
+//! Implements `piimg inspect`.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -12,13 +12,15 @@ use crate::error::{Context, Failure, Result};
 use crate::home::Home;
 use crate::image::inspect::{FileSystemInfo, Inspection, inspect as inspect_image};
 use crate::plugin::grant::reason;
-use crate::plugin::inspect::{PluginInfo, inspect as inspect_plugin};
+use crate::plugin::info::PluginInfo;
+use crate::plugin::inspect::inspect as inspect_plugin;
 use crate::plugin::{self, CodeCache};
 use crate::sandbox::parser::Parser;
 use crate::ui::{Printable as _, Ui, bytes, printable};
 
 /// Show what is in an image, or what a plugin is and asks for, without running `execute()`.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: piimg inspect motd.wasm")]
 pub(super) struct Arguments {
     /// An image or a component.
     file: PathBuf,
@@ -49,7 +51,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     Ok(0)
 }
 
-/// By content or by name: a `.wasm` that is none deserves the plugin's message.
+/// Returns whether this is a plugin, by content or by name: for a broken `.wasm` the plugin's message is the better
+/// one.
 fn is_wasm(path: &Path) -> Result<bool> {
     if path.extension().is_some_and(|extension| extension == "wasm" || extension == "wat") {
         return Ok(true);

@@ -5,25 +5,28 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::order::{OrderArguments, order};
-use crate::build::outside::Order;
-use crate::build::result_names;
-use crate::build::room::{self, Need};
+use super::build_request::{OrderArguments, order_to_look_at};
 use crate::error::Result;
-use crate::plugin::grant::{Standing, State, reason, spelled};
+use crate::plugin::Template;
+use crate::plugin::grant::{GrantSet, Standing, State, reason, spelled};
 use crate::recipe::host::HostPath;
+use crate::recipe::overrides::heading::RESULTS;
 use crate::recipe::plan::{Plan, User};
 use crate::recipe::release::repository::Repository;
 use crate::secret::source::Source;
-use crate::ui::{Printable as _, Ui, bytes, printable};
+use crate::supervisor::Order;
+use crate::supervisor::disk_space::{self, Need};
+use crate::supervisor::output::result_names;
+use crate::ui::{Printable as _, Ui, bytes, count, printable};
 
 /// Say what `build` would do, without privilege and without writing anything.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: piimg plan --plugin motd.wasm --grant-requested")]
 pub(super) struct Arguments {
     #[command(flatten)]
     order: OrderArguments,
     /// Print the whole plan as JSON.
-    #[arg(long)]
+    #[arg(long, help_heading = RESULTS)]
     json: bool,
 }
 
@@ -62,7 +65,7 @@ impl HostUse {
     }
 }
 
-/// All of it: whoever reads a plan knows what a build would touch.
+/// Lists all that a build would touch of the host.
 fn host_uses(order: &Order) -> Vec<HostUse> {
     let plan = &order.plan;
     let mut uses = vec![HostUse::path("store", &plan.store), HostUse::path("output", &plan.imagedir)];
@@ -87,20 +90,19 @@ fn host_uses(order: &Order) -> Vec<HostUse> {
 struct PluginDocument<'a> {
     id: &'a str,
     requests: Vec<Standing<'a>>,
-    granted: &'a [String],
+    granted: &'a [Template],
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
-    let order = order(&arguments.order, None)?;
+    let (order, refusal) = order_to_look_at(&arguments.order, None)?;
     if arguments.json {
         let plugins = order
             .plugins
             .iter()
-            .zip(&order.grants)
-            .map(|((info, granted), grants)| PluginDocument {
+            .map(|(info, grants)| PluginDocument {
                 id: &info.conf.id,
                 requests: grants.standings(),
-                granted,
+                granted: grants.scopes(),
             })
             .collect();
         let secrets = order.secrets.keys().map(String::as_str).collect();
@@ -111,15 +113,13 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         }
         let document = Document { plan: &plan, plugins, secrets, host: host_uses(&order), disk: &order.needs };
         ui.json(&document)?;
-        return Ok(0);
+    } else {
+        lines(&order).iter().for_each(|line| ui.data(line));
     }
-    for line in lines(&order) {
-        ui.data(&line);
-    }
-    Ok(0)
+    refusal.map_or(Ok(0), |refusal| Err(refusal.into()))
 }
 
-/// Where packages come from.
+/// Describes where packages come from.
 fn repositories(plan: &Plan) -> String {
     let place = |repository: &Repository| match (plan.mirrors.get(&repository.name), repository.uris.first()) {
         (Some(mirror), _) => format!("{}, from {mirror}", repository.name),
@@ -140,11 +140,11 @@ fn lines(order: &Order) -> Vec<String> {
     let own = if plan.base.is_none() { plan.release.packages.len() } else { 0 };
     let mut lines = vec![
         format!(
-            "release     {} {} ({}), {} packages named",
+            "release     {} {} ({}), {} named",
             plan.release.title,
             plan.release.name,
             plan.architecture,
-            own + plan.packages.len()
+            count(own + plan.packages.len(), "package")
         ),
         format!("boots on    {}", plan.models.join(", ")),
         format!("hostname    {}", plan.hostname.as_deref().unwrap_or("as the base has it")),
@@ -158,7 +158,7 @@ fn lines(order: &Order) -> Vec<String> {
         format!("store       {}", shown(&plan.store)),
     ];
     for need in order.needs.iter().filter(|need| need.needed > 0) {
-        lines.push(format!("disk        {} or more in {}", bytes(need.needed), room::shown(&need.places)));
+        lines.push(format!("disk        {} or more in {}", bytes(need.needed), disk_space::shown(&need.places)));
     }
     if !plan.removals.is_empty() {
         lines.push(format!("removed     {}", plan.removals.join(", ")));
@@ -170,28 +170,14 @@ fn lines(order: &Order) -> Vec<String> {
     for name in result_names(&plan.outputs, plan.compression, &stem) {
         lines.push(format!("output      {}", shown(&plan.imagedir.below(&name))));
     }
-    for (((info, _), grants), planned) in order.plugins.iter().zip(&order.grants).zip(&plan.plugins) {
+    for ((info, grants), planned) in order.plugins.iter().zip(&plan.plugins) {
         lines.push(format!(
             "plugin      {} {}  {}",
             printable(&info.conf.id),
             printable(&info.conf.version),
             info.digest
         ));
-        for standing in grants.standings() {
-            // What a plugin needs and has not would have been refused: what is missing is optional.
-            let state = match &standing.state {
-                State::Granted => "granted".into(),
-                State::Missing => "optional, not granted".into(),
-                State::Forbidden(file) => {
-                    format!("optional, not allowed by `{}`", file.printable())
-                }
-            };
-            lines.push(format!(
-                "            {}  [{state}]  {}",
-                spelled(&standing.request.scope, Some(&standing.means)),
-                reason(standing.request)
-            ));
-        }
+        lines.extend(standing_lines(grants));
         let of_plugin =
             [("packages", "", &planned.packages), ("built with", ", not in the image", &planned.build_packages)];
         for (what, more, names) in of_plugin.into_iter().filter(|(.., names)| !names.is_empty()) {
@@ -215,6 +201,30 @@ fn lines(order: &Order) -> Vec<String> {
             other => other.to_string(),
         };
         lines.push(format!("secret      {name}, from {source}"));
+    }
+    lines
+}
+
+/// Returns what a plugin asks for and how that stands; what it lacks is told after the plan.
+fn standing_lines(grants: &GrantSet) -> Vec<String> {
+    let (lacking, others): (Vec<_>, Vec<_>) = grants
+        .standings()
+        .into_iter()
+        .partition(|standing| !standing.request.optional && standing.state != State::Granted);
+    let line = |standing: &Standing<'_>| {
+        let state = match &standing.state {
+            State::Granted => "granted".into(),
+            State::Missing => "optional, not granted".into(),
+            State::Forbidden(file) => format!("optional, not allowed by `{}`", file.printable()),
+        };
+        let scope = spelled(&standing.request.scope, Some(&standing.means));
+        format!("            {scope}  [{state}]  {}", reason(standing.request))
+    };
+    let mut lines: Vec<String> = others.iter().map(line).collect();
+    match lacking.len() {
+        0 => {}
+        1 => lines.push("            1 capability that it needs is missing: see below".into()),
+        count => lines.push(format!("            {count} capabilities that it needs are missing: see below")),
     }
     lines
 }

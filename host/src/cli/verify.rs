@@ -1,4 +1,4 @@
-//! `piimg verify`.
+//! Implements `piimg verify`.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,6 +16,7 @@ use crate::ui::{Ui, printable};
 
 /// Check an image: table, file systems, boot files, and what must not be in it.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: piimg verify robot.img --model pi4")]
 pub(super) struct Arguments {
     image: PathBuf,
     /// Pi model that it must boot; may be repeated. Without one it must boot any.
@@ -54,14 +55,14 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     Ok(if report.passed() { 0 } else { Kind::Build as i32 })
 }
 
-/// The files that plugins wrote for just this image, if it tells of any.
+/// Returns the files that plugins wrote for just this image, if it tells of any.
 fn on_purpose(image: &File) -> BTreeSet<String> {
     // What is wrong with the image, the checks find out.
     let info = root_of(image).and_then(|root| build_info(&root)).ok().flatten();
     info.map(|info| info.changed_by_plugins()).unwrap_or_default()
 }
 
-/// The model of that name.
+/// Returns the model of that name.
 pub(super) fn model(name: &str) -> Result<Model> {
     Model::from_name(name).ok_or_else(|| {
         Failure::usage(format!("there is no model `{}`; piimg knows: {}", printable(name), Model::known())).into()

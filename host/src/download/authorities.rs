@@ -1,4 +1,4 @@
-//! Who vouches for servers: the host's certificate store, as its other programs know it.
+//! Reads the certificate authorities that vouch for servers, from the store that the host's other programs use.
 //!
 //! It is read in the process that the user starts, with the user's environment; the build gets what was found. So a file
 //! that `SSL_CERT_FILE` names may be anywhere, though the build sees little of the host's tree.
@@ -22,7 +22,8 @@ pub struct Authorities(
 );
 
 impl Authorities {
-    /// Those of this host, or, if the environment has them, of `SSL_CERT_FILE` and `SSL_CERT_DIR` instead.
+    /// Reads the certificate authorities of this host, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR` if the
+    /// environment has them.
     ///
     /// # Errors
     /// [`Failure::host`] if there are none.
@@ -30,16 +31,16 @@ impl Authorities {
         Self::found(rustls_native_certs::load_native_certs(), "this machine's certificate store")
     }
 
-    /// Those of a file, one after the other in PEM.
+    /// Reads certificates in PEM format from a file.
     ///
     /// # Errors
-    /// As [`Authorities::of_host`].
+    /// Those of [`Authorities::of_host`].
     pub fn of_file(file: &Path) -> Result<Self> {
         let found = rustls_native_certs::load_certs_from_paths(Some(file), None);
         Self::found(found, &format!("`{}`", file.printable()))
     }
 
-    /// A certificate that cannot be read vouches for nobody, and does not matter if there are others.
+    /// Takes over the certificates found at `place`. One that cannot be read is ignored if there are others.
     fn found(found: CertificateResult, place: &str) -> Result<Self> {
         let certificates: Vec<String> = found.certs.iter().map(hex::encode).collect();
         if !certificates.is_empty() {
@@ -56,7 +57,7 @@ impl Authorities {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of certificates.
     pub fn count(&self) -> usize {
         self.0.len()
     }
@@ -72,7 +73,7 @@ impl Authorities {
     }
 }
 
-/// The error of a request; why a server is not believed is said in words.
+/// Returns the error of a request; why a server is not believed is said in words.
 pub(super) fn explain(error: ureq::Error) -> anyhow::Error {
     let error = match error {
         ureq::Error::Other(cause) if cause.is::<NotPublic>() => return anyhow::Error::from_boxed(cause),

@@ -1,4 +1,4 @@
-//! Looking names up for requests: none leads into somebody's own network, by the same rule as for commands.
+//! Resolves host names for requests. No name may lead to a private address; commands in a box have the same rule.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ pub(super) struct PublicOnly<R> {
     pub(super) inner: R,
 }
 
-/// Why a name was not followed.
+/// A name that leads to a private address.
 #[derive(Debug)]
 pub(super) struct NotPublic(String);
 
@@ -49,7 +49,7 @@ impl<R: Resolver> Resolver for PublicOnly<R> {
     }
 }
 
-/// Whether nobody but whoever wrote it decides where it leads: whoever granted it knew.
+/// Returns whether nobody but whoever wrote it decides where it leads: whoever granted it knew.
 fn names_its_machine(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok()
 }

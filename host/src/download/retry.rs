@@ -8,7 +8,7 @@ use super::{Answer, Authorities, BadStatus, Limits, Url, get};
 use crate::error::{Context, Failure, Result};
 use crate::secret::Authorization;
 
-/// As [`get`], and once more after each of `pauses`, which `pause` is asked to wait.
+/// Downloads as [`get`] does, and tries again after each of `pauses`; `pause` does the waiting.
 ///
 /// # Errors
 /// That of the last try, with the number of tries if there were several.
@@ -36,7 +36,7 @@ pub fn get_patiently(
     unreachable!("there are fewer tries than numbers")
 }
 
-/// Whether the same request may succeed in a moment.
+/// Returns whether the same request may succeed in a moment.
 fn may_pass(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         if let Some(BadStatus(status)) = cause.downcast_ref() {

@@ -1,4 +1,4 @@
-//! Web addresses in one strict form, so that what is compared with a capability is what is asked for. Pure.
+//! Parses web addresses of one strict form, so that the address compared with a capability is the one requested. Pure.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub struct Origin {
     pub scheme: String,
     /// A name in lowercase or an IPv4 address.
     pub host: String,
-    /// None for the scheme's own.
+    /// `None` for the scheme's own.
     pub port: Option<u16>,
 }
 
@@ -23,13 +23,13 @@ fn usual_port(scheme: &str) -> u16 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Url {
     pub origin: Origin,
-    /// From `/` on, without the query.
+    /// Path from `/` on, without the query.
     pub path: String,
     pub query: Option<String>,
 }
 
 impl Origin {
-    /// The port that is connected to.
+    /// Returns the port that is connected to.
     pub fn real_port(&self) -> u16 {
         self.port.unwrap_or_else(|| usual_port(&self.scheme))
     }
@@ -93,7 +93,7 @@ impl Url {
         Ok(Self { origin, path: path.to_owned(), query: query.map(str::to_owned) })
     }
 
-    /// Where a redirection leads.
+    /// Resolves the target of a redirection: <https://www.rfc-editor.org/rfc/rfc9110.html#section-15.4>.
     ///
     /// # Errors
     /// If that is no address, or one without the encryption that this one has.
@@ -118,7 +118,7 @@ impl fmt::Display for Url {
     }
 }
 
-/// Whether this is a host's name in lowercase or an IPv4 address.
+/// Returns whether this is a host's name in lowercase or an IPv4 address.
 pub fn is_host(host: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -161,7 +161,8 @@ pub fn check_path(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Without `*`, which is the wildcard of capabilities.
+/// Returns whether a URL's path may hold `c`: <https://www.rfc-editor.org/rfc/rfc3986.html#section-3.3>, without `*`,
+/// the wildcard of capabilities.
 fn is_path_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~!$&'()+,;=:@/".contains(c)
 }

@@ -1,5 +1,6 @@
-//! The interpreter that the kernel starts for every program of a foreign architecture: a program of its own,
-//! static, built by `build.rs` and carried inside piimg.
+//! Runs in place of every program of a foreign architecture, as the interpreter that the kernel starts
+//! (<https://docs.kernel.org/admin-guide/binfmt-misc.html>). It is a static program of its own, built by `build.rs` and
+//! carried inside piimg.
 //!
 //! If the tools layer has a native build of the same program, that one runs; otherwise qemu-user does. It sees
 //! the image's file system, whatever root the caller has, because the tools layer lies below every layer of the
@@ -28,7 +29,8 @@ const QEMU: &CStr = c"/.piimg/qemu";
 const LONGEST: usize = 4096;
 /// Links that are followed, as many as the kernel does: `MAXSYMLINKS` of linux/namei.h.
 const LINKS: usize = 40;
-/// What a shell returns if a program cannot be run.
+/// Exit status of a shell for a program that cannot be run:
+/// <https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html#tag_18_08_02>.
 const CANNOT_RUN: usize = 126;
 
 // System calls of x86-64, from the kernel's `syscall_64.tbl`.
@@ -45,7 +47,7 @@ global_asm!(".globl _start", "_start:", "xor %ebp, %ebp", "mov %rsp, %rdi", "and
 
 type Pointers = *mut *const c_char;
 
-/// `stack` holds the number of arguments, the arguments, a null pointer, the environment, a null pointer. The arguments
+/// Starts the handler. `stack` holds the number of arguments, the arguments, a null pointer, the environment, a null pointer. The arguments
 /// are those of binfmt_misc with the flag `P`: this handler, the program's path, its `argv[0]`, the rest.
 unsafe extern "C" fn start(stack: Pointers) -> ! {
     // SAFETY: the kernel's own layout, as above.
@@ -95,7 +97,7 @@ unsafe fn run(arguments: Pointers, environment: Pointers) {
     }
 }
 
-/// What an interpreter is asked to run: `/` and the path of a script, or `/-m/` and the name of a module.
+/// Finds what an interpreter is asked to run: `/` and the path of a script, or `/-m/` and the name of a module.
 ///
 /// Anything else, an option with a value or a command, finds no link and is left to the emulator.
 ///
@@ -146,7 +148,7 @@ impl Path {
         &self.bytes[..self.length]
     }
 
-    /// Whether everything that was added is in it.
+    /// Returns whether everything that was added is in it.
     fn is_whole(&self) -> bool {
         !self.is_cut
     }
@@ -302,7 +304,7 @@ unsafe extern "C" fn strlen(text: *const u8) -> usize {
     length
 }
 
-/// Named by the core library, which can unwind; nothing here does.
+/// Satisfies the core library, which can unwind; nothing here does.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 

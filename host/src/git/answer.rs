@@ -1,12 +1,12 @@
-//! What is said to a server, and its answer: packets, each behind its length, of version 2 of git's protocol
-//! (gitprotocol-v2(5)).
+//! Writes requests to a server and parses its answers: packets with their lengths in front, of version 2 of git's
+//! protocol (<https://git-scm.com/docs/protocol-v2>).
 
 use std::io::{ErrorKind, Read, Write};
 
 use super::object::{Format, ObjectId};
 use super::{Answer, Fault, GitError};
 
-/// What a question has in its head: the version makes servers send a commit by its id, whether or not a branch leads to it.
+/// Headers of a request. The version makes servers send a commit by its id, whether or not a branch leads to it.
 pub(super) const HEADERS: [(&str, &str); 3] = [
     ("Git-Protocol", "version=2"),
     ("Content-Type", "application/x-git-upload-pack-request"),
@@ -41,7 +41,7 @@ fn packet(line: &str) -> String {
     format!("{:04x}{line}\n", line.len() + 5)
 }
 
-/// What comes over the wire.
+/// A packet of the protocol: <https://git-scm.com/docs/protocol-common#_pkt_line_format>.
 enum Packet {
     Data(Vec<u8>),
     /// The end of a section, or of the answer.

@@ -1,6 +1,7 @@
 //! Deltas of git's packs: an object told by what it has in common with another. Pure.
 
-/// What an object made by `delta` from `base` is; none if the delta is none, does not fit, or makes more than `most` bytes.
+/// Applies `delta` to `base` (<https://git-scm.com/docs/pack-format#_deltified_representation>). Returns `None` for a
+/// malformed delta, a wrong length of `base`, or a result of more than `most` bytes.
 pub(super) fn apply(base: &[u8], delta: &[u8], most: usize) -> Option<Vec<u8>> {
     let mut rest = delta;
     let from = usize::try_from(number(&mut rest)?).ok()?;
@@ -32,7 +33,7 @@ pub(super) fn apply(base: &[u8], delta: &[u8], most: usize) -> Option<Vec<u8>> {
     (made.len() == to).then_some(made)
 }
 
-/// Seven bits a byte, the lowest first; the highest bit says that more follow.
+/// Decodes a number of seven bits a byte, the lowest first; the highest bit says that more follow.
 pub(super) fn number(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..63).step_by(7) {
@@ -46,7 +47,7 @@ pub(super) fn number(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// A number of which only the bytes that are not zero are there; the bits of `code` say which.
+/// Returns a number of which only the bytes that are not zero are there; the bits of `code` say which.
 fn sparse(code: u8, bits: std::ops::Range<u32>, rest: &mut &[u8]) -> Option<usize> {
     let mut value = 0;
     for (place, bit) in bits.enumerate() {

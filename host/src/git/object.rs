@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Answer, GitError};
 
-/// Which digest a repository is made with.
+/// The digest that a repository uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Sha1,
@@ -28,13 +28,13 @@ impl Format {
 pub struct ObjectId(Box<[u8]>);
 
 impl ObjectId {
-    /// None if the text is not all the digits of one, in lowercase.
+    /// Parses an id in lower-case hexadecimal. Returns `None` if a digit is missing or wrong.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = hex::decode(text).ok().filter(|bytes| matches!(bytes.len(), 20 | 32))?;
         (!text.bytes().any(|byte| byte.is_ascii_uppercase())).then(|| Self(bytes.into()))
     }
 
-    /// None if there are more bytes or fewer than the format has.
+    /// Makes an id of `bytes`. Returns `None` if their number is not that of the format.
     pub(super) fn from_bytes(bytes: &[u8], format: Format) -> Option<Self> {
         (bytes.len() == format.length()).then(|| Self(bytes.into()))
     }
@@ -43,7 +43,7 @@ impl ObjectId {
         if self.0.len() == Format::Sha1.length() { Format::Sha1 } else { Format::Sha256 }
     }
 
-    /// The id of that content.
+    /// Returns the id of that content.
     ///
     /// # Errors
     /// If it was made to have the SHA-1 of other content: two contents are known whose digest is the same, and what
@@ -75,7 +75,7 @@ impl fmt::Debug for ObjectId {
     }
 }
 
-/// What an object is.
+/// The kind of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Commit,

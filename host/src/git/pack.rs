@@ -1,5 +1,5 @@
-//! Packs: the objects of a commit in one file, each compressed, and some told as deltas of others (gitformat-pack(5)).
-//! Whoever made one is not trusted: an object counts by the digest that its content has.
+//! Reads packs: the objects of a commit in one file, each compressed, some as deltas of others
+//! (<https://git-scm.com/docs/pack-format>). Packs are untrusted: an object counts by the digest of its content.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,7 +17,7 @@ const MAX_OBJECT: u64 = 256 << 20;
 /// Most bytes that are unpacked, all in all, with some for each object: a small pack can hold very much.
 const MAX_WORK: u64 = 64 << 30;
 
-/// What an object costs beside its bytes.
+/// Memory for an object besides its bytes.
 const OBJECT_COST: u64 = 1024;
 
 /// Longest chain of deltas; git itself makes none longer.
@@ -28,7 +28,7 @@ const MAX_DEPTH: usize = 4095;
 pub(super) struct Pack {
     file: File,
     format: Format,
-    /// By their places in the file.
+    /// Objects by their offset in the file.
     objects: HashMap<u64, Object>,
     by_id: HashMap<ObjectId, u64>,
     work: u64,
@@ -48,7 +48,7 @@ struct Object {
 struct Stored {
     form: Form,
     data: Vec<u8>,
-    /// Where the next one begins.
+    /// Offset of the next object.
     next: u64,
 }
 
@@ -114,7 +114,7 @@ impl Pack {
         Ok(pack)
     }
 
-    /// Where the object is, if it is of that kind.
+    /// Finds an object of that kind, and its place in the pack.
     fn find(&self, id: &ObjectId, kind: Kind) -> Answer<(u64, Object)> {
         let found = self.by_id.get(id).and_then(|place| Some((*place, *self.objects.get(place)?)));
         found
@@ -122,12 +122,12 @@ impl Pack {
             .ok_or_else(|| GitError::damaged(format!("what came does not hold the {} {id}", kind.name())))
     }
 
-    /// Length of an object.
+    /// Returns the length of an object.
     pub(super) fn size(&self, id: &ObjectId, kind: Kind) -> Answer<u64> {
         Ok(self.find(id, kind)?.1.size)
     }
 
-    /// What an object is.
+    /// Returns the content of an object.
     pub(super) fn content(&mut self, id: &ObjectId, kind: Kind) -> Answer<Vec<u8>> {
         let (place, _) = self.find(id, kind)?;
         self.unpack(place)
@@ -156,7 +156,7 @@ impl Pack {
         Ok(())
     }
 
-    /// The content of the object at that place, by all the deltas that lead to it.
+    /// Returns the content of the object at that place, by all the deltas that lead to it.
     fn unpack(&mut self, place: u64) -> Answer<Vec<u8>> {
         let mut chain = vec![place];
         while let Some(base) = chain.last().and_then(|last| self.objects.get(last)?.base) {
@@ -239,7 +239,8 @@ impl Pack {
     }
 }
 
-/// How far before an object its base is: seven bits a byte, the highest first, and each further byte adds one.
+/// Decodes the distance to the base of a delta: seven bits a byte, the highest first, and each further byte adds one.
+/// See <https://git-scm.com/docs/pack-format>.
 fn distance(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
     loop {

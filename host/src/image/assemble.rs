@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::os::fd::AsFd as _;
 
-use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::layout::{Bytes, Layout};
 use super::mbr;
 use crate::error::{Context as _, Failure, Result};
+use crate::sparse;
 
 /// Builds the image in `out`, which is emptied first: table, boot partition and root partition.
 ///
@@ -46,15 +46,13 @@ pub fn copy_extents(source: &File, from: Bytes, length: Bytes, out: &File, to: B
     let end = from.0 + length.0;
     let mut position = from.0;
     while position < end {
-        let data = match rustix::fs::seek(source, SeekFrom::Data(position)) {
-            Ok(data) if data < end => data,
+        let data = sparse::next_data(source, position, end)?;
+        if data.start >= end {
             // Only a hole is left.
-            Ok(_) | Err(Errno::NXIO) => break,
-            Err(error) => return Err(error.into()),
-        };
-        let hole = rustix::fs::seek(source, SeekFrom::Hole(data))?.min(end);
-        copy_range(source, data, hole - data, out, to.0 + (data - from.0))?;
-        position = hole;
+            break;
+        }
+        position = data.end.min(end);
+        copy_range(source, data.start, position - data.start, out, to.0 + (data.start - from.0))?;
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The block map of an image: which of its blocks must be written to a card, each run of them with its checksum.
+//! Makes the block map of an image: the blocks that must be written to a card, each run of them with its checksum
+//! (<https://docs.yoctoproject.org/dev-manual/bmaptool.html>).
 //!
 //! The format is that of `bmaptool` (bmap 2.0), which skips what is not mapped. What is mapped follows from the
 //! image's bytes alone, not from the holes of the file that holds it, so that equal images have equal block maps.
@@ -25,16 +26,16 @@ pub struct BlockRange {
     pub first: u64,
     /// The last one, included.
     pub last: u64,
-    /// Of the run's bytes.
+    /// SHA-256 of the run's bytes.
     pub sha256: String,
 }
 
-/// What must be written of an image.
+/// The parts of an image that must be written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bmap {
-    /// Of the whole image.
+    /// Length of the whole image.
     pub length: Bytes,
-    /// In ascending order, with a gap between any two.
+    /// The ranges, in ascending order, with a gap between any two.
     pub ranges: Vec<BlockRange>,
 }
 
@@ -44,7 +45,7 @@ impl Bmap {
         self.ranges.iter().map(|range| range.last - range.first + 1).sum()
     }
 
-    /// The content of a `.bmap` file.
+    /// Returns the content of a `.bmap` file.
     pub fn to_xml(&self) -> String {
         let mut ranges = String::new();
         for BlockRange { first, last, sha256 } in &self.ranges {

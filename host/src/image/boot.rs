@@ -25,7 +25,7 @@ use super::models::{self, BootFiles, BootPlan, Model};
 use super::parsing::{self, BootPartition};
 use super::{assemble, descriptor_path, source, temporary_place};
 use crate::error::{Context as _, Failure, Result};
-use crate::sandbox::disk::Room;
+use crate::sandbox::free_space::Room;
 use crate::sandbox::parser::Parser;
 use crate::sandbox::tool::find;
 use crate::ui::Printable as _;
@@ -36,7 +36,7 @@ pub const QEMU: &str = "qemu-system-aarch64";
 /// Models whose sections of `config.txt` count if nobody says which, the first that boots.
 const USUAL: [Model; 3] = [Model::Pi5, Model::Pi4, Model::Pi3];
 
-/// How an image is started.
+/// Options for starting an image.
 #[derive(Clone, Debug)]
 pub struct BootOptions {
     /// The board whose sections of `config.txt` choose the kernel; without one, the newest of the usual ones that boots.
@@ -51,7 +51,7 @@ pub struct BootOptions {
     pub network: bool,
     /// Length of the disk that the image sees, to watch its root file system grow; never shorter than the image.
     pub disk: Option<Bytes>,
-    /// By what its boot partition is read.
+    /// Parser that reads its boot partition.
     pub parser: Parser,
 }
 
@@ -125,7 +125,7 @@ pub fn boot(image: &File, options: &BootOptions, on_line: OnLine) -> Result<Sess
     Session::start(emulator.start()?, emulator.bounds(), temp, disk, on_line)
 }
 
-/// The files with which the image starts on `model`, or on the first model that boots.
+/// Returns the files with which the image starts on `model`, or on the first model that boots.
 fn choose(files: &BootFiles, model: Option<Model>) -> Result<BootPlan> {
     let bootable = models::bootable(files);
     let usual = USUAL.into_iter().find(|usual| bootable.contains(usual));
@@ -136,7 +136,7 @@ fn choose(files: &BootFiles, model: Option<Model>) -> Result<BootPlan> {
     })
 }
 
-/// Where the files come from that QEMU starts, and where they go.
+/// The files that QEMU starts, and the directory for their copies.
 struct Source<'a> {
     parser: &'a Parser,
     image: &'a File,
@@ -172,7 +172,7 @@ impl Source<'_> {
     }
 }
 
-/// The file that serves as disk: the image, or a sparse and longer copy of it.
+/// Returns the file that serves as disk: the image, or a sparse and longer copy of it.
 fn disk(image: &File, options: &BootOptions, place: &Path) -> Result<File> {
     let length = Bytes(image.metadata().context("cannot read the image")?.len());
     let wanted = options.board.disk(options.disk.unwrap_or(length).max(length));
@@ -200,7 +200,7 @@ fn check(options: &BootOptions) -> Result<()> {
     Ok(())
 }
 
-/// The image's kernel arguments with the console turned to the virtual machine's.
+/// Returns the image's kernel arguments with the console turned to the virtual machine's.
 fn kernel_arguments(cmdline: &str, console: &str) -> String {
     // Everything that would send messages elsewhere or hold them back.
     let unwanted = |word: &str| {
@@ -212,10 +212,10 @@ fn kernel_arguments(cmdline: &str, console: &str) -> String {
     first.split_whitespace().filter(|word| !unwanted(word)).chain([console.as_str()]).collect::<Vec<_>>().join(" ")
 }
 
-/// How long an image may take to a login prompt where every instruction is emulated.
+/// Time limit for a login prompt where every instruction is emulated.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Whether the emulator is installed.
+/// Returns whether the emulator is installed.
 pub fn available() -> bool {
     find(QEMU).is_some()
 }

@@ -1,4 +1,5 @@
-//! The root partition: an ext4 file system made from a tree of the host, without mounting it.
+//! Makes the root partition: an ext4 file system from a tree of the host, without mounting it. The format is described
+//! in <https://docs.kernel.org/filesystems/ext4/index.html>.
 //!
 //! `mke2fs` makes the empty file system and one run of `debugfs` fills it from a script. `mke2fs -d` would do
 //! both, but it takes names in the order in which the host's file system lists them and copies the tree's change
@@ -26,7 +27,7 @@ pub use size::ContentSize;
 pub use superblock::Superblock;
 
 use super::descriptor_path;
-use super::layout::{Bytes, Identity};
+use super::layout::{Bytes, DiskIds};
 use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::tool::Tool;
@@ -40,11 +41,11 @@ use size::{BLOCK, INODE_RATIO, inode_count, journal_mib, partition_size};
 const FEATURES: &str = "has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg,\
                         sparse_super,large_file,dir_nlink,extra_isize,metadata_csum";
 
-/// What a root file system is called.
+/// Names of a root file system.
 #[derive(Clone, Debug)]
 pub struct Ext4Options<'a> {
-    pub identity: &'a Identity,
-    /// At most 16 bytes.
+    pub identity: &'a DiskIds,
+    /// Label of at most 16 bytes.
     pub label: &'a str,
 }
 
@@ -114,7 +115,7 @@ fn make(out: &File, size: Bytes, content: &ContentSize, epoch: u64, options: &Ex
     Ok(())
 }
 
-/// Our own configuration, in a file for the time `mke2fs` runs.
+/// Writes the configuration for `mke2fs` to a temporary file, in place of the host's.
 fn config() -> Result<tempfile::NamedTempFile> {
     let text = format!(
         "[defaults]\n\tbase_features = {FEATURES}\n\tdefault_mntopts = acl,user_xattr\n\tenable_periodic_fsck = 0\n\

@@ -1,4 +1,4 @@
-//! The boot partition: a FAT32 file system written from a directory of the rootfs, and read back.
+//! Makes the boot partition: writes a FAT32 file system from a directory of the rootfs, and reads it back.
 //!
 //! Equal trees give equal bytes: names are sorted and every time is the build's.
 
@@ -29,17 +29,17 @@ pub use reader::{FatFile, FatReader, FatSummary};
 /// FAT32 needs more than 65,525 clusters; with clusters of one sector and both tables that is this much.
 const SHORTEST: Bytes = Bytes::mib(36);
 
-/// From here on clusters have 4 KiB, as `mkfs.fat` would choose.
+/// Length from which on clusters have 4 KiB, as `mkfs.fat` would choose.
 const LONG_CLUSTERS: Bytes = Bytes::mib(260);
 
 /// Longest file that FAT32 can hold.
 const LONGEST_FILE: u64 = u32::MAX as u64;
 
-/// What a boot partition is called and dated.
+/// Label and date of a boot partition.
 #[derive(Clone, Debug)]
 pub struct FatOptions {
     pub volume_id: u32,
-    /// At most 11 characters of `A-Z a-z 0-9 _ -`.
+    /// Label of at most 11 characters of `A-Z a-z 0-9 _ -`.
     pub label: String,
     /// The time of every file, seconds since 1970.
     pub epoch: u64,
@@ -86,7 +86,7 @@ fn cluster_length(size: Bytes) -> u32 {
     if size < LONG_CLUSTERS { 512 } else { 4096 }
 }
 
-/// An upper bound for the length of the reserved sectors and both tables.
+/// Returns an upper bound for the length of the reserved sectors and both tables.
 fn tables(size: Bytes) -> usize {
     let clusters = size.0 / u64::from(cluster_length(size));
     usize::try_from((clusters * 8 + (64 << 10)).min(size.0)).unwrap_or(usize::MAX)
@@ -149,7 +149,7 @@ fn plan(source: &Rootfs, dir: &ImagePath) -> Result<Entries> {
     Ok(entries)
 }
 
-/// Whether FAT can store `name` so that every system reads the same name back.
+/// Returns whether FAT can store `name` so that every system reads the same name back.
 fn storable(name: &str) -> bool {
     name.encode_utf16().count() <= 255
         && !name.ends_with(['.', ' '])
@@ -212,7 +212,7 @@ fn format(disk: &mut Disk<'_>, size: Bytes, options: &FatOptions) -> Result<()> 
     fatfs::format_volume(disk, options).context("cannot format the boot partition")
 }
 
-/// The label padded to its field.
+/// Returns the label padded to its field.
 fn label(text: &str) -> Result<[u8; 11]> {
     let plain = |c: &u8| c.is_ascii_alphanumeric() || b"_-".contains(c);
     if text.len() > 11 || !text.bytes().all(|c| plain(&c)) || text.is_empty() {

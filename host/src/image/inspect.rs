@@ -1,4 +1,4 @@
-//! What an image holds, as data for `piimg inspect`. Any image can be asked, also a foreign one.
+//! Describes an image as data for `piimg inspect`. It reads any image, not only piimg's own.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt as _;
@@ -19,7 +19,7 @@ use crate::sandbox::parser::Parser;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Inspection {
     pub size: Bytes,
-    /// What it takes on the host's disk.
+    /// Disk space that it takes on the host.
     pub allocated: Bytes,
     /// Eight hexadecimal digits.
     pub disk_signature: String,
@@ -32,7 +32,7 @@ pub struct Inspection {
     /// `PRETTY_NAME` of the operating system.
     pub os: Option<String>,
     pub cmdline: Option<String>,
-    /// What could not be read, and why.
+    /// Parts that could not be read, with reasons.
     pub unreadable: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ pub fn inspect(image: &File, parser: &Parser) -> Result<Inspection> {
     })
 }
 
-/// `boot` is what is known of the partition if it is the one that firmware boots from.
+/// Describes a partition. `boot` is its content if it is the one that firmware boots from.
 fn describe(
     image: &File,
     parser: &Parser,
@@ -122,7 +122,8 @@ fn describe(
     }
 }
 
-/// `PRETTY_NAME` of an `os-release` file.
+/// Returns `PRETTY_NAME` of an `os-release` file:
+/// <https://www.freedesktop.org/software/systemd/man/latest/os-release.html>.
 fn pretty_name(text: &str) -> Option<String> {
     let value = text.lines().find_map(|line| line.trim().strip_prefix("PRETTY_NAME="))?;
     Some(value.trim_matches(['"', '\'']).to_owned())

@@ -1,4 +1,4 @@
-//! Where everything lies on the disk and what it is called: pure arithmetic, no I/O.
+//! Computes the places and names of everything on the disk: pure arithmetic, no I/O.
 
 use std::fmt;
 
@@ -30,18 +30,18 @@ impl Bytes {
         Self(count << 20)
     }
 
-    /// The next multiple of `unit`.
+    /// Rounds up to a multiple of `unit`.
     pub const fn round_up(self, unit: Self) -> Self {
         Self(self.0.next_multiple_of(unit.0))
     }
 
-    /// The sectors needed to hold it.
+    /// Returns the sectors needed to hold it.
     pub const fn to_sectors(self) -> Sectors {
         Sectors(self.0.div_ceil(SECTOR))
     }
 }
 
-/// As all lengths are printed.
+/// Formats a length in the one way in which lengths are printed.
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&bytes(self.0))
@@ -73,17 +73,17 @@ impl PartitionType {
         self.0 == Self::LINUX.0
     }
 
-    /// Whether it holds logical partitions.
+    /// Returns whether it holds logical partitions.
     pub const fn is_extended(self) -> bool {
         matches!(self.0, 0x05 | 0x0f | 0x85)
     }
 
-    /// Whether it stands for a table of another kind, with globally unique identifiers (GPT).
+    /// Returns whether it stands for a table of another kind, with globally unique identifiers (GPT).
     pub const fn is_protective(self) -> bool {
         self.0 == 0xee
     }
 
-    /// Whether firmware would look for boot files in a partition of this type.
+    /// Returns whether firmware would look for boot files in a partition of this type.
     pub const fn is_fat(self) -> bool {
         matches!(self.0, 0x01 | 0x04 | 0x06 | 0x0b | 0x0c | 0x0e)
     }
@@ -97,7 +97,7 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// The first sector behind it.
+    /// Returns the first sector behind it.
     pub const fn end(&self) -> Sectors {
         Sectors(self.start.0 + self.length.0)
     }
@@ -140,7 +140,7 @@ impl Layout {
         Ok(Self { boot, root })
     }
 
-    /// Length of the image: it ends with its last partition.
+    /// Returns the length of the image, which ends with its last partition.
     pub const fn total(&self) -> Bytes {
         self.root.end().to_bytes()
     }
@@ -148,7 +148,7 @@ impl Layout {
 
 /// Every number that names a disk or file system, derived from one seed so that equal builds get equal names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct DiskIds {
     /// Never zero: the kernel makes no `PARTUUID` of a zero signature.
     pub disk_signature: u32,
     pub boot_volume_id: u32,
@@ -157,7 +157,7 @@ pub struct Identity {
     pub root_hash_seed: String,
 }
 
-impl Identity {
+impl DiskIds {
     /// Derives the identity from `seed`, which should cover all inputs of the build.
     pub fn derive(seed: &[u8]) -> Self {
         Self {
@@ -168,18 +168,19 @@ impl Identity {
         }
     }
 
-    /// `PARTUUID` of the boot partition.
+    /// Returns the `PARTUUID` of the boot partition.
     pub fn boot_partuuid(&self) -> String {
         partuuid(self.disk_signature, 1)
     }
 
-    /// `PARTUUID` of the root partition.
+    /// Returns the `PARTUUID` of the root partition.
     pub fn root_partuuid(&self) -> String {
         partuuid(self.disk_signature, 2)
     }
 }
 
-/// What the kernel calls partition `number` (from 1) of a disk with this signature: `1234abcd-02`.
+/// Returns the kernel's name of partition `number` (from 1) on a disk with this signature, such as `1234abcd-02`:
+/// <https://docs.kernel.org/admin-guide/kernel-parameters.html>.
 pub fn partuuid(disk_signature: u32, number: usize) -> String {
     format!("{disk_signature:08x}-{number:02x}")
 }
@@ -193,7 +194,7 @@ fn number(digest: &[u8; 32]) -> u32 {
     u32::from_be_bytes([a, b, c, d])
 }
 
-/// A version 4 UUID in form, so that no tool takes its bits for a time or an address.
+/// Returns a version 4 UUID in form, so that no tool takes its bits for a time or an address.
 fn uuid(digest: &[u8; 32]) -> String {
     let mut bytes: [u8; 16] = std::array::from_fn(|i| digest[i]);
     bytes[6] = bytes[6] & 0x0f | 0x40;
@@ -237,9 +238,9 @@ mod tests {
 
     #[test]
     fn names_depend_on_the_seed_alone() {
-        let identity = Identity::derive(b"seed");
-        assert_eq!(identity, Identity::derive(b"seed"));
-        assert_ne!(identity, Identity::derive(b"seed2"));
+        let identity = DiskIds::derive(b"seed");
+        assert_eq!(identity, DiskIds::derive(b"seed"));
+        assert_ne!(identity, DiskIds::derive(b"seed2"));
         assert_ne!(identity.root_uuid, identity.root_hash_seed);
         assert_eq!(identity.root_uuid.len(), 36);
         assert_eq!(&identity.root_uuid[14..15], "4");

@@ -1,4 +1,5 @@
-//! The master boot record: the only partition table that the boot ROM of a Pi 0 to 3 reads.
+//! Reads and writes the master boot record, the only partition table that the boot ROM of a Pi 0 to 3 reads:
+//! <https://www.raspberrypi.com/documentation/computers/raspberry-pi.html>.
 
 use std::fs::File;
 use std::io::Cursor;
@@ -21,12 +22,13 @@ pub struct Table {
 }
 
 impl Table {
-    /// The first partition that firmware could boot from.
+    /// Returns the first partition that firmware could boot from.
     pub fn boot(&self) -> Option<&(usize, Partition)> {
         self.partitions.iter().find(|(_, partition)| partition.kind.is_fat())
     }
 
-    /// The first Linux partition, which is that of the root in an image that piimg made; `root::find` knows others.
+    /// Returns the first Linux partition, which is that of the root in an image that piimg made; `root::find` knows
+    /// others.
     pub fn root(&self) -> Option<&(usize, Partition)> {
         self.partitions.iter().find(|(_, partition)| partition.kind.is_linux())
     }
@@ -65,7 +67,7 @@ fn entry(partition: &Partition) -> Result<MBRPartitionEntry> {
 /// Reads the table of `image`.
 ///
 /// # Errors
-/// If there is none.
+/// If there is no table.
 pub fn read(image: &File) -> Result<Table> {
     use std::os::unix::fs::FileExt as _;
 

@@ -1,5 +1,5 @@
-//! What each Pi's firmware needs on the boot partition: a table (`facts.rs`), the parts of `config.txt` that name files, and
-//! the comparison of both with what is there. Pure.
+//! Checks that a boot partition has what each Pi's firmware needs: a table (`facts.rs`), and the parts of `config.txt`
+//! that name files. Pure.
 
 mod config;
 mod facts;
@@ -10,92 +10,15 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use config::Config;
 use facts::{Facts, Firmware};
 
+pub use crate::recipe::model::Model;
+
 /// The kernel's command line, unless `config.txt` names another file.
 const CMDLINE: &str = "cmdline.txt";
-
-/// A family of boards that boots from the same files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Model {
-    #[serde(rename = "zerow")]
-    ZeroW,
-    #[serde(rename = "pi2")]
-    Pi2,
-    #[serde(rename = "pi3")]
-    Pi3,
-    #[serde(rename = "pi3+")]
-    Pi3Plus,
-    #[serde(rename = "pi3a+")]
-    Pi3APlus,
-    #[serde(rename = "cm3")]
-    Cm3,
-    #[serde(rename = "cm3+")]
-    Cm3Plus,
-    #[serde(rename = "zero2w")]
-    Zero2W,
-    #[serde(rename = "pi4")]
-    Pi4,
-    #[serde(rename = "pi400")]
-    Pi400,
-    #[serde(rename = "cm4")]
-    Cm4,
-    #[serde(rename = "cm4s")]
-    Cm4S,
-    #[serde(rename = "pi5")]
-    Pi5,
-    #[serde(rename = "pi500")]
-    Pi500,
-    #[serde(rename = "cm5")]
-    Cm5,
-    #[serde(rename = "cm5lite")]
-    Cm5Lite,
-}
-
-impl Model {
-    pub const ALL: [Self; 16] = [
-        Self::ZeroW,
-        Self::Pi2,
-        Self::Pi3,
-        Self::Pi3Plus,
-        Self::Pi3APlus,
-        Self::Cm3,
-        Self::Cm3Plus,
-        Self::Zero2W,
-        Self::Pi4,
-        Self::Pi400,
-        Self::Cm4,
-        Self::Cm4S,
-        Self::Pi5,
-        Self::Pi500,
-        Self::Cm5,
-        Self::Cm5Lite,
-    ];
-
-    /// The name used in recipes and reports.
-    pub fn name(self) -> &'static str {
-        self.facts().name
-    }
-
-    /// The model called `name`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|model| model.name() == name)
-    }
-
-    /// The names of all models, for whoever gave another one.
-    pub fn known() -> String {
-        Self::ALL.map(Self::name).join(", ")
-    }
-}
-
-impl fmt::Display for Model {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// The content of a boot partition as far as firmware reads it. Names are compared without case, as FAT does.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +28,7 @@ pub struct BootFiles {
 }
 
 impl BootFiles {
-    /// All file names of the partition, relative to its top.
+    /// Makes the list of a partition's file names, relative to its top.
     pub fn new<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Self {
         Self { names: names.into_iter().map(|name| fold(name.as_ref())).collect(), texts: BTreeMap::new() }
     }
@@ -116,7 +39,7 @@ impl BootFiles {
         self.texts.insert(fold(name), text);
     }
 
-    /// Whether a file may be one that decides about others: `config.txt`, what it includes, command lines.
+    /// Returns whether a file may be one that decides about others: `config.txt`, what it includes, command lines.
     pub fn is_text(name: &str) -> bool {
         fold(name).ends_with(".txt")
     }
@@ -139,7 +62,7 @@ fn fold(name: &str) -> String {
 pub struct Missing {
     /// Any one of these would do.
     pub names: Vec<String>,
-    /// What it is for.
+    /// Purpose of the file.
     pub purpose: String,
 }
 
@@ -160,12 +83,12 @@ pub struct BootPlan {
     pub cmdline: String,
 }
 
-/// What `model` lacks in `files`; empty if it boots.
+/// Returns the files that `model` needs and that are missing; empty if it boots.
 pub fn check(files: &BootFiles, model: Model) -> Vec<Missing> {
     boot_plan(files, model).err().unwrap_or_default()
 }
 
-/// The files with the kernel's command line, of these models or, without any, of all.
+/// Returns the files with the kernel's command line, of these models or, without any, of all.
 pub fn command_lines(files: &BootFiles, models: &[Model]) -> BTreeSet<String> {
     let models = if models.is_empty() { &Model::ALL } else { models };
     let plans = models.iter().filter_map(|model| boot_plan(files, *model).ok());
@@ -173,12 +96,12 @@ pub fn command_lines(files: &BootFiles, models: &[Model]) -> BTreeSet<String> {
     if found.is_empty() { BTreeSet::from([CMDLINE.to_owned()]) } else { found }
 }
 
-/// The models that `files` can boot.
+/// Returns the models that `files` can boot.
 pub fn bootable(files: &BootFiles) -> Vec<Model> {
     Model::ALL.into_iter().filter(|model| check(files, *model).is_empty()).collect()
 }
 
-/// The files with which `model` starts, or everything it lacks.
+/// Returns the files with which `model` starts, or everything it lacks.
 ///
 /// # Errors
 /// The missing files.
@@ -247,8 +170,8 @@ impl<'a> Names<'a> {
         Self { kernels, trees }
     }
 
-    /// What stands before the names: `os_prefix`, which the firmware ignores unless it finds kernel and device tree with it
-    /// (<https://www.raspberrypi.com/documentation/computers/config_txt.html#os_prefix>).
+    /// Returns the prefix of the names: `os_prefix`, which the firmware ignores unless it finds kernel and device tree
+    /// with it (<https://www.raspberrypi.com/documentation/computers/config_txt.html#os_prefix>).
     fn prefix(&self, files: &BootFiles, config: &'a Config) -> &'a str {
         let prefix = config.os_prefix();
         let is_there = |names: &[&str]| names.iter().any(|name| files.contains(&format!("{prefix}{name}")));
@@ -264,7 +187,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The first of `names` that exists.
+    /// Returns the first of `names` that exists.
     fn any(&mut self, names: &[String], purpose: &str) -> Option<String> {
         let found = names.iter().find(|name| self.files.contains(name)).cloned();
         if found.is_none() {

@@ -33,13 +33,13 @@ impl Utc {
     }
 }
 
-/// The image's time stamp, to the minute so that two builds of one day keep apart: `2026-11-24T0915Z`.
+/// Returns the image's time stamp, to the minute so that two builds of one day keep apart: `2026-11-24T0915Z`.
 pub fn timestamp(epoch: u64) -> String {
     let Utc { year, month, day, hour, minute, .. } = Utc::from_epoch(epoch);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}{minute:02}Z")
 }
 
-/// The image's file name, from the time the build started (seconds since 1970).
+/// Returns the image's file name, from the time the build started (seconds since 1970).
 pub fn file_name(epoch: u64, flavour: &str, release: &str) -> String {
     format!("{}-{flavour}-{release}-raspberry-pi.img", timestamp(epoch))
 }

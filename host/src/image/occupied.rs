@@ -1,4 +1,4 @@
-//! Which bytes of an image must reach a card even where they are zeros.
+//! Finds the bytes of an image that must reach a card even where they are zeros.
 //!
 //! In a file a hole reads as zeros. On a card that was used before, a block that is not written keeps what it held,
 //! and an allocation table, an inode table or a journal must not: only free space may. A block map of data alone
@@ -11,7 +11,7 @@ use super::layout::{Bytes, SECTOR};
 use super::{ext4, fat, mbr};
 use crate::error::Result;
 
-/// The table, and what the file systems of `image` have not left free, as ranges of bytes.
+/// Returns the table, and what the file systems of `image` have not left free, as ranges of bytes.
 ///
 /// # Errors
 /// If the image has no table, or if one of its file systems cannot be read.

@@ -1,5 +1,5 @@
-//! What is asked of a [`Parser`] about files that anybody may have made: this is the only way to a boot partition's files
-//! and to what is in a compressed file.
+//! Asks a [`Parser`] about untrusted files. This is the only way to a boot partition's files and to the content of a
+//! compressed file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,7 +14,7 @@ use super::models::overlays::Trees;
 use super::source::{self, Recognised};
 use crate::error::{Context as _, Failure, Result};
 use crate::rootfs::device_tree::DeviceTree;
-use crate::sandbox::disk::Room;
+use crate::sandbox::free_space::Room;
 use crate::sandbox::parser::{Inside, Limits, Parser, Piece, serve};
 
 /// Longest text that is read from a boot partition, and most of all of them; those of a card have some kilobytes.
@@ -25,7 +25,7 @@ const MOST_TEXT: u64 = 16 << 20;
 /// decompressor could be made to give.
 pub const LONGEST: Bytes = Bytes::mib(256 << 10);
 
-/// What a parser does with the first file that it has.
+/// Job of a parser, for the first file that it has.
 #[derive(Debug, Serialize, Deserialize)]
 enum Job {
     /// Answers with a [`BootPartition`].
@@ -75,7 +75,7 @@ impl BootPartition {
         Ok(Self { summary: reader.summary()?, files, texts })
     }
 
-    /// What decides about which models boot.
+    /// Returns the files that decide which models boot.
     pub fn boot_files(&self) -> BootFiles {
         let mut boot = BootFiles::new(self.files.iter().map(|file| &file.path));
         self.texts.iter().for_each(|(path, text)| boot.add_text(path, text.clone()));
@@ -113,7 +113,7 @@ pub fn read_files(
     })
 }
 
-/// Reads these device trees of a boot partition; what is none has no place in the answer.
+/// Reads these device trees of a boot partition; files of another format are left out.
 ///
 /// # Errors
 /// If one is not there.
@@ -181,7 +181,7 @@ fn nothing(_: Piece<'_>) -> Result<()> {
     Err(Failure::build("what reads it sends what nobody asked for").into())
 }
 
-/// `piimg __parse`: the parser's side.
+/// Implements `piimg __parse`, the parser's side.
 ///
 /// # Errors
 /// If it was not started by a host, or the host is gone.

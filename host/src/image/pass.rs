@@ -1,4 +1,4 @@
-//! One pass over a finished image: whatever needs all of its bytes gets them from one reading.
+//! Reads a finished image once, for everything that needs all of its bytes.
 //!
 //! A reader hands pieces of the image to consumers in threads of their own: its checksum, its block map, and the
 //! compressor. Holes are not read.
@@ -6,13 +6,10 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, ScopedJoinHandle};
 
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -21,6 +18,7 @@ use super::compress::Compression;
 use super::layout::Bytes;
 use super::{descriptor_path, occupied};
 use crate::error::{Context as _, Failure, Result};
+use crate::sparse;
 
 /// Bytes of a piece: long enough that handing it over costs nothing, short enough to stay in the processor's cache.
 /// A whole number of a block map's blocks.
@@ -29,15 +27,15 @@ const PIECE: usize = 1 << 20;
 /// Pieces that wait for the slowest consumer.
 const QUEUE: usize = 16;
 
-/// What the bytes of an image come to.
+/// Digests of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digests {
-    /// Of the whole image, in hexadecimal digits.
+    /// SHA-256 of the whole image, in hexadecimal.
     pub sha256: String,
     pub bmap: Bmap,
 }
 
-/// What was written by the compressor.
+/// Result of the compressor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compressed {
     pub sha256: String,
@@ -68,7 +66,7 @@ pub fn pass(
 /// Reads `image` once: returns its block map alone. That says all of an image: where it names nothing, there are zeros.
 ///
 /// # Errors
-/// As [`pass`].
+/// Those of [`pass`].
 pub fn map(image: &File, watch: &mut dyn FnMut(Bytes) -> bool) -> Result<Bmap> {
     let occupied = occupied::occupied(image)?;
     let (_, bmap, _) = read(image, Wanted { sha256: false, occupied: Some(&occupied) }, None, watch)?;
@@ -78,7 +76,7 @@ pub fn map(image: &File, watch: &mut dyn FnMut(Bytes) -> bool) -> Result<Bmap> {
 /// Reads any `file` once: returns its SHA-256 in hexadecimal digits; the rest is as [`pass`] does it.
 ///
 /// # Errors
-/// As [`pass`].
+/// Those of [`pass`].
 pub fn digest(
     file: &File,
     compress: Option<(Compression, &File)>,
@@ -88,7 +86,7 @@ pub fn digest(
     Ok((sha256.context(Failure::bug("the file was read without a checksum"))?, compressed))
 }
 
-/// What a reading is to come to.
+/// Requested results of a reading.
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     sha256: bool,
@@ -142,7 +140,7 @@ fn join<T>(consumer: ScopedJoinHandle<'_, T>) -> T {
     consumer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// How a reading ended that did not fail.
+/// End of a reading that did not fail.
 enum End {
     Complete,
     Stopped,
@@ -157,39 +155,23 @@ fn feed(
     watch: &mut dyn FnMut(Bytes) -> bool,
 ) -> io::Result<End> {
     let zeros = Arc::new(vec![0; PIECE]);
-    let mut position = 0;
-    let mut data = next_data(image, 0, length.0)?;
-    while position < length.0 {
-        if !watch(Bytes(position)) {
+    for piece in sparse::pieces(image, length.0, PIECE) {
+        let piece = piece?;
+        if !watch(Bytes(piece.start)) {
             return Ok(End::Stopped);
         }
-        let step = usize::try_from(length.0 - position).map_or(PIECE, |rest| rest.min(PIECE));
-        let end = position + step as u64;
-        if data.end <= position {
-            data = next_data(image, position, length.0)?;
-        }
-        let piece = if data.start >= end && step == PIECE {
+        let content = if piece.is_hole && piece.length == PIECE {
             Arc::clone(&zeros)
         } else {
-            let mut piece = vec![0; step];
-            image.read_exact_at(&mut piece, position)?;
-            Arc::new(piece)
+            let mut content = vec![0; piece.length];
+            piece.read(image, &mut content)?;
+            Arc::new(content)
         };
-        if consumers.iter().any(|consumer| consumer.send(Arc::clone(&piece)).is_err()) {
+        if consumers.iter().any(|consumer| consumer.send(Arc::clone(&content)).is_err()) {
             return Ok(End::Deserted);
         }
-        position = end;
     }
     Ok(End::Complete)
-}
-
-/// The next data at or after `position`; empty at `length` if only a hole is left.
-pub(crate) fn next_data(image: &File, position: u64, length: u64) -> io::Result<Range<u64>> {
-    match rustix::fs::seek(image, SeekFrom::Data(position)) {
-        Ok(start) => Ok(start..rustix::fs::seek(image, SeekFrom::Hole(start))?),
-        Err(Errno::NXIO) => Ok(length..length),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn checksum(pieces: &Receiver<Piece>) -> String {

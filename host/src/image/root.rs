@@ -1,4 +1,5 @@
-//! Which partition has the root file system: of several Linux partitions the one that the kernel's command line names.
+//! Finds the partition with the root file system: of several Linux partitions the one that the kernel's command line
+//! names.
 
 use std::fs::File;
 
@@ -9,8 +10,8 @@ use super::models::{self, BootFiles};
 use crate::error::{Failure, Result};
 use crate::rootfs::device::Device;
 
-/// Finds it in `table` of `image`; `boot` reads the boot partition, and is asked only where there is a choice. None if there
-/// is no Linux partition.
+/// Finds it in `table` of `image`; `boot` reads the boot partition, and is asked only where there is a choice. `None`
+/// if there is no Linux partition.
 ///
 /// # Errors
 /// [`Failure::build`] if it is a logical partition, which is not in the table.
@@ -39,12 +40,12 @@ pub fn find<'a>(
     Ok(linux().next())
 }
 
-/// What a command line says of the root file system; the last word counts.
+/// Returns the `root=` parameter of a command line; the last one counts.
 pub(super) fn named(cmdline: &str) -> Option<&str> {
     cmdline.split_whitespace().filter_map(|word| word.strip_prefix("root=")).next_back()
 }
 
-/// Whether a partition has this name.
+/// Returns whether a partition has this name.
 fn is(image: &File, table: &Table, number: usize, partition: &Partition, device: &Device<'_>) -> bool {
     let superblock = || Superblock::read(image, partition.start.to_bytes()).ok();
     match device {

@@ -20,7 +20,7 @@ use crate::sandbox::parser::Parser;
 /// A piece of what is read; one of zeros becomes a hole where it is written.
 const PIECE: usize = crate::sandbox::parser::PIECE;
 
-/// What a file is, and whether it is compressed.
+/// Format of a file, and whether it is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recognised {
     pub kind: Kind,
@@ -83,7 +83,7 @@ fn fill(source: &mut impl Read, piece: &mut [u8]) -> std::io::Result<usize> {
     Ok(length)
 }
 
-/// The content of `file`, and whether it is compressed, by how it begins.
+/// Returns the content of `file`, and whether it is compressed, by how it begins.
 fn unpacked(file: &File) -> Result<(Box<dyn Read>, bool)> {
     let mut magic = [0; 6];
     let length = file.read_at(&mut magic, 0).context("cannot read it")?;
@@ -99,7 +99,7 @@ fn unpacked(file: &File) -> Result<(Box<dyn Read>, bool)> {
     Ok((unpacked, true))
 }
 
-/// The partition table of `image`.
+/// Returns the partition table of `image`.
 ///
 /// # Errors
 /// [`Failure::usage`] that says what the file is if it is no image, and what to do.
@@ -119,7 +119,7 @@ pub fn table(image: &File, parser: &Parser) -> Result<Table> {
     }
 }
 
-/// The superblock of the root file system in `partition`.
+/// Returns the superblock of the root file system in `partition`.
 ///
 /// # Errors
 /// [`Failure::build`] that names what lies there instead.

@@ -1,6 +1,6 @@
 //! Checks a finished image, whoever made it. Findings are data: all of them are collected, none ends the search.
 
-mod own;
+mod machine_ids;
 mod references;
 
 use std::collections::BTreeSet;
@@ -11,36 +11,36 @@ use serde::Serialize;
 
 use super::assemble;
 use super::ext4::{Ext4Reader, Superblock, device_in};
-use super::layout::{Bytes, Identity, Partition};
+use super::layout::{Bytes, DiskIds, Partition};
 use super::mbr::Table;
 use super::models::{self, BootFiles, Model, overlays};
 use super::parsing::{self, BootPartition};
 use super::{root, source};
 use crate::error::{Context as _, Kind, Result, report};
 use crate::sandbox::confined::Confined;
-use crate::sandbox::disk::Room;
+use crate::sandbox::free_space::Room;
 use crate::sandbox::parser::Parser;
 use crate::sandbox::tool::Output;
-use crate::ui::Printable as _;
+use crate::ui::{Printable as _, count};
 
 /// The longest copy of a boot partition that is kept in memory: two of those that piimg makes.
 const MOST_IN_MEMORY: Bytes = Bytes::mib(1024);
 
-/// What the image is supposed to be. Without expectations an image must be able to boot some Pi.
+/// Requirements on the image. Without any, it must be able to boot some Pi.
 #[derive(Clone, Debug, Default)]
 pub struct Expectations {
     /// The models it claims to boot.
     pub models: Vec<Model>,
-    /// Its names, if they are known.
-    pub identity: Option<Identity>,
-    /// What must be free in the root partition.
+    /// Its names, if known.
+    pub identity: Option<DiskIds>,
+    /// Required free space in the root partition.
     pub free: Option<Bytes>,
     /// Whether to look for keys and ids of one machine, and the files that were written for just this image; a path that
     /// ends in `/` stands for all below.
     pub on_purpose: Option<BTreeSet<String>>,
 }
 
-/// How a check went.
+/// Outcome of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", content = "findings", rename_all = "lowercase")]
 pub enum Outcome {
@@ -73,7 +73,7 @@ impl VerifyReport {
         self.checks.iter().all(|check| matches!(check.outcome, Outcome::Passed(_) | Outcome::Noted(_)))
     }
 
-    /// Every finding, with the check that made it.
+    /// Returns every finding, with the check that made it.
     pub fn findings(&self) -> Vec<(&'static str, &str)> {
         self.checks
             .iter()
@@ -157,14 +157,14 @@ pub fn verify(image: &File, expected: &Expectations, parser: &Parser) -> Result<
         add("fstab", found(fstab, "`fstab` names the image's partitions")?);
         add("first boot", found(check_identity(root), "machine-id and host keys are left to the first boot")?);
         if let Some(on_purpose) = &expected.on_purpose {
-            add("keys and ids", note(own::find(root, on_purpose), "none looks like that of one machine")?);
+            add("keys and ids", note(machine_ids::find(root, on_purpose), "none looks like that of one machine")?);
         }
     }
     report.models = models;
     Ok(report)
 }
 
-/// An error in one line, with what to do.
+/// Returns an error in one line, with what to do.
 fn told(error: &anyhow::Error) -> String {
     let report = report(error);
     [report.messages.join(": "), report.hints.join("; ")]
@@ -178,7 +178,7 @@ fn outcome(findings: Vec<String>, passed: &str) -> Outcome {
     if findings.is_empty() { Outcome::Passed(passed.to_owned()) } else { Outcome::Failed(findings) }
 }
 
-/// The outcome of a search that the image may have stopped.
+/// Returns the outcome of a search that the image may have stopped.
 fn found(searched: Result<Vec<String>>, passed: &str) -> Result<Outcome> {
     match searched {
         Ok(findings) => Ok(outcome(findings, passed)),
@@ -188,7 +188,7 @@ fn found(searched: Result<Vec<String>>, passed: &str) -> Result<Outcome> {
     }
 }
 
-/// The same where what is found is not wrong.
+/// Makes the outcome of a search whose finds are worth knowing, but not wrong.
 fn note(searched: Result<Vec<String>>, passed: &str) -> Result<Outcome> {
     Ok(match found(searched, passed)? {
         Outcome::Failed(findings) => Outcome::Noted(findings),
@@ -196,7 +196,7 @@ fn note(searched: Result<Vec<String>>, passed: &str) -> Result<Outcome> {
     })
 }
 
-/// What a checker complains of, after `title`; one that does not end complains too.
+/// Returns the complaint of a checker, after `title`; running into a limit is a complaint too.
 fn complaint(ran: Result<Output>, title: &str) -> Result<Option<String>> {
     match ran {
         Ok(output) if output.status == 0 => Ok(None),
@@ -236,7 +236,10 @@ fn check_table(image: &File, table: &Table, expected: &Expectations) -> Result<O
             findings.push(format!("partitions {} and {} overlap", pair[0].0, pair[1].0));
         }
     }
-    Ok(outcome(findings, &format!("{} partitions, signature {:08x}", table.partitions.len(), table.disk_signature)))
+    Ok(outcome(
+        findings,
+        &format!("{}, signature {:08x}", crate::ui::count(table.partitions.len(), "partition"), table.disk_signature),
+    ))
 }
 
 fn check_length(image: &File, table: &Table) -> Result<Outcome> {
@@ -244,10 +247,13 @@ fn check_length(image: &File, table: &Table) -> Result<Outcome> {
     let end = table.partitions.iter().map(|(_, partition)| partition.end()).max().unwrap_or_default().to_bytes();
     let findings = match length.cmp(&end) {
         std::cmp::Ordering::Less => {
-            vec![format!("the image is cut off: it has {} bytes, its partitions end at {}", length.0, end.0)]
+            vec![format!("the image is cut off: it has {}, its partitions end at {}", count(length.0, "byte"), end.0)]
         }
         std::cmp::Ordering::Equal => Vec::new(),
-        std::cmp::Ordering::Greater => vec![format!("{} bytes follow the last partition", length.0 - end.0)],
+        std::cmp::Ordering::Greater => {
+            let more = length.0 - end.0;
+            vec![format!("{} {} the last partition", count(more, "byte"), if more == 1 { "follows" } else { "follow" })]
+        }
     };
     Ok(outcome(findings, &format!("{length}, the end of the last partition")))
 }
@@ -260,7 +266,7 @@ fn check_fat(image: &File, partition: &Partition) -> Result<Outcome> {
     Ok(outcome(findings.into_iter().collect(), "`fsck.fat` finds no error"))
 }
 
-/// A file of a partition alone: `fsck.fat` only takes a whole file.
+/// Returns a file of a partition alone: `fsck.fat` only takes a whole file.
 fn copy_of(image: &File, partition: &Partition) -> Result<File> {
     let failed = || "cannot copy the boot partition";
     let length = partition.length.to_bytes();
@@ -325,7 +331,7 @@ fn check_boot_files(files: &BootFiles, bootable: &[Model], expected: &Expectatio
     outcome(findings.into_iter().collect(), &format!("complete for {}", names(&expected.models)))
 }
 
-/// What must differ between two Pis with the same image.
+/// Checks what must differ between two Pis with the same image.
 fn check_identity(root: &Ext4Reader) -> Result<Vec<String>> {
     let mut findings = Vec::new();
     for entry in root.list("/etc/ssh")?.unwrap_or_default() {

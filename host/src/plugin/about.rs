@@ -1,5 +1,5 @@
-//! What a call is about, where people read of it: its main argument, and which setting of the whole image it makes. The
-//! match is exhaustive, so that no call is forgotten.
+//! Describes a call for people: its main argument, and the setting of the whole image that it makes. The match is
+//! exhaustive, so that no call is forgotten.
 
 use super::protocol::{Call, Checkout, UnitState};
 use crate::rootfs::boot_config::REPEATED;
@@ -15,13 +15,13 @@ pub(crate) fn shortened(text: &str) -> String {
     }
 }
 
-/// What one call is about.
+/// Description of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct About {
-    /// Its main argument; empty if there is none.
+    /// Its main argument; empty if it has no argument.
     argument: String,
-    /// What it sets for the whole image, and to what, so that two plugins that disagree can be named; `None` for what others
-    /// cannot want otherwise.
+    /// Key and value of the image setting that it makes, so that two plugins that disagree can be named; `None` for a
+    /// call that cannot conflict.
     pub(super) setting: Option<(String, String)>,
 }
 
@@ -85,7 +85,7 @@ impl Call {
             | Self::Remove { path, .. }
             | Self::EnsureLine { path, .. }
             | Self::Replace { path, .. } => About::of(path),
-            Self::Install { dest, .. } => About::of(dest),
+            Self::Install { dest, .. } | Self::Unpack { dest, .. } => About::of(dest),
             Self::Rename { source, dest } => About::of(format!("{source} to {dest}")),
             Self::Run { command, .. } => {
                 About::of_all([command.program.as_str()].into_iter().chain(command.args.iter().map(String::as_str)))
@@ -105,7 +105,7 @@ impl Call {
                 let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
                 About::of(parameter).sets(on_command_line(name), value)
             }
-            // Several may stand beside each other.
+            // Several parameters may stand side by side.
             Self::AddParameter { parameter } => About::of(parameter),
             Self::RemoveParameter { name } => About::of(name).sets(on_command_line(name), "removed"),
             Self::DropIn { unit, name, .. } => About::of(format!("{unit} {name}")),
@@ -125,13 +125,13 @@ fn on_command_line(name: &str) -> String {
     format!("{name} of the kernel's command line")
 }
 
-/// A key of config.txt, with its section.
+/// Returns a key of config.txt, with its section.
 fn keyed(section: Option<&str>, key: &str) -> String {
     section.map_or_else(|| key.to_owned(), |section| format!("[{section}] {key}"))
 }
 
-/// A line of config.txt and its value. Of keys whose lines add something each, a line is told by the value's first word:
-/// `w1-gpio,gpiopin=4`, `audio=on`.
+/// Returns a line of config.txt and its value. Of keys whose lines add something each, a line is told by the value's
+/// first word: `w1-gpio,gpiopin=4`, `audio=on`.
 fn config_line(section: Option<&str>, key: &str, value: &str) -> (String, String) {
     let keyed = keyed(section, key);
     if !REPEATED.contains(&key) {
@@ -145,7 +145,7 @@ fn removed_line(section: Option<&str>, key: &str, value: Option<&str>) -> About 
     let about = About::of(keyed(section, key));
     match value {
         Some(value) => about.sets(config_line(section, key, value).0, "removed"),
-        // All such lines go, whatever they add.
+        // Removes all such lines, whatever their values.
         None if REPEATED.contains(&key) => about,
         None => about.sets(config_line(section, key, "").0, "removed"),
     }
@@ -156,7 +156,7 @@ fn unit_state(unit: &str, state: UnitState) -> About {
         UnitState::Enabled => "enabled",
         UnitState::Disabled => "disabled",
         UnitState::Masked => "masked",
-        // Which leaves it to others what becomes of it.
+        // This leaves the state of the unit to others.
         UnitState::Unmasked => return About::of(format!("{unit} unmasked")),
     };
     About::of(format!("{unit} {word}")).sets(format!("the unit {unit}"), word)

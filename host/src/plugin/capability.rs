@@ -8,6 +8,7 @@ mod archive;
 mod asset;
 mod boot;
 mod debconf;
+mod declared;
 mod exec;
 mod fs;
 pub(crate) mod glob;
@@ -22,17 +23,23 @@ mod variables;
 
 use std::fmt;
 
+pub use declared::Declared;
+pub(crate) use exec::CodeFrom;
 pub use exec::Invocation;
 pub(super) use exec::check_program;
 pub use fs::Reach;
 pub(crate) use fs::begins_anywhere;
 use kind::Scope;
 pub use kind::{Kind, Risk};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use service::ServiceAction;
+pub(crate) use service::runs_nothing;
 pub use template::Template;
 pub(super) use template::Unfilled;
 pub use user::UserAction;
 pub(super) use variables::is_variable;
+
+use crate::recipe::spelling::nearest;
 
 /// The kinds by name, for the table of host functions.
 pub(crate) mod kinds {
@@ -58,7 +65,7 @@ macro_rules! kinds {
             $($(#[$doc])* $variant($scope),)*
         }
 
-        /// What one call of a host function needs.
+        /// The need of one call of a host function.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Need {
             $($(#[$doc])* $variant(<$scope as Scope>::Need),)*
@@ -69,6 +76,13 @@ macro_rules! kinds {
                 &[$(($prefix, |scope| <$scope as Scope>::parse(scope).map(Self::$variant)),)*];
 
             const KINDS: &'static [&'static [&'static Kind]] = &[$(<$scope as Scope>::KINDS,)*];
+
+            /// Returns what stands before its scope.
+            pub fn prefix(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $prefix,)*
+                }
+            }
 
             /// Returns the kind that this capability is of.
             pub fn kind(&self) -> &'static Kind {
@@ -110,6 +124,15 @@ macro_rules! kinds {
             }
         }
 
+        impl Need {
+            /// Returns what stands before the scope of a capability that covers it.
+            pub fn prefix(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $prefix,)*
+                }
+            }
+        }
+
         /// The narrowest capability that covers the need.
         impl fmt::Display for Need {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,7 +159,7 @@ kinds! {
     PkgBuild(package::PackageName) = "pkg:build:",
     /// An archive that packages may come from.
     PkgRepo(archive::ArchiveGlob) = "pkg:repo:",
-    /// What apt prefers of packages.
+    /// Preferences of apt for packages.
     PkgPin(package::Pin) = "pkg:pin:",
     /// Answers to questions of a package, before it is installed.
     Debconf(debconf::QuestionGlob) = "debconf:",
@@ -157,7 +180,7 @@ impl Kind {
     }
 }
 
-/// Why a text is no capability.
+/// The reason why a text is no capability.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScopeError {
     text: String,
@@ -172,13 +195,28 @@ impl fmt::Display for ScopeError {
 
 impl std::error::Error for ScopeError {}
 
+/// Travels as its text, and is parsed once where it arrives.
+impl Serialize for Capability {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Capability {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Longest text of a capability, in bytes.
 const MAX_SCOPE: usize = 8192;
 
 impl Capability {
-    /// Whether this is a kind alone, such as `fs:write`.
-    pub(super) fn is_kind(text: &str) -> bool {
-        Self::PREFIXES.iter().any(|(prefix, _)| prefix.strip_suffix(':') == Some(text))
+    /// Returns the prefix of all capabilities that a kind alone stands for, such as `fs:write`; `None` if there are none.
+    pub(super) fn prefix_of(kind: &str) -> Option<&'static str> {
+        let mut prefixes = Self::PREFIXES.iter().map(|(prefix, _)| *prefix);
+        prefixes.find(|prefix| prefix.strip_suffix(':') == Some(kind))
     }
 
     /// # Errors
@@ -193,13 +231,25 @@ impl Capability {
                 return parse(scope).map_err(fail);
             }
         }
-        let known: Vec<String> =
-            Self::PREFIXES.iter().map(|(prefix, _)| format!("`{}`", prefix.trim_end_matches(':'))).collect();
-        let known = known.join(", ");
-        Err(fail(format!("its kind is not offered; there are {known}, each followed by `:` and a scope")))
+        Err(fail(Self::unknown_kind(text)))
     }
 
-    /// The secret that this is for.
+    /// Says that the text begins with no kind, and with which it may have been meant to.
+    fn unknown_kind(text: &str) -> String {
+        let names: Vec<&str> = Self::PREFIXES.iter().map(|(prefix, _)| prefix.trim_end_matches(':')).collect();
+        // As many words as the kind has.
+        let written = |kind: &str| {
+            let words = kind.split(':').count();
+            text.match_indices(':').nth(words - 1).map_or(text, |(at, _)| &text[..at])
+        };
+        let meant = nearest(names.iter().copied(), written).map(|kind| format!(", did you mean `{kind}`?"));
+        let there = if meant.is_some() { " There are" } else { "; there are" };
+        let known: Vec<String> = names.iter().map(|kind| format!("`{kind}`")).collect();
+        let (meant, known) = (meant.unwrap_or_default(), known.join(", "));
+        format!("its kind is not offered{meant}{there} {known}, each followed by `:` and a scope")
+    }
+
+    /// Returns the secret that this is for.
     pub fn secret(&self) -> Option<&str> {
         match self {
             Self::Secret(name) => Some(name.as_str()),
@@ -207,7 +257,7 @@ impl Capability {
         }
     }
 
-    /// The package that is there while the plugin runs, and not in the image.
+    /// Returns the package that is there while the plugin runs, and not in the image.
     pub fn build_package(&self) -> Option<&str> {
         match self {
             Self::PkgBuild(name) => Some(name.as_str()),
@@ -215,7 +265,12 @@ impl Capability {
         }
     }
 
-    /// Whether a command may connect to that host and port: `net` for all of a host.
+    /// Returns whether servers prove who they are before anything is downloaded by it.
+    pub fn uses_https(&self) -> bool {
+        matches!(self, Self::Net(glob) if glob.is_https())
+    }
+
+    /// Returns whether a command may connect to that host and port: `net` for all of a host.
     pub fn reaches(&self, host: &str, port: u16) -> bool {
         matches!(self, Self::Net(glob) if glob.matches_all_of(host, port))
     }
@@ -242,7 +297,11 @@ mod tests {
             ("user:ann", "comes `create`"),
             ("secret:", "a secret's name"),
             ("secret:*", "a secret's name"),
-            ("secrets:token", "kind is not offered"),
+            ("secrets:token", "kind is not offered, did you mean `secret`? There are `exec`, "),
+            ("fs:wrte:/etc/x", "did you mean `fs:write`?"),
+            ("pkg:instal:htop", "did you mean `pkg:install`?"),
+            ("exec htop", "did you mean `exec`?"),
+            ("gpio:17", "kind is not offered; there are `exec`, "),
         ] {
             let error = Capability::parse(text).unwrap_err().to_string();
             assert!(error.contains(cause), "{text}: {error}");

@@ -1,4 +1,4 @@
-//! The engine's settings: deterministic, bounded, and no more of WebAssembly than plugins need; and what a trap says.
+//! Configures the engine: deterministic, bounded, with only the WebAssembly features that plugins need. Explains traps.
 
 use std::fmt;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,27 +10,27 @@ use wasmtime::{Config, Engine, ResourceLimiter, Trap, WasmBacktrace, WasmBacktra
 use crate::error::{Failure, Result};
 use crate::ui::printable;
 
-/// How often a running guest is looked at.
+/// Time between two checks of a running guest.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// Bytes that one call may carry from the guest to the host.
 pub(super) const HOSTCALL_FUEL: usize = 8 << 20;
 
-/// What a guest may use.
+/// Limits of a guest.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of all its memories together.
     pub memory: usize,
     /// Instructions, roughly; the same for the same plugin and input on every machine.
     pub fuel: u64,
-    /// Its own running time, without that of host functions.
+    /// Its own running time, without host functions.
     pub time: Duration,
 }
 
 impl Limits {
-    /// For `conf()`.
+    /// Limits of `conf()`.
     pub const CONF: Self = Self { memory: 64 << 20, fuel: 50_000_000, time: Duration::from_secs(10) };
-    /// For `execute()`.
+    /// Limits of `execute()`.
     pub const EXECUTE: Self = Self { memory: 256 << 20, fuel: 100_000_000_000, time: Duration::from_secs(300) };
 }
 
@@ -57,7 +57,7 @@ pub(super) fn with_ticks<T>(engine: &Engine, work: impl FnOnce() -> T) -> T {
     let (done, is_done) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // Hanging up wakes it: nobody waits for the rest of a tick.
+            // Hanging up the channel ends the wait at once.
             while is_done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 engine.increment_epoch();
             }
@@ -107,7 +107,7 @@ impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let used = self.used.saturating_add(desired.saturating_sub(current));
         if used > self.limit {
-            // An error traps where the memory was asked for, which tells more than a failed allocation.
+            // An error here traps at the place of the allocation, which tells more than a failed allocation.
             return Err(wasmtime::Error::new(LimitHit::Memory(self.limit)));
         }
         self.used = used;
@@ -119,7 +119,8 @@ impl ResourceLimiter for Memory {
     }
 }
 
-/// What ended a guest, in words that follow "the plugin": cause, and where in the plugin's source if that is known.
+/// Explains the end of a guest in words that follow "the plugin": the cause, and the place in the plugin's source if it
+/// is known.
 pub(super) fn explain(error: &wasmtime::Error, limits: Limits) -> String {
     let cause = if let Some(limit) = error.downcast_ref::<LimitHit>() {
         limit.to_string()
@@ -150,7 +151,8 @@ fn other(error: &wasmtime::Error) -> String {
     text
 }
 
-/// The innermost frame of the plugin's own source: those of the standard library and the SDK tell its author nothing.
+/// Returns the innermost frame of the plugin's own source: those of the standard library and the SDK tell its author
+/// nothing.
 fn location(backtrace: &WasmBacktrace) -> Option<String> {
     for frame in backtrace.frames() {
         for symbol in frame.symbols() {

@@ -1,12 +1,13 @@
-//! The host functions of the contract, a row each: what audits, conflicts, logs and limits know of one stands here and
-//! nowhere else. A call without a row does not compile, and a test demands one for each function of the contract.
+//! Lists the host functions of the contract, one row each: the single place for what audits, conflicts, logs and limits
+//! know about a function. A call without a row does not compile, and a test demands a row for each function of the
+//! contract.
 
 use std::collections::BTreeSet;
 
 use super::capability::{Kind, kinds, service, user};
 use super::protocol::Call;
 
-/// What is known of a host function.
+/// Facts about a host function.
 #[derive(Debug)]
 pub struct Function {
     /// `interface.function`, as the contract has it.
@@ -17,7 +18,21 @@ pub struct Function {
     pub time: Time,
 }
 
-/// What becomes of what was there.
+impl Function {
+    /// Returns whether some call of it is allowed to who has capabilities of these kinds.
+    pub fn can_be_called(&self, is_held: impl Fn(&Kind) -> bool) -> bool {
+        let mut needs = self.needs.iter().map(|kind| is_held(kind));
+        match self.name {
+            // Each state of a unit has a kind of its own.
+            "services.set-state" => needs.any(|held| held),
+            // Groups are needed only for users that are in some.
+            "users.ensure-user" => needs.next() == Some(true),
+            _ => needs.all(|held| held),
+        }
+    }
+}
+
+/// Effect on existing content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effects {
     /// It stays as it is, or a part of it is changed.
@@ -31,7 +46,7 @@ pub enum Effects {
 pub enum Time {
     /// piimg's alone: copying and hashing.
     Own,
-    /// That of a program or a server, which has a limit of its own.
+    /// Time of a program or a server, which has a limit of its own.
     Others,
 }
 
@@ -84,14 +99,15 @@ functions! {
     ListDir            = "fs.list-dir", &[&kinds::READ], Keeps, Own;
     Write              = "fs.write", &[&kinds::WRITE], Replaces, Own;
     Install            = "fs.install", &[&kinds::WRITE], Replaces, Own;
+    Unpack             = "fs.unpack", &[&kinds::WRITE], Replaces, Own;
     MakeDir            = "fs.mkdir", &[&kinds::WRITE], Keeps, Own;
     Symlink            = "fs.symlink", &[&kinds::WRITE], Replaces, Own;
-    // What was read at one place may be read at another one afterwards.
+    // Renaming makes content readable at another path.
     Rename             = "fs.rename", &[&kinds::READ, &kinds::WRITE], Replaces, Own;
     SetAttrs           = "fs.set-attrs", &[&kinds::WRITE], Keeps, Own;
     SetOwner           = "fs.set-owner", &[&kinds::WRITE], Keeps, Own;
     Remove             = "fs.remove", &[&kinds::WRITE], Replaces, Own;
-    // These two tell what they found.
+    // These two return what they found.
     EnsureLine         = "fs.ensure-line", &[&kinds::READ, &kinds::WRITE], Keeps, Own;
     Replace            = "fs.replace", &[&kinds::READ, &kinds::WRITE], Keeps, Own;
     Run                = "process.run", &[&kinds::EXEC], Keeps, Others;
@@ -155,6 +171,16 @@ mod tests {
         // What the engine offers: plugins print, and drop what they hold.
         let engine = ["stdio.write", "blobs.drop"].map(str::to_owned).into();
         assert_eq!(rows, &contract | &engine);
+    }
+
+    #[test]
+    fn a_call_may_need_one_kind_of_several() {
+        let callable =
+            |name: &str, held: &[&str]| by_name(name).unwrap().can_be_called(|kind| held.contains(&kind.name));
+        assert!(callable("fs.rename", &["fs:read", "fs:write"]) && !callable("fs.rename", &["fs:write"]));
+        assert!(callable("services.set-state", &["svc:mask"]) && !callable("services.set-state", &["svc:install"]));
+        assert!(callable("users.ensure-user", &["user:create"]) && !callable("users.ensure-user", &["user:group"]));
+        assert!(callable("log.write", &[]));
     }
 
     /// What comes for the asking proves nothing by its absence; of all else some function must make use.

@@ -1,5 +1,5 @@
-//! The guest's side: runs the component and passes each call on as a [`Call`]. It decides nothing, and lives in a
-//! worker ([`super::worker`]).
+//! Runs the component, and passes each of its calls on as a [`Call`]. It decides nothing, and lives in a worker
+//! ([`super::worker`]).
 
 mod convert;
 mod imports;
@@ -18,7 +18,7 @@ use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
 use super::engine::{HOSTCALL_FUEL, LimitHit, Limits, Memory, TICK};
 use super::protocol::{Call, Reply};
 
-/// What the contract's files say, as Rust.
+/// The contract's types and functions, as Rust.
 pub(super) mod bindings {
     /// Stands for a blob in the table of resources: its number is the host's.
     #[expect(unreachable_pub, reason = "the generated code re-exports it")]
@@ -73,7 +73,7 @@ impl fmt::Debug for Port {
     }
 }
 
-/// What a store holds.
+/// Data of a store.
 pub(super) struct State {
     memory: Memory,
     pub(super) port: Port,
@@ -89,7 +89,7 @@ impl WasiView for State {
     }
 }
 
-/// A store with its limits; `epoch` is the only time its clocks show, `seed` the source of its random numbers.
+/// Returns a store with its limits; `epoch` is the only time its clocks show, `seed` the source of its random numbers.
 pub(super) fn store(
     engine: &Engine,
     port: Port,
@@ -118,7 +118,7 @@ pub(super) fn store(
     Ok(store)
 }
 
-/// Everything that `execute()` may import.
+/// Makes the linker with everything that `execute()` may import.
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     Plugin::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)?;
@@ -126,7 +126,7 @@ pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     Ok(linker)
 }
 
-/// For `conf()`: every import traps. A panic's message is kept, for the trap after it has none.
+/// Makes the linker for `conf()`, in which every import traps. Keeps a panic's message, which the trap does not have.
 pub(super) fn pure_linker(engine: &Engine, component: &Component) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     linker.instance("piimg:plugin/log@0.1.0")?.func_wrap(

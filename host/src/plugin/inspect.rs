@@ -3,81 +3,36 @@
 
 mod contract;
 
-use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+pub use contract::check;
 #[cfg(test)]
 pub(crate) use contract::functions as contract_functions;
-pub use contract::{ImportedInterface, check};
+pub(crate) use contract::narrowed;
 
-use super::compiled::{self, Code, CodeCache};
+use super::code::Code;
+use super::code_cache::{self, CodeCache};
+use super::info::{PluginInfo, requests};
 use super::worker::Engine;
 use crate::error::{Context as _, Failure, Result};
 use crate::home::Home;
-use crate::recipe::conf::{PluginConf, Wishes};
+use crate::recipe::conf::PluginConf;
 use crate::recipe::host::HostPath;
 use crate::ui::{Printable as _, printable};
 
 /// Biggest component that is read.
 const MAX_SIZE: u64 = 256 << 20;
 
-/// What is known of a plugin before it runs.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct PluginInfo {
-    pub path: PathBuf,
-    /// `sha256:` and 64 hexadecimal digits: the plugin's identity.
-    pub digest: String,
-    /// Everything it could call: what is not here it cannot do.
-    pub imports: Vec<ImportedInterface>,
-    pub conf: PluginConf,
-    /// Capabilities it asks for, those of its packages included.
-    pub requests: Vec<Request>,
-    #[serde(skip)]
-    pub(super) code: Code,
-}
-
-impl PluginInfo {
-    /// The compiled component, to be passed on beside the data.
-    ///
-    /// # Errors
-    /// [`Failure::bug`] if only the data is known.
-    pub fn code_file(&self) -> Result<&File> {
-        self.code.file()
-    }
-
-    /// Gives back to what was known of a plugin the file of [`PluginInfo::code_file`] that the outer process of this
-    /// build passed on: it is run as it is.
-    ///
-    /// # Errors
-    /// [`Failure::bug`] if it is not such a file.
-    pub(crate) fn with_code(self, file: File) -> Result<Self> {
-        Ok(Self { code: Code::from_file(file)?, ..self })
-    }
-}
-
 /// Keeps what the plugins were compiled to in the user's own cache, where [`CodeCache`] finds it.
 ///
 /// # Errors
 /// If others can write to the cache, or this user cannot.
 pub fn keep_code<'a>(home: &Home, plugins: impl Iterator<Item = &'a PluginInfo>) -> Result<()> {
-    compiled::keep(home, plugins.map(|plugin| &plugin.code))
+    code_cache::keep(home, plugins.map(|plugin| &plugin.code))
         .with_context(|| format!("cannot keep compiled plugins in `{}`", home.compiled().printable()))
-}
-
-/// A capability that a plugin asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
-    pub scope: String,
-    /// The author's words, unless it is `listed`.
-    pub reason: String,
-    pub optional: bool,
-    /// It is a package of `conf()`'s list, or a wish of it, and the reason piimg's.
-    #[serde(default)]
-    pub listed: bool,
 }
 
 /// Inspects the component in a file; compiles it only if `cache` does not have it.
@@ -88,10 +43,10 @@ pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Resul
     inspect_at(engine, &HostPath::named(path), cache)
 }
 
-/// The same for a file that the user or a recipe named.
+/// Inspects a plugin at a path that the user or a recipe named.
 ///
 /// # Errors
-/// As [`inspect`].
+/// Those of [`inspect`].
 pub fn inspect_at(engine: &Engine, path: &HostPath, cache: Option<&CodeCache>) -> Result<PluginInfo> {
     let name = path.shown().printable();
     let cannot_read = || Failure::usage(format!("cannot read the plugin `{}`", printable(&name)));
@@ -131,56 +86,4 @@ fn conf(engine: &Engine, name: &str, code: &Code) -> Result<PluginConf> {
         );
     }
     Ok(first)
-}
-
-/// What `conf()` asks for, and the packages it wants installed.
-pub fn requests(conf: &PluginConf) -> Vec<Request> {
-    let packages = conf.image.apt_get_packages.iter().map(|spec| {
-        let name = spec.split(['=', ':']).next().unwrap_or_default();
-        let reason = "listed in apt_get_packages".to_owned();
-        Request { scope: format!("pkg:install:{name}"), reason, optional: false, listed: true }
-    });
-    let own = conf.capabilities.iter().map(|request| Request {
-        scope: request.scope.clone(),
-        reason: request.reason.clone(),
-        optional: request.optional,
-        listed: false,
-    });
-    packages.chain(wished(&conf.wishes)).chain(own).collect()
-}
-
-/// What it wants of the package runs is asked for by wanting it: whoever grants it sees what it is.
-fn wished(wishes: &Wishes) -> impl Iterator<Item = Request> {
-    let request = |scope: String, reason: String| Request { scope, reason, optional: false, listed: true };
-    let answers = wishes.answers.iter().map(move |answer| {
-        // Quoted, so that no value looks like more than a value.
-        let reason = format!("answered with {} {:?}", answer.kind.as_str(), answer.value);
-        request(format!("debconf:{}", answer.question), reason)
-    });
-    let repositories = wishes.repositories.iter().map(move |repository| {
-        let keys = repository.fingerprints.join(", ");
-        let reason = format!("an archive of packages, signed with {keys}, suite {:?}", repository.suite);
-        request(format!("pkg:repo:{}", repository.url), reason)
-    });
-    let removals =
-        wishes.removals.iter().map(move |name| request(format!("pkg:remove:{name}"), "to be removed".into()));
-    let pins = wishes.pins.iter().map(move |pin| {
-        request(
-            format!("pkg:pin:{}", pin.package),
-            format!("pinned to {:?} at {}", pin.target.to_string(), pin.priority),
-        )
-    });
-    repositories.chain(pins).chain(answers).chain(removals)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packages_are_requests_too() {
-        let mut conf = PluginConf::default();
-        conf.image.apt_get_packages = vec!["htop=3.2".into()];
-        assert_eq!(requests(&conf)[0].scope, "pkg:install:htop");
-    }
 }

@@ -1,5 +1,5 @@
-//! `piimg.lock`: which plugin, by digest, was granted what, which packages the image has, and which ones plugins are
-//! built with.
+//! Reads and writes `piimg.lock`: the grants of each plugin, by digest, the packages of the image, and the build-only
+//! packages.
 
 mod edit;
 mod packages;
@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::capability::Template;
-use super::inspect::Request;
+use super::info::Request;
 use crate::error::{Context as _, Failure, Result};
 use crate::host_files::{Directory, Links};
 use crate::recipe::locked::{Locked, Packages};
@@ -25,45 +25,83 @@ pub use write::update;
 const LONGEST: u64 = 4 << 20;
 
 /// The file's content.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lock {
+    plugins: Vec<Entry>,
+    /// `None` if they are not locked.
+    packages: Option<Packages>,
+    build_packages: Packages,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
     version: u32,
     #[serde(default, rename = "plugin")]
-    plugins: Vec<Entry>,
-    /// None if they are not locked.
+    plugins: Vec<WrittenEntry>,
     #[serde(default)]
     packages: Option<Packages>,
     #[serde(default, rename = "build-packages")]
     build_packages: Packages,
 }
 
-/// One plugin's grants.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+struct WrittenEntry {
+    id: String,
+    digest: String,
+    request: Option<Vec<String>>,
+    grant: Vec<String>,
+}
+
+/// One plugin's grants.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// For people; the identity is the digest.
+    /// The plugin's id, for people; the digest identifies it.
     pub id: String,
     /// `sha256:` and 64 hexadecimal digits.
     pub digest: String,
     /// All that it asked for when it was granted something: what another build of it is compared with. A list that is
     /// written by hand may do without.
     pub request: Option<Vec<String>>,
-    pub grant: Vec<String>,
+    pub grant: Vec<Template>,
+}
+
+impl WrittenEntry {
+    fn parse(self) -> Result<Entry> {
+        let Self { id, digest, request, grant } = self;
+        anyhow::ensure!(
+            is_digest(&digest),
+            "the digest of `{id}` is not `sha256:` and 64 lowercase hexadecimal digits"
+        );
+        let grant = grant.iter().map(|scope| Template::parse(scope));
+        let grant = grant.collect::<Result<_, _>>().with_context(|| format!("in the grants of `{id}`"))?;
+        Ok(Entry { id, digest, request, grant })
+    }
 }
 
 impl Entry {
-    /// Whether it is for the very component, and that asks for what it asked for then.
+    /// Returns what the plugin asked for when it was granted something: its grants, where the list is written by hand.
+    pub fn asked(&self) -> Vec<&str> {
+        match &self.request {
+            Some(scopes) => scopes.iter().map(String::as_str).collect(),
+            None => self.grant.iter().map(Template::as_str).collect(),
+        }
+    }
+
+    /// Returns whether it is for the very component, and that asks for what it asked for then.
     fn is_for(&self, digest: &str, requests: &[Request]) -> bool {
         self.digest == digest
             && self.request.as_ref().is_none_or(|known| {
-                requests.iter().all(|request| known.contains(&request.scope))
-                    && known.iter().all(|scope| requests.iter().any(|request| request.scope == *scope))
+                let is_the_same = |request: &Request, scope: &String| request.scope == scope.as_str();
+                requests.iter().all(|request| known.iter().any(|scope| is_the_same(request, scope)))
+                    && known.iter().all(|scope| requests.iter().any(|request| is_the_same(request, scope)))
             })
     }
 }
 
-/// Whether this is `sha256:` and 64 lowercase hexadecimal digits.
+/// Returns whether this is `sha256:` and 64 lowercase hexadecimal digits.
 pub(super) fn is_digest(text: &str) -> bool {
     text.strip_prefix("sha256:").is_some_and(|hex| {
         hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
@@ -71,7 +109,7 @@ pub(super) fn is_digest(text: &str) -> bool {
 }
 
 impl Lock {
-    /// Reads the file; none if there is none.
+    /// Reads the file; returns `None` if it does not exist.
     ///
     /// # Errors
     /// [`Failure::usage`] with the line of the mistake.
@@ -83,42 +121,33 @@ impl Lock {
     /// # Errors
     /// Says what is wrong, and in which line if it is the form.
     pub fn parse(text: &str) -> Result<Self> {
-        let lock: Self = toml::from_str(text)?;
-        anyhow::ensure!(lock.version == 1, "version {} is not known; this piimg writes version 1", lock.version);
-        for entry in &lock.plugins {
-            anyhow::ensure!(
-                is_digest(&entry.digest),
-                "the digest of `{}` is not `sha256:` and 64 lowercase hexadecimal digits",
-                entry.id
-            );
-            for scope in &entry.grant {
-                Template::parse(scope).with_context(|| format!("in the grants of `{}`", entry.id))?;
-            }
-        }
-        lock.packages.iter().chain([&lock.build_packages]).try_for_each(packages::check)?;
-        Ok(lock)
+        let Written { version, plugins, packages, build_packages } = toml::from_str(text)?;
+        anyhow::ensure!(version == 1, "version {version} is not known; this piimg writes version 1");
+        let plugins = plugins.into_iter().map(WrittenEntry::parse).collect::<Result<_>>()?;
+        packages.iter().chain([&build_packages]).try_for_each(packages::check)?;
+        Ok(Self { plugins, packages, build_packages })
     }
 
-    /// The packages that a build has to keep to; none if they are not locked.
+    /// Returns the packages that a build has to keep to; `None` if they are not locked.
     pub fn packages(&self) -> Option<Locked> {
         let image = self.packages.clone()?;
         Some(Locked { image, build: self.build_packages.clone() })
     }
 
-    /// What the very component with this digest was granted; none if it has no entry at all.
-    pub fn grants<'a>(&'a self, digest: &str, requests: &[Request]) -> Option<Vec<&'a str>> {
+    /// Returns the grants of the component with exactly this digest; `None` if it has no entry.
+    pub fn grants<'a>(&'a self, digest: &str, requests: &[Request]) -> Option<Vec<&'a Template>> {
         let mut entries = self.plugins.iter().filter(|entry| entry.is_for(digest, requests)).peekable();
         entries.peek()?;
-        Some(entries.flat_map(|entry| entry.grant.iter().map(String::as_str)).collect())
+        Some(entries.flat_map(|entry| &entry.grant).collect())
     }
 
-    /// What another build of the plugin was granted, the last one in the file.
+    /// Returns the entry of another build of the plugin, the last one in the file.
     pub fn another_build(&self, id: &str, digest: &str) -> Option<&Entry> {
         self.plugins.iter().rev().find(|entry| entry.id == id && entry.digest != digest)
     }
 }
 
-/// The text of the file; none if there is none.
+/// Returns the text of the file; `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<String>> {
     let cannot_read = || Failure::usage(format!("cannot read `{}`", path.printable()));
     match open_directory(path) {
@@ -129,12 +158,12 @@ fn read(path: &Path) -> Result<Option<String>> {
 
 fn read_in(directory: &Directory, path: &Path) -> Result<Option<String>> {
     let cannot_read = || Failure::usage(format!("cannot read `{}`", path.printable()));
-    // A link could lead to a file that the recipe's author is curious of, or wants to be written to.
+    // A link could lead to a file that the recipe's author wants to read or overwrite.
     let Some(text) = directory.read(file_name(path), LONGEST).with_context(cannot_read)? else { return Ok(None) };
     String::from_utf8(text).context("it is no text").with_context(cannot_read).map(Some)
 }
 
-/// The directory of the file, which the user named.
+/// Returns the directory of the file, which the user named.
 fn open_directory(path: &Path) -> std::io::Result<Directory> {
     let directory = path.parent().filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."));
     Directory::open(directory, Links::Followed)
@@ -144,7 +173,7 @@ fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// The lines that grant `scopes`, ready to be added to the file.
+/// Returns the lines that grant `scopes`, ready to be added to the file.
 pub fn lines<'a>(id: &str, digest: &str, scopes: impl IntoIterator<Item = &'a str>) -> String {
     let quote = |text: &str| toml::Value::from(text).to_string();
     let mut text = format!("[[plugin]]\nid = {}\ndigest = {}\ngrant = [\n", quote(id), quote(digest));

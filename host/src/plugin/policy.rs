@@ -1,4 +1,4 @@
-//! The site's ceiling: which capabilities may be granted at all on this machine, whoever grants them.
+//! Reads the site's policy: which capabilities may be granted on this machine, whoever grants them.
 //!
 //! ```toml
 //! version = 1
@@ -61,24 +61,24 @@ struct ForPlugin {
     digests: Option<Vec<Digest>>,
 }
 
-/// What may be granted.
+/// An allowed scope.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub enum Bound {
-    /// Whatever is of this kind.
-    Kind(String),
-    /// Whatever this includes.
+    /// Every capability with this before its scope.
+    Kind(&'static str),
+    /// Every capability that this one includes.
     Within(Capability),
 }
 
-/// What one file allows one plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The scopes that one file allows to one plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     pub file: PathBuf,
     pub allow: Vec<Bound>,
 }
 
-// What is checked while the file is read gets its line in the message.
+// Checked while the file is parsed, so that the message has the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 struct Version;
@@ -134,7 +134,7 @@ impl Ceiling {
         Self::parse(&texts)
     }
 
-    /// Of these files' names and texts.
+    /// Parses policy files, given with their names.
     ///
     /// # Errors
     /// [`Failure::usage`] with file and line for what is malformed or unknown.
@@ -142,7 +142,7 @@ impl Ceiling {
         files.iter().map(|(path, text)| Policy::parse(path, text)).collect::<Result<_>>().map(Self)
     }
 
-    /// What binds a plugin: each of them must allow what is to be granted.
+    /// Returns the limits of a plugin; each of them must allow a grant.
     pub fn limits(&self, id: &str, digest: &str) -> Vec<Limit> {
         let limit = |policy: &Policy| Limit { file: policy.file.clone(), allow: policy.document.bounds(id, digest) };
         self.0.iter().map(limit).collect()
@@ -170,29 +170,25 @@ impl Document {
 impl Limit {
     pub(super) fn covers(&self, need: &Need) -> bool {
         self.allow.iter().any(|bound| match bound {
-            Bound::Kind(kind) => is_of(kind, &need.to_string()),
+            Bound::Kind(prefix) => need.prefix() == *prefix,
             Bound::Within(outer) => outer.covers(need),
         })
     }
 
     pub(super) fn includes(&self, capability: &Capability) -> bool {
         self.allow.iter().any(|bound| match bound {
-            Bound::Kind(kind) => is_of(kind, &capability.to_string()),
+            Bound::Kind(prefix) => capability.prefix() == *prefix,
             Bound::Within(outer) => outer.includes(capability),
         })
     }
-}
-
-fn is_of(kind: &str, text: &str) -> bool {
-    text.strip_prefix(kind).is_some_and(|scope| scope.starts_with(':'))
 }
 
 impl TryFrom<String> for Bound {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        if Capability::is_kind(&text) {
-            return Ok(Self::Kind(text));
+        if let Some(prefix) = Capability::prefix_of(&text) {
+            return Ok(Self::Kind(prefix));
         }
         let template = Template::parse(&text).map_err(|error| error.to_string())?;
         if template.params().next().is_some() {
@@ -211,7 +207,7 @@ impl From<Bound> for String {
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kind(kind) => f.write_str(kind),
+            Self::Kind(prefix) => f.write_str(prefix.trim_end_matches(':')),
             Self::Within(capability) => capability.fmt(f),
         }
     }
@@ -265,7 +261,7 @@ impl From<Digest> for String {
     }
 }
 
-/// A ceiling of one file.
+/// Returns a ceiling of one file.
 #[cfg(test)]
 pub(super) fn ceiling(text: &str) -> Ceiling {
     Ceiling(vec![Policy::parse(Path::new("policy.toml"), text).unwrap()])

@@ -1,5 +1,5 @@
-//! What travels between the guest's side, which runs the component, and the host's side, which has the gate and the
-//! build. Plain data, so that the two can live in different processes; nothing of the guest's side is believed.
+//! Defines the messages between the guest's side, which runs the component, and the host's side, which has the gate and
+//! the build. They are plain data, since the two are different processes; nothing from the guest's side is trusted.
 
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,13 @@ pub enum Call {
         blob: u32,
         dest: String,
         attrs: Option<FileAttrs>,
+    },
+    Unpack {
+        blob: u32,
+        dest: String,
+        /// User and group; root if none.
+        owner: Option<Owner>,
+        strip: u32,
     },
     MakeDir {
         path: String,
@@ -234,7 +241,7 @@ mod passed {
     }
 }
 
-/// What comes back; which one is fixed for each call.
+/// Result of a call; each call has one kind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Reply {
     Done,
@@ -256,7 +263,7 @@ pub enum Reply {
     Stop(String),
 }
 
-/// How much a line of the log matters.
+/// Level of a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Level {
     Trace,
@@ -297,7 +304,7 @@ pub struct Metadata {
     pub target: Option<String>,
 }
 
-/// Where a line goes.
+/// Position of a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     Start,
@@ -328,7 +335,7 @@ pub struct Checkout {
     pub owner: Option<(String, String)>,
 }
 
-/// What becomes of a unit of systemd.
+/// Requested state of a systemd unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UnitState {
     Enabled,

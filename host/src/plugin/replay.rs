@@ -2,23 +2,39 @@
 //! log and the component. Guests are deterministic, so the same component makes the same calls; one that does not is not
 //! the one that was run, or the log is not of that run.
 
+pub mod effects;
+
 use serde_json::Value;
 
+use super::audit_log::{self, Begin, CallLine, End, Line};
 use super::engine::Limits;
-use super::inspect::PluginInfo;
+use super::info::PluginInfo;
 use super::protocol::Reply;
-use super::transcript::{self, Begin, CallLine, End, Line};
 use super::worker::{Answer, Engine};
 use crate::error::{Failure, Result};
-use crate::ui::printable;
+use crate::ui::{count, printable};
+use effects::Made;
 
-/// What a replay found.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+/// Result of a replay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Replayed {
     /// Calls that were the same.
     pub calls: u64,
-    /// The first difference; none if the run was the same to the last instruction.
+    /// The first difference; `None` if the run was the same to the last instruction.
     pub difference: Option<String>,
+    /// Changes by another build: files, units, commands and settings, by the function and what it is about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<effects::Changed>,
+    /// Reason why nothing is known of the end of its run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+}
+
+impl Replayed {
+    /// Returns whether nothing was otherwise.
+    pub fn is_same(&self) -> bool {
+        self.difference.is_none() && self.files.is_empty() && self.stopped.is_none()
+    }
 }
 
 /// The part of a log that is of this plugin.
@@ -39,14 +55,14 @@ pub fn replay(engine: &Engine, plugin: &PluginInfo, log: &[Line]) -> Result<Repl
     let mut calls = 0;
     let mut difference = None;
     let ended = engine.execute(&plugin.code, limits, recorded.begin.image.epoch, seed, &mut |call| {
-        let (made, args) = transcript::call(&call, recorded.begin.log_version);
+        let (made, args) = audit_log::call(&call, recorded.begin.log_version);
         let answer = match recorded.calls.get(calls) {
             None => Err(format!("it made a call after the last one of the log: {}", shown(&made, &args))),
             Some(line) if (&line.call, &line.args) != (&made, &args) => {
                 let was = shown(&line.call, &line.args);
                 Err(format!("call {} was {was} and is {}", line.number, shown(&made, &args)))
             }
-            Some(line) => transcript::parse_reply(&line.reply)
+            Some(line) => audit_log::parse_reply(&line.reply)
                 .map_err(|error| format!("the reply to call {} of the log is none: {error:#}", line.number)),
         };
         match answer {
@@ -62,7 +78,7 @@ pub fn replay(engine: &Engine, plugin: &PluginInfo, log: &[Line]) -> Result<Repl
     })?;
     let difference = difference.or_else(|| {
         if calls < recorded.calls.len() {
-            return Some(format!("it ended after {calls} of {} calls", recorded.calls.len()));
+            return Some(format!("it ended after {calls} of {}", count(recorded.calls.len(), "call")));
         }
         let end = recorded.end?;
         let succeeded = matches!(ended.result, Ok(Answer::Executed(Ok(()))));
@@ -73,10 +89,73 @@ pub fn replay(engine: &Engine, plugin: &PluginInfo, log: &[Line]) -> Result<Repl
         let fuel = end.fuel.filter(|fuel| *fuel != ended.fuel)?;
         Some(format!("it used {fuel} instructions in the build and {} now", ended.fuel))
     });
-    Ok(Replayed { calls: u64::try_from(calls).unwrap_or(u64::MAX), difference })
+    Ok(Replayed { calls: u64::try_from(calls).unwrap_or(u64::MAX), difference, ..Replayed::default() })
 }
 
-/// A call of a log, of either version, in one line.
+/// Runs a plugin against the log of another build of it, `old`, as far as the log has answers: a call that differs is
+/// answered with what the log says to the same function about the same thing.
+///
+/// # Errors
+/// As [`replay`], of the run of `old`.
+pub fn replay_another(engine: &Engine, plugin: &PluginInfo, old: &PluginInfo, log: &[Line]) -> Result<Replayed> {
+    let recorded = recorded(old, log)?;
+    let limits = Limits { fuel: recorded.begin.fuel, memory: recorded.begin.memory, ..Limits::EXECUTE };
+    // The numbers by chance of the old run: what the new one does otherwise is its code's doing.
+    let seed = super::run::seed(&recorded.begin.digest);
+    let version = recorded.begin.log_version;
+    let was: Vec<Made> = recorded.calls.iter().map(|line| Made::new(line.call.clone(), line.args.clone())).collect();
+    let mut made = Vec::new();
+    let mut found = Replayed::default();
+    let mut next = 0;
+    let ended = engine.execute(&plugin.code, limits, recorded.begin.image.epoch, seed, &mut |call| {
+        let (name, args) = audit_log::call(&call, version);
+        let is = Made::new(name, args);
+        let is_next = was.get(next) == Some(&is);
+        if is_next && found.difference.is_none() {
+            found.calls += 1;
+        } else if !is_next && found.difference.is_none() {
+            let was = was.get(next).map_or_else(|| "none".to_owned(), Made::shown);
+            found.difference = Some(printable(&format!("call {} was {was} and is {}", next + 1, is.shown())));
+        }
+        let answer = effects::answer(&was, next, &is);
+        let shown = is.shown();
+        made.push(is);
+        match answer {
+            effects::Answer::Of(at) => {
+                next = next.max(at + 1);
+                match audit_log::parse_reply(&recorded.calls[at].reply) {
+                    Ok(reply) => reply,
+                    Err(error) => {
+                        found.stopped = Some(format!("the reply to call {} of the log is none: {error:#}", at + 1));
+                        Reply::Stop("was stopped by the replay".into())
+                    }
+                }
+            }
+            effects::Answer::Done => Reply::Done,
+            effects::Answer::Unknown => {
+                found.stopped.get_or_insert_with(|| format!("the log has no answer to {shown}"));
+                Reply::Stop("was stopped by the replay".into())
+            }
+        }
+    })?;
+    let succeeded = matches!(ended.result, Ok(Answer::Executed(Ok(()))));
+    let was_good = recorded.end.is_none_or(|end| end.error.is_none());
+    if found.stopped.is_none() && succeeded != was_good {
+        let word = |succeeded| if succeeded { "succeeded" } else { "failed" };
+        found.difference.get_or_insert(format!("it {} in the build and {} now", word(was_good), word(succeeded)));
+    }
+    if found.difference.is_none() && made.len() < was.len() {
+        found.difference = Some(format!("it ended after {} of {}", made.len(), count(was.len(), "call")));
+    }
+    if version == 1 && found.difference.is_some() {
+        found.stopped = Some("the log is of an old form".into());
+    } else {
+        found.files = effects::changed(&was, &made, found.stopped.is_none());
+    }
+    Ok(found)
+}
+
+/// Returns a call of a log, of either version, in one line.
 fn shown(call: &Value, args: &Value) -> String {
     match call.as_str() {
         Some(name) if args.is_null() => name.to_owned(),

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::audit_log::{Begin, End, Line, Transcript};
 use super::engine::Limits;
 use super::grant::GrantSet;
-use super::inspect::PluginInfo;
-use super::interface::{LogSink, Record, Session, Uses};
+use super::host_calls::{LogSink, Record, Session, Uses};
+use super::info::PluginInfo;
 use super::protocol::ImageInfo;
-use super::transcript::{Begin, End, Line, Transcript};
 use super::workbench::{PackageRequest, Workbench};
 use super::worker::{Answer, Engine, Returned};
 use crate::error::{Failure, Kind, Result, with_cause};
@@ -34,12 +34,12 @@ pub struct Run<'a> {
     pub limits: Limits,
 }
 
-/// What a run used.
+/// Record of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunReport {
-    /// By capability, the narrowest one that each call needed.
+    /// Uses by capability, the narrowest one that each call needed.
     pub uses: BTreeMap<String, Uses>,
-    /// What it settled for the whole image: the last value of each setting.
+    /// Settings that it made for the whole image, the last value of each.
     pub settings: BTreeMap<String, String>,
     pub calls: u64,
     /// The same for the same plugin, parameters and answers.
@@ -54,7 +54,7 @@ pub struct RunReport {
     pub first_call: Option<Instant>,
 }
 
-/// How a run that did not fail ended.
+/// End of a run that did not fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunEnd {
     /// It came to its end.
@@ -63,7 +63,7 @@ pub enum RunEnd {
     /// where it makes the same calls up to this one.
     Asks {
         request: PackageRequest,
-        /// As in a report.
+        /// Whether the plugin read the clock.
         read_clock: bool,
     },
 }
@@ -103,7 +103,7 @@ pub fn execute(
     let read_clock = record.read_clock || ended.read_clock;
     let fuel = ended.result.is_ok().then_some(ended.fuel);
     if let Some(request) = record.asks {
-        // The log of a run without an end belongs to nothing that stays.
+        // The log of an unfinished run belongs to no layer.
         return Ok(RunEnd::Asks { request, read_clock });
     }
     let result = match ended.result {
@@ -127,15 +127,15 @@ pub fn execute(
     result
 }
 
-/// What the plugin's random numbers come from: another plugin gives others, the same one always the same.
+/// Derives the seed of a plugin's random numbers: the same plugin always gets the same ones.
 pub(super) fn seed(digest: &str) -> [u8; 32] {
     Sha256::digest(format!("{digest}\n")).into()
 }
 
-/// The failure of an `execute()` that returned an error.
+/// Returns the failure of an `execute()` that returned an error.
 fn returned(id: &str, failure: &Returned, record: &Record) -> anyhow::Error {
     let denied = failure.needed.as_deref();
-    // The plugin's word alone does not make it a refusal.
+    // A plugin's word alone is no proof of a refusal.
     let refusal = record.refusal.as_ref().filter(|(needed, _)| Some(needed.as_str()) == denied);
     let kind = if refusal.is_some() { Kind::Grant } else { Kind::Plugin };
     let mut ours = Failure::new(kind, format!("the plugin `{}` failed", printable(id)));
@@ -148,7 +148,7 @@ fn returned(id: &str, failure: &Returned, record: &Record) -> anyhow::Error {
     with_cause(messages.fold(innermost, with_cause), ours)
 }
 
-/// The failure of an `execute()` that did not return.
+/// Returns the failure of an `execute()` that did not return.
 fn stopped(id: &str, cause: &str, record: &Record) -> anyhow::Error {
     let (id, cause) = (printable(id), printable(cause));
     match &record.panic {

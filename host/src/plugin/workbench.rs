@@ -1,4 +1,4 @@
-//! What an `execute()` may reach of the build, behind one trait. The gate was asked before any of it is called.
+//! Defines what an `execute()` may reach of the build, as one trait. The gate was asked before any of it is called.
 
 use std::fmt;
 use std::fs::File;
@@ -9,17 +9,25 @@ use serde::{Deserialize, Serialize};
 use crate::download::Url;
 use crate::git::{ObjectId, Snapshot};
 use crate::recipe::{debconf, pin};
-use crate::rootfs::files::Rootfs;
+use crate::rootfs::files::{ImagePath, Rootfs};
 use crate::secret::Authorization;
 
 /// The build's side of the host functions.
 pub trait Workbench {
     fn rootfs(&self) -> &Rootfs;
 
-    /// A call begins: its number in the audit log, and what it is. What changes until [`Workbench::end_call`] is its work.
+    /// Returns the files that hold a kernel command line of some board: `config.txt` may name others than `cmdline.txt`
+    /// (<https://www.raspberrypi.com/documentation/computers/config_txt.html#cmdline>).
+    ///
+    /// # Errors
+    /// If the boot files cannot be read.
+    fn command_lines(&self) -> anyhow::Result<Vec<ImagePath>>;
+
+    /// Begins a call, of that number in the audit log and that name. What changes until [`Workbench::end_call`] is its
+    /// work.
     fn begin_call(&mut self, _number: u64, _name: &str) {}
 
-    /// The call is over, whatever came of it.
+    /// Ends a call, whatever its result.
     ///
     /// # Errors
     /// If it cannot be told what it changed.
@@ -34,37 +42,37 @@ pub trait Workbench {
     /// A [`CallError`] in the chain reaches the plugin with its code; anything else as [`ErrorCode::Io`].
     fn run(&mut self, command: &Command, stdin: Option<Stdin<'_>>) -> anyhow::Result<Outcome>;
 
-    /// The connections that commands asked for since the last call; none where commands have no network.
+    /// Returns the connections that commands asked for since the last call; `None` where commands have no network.
     fn connections(&mut self) -> Vec<ConnectionNote> {
         Vec::new()
     }
 
-    /// Sees that packages, each `name` or `name=version`, are in the layers below the plugin's, and returns what came into
-    /// the image for this very request; none if they are not there yet. Then the run has to end and to begin anew above a
-    /// layer that has them: no package is ever installed where a plugin has been.
+    /// Sees that packages, each `name` or `name=version`, are in the layers below the plugin's, and returns what came
+    /// into the image for this very request; `None` if they are not there yet. Then the run has to end and to begin
+    /// anew above a layer that has them: no package is ever installed where a plugin has been.
     ///
     /// # Errors
-    /// As [`Workbench::run`].
+    /// Those of [`Workbench::run`].
     fn install_packages(&mut self, specs: &[String], recommends: bool)
     -> anyhow::Result<Option<Vec<InstalledPackage>>>;
 
-    /// Whether the layers below the plugin's are as `request` says; if not, the run has to end in the same way.
+    /// Returns whether the layers below the plugin's are as `request` says; if not, the run has to end in the same way.
     ///
     /// # Errors
-    /// As [`Workbench::run`], and [`ErrorCode::Invalid`] if somebody else wants it otherwise.
+    /// Those of [`Workbench::run`], and [`ErrorCode::Invalid`] if somebody else wants it otherwise.
     fn has_settled(&mut self, request: &PackageRequest) -> anyhow::Result<bool>;
 
     /// Makes one request for a file, unless one of that SHA-256, in hexadecimal, is at hand. Another file that comes of a
     /// request with `authorization` is not kept.
     ///
     /// # Errors
-    /// As [`Workbench::run`].
+    /// Those of [`Workbench::run`].
     fn fetch(&mut self, url: &Url, digest: &str, authorization: Option<&Authorization>) -> anyhow::Result<Fetched>;
 
     /// Fetches a commit of the repository at `url`, unless it is at hand, and looks at all of it.
     ///
     /// # Errors
-    /// As [`Workbench::run`]; a [`GitError`](crate::git::GitError) reaches the plugin with a code, too.
+    /// Those of [`Workbench::run`]; a [`GitError`](crate::git::GitError) reaches the plugin with a code, too.
     fn fetch_commit(
         &mut self,
         url: &Url,
@@ -72,12 +80,18 @@ pub trait Workbench {
         authorization: Option<&Authorization>,
     ) -> anyhow::Result<Snapshot>;
 
+    /// Returns what is in a compressed file, or the file's content if it is not compressed.
+    ///
     /// # Errors
-    /// As [`Workbench::run`].
+    /// Those of [`Workbench::run`].
+    fn unpacked(&mut self, file: &File) -> anyhow::Result<File>;
+
+    /// # Errors
+    /// Those of [`Workbench::run`].
     fn query_package(&mut self, name: &str) -> anyhow::Result<Option<InstalledPackage>>;
 }
 
-/// What came of a request.
+/// Result of a request.
 #[derive(Debug)]
 pub enum Fetched {
     /// The file, and its SHA-256 in hexadecimal.
@@ -93,7 +107,7 @@ pub struct ConnectionNote {
     pub port: u16,
     pub sent: u64,
     pub received: u64,
-    /// What became of it.
+    /// Outcome of the connection.
     pub fate: String,
 }
 
@@ -101,20 +115,28 @@ pub struct ConnectionNote {
 #[derive(Clone, Copy, Debug)]
 pub enum Stdin<'a> {
     Bytes(&'a [u8]),
-    /// As many bytes from the beginning of the file.
+    /// The first bytes of a file, as many as given.
     File {
         file: &'a File,
         length: u64,
     },
 }
 
-/// Where output goes.
+/// Destination of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sink {
     Log,
     /// Into the outcome, at most [`CAPTURE_LIMIT`] bytes.
     Capture,
     Discard,
+}
+
+impl Sink {
+    /// Returns what an [`Outcome`] holds of a stream that goes there.
+    pub fn captured(self, mut stream: Vec<u8>) -> Vec<u8> {
+        stream.truncate(if self == Self::Capture { CAPTURE_LIMIT } else { 0 });
+        stream
+    }
 }
 
 /// Most bytes of each stream that an [`Outcome`] holds.
@@ -124,7 +146,7 @@ pub const CAPTURE_LIMIT: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     pub program: String,
-    /// Without the program's name.
+    /// Arguments without the program's name.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
     /// Absolute; `/` if none.
@@ -137,7 +159,14 @@ pub struct Command {
     pub stderr: Sink,
 }
 
-/// How a command ended.
+impl Command {
+    /// Returns the program and its arguments.
+    pub fn argv(&self) -> Vec<String> {
+        std::iter::once(&self.program).chain(&self.args).cloned().collect()
+    }
+}
+
+/// Result of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Exit status, or 128 + the signal's number.
@@ -167,7 +196,7 @@ pub enum PackageRequest {
     Answer {
         answers: Vec<debconf::Answer>,
     },
-    /// What apt prefers, in a file of whoever asks.
+    /// A preference for apt, in a file named after its author.
     Pin {
         pins: Vec<pin::Pin>,
     },
@@ -222,7 +251,7 @@ pub enum ErrorCode {
 pub struct CallError {
     pub code: ErrorCode,
     pub message: String,
-    /// On [`ErrorCode::Denied`]: the narrowest capability that would have allowed it.
+    /// For [`ErrorCode::Denied`]: the narrowest capability that would have allowed it.
     pub needed: Option<String>,
 }
 

@@ -1,6 +1,6 @@
-//! Where plugins are compiled and run: in a worker for each time, which can only compute and talk. This is the host's
-//! side of the talk. It believes nothing: a worker may die, be silent, send garbage, too much or out of turn, and costs
-//! no more than an error that says so.
+//! Compiles and runs plugins, each time in a new worker, which can only compute and talk. This is the host's side of
+//! the connection. It trusts nothing: a worker may die, stay silent, or send garbage, too much, or out of turn. The
+//! result is an error that says so.
 
 pub(crate) mod inside;
 pub mod wire;
@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::compiled::{self, Code, CodeCache};
+use super::code::{self, Code};
+use super::code_cache::{self, CodeCache};
 use super::engine::{self, Limits};
 use super::protocol::{Call, Reply};
 use crate::error::{Context as _, Failure, Result, with_cause};
@@ -41,7 +42,7 @@ pub struct Engine {
     compiling: CompileLimits,
 }
 
-/// What compiling one component may take.
+/// Limits for compiling one component.
 #[derive(Clone, Copy, Debug)]
 pub struct CompileLimits {
     /// Bytes.
@@ -54,7 +55,7 @@ impl CompileLimits {
     pub const USUAL: Self = Self { memory: 2 << 30, time: Duration::from_secs(120) };
 }
 
-/// The engine of this program.
+/// Returns the engine of this program.
 ///
 /// # Errors
 /// [`Failure::host`] if this machine cannot run one.
@@ -62,7 +63,7 @@ pub fn engine() -> Result<Engine> {
     Engine::of("/proc/self/exe", CompileLimits::USUAL)
 }
 
-/// What a worker is to do, with files that depend on it.
+/// Job of a worker; its files depend on it.
 #[derive(Debug, Serialize, Deserialize)]
 enum Job {
     /// Reads a component from the first file, writes its code to the second.
@@ -73,7 +74,7 @@ enum Job {
     Execute { limits: Limits, epoch: u64, seed: [u8; 32] },
 }
 
-/// What a worker says.
+/// Message of a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Said {
     Call(Call),
@@ -82,10 +83,10 @@ pub enum Said {
     NotConfined(String),
 }
 
-/// How a job ended, and the fuel it used.
+/// Result of a job, and the fuel that it used.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ended {
-    /// What stopped it, if it did not end by itself: words that follow "it".
+    /// The result, or what stopped it, in words that follow "it".
     pub result: std::result::Result<Answer, String>,
     pub fuel: u64,
     /// It asked for the time.
@@ -93,13 +94,13 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Of a job that has no time.
+    /// Makes the result of a job whose time was not measured.
     fn without_time(result: std::result::Result<Answer, String>) -> Self {
         Self { result, fuel: 0, read_clock: false }
     }
 }
 
-/// What a job comes to.
+/// Answer to a job.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
     Compiled,
@@ -118,22 +119,22 @@ pub struct Returned {
 }
 
 impl Engine {
-    /// An engine whose workers are `program`, which must be this piimg.
+    /// Returns an engine whose workers are `program`, which must be this piimg.
     ///
     /// # Errors
-    /// As [`engine`].
+    /// Those of [`engine`].
     pub fn of(program: impl Into<PathBuf>, compiling: CompileLimits) -> Result<Self> {
         Ok(Self { program: program.into(), settings: engine::with_settings()?, compiling })
     }
 
-    /// The code of the component with that content, compiled if `cache` does not have it.
+    /// Returns the code of the component with that content, compiled if `cache` does not have it.
     pub(super) fn code(&self, cache: Option<&CodeCache>, name: &str, digest: &str, component: &[u8]) -> Result<Code> {
-        compiled::find_or_compile(cache, &self.settings, digest, || self.compile(name, component))
+        code_cache::find_or_compile(cache, &self.settings, digest, || self.compile(name, component))
     }
 
     fn compile(&self, name: &str, component: &[u8]) -> Result<File> {
         let input = sealed::file("component", component)?;
-        let code = compiled::empty_file()?;
+        let code = code::empty_file()?;
         let CompileLimits { memory, time } = self.compiling;
         let length = u64::try_from(component.len()).expect("a length fits 64 bits");
         let bounds = Bounds { memory: memory.saturating_add(length), file: MAX_CODE, cpu: seconds(time) };
@@ -187,14 +188,14 @@ impl Engine {
         let file = code.file()?;
         let length = file.metadata().context("cannot look at a compiled plugin")?.len();
         let guest = u64::try_from(limits.memory).unwrap_or(u64::MAX);
-        // It is read, copied and made executable.
+        // The component is read, copied and made executable.
         let memory = guest.saturating_add(ENGINE_MEMORY).saturating_add(length.saturating_mul(3));
         let bounds = Bounds { memory, file: 0, cpu: seconds(patience) };
         let ended = self.run(bounds, job, &[file], patience, serve)?;
         Ok(ended.unwrap_or_else(|broken| Ended {
             result: Err(broken.describe(memory)),
             fuel: 0,
-            // Whatever it did before, nobody knows.
+            // It is unknown what the worker did before.
             read_clock: true,
         }))
     }
@@ -211,7 +212,7 @@ impl Engine {
         let descriptors: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
         let mut worker = Worker::start(&self.program, bounds, &descriptors)?;
         let talked = talk(worker.socket(), job, patience, serve);
-        // One that hung up is about to end by itself, and by what it ends is to be told.
+        // A worker that hung up is about to end; its exit status is part of the error.
         let status = if matches!(talked, Err(Broken::HungUp)) { worker.wait()? } else { worker.end()? };
         match talked {
             Ok(Said::Ended(ended)) => Ok(Ok(*ended)),

@@ -10,7 +10,7 @@ const HOSTNAME_LIMIT: usize = 64;
 /// RFC 1123, section 2.1.
 const LABEL_LIMIT: usize = 63;
 
-/// A host name by RFC 1123.
+/// Checks a host name by <https://www.rfc-editor.org/rfc/rfc1123.html#page-13>.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -32,7 +32,7 @@ pub fn hostname(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A word that becomes part of a file name.
+/// Checks a word that becomes part of a file name.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -46,7 +46,7 @@ pub fn flavour(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Free space in MiB.
+/// Checks an amount of free space in MiB.
 ///
 /// # Errors
 /// The bound it exceeds.
@@ -57,7 +57,7 @@ pub fn extra_space_mb(size: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// `name` or `name=version`, with an optional `:architecture`: [`PackageSpec`].
+/// Checks `name` or `name=version`, with an optional `:architecture`: see [`PackageSpec`].
 ///
 /// # Errors
 /// The rule it breaks.
@@ -65,7 +65,8 @@ pub fn package(spec: &str) -> Result<(), String> {
     PackageSpec::parse(spec).map(drop)
 }
 
-/// A user or group name as Debian's `adduser` takes it.
+/// Checks the name of a user or group by the rule of Debian's `adduser`
+/// (<https://manpages.debian.org/stable/adduser/adduser.8.en.html>).
 ///
 /// # Errors
 /// The rule it breaks.
@@ -90,7 +91,7 @@ const EVERYWHERE: &str = "\
     sasl sgx shadow src sshd staff sudo sync sys systemd-journal systemd-network systemd-resolve systemd-timesync \
     tape tty users utmp uucp video voice www-data";
 
-/// The name of a user who is to be made.
+/// Checks the name of a user to create.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -102,7 +103,7 @@ pub fn new_user(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A plugin's id: `name` or `author/name`.
+/// Checks a plugin's id: `name` or `author/name`.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -117,7 +118,7 @@ pub fn plugin_id(id: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// One line of `authorized_keys`.
+/// Checks one line of `authorized_keys` (<https://man.openbsd.org/sshd#AUTHORIZED_KEYS_FILE_FORMAT>).
 ///
 /// # Errors
 /// The rule it breaks.
@@ -131,7 +132,7 @@ pub fn authorized_key(key: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// An archive or a mirror of one, as mmdebstrap and apt take it.
+/// Checks the address of an archive or a mirror, as mmdebstrap and apt take it.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -146,7 +147,8 @@ pub fn mirror(mirror: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A name of an archive, which becomes that of a file that apt reads (sources.list(5)).
+/// Checks the name of an archive, which becomes that of a file in `/etc/apt/sources.list.d`
+/// (<https://manpages.debian.org/stable/apt/sources.list.5.en.html>).
 ///
 /// # Errors
 /// The rule it breaks.
@@ -158,8 +160,8 @@ pub fn repository(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A suite of an archive: a word if it has components, else a directory of a flat archive, such as `./` or `/`
-/// (sources.list(5)).
+/// Checks a suite: a word if it has components, else a directory of a flat archive, such as `./` or `/`
+/// (<https://wiki.debian.org/DebianRepository/Format#Flat_Repository_Format>).
 ///
 /// # Errors
 /// The rule it breaks.
@@ -183,7 +185,7 @@ pub fn suite(suite: &str, has_components: bool) -> Result<(), String> {
     Err("must be a directory of the archive, such as `./` or `stable/`".into())
 }
 
-/// A component or architecture of an archive, or a suite that has components.
+/// Checks a component or architecture of an archive, or a suite that has components.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -200,7 +202,7 @@ pub fn archive_word(word: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A proxy as apt takes it.
+/// Checks the address of a proxy, as apt takes it.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -223,7 +225,7 @@ pub fn proxy(proxy: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The time of a state of an archive: the form that snapshot services use, `YYYYMMDDTHHMMSSZ`.
+/// Returns the time of a state of an archive: the form that snapshot services use, `YYYYMMDDTHHMMSSZ`.
 ///
 /// # Errors
 /// The rule it breaks.
@@ -240,7 +242,7 @@ pub fn snapshot(text: &str) -> Result<String, String> {
     let is_date = (1..=12).contains(&number(4, 6)) && (1..=31).contains(&number(6, 8));
     let is_time = !has_time || (number(8, 10) < 24 && number(10, 12) < 60 && number(12, 14) < 60);
     if !is_date || !is_time {
-        return Err("is a time that there was not".into());
+        return Err("is no valid date or time: a month, day, hour, minute or second is out of range".into());
     }
     Ok(format!("{}T{}Z", &digits[..8], if has_time { &digits[8..14] } else { "000000" }))
 }
@@ -315,8 +317,8 @@ mod tests {
             ("2025-06-01T12:30:00Z", Ok("20250601T123000Z")),
             ("2025-06", Err("must be a date")),
             ("../20250601", Err("must be a date")),
-            ("2025-13-01", Err("that there was not")),
-            ("20250601T240000Z", Err("that there was not")),
+            ("2025-13-01", Err("is out of range")),
+            ("20250601T240000Z", Err("is out of range")),
             ("２０２５0601", Err("must be a date")),
         ] {
             match (snapshot(text), time) {

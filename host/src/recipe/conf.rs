@@ -1,4 +1,4 @@
-//! What a plugin's `conf()` returned: the neutral form that the rest of the host works with.
+//! Defines the result of a plugin's `conf()`, in the form that the rest of the host works with.
 //!
 //! Every string in it was chosen by the plugin: nothing here is trusted before [`super::plan`] validated it.
 
@@ -46,13 +46,13 @@ pub struct ImageParams {
     pub apt_get_packages: Vec<String>,
 }
 
-/// What it wants of the runs of the package manager below it, beside packages.
+/// Wishes for the runs of the package manager below it, packages aside.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Wishes {
     /// Answers that debconf has before the packages are installed.
     pub answers: Vec<debconf::Unchecked>,
-    /// What apt prefers.
+    /// Preferences for apt.
     pub pins: Vec<pin::Unchecked>,
     /// Archives that packages may come from.
     pub repositories: Vec<Repository>,
@@ -67,7 +67,7 @@ pub struct Repository {
     pub url: String,
     pub suite: String,
     pub components: Vec<String>,
-    /// Of all the keys.
+    /// Fingerprints of all keys.
     pub fingerprints: Vec<String>,
     #[serde(with = "hex")]
     pub key: Vec<u8>,

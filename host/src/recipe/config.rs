@@ -1,5 +1,5 @@
-//! The user's own configuration, `~/.config/piimg/config.toml`: what recipes are trusted with, and what piimg may take of
-//! this machine. No recipe says either.
+//! Reads the user's own configuration, `~/.config/piimg/config.toml`: the trust in recipes, and the share of this
+//! machine that piimg may take. No recipe can set either.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -15,25 +15,25 @@ use crate::ui::Printable as _;
 /// Most bytes of it that are read.
 const LIMIT: u64 = 1 << 20;
 
-/// What the file says.
+/// Content of the file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What the recipes of directories may use.
+    /// Permissions of the recipes in certain directories.
     pub(super) recipe: Vec<Entry>,
-    /// How the store is kept.
+    /// Settings of the store.
     pub store: StoreConfig,
 }
 
-/// How the store is kept.
+/// Settings of the store.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
-    /// How much it may take of its disk.
+    /// Share of its disk that it may take.
     pub limit: Option<Limit>,
 }
 
-/// What the recipes of one directory may use.
+/// Permissions of the recipes in one directory.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {

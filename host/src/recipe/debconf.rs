@@ -15,7 +15,7 @@ const LONGEST_VALUE: usize = 4096;
 /// Most bytes of a question's name behind its package.
 const LONGEST_QUESTION: usize = 200;
 
-/// How debconf understands an answer: debconf-devel(7), "Type".
+/// Type of an answer: <https://manpages.debian.org/stable/debconf-doc/debconf-devel.7.en.html#Type>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AnswerKind {
@@ -139,7 +139,7 @@ pub fn check_part(name: &str, more: &str) -> Result<(), String> {
     ))
 }
 
-/// debconf's formats are of lines; a `\` at the end of one, and before an `n`, stands for a line more.
+/// Checks a value. debconf's formats consist of lines, in which `\` at the end, and before an `n`, continues the line.
 fn check_value(kind: AnswerKind, value: &str) -> Result<(), String> {
     if value.len() > LONGEST_VALUE || value.contains(|c: char| c.is_control() || c == '\\') || value.trim() != value {
         return Err(format!(

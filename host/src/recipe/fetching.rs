@@ -1,10 +1,11 @@
-//! How files are fetched from archives. Nothing of it changes what is fetched, so it is part of no key.
+//! Configures downloads from archives. None of it changes what is fetched, so it is part of no key.
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How often a fetch that failed for a reason that may pass is tried again: apt's own number.
+/// Default number of retries after a temporary failure: apt's own.
 const RETRIES: u32 = 3;
 /// Seconds without an answer after which a fetch has failed: apt's own number.
 const TIMEOUT_SECONDS: u32 = 30;
@@ -14,16 +15,17 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// No pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// `[downloads]` of the recipe.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Settings of downloads from archives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Fetching {
-    /// Through which apt asks for http and https addresses; none leaves it to the environment and the host's apt.
+    /// Proxy through which apt asks for http and https addresses; by default that of the environment or the host's apt.
     pub proxy: Option<String>,
-    /// After the first try.
+    /// Further tries after a temporary failure.
     pub retries: u32,
+    /// Seconds without an answer after which a try has failed.
     pub timeout_seconds: u32,
-    /// Nothing is fetched at all: only what the store holds.
+    /// Whether nothing is fetched at all: only what the store holds is used.
     pub offline: bool,
 }
 
@@ -46,7 +48,7 @@ impl Fetching {
         Ok(())
     }
 
-    /// Before each further try: longer and longer, so that a server which is busy is not kept busy.
+    /// Returns the pause before each further try. They grow, so that a busy server gets relief.
     pub fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
         std::iter::successors(Some(FIRST_PAUSE), |pause| Some(LONGEST_PAUSE.min(*pause * 2)))
             .take(usize::try_from(self.retries).unwrap_or(usize::MAX))

@@ -1,4 +1,4 @@
-//! What a recipe names of the host, and the one door by which it becomes a path, a variable or a command that piimg uses.
+//! Holds what a recipe names of the host. It becomes a path, a variable or a command for piimg only here.
 //!
 //! A recipe decides about the image. It comes with a repository, as its plugins do, and whoever builds it has not read it:
 //! so it reaches what lies in its own directory, and of the rest of the host only what the user allowed ([`super::trust`]).
@@ -9,20 +9,18 @@ mod directory;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use directory::RecipeDirectory;
 use directory::find;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::file::RecipeFile;
 use super::overrides::Overrides;
 use super::release::repository::Chosen;
 use super::trust::Trust;
-use crate::host_files::{Directory, Links};
+pub use crate::host_files::HostPath;
 use crate::secret::source::{Form, Source};
 use crate::ui::printable;
 
@@ -30,20 +28,23 @@ use crate::ui::printable;
 const SECRET_VARIABLES: &str = "PIIMG_SECRET_";
 
 /// A path as a recipe wrote it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline, description = "Path, relative to the recipe.")]
 pub struct RecipePath(PathBuf);
 
 /// A key ring as a recipe wrote it: `FILE`, or `FILE#FINGERPRINT[,FINGERPRINT…]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(transparent)]
+#[schemars(inline, description = "FILE, or FILE#FINGERPRINT[,FINGERPRINT…].")]
 pub struct RecipeRing(String);
 
-/// Where a recipe says that a secret comes from. Any value, so that no message of the parser quotes what may be a secret
+/// Source of a secret, by a recipe. It may be any value, so that no message of the parser quotes what may be a secret
 /// itself.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub struct RecipeSource(toml::Value);
+#[schemars(inline, description = "env:VARIABLE, file:PATH or cmd:COMMAND.")]
+pub struct RecipeSource(#[schemars(with = "String")] toml::Value);
 
 impl From<&str> for RecipePath {
     fn from(text: &str) -> Self {
@@ -58,100 +59,22 @@ impl From<&str> for RecipeRing {
 }
 
 impl RecipeRing {
-    /// To be shown.
+    /// Returns the text, for messages.
     pub fn text(&self) -> &str {
         &self.0
     }
 }
 
-/// A file or directory of the host that piimg may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HostPath {
-    /// As whoever named it knows it.
-    shown: PathBuf,
-    /// Of what a recipe named: where that is, an absolute path without links. It is used as long as it still has none.
-    place: Option<PathBuf>,
-    /// It lies in the recipe's directory, and nobody but the recipe named it.
-    is_recipes: bool,
-}
-
-impl HostPath {
-    /// What the user named, or piimg itself: links of it are followed.
-    pub fn named(path: impl Into<PathBuf>) -> Self {
-        Self { shown: path.into(), place: None, is_recipes: false }
-    }
-
-    /// To be shown.
-    pub fn shown(&self) -> &Path {
-        &self.shown
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        self.place.as_deref().unwrap_or(&self.shown)
-    }
-
-    /// Whether only the recipe says so: what is there may have come with the recipe.
-    pub fn is_recipes(&self) -> bool {
-        self.is_recipes
-    }
-
-    /// How a [`Directory`] of it is opened.
-    pub fn links(&self) -> Links {
-        if self.place.is_some() { Links::Refused } else { Links::Followed }
-    }
-
-    /// What is below it, by a path without links.
-    #[must_use]
-    pub fn below(&self, name: &str) -> Self {
-        Self {
-            shown: self.shown.join(name),
-            place: self.place.as_ref().map(|place| place.join(name)),
-            is_recipes: self.is_recipes,
-        }
-    }
-
-    /// Opens the file to read it.
-    ///
-    /// # Errors
-    /// If there is none, or the file system refuses.
-    pub fn open(&self) -> io::Result<File> {
-        let Some(place) = &self.place else { return File::open(&self.shown) };
-        // Not blocking, for a pipe would wait for somebody who writes to it.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let file = File::from(rustix::fs::openat2(CWD, place, flags, Mode::empty(), resolve)?);
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        Ok(file)
-    }
-
-    /// Opens the directory, and makes what is missing of it, as the user's umask wants it.
-    ///
-    /// # Errors
-    /// If it is none, a link is in its way that was not there before, or the file system refuses.
-    pub fn create_directory(&self) -> io::Result<Directory> {
-        Directory::create(self.path(), self.links(), 0o777)
-    }
-}
-
-impl Serialize for HostPath {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.shown.serialize(serializer)
-    }
-}
-
-/// The name of a path in a job, for a process that cannot see the host: there is no other way to read one.
+/// Serialises the name of a path in a job, for a process that cannot see the host: there is no other way to read one.
 pub(super) fn of_job<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<HostPath>, D::Error> {
     Ok(Option::<PathBuf>::deserialize(deserializer)?.map(HostPath::named))
 }
 
-/// What of the host a recipe wants to use.
+/// Something of the host that a recipe wants to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
     pub thing: Thing,
-    /// What for: `the asset `logo``.
+    /// Purpose, such as: `the asset `logo``.
     purpose: String,
 }
 
@@ -195,7 +118,7 @@ impl fmt::Display for Wish {
     }
 }
 
-/// Where a secret of the recipe comes from.
+/// Source of a recipe's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Offer {
     Allowed(Source),
@@ -205,7 +128,7 @@ pub enum Offer {
     Malformed,
 }
 
-/// What a recipe may use of the host.
+/// Things of the host that a recipe may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Admitted {
     pub plugins: Vec<HostPath>,
@@ -213,13 +136,13 @@ pub struct Admitted {
     pub imagedir: Option<HostPath>,
     pub store: Option<HostPath>,
     pub assets: BTreeMap<String, HostPath>,
-    /// Those of its own repositories too.
+    /// Key rings, those of its own repositories included.
     pub keyrings: BTreeMap<String, Chosen>,
     pub secrets: BTreeMap<String, Offer>,
 }
 
-/// The door: what the recipe names and no flag stands in for, as far as it lies in the recipe's own directory or the user
-/// trusts it. Reads links on the way of paths, and nothing else.
+/// Returns the door: what the recipe names and no flag stands in for, as far as it lies in the recipe's own directory
+/// or the user trusts it. Reads links on the way of paths, and nothing else.
 ///
 /// # Errors
 /// All that the recipe would have to be trusted with, secrets that may not be needed included, if it is more than these.
@@ -257,7 +180,7 @@ pub fn admit(file: &RecipeFile, flags: &Overrides, trust: &Trust) -> Result<Admi
     Ok(Admitted { plugins, base, imagedir, store, assets, keyrings, secrets })
 }
 
-/// The secrets among these that nobody trusts the recipe with.
+/// Returns the secrets among these that nobody trusts the recipe with.
 pub fn refused_secrets(secrets: &BTreeMap<String, Offer>) -> Vec<Wish> {
     let refused = secrets.values().filter_map(|offer| match offer {
         Offer::Refused(wish) => Some(wish.clone()),
@@ -267,7 +190,7 @@ pub fn refused_secrets(secrets: &BTreeMap<String, Offer>) -> Vec<Wish> {
 }
 
 struct Door<'a> {
-    /// The recipe's, absolute and without links; none where there is no recipe.
+    /// The recipe's, absolute and without links; `None` where there is no recipe.
     directory: &'a RecipeDirectory,
     trust: &'a Trust,
     refused: Vec<Wish>,
@@ -288,7 +211,7 @@ impl Door<'_> {
         };
         let is_allowed = self.trust.allows_path(&place);
         if is_allowed || self.directory.holds(&place) {
-            return Ok(HostPath { shown, place: Some(place), is_recipes: !is_allowed });
+            return Ok(HostPath::admitted(shown, place, !is_allowed));
         }
         Err(Wish::new(Thing::Path { shown, place, writes }, purpose))
     }
@@ -390,7 +313,7 @@ mod tests {
             let [Wish { thing: Thing::Path { place: found, .. }, .. }] = wishes.as_slice() else {
                 panic!("{wishes:?}")
             };
-            assert!(*found == leads || leads == Path::new(""), "{path}: {found:?}");
+            assert!(*found == leads || leads == std::path::Path::new(""), "{path}: {found:?}");
             let trust = Trust::default().and(&wishes[0]);
             assert!(!assets(path, &trust).unwrap().assets["a"].is_recipes(), "{path}: the user says so then");
         }
@@ -459,7 +382,7 @@ mod tests {
         fs::write(place.path("outside/a"), "canary").unwrap();
         let file = place.file("imagedir = 'inside/new'\n[assets]\na = 'inside/a'\n");
         let admitted = admit(&file, &Overrides::default(), &Trust::default()).unwrap();
-        let read = || admitted.assets["a"].open().map(|file| io::read_to_string(file).unwrap());
+        let read = || admitted.assets["a"].open().map(|file| std::io::read_to_string(file).unwrap());
         assert_eq!(read().unwrap(), "own");
         fs::rename(place.path("clone/inside"), place.path("clone/moved")).unwrap();
         symlink("../outside", place.path("clone/inside")).unwrap();

@@ -1,17 +1,19 @@
-//! What the user lets one command of a plugin use: `[limits]` of the recipe, `--limit` of the command line.
+//! Parses the limits of each command of a plugin: `[limits]` of the recipe, `--limit` of the command line.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The user's own limits; where one is missing, piimg's holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Limits of each command of a plugin; where one is missing, piimg's own holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct CommandLimits {
     /// MiB of memory.
     pub memory_mb: Option<u64>,
+    /// Processes and threads at the same time.
     pub processes: Option<u64>,
     /// MiB by which the image may grow.
     pub disk_mb: Option<u64>,
-    /// Files by which it may grow.
+    /// Files by which the image may grow.
     pub files: Option<u64>,
     /// Minutes from start to end.
     pub minutes: Option<u64>,

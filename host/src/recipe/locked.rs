@@ -1,4 +1,4 @@
-//! Which packages an image has: versions, and the content of their files. Pure.
+//! Compares an image's packages: versions, and the content of their files. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Higher than what is installed, so that apt goes back to an older version too.
 const PRIORITY: u32 = 1001;
 
-/// By `name:architecture`.
+/// Packages by `name:architecture`.
 pub type Packages = BTreeMap<String, LockedPackage>;
 
 /// One package, as the archive had it.
@@ -16,27 +16,27 @@ pub type Packages = BTreeMap<String, LockedPackage>;
 #[serde(deny_unknown_fields)]
 pub struct LockedPackage {
     pub version: String,
-    /// Of the package's file: `sha256:` and 64 hexadecimal digits.
+    /// Digest of the package's file: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
 }
 
 /// The packages that `piimg.lock` holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Locked {
-    /// Those of the image.
+    /// Packages of the image.
     pub image: Packages,
-    /// Those that plugins are built with, which the image does not have.
+    /// Build-only packages.
     pub build: Packages,
 }
 
 impl Locked {
-    /// All that is locked under that name, which may be a version for the image and another one to build with.
+    /// Returns all packages locked under a name: it may have one version for the image and another one to build with.
     fn named<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a LockedPackage> + use<'a> {
         [self.image.get(name), self.build.get(name)].into_iter().flatten()
     }
 
-    /// Those of `chosen` that are locked as something else, each in words of its own. What is not locked at all may be a
-    /// package that another one takes the place of.
+    /// Returns one message for each package of `chosen` that is locked as something else. A package that is not locked
+    /// may replace another one, and is no refusal.
     pub fn refuses(&self, chosen: &Packages) -> Vec<String> {
         let refused = |(name, is): (&String, &LockedPackage)| {
             let was = self.named(name).next()?;
@@ -45,12 +45,12 @@ impl Locked {
         chosen.iter().filter_map(refused).collect()
     }
 
-    /// Whether anything of that name is locked, for whatever architecture.
+    /// Returns whether anything of that name is locked, for whatever architecture.
     pub fn names(&self, name: &str) -> bool {
         self.image.keys().chain(self.build.keys()).any(|locked| locked.split(':').next() == Some(name))
     }
 
-    /// All but those of `chosen`, by name.
+    /// Returns all but those of `chosen`, by name.
     pub fn beside<'a>(&'a self, chosen: &'a Packages) -> impl Iterator<Item = (&'a String, &'a LockedPackage)> {
         self.image.iter().chain(&self.build).filter(|(name, _)| !chosen.contains_key(*name))
     }
@@ -68,7 +68,7 @@ impl Locked {
     }
 }
 
-/// What `is` differs in from what `was` locked, if it does.
+/// Describes how `is` differs from the locked `was`, if it does.
 pub fn difference(name: &str, was: &LockedPackage, is: &LockedPackage) -> Option<String> {
     if was.version != is.version {
         return Some(format!("{name} is {}, locked is {}", is.version, was.version));
@@ -77,7 +77,7 @@ pub fn difference(name: &str, was: &LockedPackage, is: &LockedPackage) -> Option
     (was.digest != is.digest).then(text)
 }
 
-/// What differs between the lock and what was installed, each in words of its own.
+/// Describes each difference between the lock and the installed packages.
 pub fn differences(locked: &Packages, installed: &Packages) -> Vec<String> {
     let mut found = Vec::new();
     for (name, is) in installed {

@@ -1,4 +1,4 @@
-//! What a build is to give.
+//! Lists the kinds of output of a build.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutputKind {
-    /// What is written to a card.
+    /// The image to write to a card.
     Image,
     /// The root file system as a tar archive, what belongs into the boot partition included.
     Tar,
@@ -17,7 +17,7 @@ pub enum OutputKind {
 }
 
 impl OutputKind {
-    const ALL: [(&str, Self); 4] =
+    pub(super) const ALL: [(&str, Self); 4] =
         [("image", Self::Image), ("tar", Self::Tar), ("partitions", Self::Partitions), ("directory", Self::Directory)];
 
     /// # Errors

@@ -1,4 +1,5 @@
-//! How a package is named, by Debian's own grammar: the one parser for every door that a name comes in by.
+//! Parses package names by Debian's grammar, for every place that takes one:
+//! <https://www.debian.org/doc/debian-policy/ch-controlfields.html#source>.
 //!
 //! What it lets through is a name to apt too, and nothing else: no option, no pattern, no task (`name^`), no wish to remove
 //! (`name-`), no release (`name/stable`).

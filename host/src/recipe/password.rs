@@ -1,4 +1,4 @@
-//! Password hashes for `/etc/shadow`.
+//! Makes password hashes for `/etc/shadow`.
 
 use sha_crypt::{PasswordHasher as _, ShaCrypt};
 use sha2::{Digest as _, Sha256};
@@ -15,7 +15,8 @@ pub fn check(password: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// SHA-512-crypt of `password`, which every release's libcrypt reads (yescrypt is unknown to older ones).
+/// Hashes `password` with SHA-512-crypt, which the libcrypt of every release reads; older ones lack yescrypt. See
+/// <https://manpages.debian.org/stable/libcrypt-dev/crypt.5.en.html>.
 ///
 /// The salt follows from `facts` about the account and its image, so that equal recipes give equal images; the user's name
 /// must be one of them. It never follows from the password: it stands beside the hash, and a digest of the password there

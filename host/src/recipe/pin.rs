@@ -1,4 +1,5 @@
-//! What apt prefers: pins of apt_preferences(5), each of which apt takes for that one and nothing else. Pure.
+//! Parses preferences for apt: pins (<https://manpages.debian.org/stable/apt/apt_preferences.5.en.html>), in forms that
+//! apt cannot read in another way. Pure.
 
 use std::fmt;
 
@@ -8,16 +9,16 @@ use crate::download::is_host;
 
 /// Longest name or selector.
 const LONGEST: usize = 200;
-/// What a release is known by in its Release file: archive, codename, version, component, origin, label, architecture.
+/// Fields of a Release file that a pin may name: archive, codename, version, component, origin, label, architecture.
 const RELEASE_KEYS: &str = "anvcolb";
 
-/// Which candidates of a package are meant.
+/// The candidates of a package that a pin means.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
     Release(String),
     Version(String),
-    /// Of the archives on a host.
+    /// Candidates from archives on a host.
     Origin(String),
 }
 
@@ -59,7 +60,7 @@ impl Pin {
         &self.package
     }
 
-    /// Whether both are about the same, and disagree.
+    /// Returns whether both are about the same, and disagree.
     pub fn contradicts(&self, other: &Self) -> bool {
         self.package == other.package && self.target == other.target && self.priority != other.priority
     }

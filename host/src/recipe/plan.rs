@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::check;
+use super::compression::Compression;
 use super::conf::PluginConf;
 use super::debconf;
 use super::fetching::Fetching;
@@ -24,14 +25,13 @@ use super::file::{RecipeFile, UserFile};
 use super::host::{self, Admitted, HostPath, Offer};
 use super::limits::CommandLimits;
 use super::locked::Locked;
+use super::model::Model;
 use super::output::OutputKind;
 use super::overrides::Overrides;
 use super::pin::Pin;
 use super::release::repository::{Chosen, Given};
 use super::release::{Release, Releases};
 use crate::error::{Failure, Result};
-use crate::image::compress::Compression;
-use crate::image::models::Model;
 use crate::ui::printable;
 use choose::{checked, choose, directory};
 use plugins::{check_made_for, order, plan_plugin};
@@ -39,7 +39,7 @@ use plugins::{check_made_for, order, plan_plugin};
 const DEFAULT_RELEASE: &str = "trixie";
 pub(crate) const DEFAULT_HOSTNAME: &str = "raspberrypi";
 const DEFAULT_FLAVOUR: &str = "custom";
-/// What a first boot needs for host keys, logs and a package or two.
+/// Space for a first boot's host keys, logs and a package or two.
 const DEFAULT_EXTRA_SPACE_MB: u32 = 500;
 
 /// A build with nothing left to chance.
@@ -50,7 +50,7 @@ pub struct Plan {
     /// An image or archive that takes the place of a bootstrap.
     #[serde(deserialize_with = "host::of_job")]
     pub base: Option<HostPath>,
-    /// By the names of the release's repositories, in place of which they are used.
+    /// Mirrors by the name of the release's repository that they stand in for.
     pub mirrors: BTreeMap<String, String>,
     /// Key rings that somebody chose in place of the host's, by name.
     pub keyrings: BTreeMap<String, Chosen>,
@@ -63,7 +63,7 @@ pub struct Plan {
     pub fetching: Fetching,
     /// The packages that there must be and no others, where the build keeps to `piimg.lock`.
     pub locked: Option<Locked>,
-    /// None if the base's own stays.
+    /// `None` if the base's own stays.
     pub hostname: Option<String>,
     pub flavour: String,
     /// Free space in the root file system beyond its content.
@@ -73,9 +73,9 @@ pub struct Plan {
     pub store: HostPath,
     #[serde(skip_deserializing)]
     pub imagedir: HostPath,
-    /// What the build gives; never empty.
+    /// Kinds of output; never empty.
     pub outputs: BTreeSet<OutputKind>,
-    /// Of image and tar archive; none by default, for an image that is flashed where it was built.
+    /// Compression of image and tar archive; `None` by default, for an image that is flashed where it was built.
     pub compression: Option<Compression>,
     /// Added to those of the release or of the base.
     pub packages: Vec<String>,
@@ -83,16 +83,16 @@ pub struct Plan {
     pub removals: Vec<String>,
     /// Pi models the image must boot.
     pub models: Vec<String>,
-    /// None on a base with users of its own.
+    /// The first user; `None` on a base with users of its own.
     pub user: Option<User>,
-    /// In the order in which they run.
+    /// The plugins, in the order in which they run.
     pub plugins: Vec<PlannedPlugin>,
     #[serde(skip_deserializing)]
     pub assets: BTreeMap<String, HostPath>,
-    /// Where secrets come from, by name. They are read elsewhere; the job knows nothing of it.
+    /// Sources of secrets, by name. They are read elsewhere; the job does not know them.
     #[serde(skip)]
     pub secrets: BTreeMap<String, Offer>,
-    /// What each command of a plugin may use.
+    /// Limits of each command of a plugin.
     pub limits: CommandLimits,
     /// `SOURCE_DATE_EPOCH`, if set: seconds since 1970.
     pub epoch: Option<u64>,
@@ -102,7 +102,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     pub name: String,
-    /// As in `/etc/shadow`.
+    /// Hash as in `/etc/shadow`.
     pub password_hash: String,
     pub expire_password: bool,
     pub groups: Vec<String>,
@@ -118,9 +118,9 @@ pub struct PlannedPlugin {
     pub packages: Vec<String>,
     /// There while it runs, and not in the image, as far as it was granted; sorted.
     pub build_packages: Vec<String>,
-    /// What apt prefers from then on.
+    /// Preferences for apt from then on.
     pub pins: Vec<Pin>,
-    /// What debconf is told before that.
+    /// Answers for debconf before that.
     pub answers: Vec<debconf::Answer>,
     /// Removed after that.
     pub removals: Vec<String>,
@@ -136,7 +136,7 @@ pub struct PluginSource {
     pub conf: PluginConf,
 }
 
-/// What the environment contributes.
+/// Inputs from the environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
     pub default_store: PathBuf,
@@ -144,8 +144,9 @@ pub struct Environment {
     pub epoch: Option<u64>,
 }
 
-/// Where the store is if nobody says: the system's cache for root, the user's own otherwise. None if an ordinary
-/// user has neither variable; a relative `XDG_CACHE_HOME` does not count, as its specification says.
+/// Returns the default store: the system's cache for root, the user's own otherwise. `None` if an ordinary user has
+/// neither variable. A relative `XDG_CACHE_HOME` is ignored, as
+/// <https://specifications.freedesktop.org/basedir-spec/latest/> demands.
 pub fn default_store(root: bool, xdg_cache_home: Option<&Path>, home: Option<&Path>) -> Option<PathBuf> {
     if root {
         return Some("/var/cache/piimg".into());
@@ -302,8 +303,10 @@ pub fn plan(
     })
 }
 
-/// The values of each plugin's own parameters as far as they are known, where nothing is to be built: a value that must
-/// still be given is left out.
+pub use params::complete as complete_params;
+
+/// Returns the values of each plugin's own parameters as far as they are known, where nothing is to be built: a value
+/// that must still be given is left out.
 ///
 /// # Errors
 /// One [`Failure::usage`] with every wrong value.
@@ -349,7 +352,7 @@ fn choose_release(
     release.cloned()
 }
 
-/// The largest wish of the plugins: each means free space for the whole image.
+/// Returns the largest wish of the plugins: each means free space for the whole image.
 fn extra_space(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource], findings: &mut Findings) -> u32 {
     let wished = plugins.iter().filter_map(|plugin| plugin.conf.image.rootfs_extra_space_mb).max();
     let size = flags.extra_space_mb.or(file.rootfs_extra_space_mb).or(wished).unwrap_or(DEFAULT_EXTRA_SPACE_MB);
@@ -358,7 +361,8 @@ fn extra_space(file: &RecipeFile, flags: &Overrides, plugins: &[PluginSource], f
 }
 
 fn outputs(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> BTreeSet<OutputKind> {
-    let wanted = if flags.outputs.is_empty() { &file.output } else { &flags.outputs };
+    let asked = flags.outputs();
+    let wanted = if asked.is_empty() { &file.output } else { &asked };
     let mut kinds = BTreeSet::new();
     for text in wanted {
         match OutputKind::parse(text) {
@@ -401,7 +405,7 @@ fn models(file: &RecipeFile, release: &Release, findings: &mut Findings) -> Vec<
     if file.models.is_empty() { release.models.clone() } else { file.models.clone() }
 }
 
-/// `place`: host name and flavour, for the salt.
+/// Plans the user; `place` is host name and flavour, for the salt.
 fn user(file: &RecipeFile, release: &Release, place: (&str, &str), findings: &mut Findings) -> User {
     let wanted = &file.user;
     let name = wanted.name.clone().unwrap_or_else(|| release.user.name.clone());

@@ -1,4 +1,4 @@
-//! Release descriptions: everything piimg knows of a distribution's release is data under `files/`.
+//! Reads release descriptions: everything that piimg knows of a distribution's release is data under `files/`.
 
 mod include;
 pub mod repository;
@@ -25,9 +25,9 @@ pub struct Release {
     pub name: String,
     /// `debian`, `ubuntu` or `raspberry-pi-os`.
     pub distribution: String,
-    /// For people, e.g. `Debian 12`.
+    /// Title for people, such as `Debian 12`.
     pub title: String,
-    /// Where packages come from. For each architecture the first one that has it is the release's own.
+    /// Package repositories. For each architecture the first one that has it is the release's own.
     #[serde(rename = "repository")]
     pub repositories: Vec<Repository>,
     /// Key rings by the names that repositories call them.
@@ -35,7 +35,7 @@ pub struct Release {
     pub keyrings: BTreeMap<String, KeyRing>,
     /// The first one is the default.
     pub architectures: Vec<String>,
-    /// What only images of one architecture have; [`Release::resolved`] adds it to the rest.
+    /// Additions for images of one architecture; [`Release::resolved`] merges them.
     #[serde(default, rename = "architecture")]
     pub parts: BTreeMap<String, ArchitecturePart>,
     /// Pi models its kernel and firmware boot.
@@ -52,7 +52,7 @@ pub struct Release {
     /// Whether `/bin`, `/sbin` and `/lib` must be made links into `/usr` in advance, because no package does.
     #[serde(default)]
     pub merge_usr: bool,
-    /// What maintainer scripts are told by their environment.
+    /// Environment of maintainer scripts.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
     /// Directories that must exist before packages are installed.
@@ -61,7 +61,7 @@ pub struct Release {
     /// Groups of the system that no package makes.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// To generate, as in `/etc/locale.gen` without the character set, which is UTF-8.
+    /// Locales to generate, as in `/etc/locale.gen` without the character set, which is UTF-8.
     #[serde(default)]
     pub locales: Vec<String>,
     /// Units to enable, to disable, and to make impossible to start.
@@ -71,7 +71,7 @@ pub struct Release {
     pub disable: Vec<String>,
     #[serde(default)]
     pub mask: Vec<String>,
-    /// With placeholders for the two `PARTUUID`s.
+    /// `fstab` with placeholders for the two `PARTUUID`s.
     pub fstab: String,
     /// Files of the image that name the root file system, with the same placeholders.
     #[serde(default)]
@@ -85,7 +85,7 @@ pub struct Release {
     pub files: Vec<ReleaseFile>,
 }
 
-/// What only images of one architecture have.
+/// Additions for images of one architecture.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ArchitecturePart {
@@ -104,12 +104,12 @@ pub struct ArchitecturePart {
 pub struct BootFile {
     /// Absolute, with `*` within a segment, `**` for any number of segments, and `{kernel}` for the newest kernel's version.
     pub from: String,
-    /// In the boot partition: a directory if it ends in `/` or is empty, a name otherwise.
+    /// Path in the boot partition: a directory if it ends in `/` or is empty, a file otherwise.
     pub to: String,
     /// Unpack what is compressed with gzip, for firmware that cannot.
     #[serde(default)]
     pub gunzip: bool,
-    /// It is no failure if there is none.
+    /// Whether the file may be missing.
     #[serde(default)]
     pub optional: bool,
 }
@@ -128,7 +128,7 @@ pub struct DefaultUser {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseFile {
-    /// In the image.
+    /// Path in the image.
     pub path: String,
     /// Below `files/`; of several, one behind the other.
     #[serde(deserialize_with = "one_or_more")]
@@ -167,7 +167,7 @@ impl ReleaseFile {
 }
 
 impl Release {
-    /// The release as images of `architecture` have it: what only they have is added to the rest.
+    /// Returns the release for images of `architecture`, with the additions for that architecture.
     #[must_use]
     pub fn resolved(mut self, architecture: &str) -> Self {
         let part = std::mem::take(&mut self.parts).remove(architecture).unwrap_or_default();
@@ -179,18 +179,18 @@ impl Release {
         self
     }
 
-    /// The architectures whose packages an image of `architecture` takes, its own first.
+    /// Returns the architectures whose packages an image of `architecture` takes, its own first.
     pub fn architectures_of(&self, architecture: &str) -> Vec<String> {
         let own = [architecture.to_owned()];
         own.into_iter().chain(self.foreign_architectures.iter().cloned()).collect()
     }
 
-    /// The repositories that have packages of `architecture`, the release's own first.
+    /// Returns the repositories that have packages of `architecture`, the release's own first.
     pub fn repositories_for<'a>(&'a self, architecture: &'a str) -> impl Iterator<Item = &'a Repository> {
         self.repositories.iter().filter(move |repository| repository.has(architecture))
     }
 
-    /// The release's own repository for `architecture`.
+    /// Returns the release's own repository for `architecture`.
     ///
     /// # Errors
     /// [`Failure::usage`] if no repository has packages of it.
@@ -205,7 +205,7 @@ impl Release {
 pub struct Releases(BTreeMap<String, Release>);
 
 impl Releases {
-    /// Those that piimg carries.
+    /// Reads the releases that are built into piimg.
     ///
     /// # Errors
     /// [`Failure::bug`] if one of them is malformed, which the tests rule out.
@@ -224,7 +224,7 @@ impl Releases {
         self.0.get(name)
     }
 
-    /// The names of those that have Raspberry Pi's overlays.
+    /// Returns the names of those that have Raspberry Pi's overlays.
     pub fn with_overlays(&self) -> impl Iterator<Item = &str> {
         self.0.values().filter(|release| release.overlays).map(|release| release.name.as_str())
     }
@@ -234,7 +234,7 @@ impl Releases {
     }
 }
 
-/// A text file below `files/`.
+/// Returns a text file below `files/`.
 fn text_of(source: &str) -> Option<&'static str> {
     FILES.get_file(source).and_then(|file| file.contents_utf8())
 }

@@ -1,6 +1,7 @@
 //! Repositories that no release has, of the recipe's own or of a plugin: as one of the release, but signed with the keys that
 //! come with them. Pure.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::check;
@@ -9,28 +10,29 @@ use super::host::RecipeRing;
 use super::release::repository::{Given, KeyRing, Repository, is_fingerprint};
 use crate::download::{Origin, check_path, is_host};
 
-/// `[[repository]]` of `piimg.toml`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// An archive of packages that no release has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OwnRepository {
-    /// Another one than those of the release, and of its key ring too.
+    /// Name of it and of its key ring; another one than those of the release.
     pub name: String,
-    /// What the image has; a mirror may stand in for it during the build.
+    /// Address in the image; a mirror may stand in for it during the build.
     pub url: String,
+    /// Suite, such as the release's code name; `./` for a flat archive.
     pub suite: String,
-    /// None of a flat archive, whose suite is a directory.
+    /// Components; empty for a flat archive, whose suite is a directory.
     pub components: Vec<String>,
     /// File with the keys that sign it, and `#` and fingerprints behind it if only these of them may.
     pub keyring: RecipeRing,
-    /// Those that it has packages of; all if there are none.
+    /// Architectures that it has; empty for all.
     pub architectures: Vec<String>,
 }
 
-/// What a value is, the value, and whether it breaks a rule.
+/// Description, value, and the rule that the value breaks, if any.
 type Checked = (&'static str, String, Result<(), String>);
 
 impl OwnRepository {
-    /// What each value is, the value, and the rule it breaks if it does.
+    /// Returns each value with its description and the rule that it breaks, if any.
     pub(super) fn checked(&self) -> Vec<Checked> {
         let mut checked = self.checked_words();
         checked.push(("url", self.url.clone(), check::mirror(&self.url)));
@@ -38,7 +40,7 @@ impl OwnRepository {
         checked
     }
 
-    /// The words of apt's sources alone.
+    /// Returns the words of apt's sources alone.
     fn checked_words(&self) -> Vec<Checked> {
         let mut checked = vec![
             ("name", self.name.clone(), check::repository(&self.name)),
@@ -52,7 +54,7 @@ impl OwnRepository {
         checked
     }
 
-    /// The repository and its key ring, as a release would describe them.
+    /// Returns the repository and its key ring, as a release would describe them.
     pub fn described(&self) -> (Repository, KeyRing) {
         let repository = Repository {
             name: self.name.clone(),
@@ -77,14 +79,14 @@ impl OwnRepository {
 /// A repository that a plugin brings.
 #[derive(Debug)]
 pub(super) struct Brought {
-    /// As the recipe could have one, but for its keys.
+    /// The repository in a recipe's form, without its keys.
     own: OwnRepository,
     url: String,
     pub(super) given: Given,
 }
 
 impl Brought {
-    /// By the plugin `id`.
+    /// Makes the repository that the plugin `id` adds.
     pub(super) fn new(id: &str, raw: &conf::Repository) -> Self {
         let fingerprints = raw.fingerprints.iter().map(|text| text.to_ascii_uppercase()).collect();
         let given = Given { plugin: id.to_owned(), fingerprints, data: raw.key.clone() };
@@ -102,7 +104,7 @@ impl Brought {
         &self.own.name
     }
 
-    /// What each value is, the value, and the rule it breaks if it does.
+    /// Returns each value with its description and the rule that it breaks, if any.
     pub(super) fn checked(&self) -> Vec<Checked> {
         let mut checked = self.own.checked_words();
         checked.push(("url", self.url.clone(), check_address(&self.url)));
@@ -118,7 +120,7 @@ impl Brought {
         checked
     }
 
-    /// As [`OwnRepository::described`].
+    /// Returns what [`OwnRepository::described`] does.
     pub(super) fn described(&self) -> (Repository, KeyRing) {
         let (repository, ring) = self.own.described();
         (repository, KeyRing { fingerprints: self.given.fingerprints.clone(), ..ring })

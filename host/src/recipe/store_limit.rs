@@ -1,4 +1,4 @@
-//! How much of its disk the store may take. Pure.
+//! Parses the size limit of the store. Pure.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use serde::{Deserialize, Deserializer};
 /// piimg.
 const USUAL: u8 = 25;
 
-/// What a size may be followed by, and how many bytes that is.
+/// Suffixes of a size, with their factors.
 const UNITS: [(&str, u64); 6] =
     [("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("M", 1 << 20), ("G", 1 << 30), ("T", 1 << 40)];
 
-/// How much the store may take before what was not used for longest is removed.
+/// Size limit of the store. Beyond it, the least recently used content is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     Bytes(u64),
-    /// Of the disk that it is on.
+    /// Share of its disk, in percent.
     Percent(u8),
-    /// As much as there is.
+    /// No limit.
     None,
 }
 
@@ -55,7 +55,7 @@ impl Limit {
         number.checked_mul(factor).map(Self::Bytes).ok_or_else(|| "must be a size that a disk may have".into())
     }
 
-    /// The bytes that it is on a disk of that many; none if it is none.
+    /// Returns the limit in bytes on a disk of that size; `None` for no limit.
     pub fn of(self, disk: u64) -> Option<u64> {
         match self {
             Self::Bytes(bytes) => Some(bytes),
@@ -75,7 +75,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// As text, in the user's configuration.
+/// Parses the text form, for the user's configuration.
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;

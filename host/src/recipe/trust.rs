@@ -1,5 +1,5 @@
-//! What the user trusts a recipe with, beyond the directory that it lies in: their own `~/.config/piimg/config.toml`, or a yes
-//! at the terminal.
+//! Decides what a recipe may use beyond its own directory: by the user's own `~/.config/piimg/config.toml`, or a yes at
+//! the terminal.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::ui::{Printable as _, printable};
 /// Things of the host that a recipe may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trust {
-    /// With all that is below them.
+    /// Paths, with everything below them.
     paths: Vec<PathBuf>,
     /// Word for word.
     commands: Vec<String>,
@@ -21,7 +21,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// What the user's configuration says of the recipes in that directory; nothing if there is no configuration.
+    /// Reads what the user's configuration allows to recipes in that directory; nothing without a configuration.
     ///
     /// # Errors
     /// [`Failure::usage`] if it cannot be read, somebody else could have written it, or it says something unknown.
@@ -54,7 +54,7 @@ impl Trust {
         Self::of(Config::parse(text)?, directory)
     }
 
-    /// With a thing that the user agreed to.
+    /// Adds something that the user agreed to.
     #[must_use]
     pub fn and(mut self, wish: &Wish) -> Self {
         match &wish.thing {
@@ -66,7 +66,7 @@ impl Trust {
         self
     }
 
-    /// Whether that path, absolute and without links, or what it is in may be used.
+    /// Returns whether that path, absolute and without links, or what it is in may be used.
     pub(super) fn allows_path(&self, place: &Path) -> bool {
         // A path of the user's may itself lead by a link; what is not there yet is what it is called.
         self.paths.iter().any(|allowed| place.starts_with(allowed.canonicalize().unwrap_or_else(|_| allowed.clone())))
@@ -81,13 +81,13 @@ impl Trust {
     }
 }
 
-/// What a recipe wants, each thing in full, a line each.
+/// Describes everything that a recipe wants, one line each.
 pub fn lines(wishes: &[Wish]) -> Vec<String> {
     wishes.iter().map(|wish| format!("  {wish}")).collect()
 }
 
-/// The refusal of what nobody trusts the recipe with, with what to do about it. `can_ask`: whether the command at hand knows
-/// `--trust-recipe`.
+/// Returns the refusal of what nobody trusts the recipe with, with what to do about it. `can_ask`: whether the command
+/// at hand knows `--trust-recipe`.
 pub fn refuse(wishes: &[Wish], directory: &RecipeDirectory, home: Option<&Home>, can_ask: bool) -> Failure {
     let list = lines(wishes).join("\n");
     let failure = Failure::grant(format!(
@@ -109,7 +109,7 @@ pub fn refuse(wishes: &[Wish], directory: &RecipeDirectory, home: Option<&Home>,
     failure.hint("or name each on the command line in place of the recipe")
 }
 
-/// The lines of the user's configuration that allow just that.
+/// Returns the lines of the user's configuration that allow just that.
 fn entry(wishes: &[Wish], directory: &RecipeDirectory) -> String {
     let mut text = format!("[[recipe]]\ndirectory = {}", quoted(&directory.place().to_string_lossy()));
     let mut list = |name: &str, of: fn(&Thing) -> Option<String>| {
@@ -138,7 +138,7 @@ fn entry(wishes: &[Wish], directory: &RecipeDirectory) -> String {
     text
 }
 
-/// A string as TOML writes it, in which nothing hides.
+/// Returns a string as TOML writes it, in which nothing hides.
 fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {

@@ -1,10 +1,12 @@
-//! What a plugin could do, what it asked for, what it did and what that changed; and what follows from it.
+//! The audit: what a plugin could do, what it asked for, what it did and what that changed; and what follows from it.
 //!
 //! What it *could* do is read from the imports of the component, without running it: a component reaches the host
 //! through its imports alone. All else is the author's word ([`PluginInfo::requests`]) or a build's record
 //! ([`PluginReport`]).
 
+mod folding;
 mod risk;
+mod text;
 
 use std::collections::BTreeSet;
 
@@ -13,9 +15,10 @@ use serde::Serialize;
 use super::PluginReport;
 use crate::plugin::capability::kinds::EXEC;
 use crate::plugin::functions::{self, RUN};
-use crate::plugin::inspect::{PluginInfo, Request};
-use crate::plugin::{Capability, Kind, Template};
+use crate::plugin::info::{PluginInfo, Request};
+use crate::plugin::{Capability, Declared, Kind, Template};
 pub use risk::{Finding, Risk};
+pub use text::{Line, SAME_REQUESTS, Tone, text};
 
 /// An audit of one plugin; `docs/audit.schema.json` describes its JSON form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -25,17 +28,18 @@ pub struct Audit {
     pub title: String,
     pub digest: String,
     pub rows: Vec<Row>,
-    /// What it could call without having asked for it: each call would be refused.
+    /// Kinds that it could call without having asked for them: each call would be refused.
     pub possible_but_not_declared: Vec<String>,
-    /// What it can reach if all that it asks for is granted.
+    /// Sentences for what it can reach if all that it asks for is granted.
     pub can: Vec<String>,
-    /// What it cannot do, whatever is granted: proved by its imports.
+    /// Phrases for what it cannot do, whatever is granted: proved by its imports.
     pub cannot: Vec<String>,
     pub risk: Risk,
     pub findings: Vec<Finding>,
-    /// What it asks for and cannot use, or had and did not use in a build.
+    /// Requests that it cannot use, or had and did not use in a build.
     pub unused: Vec<String>,
-    /// Those of it that it can do without: all else a build would refuse to start without, whether it is used or not.
+    /// Requests among them that it can do without: all else a build would refuse to start without, whether it is used
+    /// or not.
     pub could_be_dropped: Vec<String>,
     /// Its record in a build was compared.
     pub compared_with_build: bool,
@@ -44,7 +48,7 @@ pub struct Audit {
 /// One capability that the plugin asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// As its author writes it.
+    /// The scope as its author writes it.
     pub declared: String,
     /// Its author's words, unless it is `listed`.
     pub reason: String,
@@ -62,12 +66,12 @@ pub struct Row {
 }
 
 impl Row {
-    /// The kind of what is asked for; `None` if this piimg knows none such.
+    /// Returns the kind of what is asked for; `None` if this piimg knows no such kind.
     fn kind(&self) -> Option<&'static Kind> {
         Kind::split(&self.declared).map(|(kind, _)| kind)
     }
 
-    /// Whether it could not be used, or was not although it was granted.
+    /// Returns whether it could not be used, or was not although it was granted.
     fn is_unused(&self) -> bool {
         let was_idle = self.used == Some(0) && self.changed == Some(0);
         self.possible == Possible::Never || was_idle && self.granted == Some(true)
@@ -86,7 +90,7 @@ pub enum Possible {
     Yes,
 }
 
-/// What a newer plugin could do that an older one could not, and the other way round.
+/// The difference of two plugins: what the newer could do that the older could not, and the other way round.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
     pub from: String,
@@ -97,10 +101,13 @@ pub struct Difference {
     /// `interface.function`.
     pub new_functions: Vec<String>,
     pub gone_functions: Vec<String>,
+    /// They are the very same component.
+    #[serde(skip)]
+    pub same_code: bool,
 }
 
 impl Difference {
-    /// Whether the newer one could do more.
+    /// Returns whether the newer one could do more.
     pub fn widens(&self) -> bool {
         !self.new_capabilities.is_empty() || !self.new_functions.is_empty()
     }
@@ -112,15 +119,14 @@ pub fn audit(info: &PluginInfo, record: Option<&PluginReport>) -> Audit {
     let scopes = |chosen: &dyn Fn(&&Row) -> bool| rows.iter().filter(chosen).map(|row| row.declared.clone()).collect();
     let functions = functions(info);
     let possible: Vec<&Kind> = Kind::all().filter(|kind| functions::use_kind(&functions, kind)).collect();
-    let is_declared = |kind: &Kind| rows.iter().any(|row| row.kind() == Some(kind));
-    let undeclared = possible.iter().filter(|kind| !is_declared(kind)).map(|kind| kind.name.to_owned());
+    let undeclared = undeclared(&functions, |kind| rows.iter().any(|row| row.kind() == Some(kind)));
     let (risk, findings) = risk::judge(&rows);
     Audit {
         id: info.conf.id.clone(),
         version: info.conf.version.clone(),
         title: info.conf.title.clone(),
         digest: info.digest.clone(),
-        possible_but_not_declared: undeclared.collect(),
+        possible_but_not_declared: undeclared,
         can: can(&rows),
         cannot: cannot(&rows, &possible),
         risk,
@@ -132,9 +138,18 @@ pub fn audit(info: &PluginInfo, record: Option<&PluginReport>) -> Audit {
     }
 }
 
+/// Returns the kinds of capabilities without which a function that it has can never be called.
+fn undeclared(functions: &BTreeSet<String>, is_declared: impl Fn(&Kind) -> bool) -> Vec<String> {
+    let functions = functions.iter().filter_map(|name| functions::by_name(name));
+    let useless: Vec<_> = functions.filter(|function| !function.can_be_called(&is_declared)).collect();
+    let is_missing = |kind: &&Kind| useless.iter().any(|function| function.needs.contains(kind)) && !is_declared(kind);
+    Kind::all().filter(is_missing).map(|kind| kind.name.to_owned()).collect()
+}
+
 fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> Row {
     // Without a record nobody knows the values of its parameters.
-    let means = record.and_then(|record| record.granted.get(&request.scope)).unwrap_or(&request.scope);
+    let means =
+        record.and_then(|record| record.granted.get(request.scope.as_str())).map_or(&*request.scope, String::as_str);
     let capability = Capability::parse(means).ok();
     let covers = |scope: &str| {
         let narrow = Capability::parse(scope).ok();
@@ -143,7 +158,7 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
     // Packages that it lists, and wishes of its conf().
     let is_listed = info.requests.iter().any(|other| other.listed && covers(&other.scope));
     let functions = functions(info);
-    let kind = Kind::split(&request.scope).map(|(kind, _)| kind);
+    let kind = request.scope.kind();
     let is_for_the_asking = |kind: &Kind| kind.cannot.is_none();
     let possible =
         if is_listed || kind.is_some_and(|kind| is_for_the_asking(kind) || functions::use_kind(&functions, kind)) {
@@ -154,12 +169,12 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
             Possible::Never
         };
     Row {
-        declared: request.scope.clone(),
+        declared: request.scope.to_string(),
         reason: request.reason.clone(),
         listed: request.listed,
         optional: request.optional,
         possible,
-        granted: record.map(|record| record.granted.contains_key(&request.scope)),
+        granted: record.map(|record| record.granted.contains_key(request.scope.as_str())),
         used: record.and_then(|record| {
             let calls =
                 record.uses.iter().filter(|(scope, _)| covers(scope)).map(|(_, uses)| uses.allowed).sum::<u64>();
@@ -174,7 +189,7 @@ fn row(info: &PluginInfo, request: &Request, record: Option<&PluginReport>) -> R
     }
 }
 
-/// `interface.function` for all that it imports of piimg's own.
+/// Returns `interface.function` for all that it imports of piimg's own.
 fn functions(info: &PluginInfo) -> BTreeSet<String> {
     info.imports
         .iter()
@@ -183,7 +198,7 @@ fn functions(info: &PluginInfo) -> BTreeSet<String> {
         .collect()
 }
 
-/// One sentence for each kind that is asked for and can be used.
+/// Writes one sentence for each kind that is asked for and can be used.
 fn can(rows: &[Row]) -> Vec<String> {
     let of_kind = |kind: &'static Kind| {
         let scopes: Vec<&str> = rows
@@ -197,7 +212,7 @@ fn can(rows: &[Row]) -> Vec<String> {
     Kind::all().filter_map(of_kind).collect()
 }
 
-/// What is out of reach: by its imports, and where it could run commands, by the box that those run in.
+/// Writes what is out of reach: by its imports, and where it could run commands, by the box that those run in.
 fn cannot(rows: &[Row], possible: &[&Kind]) -> Vec<String> {
     let asks = |kind: &Kind| rows.iter().any(|row| row.possible != Possible::Never && row.kind() == Some(kind));
     let runs = possible.contains(&&EXEC);
@@ -206,22 +221,31 @@ fn cannot(rows: &[Row], possible: &[&Kind]) -> Vec<String> {
     Kind::all().filter(is_out_of_reach).filter_map(|kind| kind.cannot).map(str::to_owned).collect()
 }
 
+/// Lists what the old one asks for and the new one does not, word for word: also what was given up for something wider,
+/// and not what the new one names as a part of it.
+fn gone(old: &PluginInfo, new: &PluginInfo) -> Vec<String> {
+    let is_there = |scope: &str| new.requests.iter().any(|request| request.scope == scope);
+    old.requests.iter().map(|request| request.scope.to_string()).filter(|scope| !is_there(scope)).collect()
+}
+
 /// Compares two builds of a plugin.
 pub fn difference(old: &PluginInfo, new: &PluginInfo) -> Difference {
     let name = |info: &PluginInfo| format!("{} {}", info.conf.id, info.conf.version);
     let beyond = |of: &PluginInfo, what: &PluginInfo| -> Vec<String> {
-        let have: Vec<Template> = of.requests.iter().filter_map(|it| Template::parse(&it.scope).ok()).collect();
-        let is_covered = |scope: &str| {
-            Template::parse(scope).is_ok_and(|wanted| have.iter().any(|template| template.includes(&wanted)))
+        let have: Vec<&Template> = of.requests.iter().filter_map(|it| it.scope.template().ok()).collect();
+        let is_covered = |scope: &Declared| {
+            scope.template().is_ok_and(|wanted| have.iter().any(|template| template.includes(wanted)))
         };
-        what.requests.iter().map(|request| request.scope.clone()).filter(|scope| !is_covered(scope)).collect()
+        let scopes = what.requests.iter().map(|request| &request.scope);
+        scopes.filter(|scope| !is_covered(scope)).map(Declared::to_string).collect()
     };
     let (before, after) = (functions(old), functions(new));
     Difference {
         from: name(old),
         to: name(new),
+        same_code: old.digest == new.digest,
         new_capabilities: beyond(old, new),
-        gone_capabilities: beyond(new, old),
+        gone_capabilities: gone(old, new),
         new_functions: after.difference(&before).cloned().collect(),
         gone_functions: before.difference(&after).cloned().collect(),
     }
@@ -233,7 +257,7 @@ mod tests {
 
     use super::*;
     use crate::plugin::Uses;
-    use crate::plugin::inspect::ImportedInterface;
+    use crate::plugin::info::ImportedInterface;
 
     fn info(imports: &[(&str, &[&str])], scopes: &[&str]) -> PluginInfo {
         let mut info = PluginInfo::default();
@@ -242,7 +266,7 @@ mod tests {
             functions: functions.iter().map(ToString::to_string).collect(),
         };
         let request =
-            |scope: &&str| Request { scope: scope.to_string(), reason: "r".into(), optional: false, listed: false };
+            |scope: &&str| Request { scope: (*scope).into(), reason: "r".into(), optional: false, listed: false };
         info.imports = imports.iter().map(import).collect();
         info.requests = scopes.iter().map(request).collect();
         info.conf.id = "a/b".into();
@@ -285,7 +309,7 @@ mod tests {
 
     #[test]
     fn each_function_that_writes_is_told_as_writing() {
-        for function in ["write", "set-attrs", "set-owner", "remove", "rename"] {
+        for function in ["write", "unpack", "set-attrs", "set-owner", "remove", "rename"] {
             let found = audit(&info(&[("fs", &[function])], &["fs:write:/**"]), None);
             assert_eq!((found.risk, found.rows[0].possible), (Risk::Critical, Possible::Yes), "{function}: {found:?}");
             assert!(!found.cannot.contains(&"write files of the image".to_owned()), "{function}: {found:?}");
@@ -300,7 +324,12 @@ mod tests {
         let with = audit(&info(&[run], &["exec:curl **", "net:https://example.org/**"]), None);
         assert!(!with.cannot.contains(&"reach the network".to_owned()), "{with:?}");
         assert_eq!(with.rows[1].possible, Possible::ByCommand);
-        assert!(with.findings.iter().any(|finding| finding.says == "can run what it downloads"), "{with:?}");
+        assert!(
+            with.findings
+                .iter()
+                .any(|finding| finding.says.starts_with("can run what it downloads: `exec:curl **` and `net:")),
+            "{with:?}"
+        );
     }
 
     #[test]
@@ -359,6 +388,25 @@ mod tests {
     fn a_function_that_nobody_asked_for_is_named() {
         let found = audit(&info(&[("process", &["run"])], &[]), None);
         assert_eq!(found.possible_but_not_declared, ["exec"]);
+        let found = audit(&info(&[("net", &["fetch-authorized"])], &["net:https://x.example.org/y"]), None);
+        assert_eq!(found.possible_but_not_declared, ["secret"]);
+    }
+
+    #[test]
+    fn a_function_that_does_several_things_may_be_had_for_one_of_them() {
+        let found = audit(&info(&[("services", &["set-state"])], &["svc:enable:x.service"]), None);
+        assert_eq!(found.possible_but_not_declared, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_given_up_for_something_wider_is_gone() {
+        let old = info(&[("fs", &["write"])], &["fs:write:/etc/x"]);
+        let new = info(&[("fs", &["write"])], &["fs:write:/etc/**"]);
+        let found = difference(&old, &new);
+        assert_eq!(
+            (found.new_capabilities, found.gone_capabilities),
+            (vec!["fs:write:/etc/**".into()], vec!["fs:write:/etc/x".into()])
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who put a file of an image there.
+//! Finds out who put a file of an image there.
 
 use std::fmt;
 use std::path::Path;
@@ -43,11 +43,12 @@ impl fmt::Display for Origin {
             }
             Self::Unlisted { id, version, digest, directory, count } => write!(
                 f,
-                "plugin {} {} ({}): perhaps, it changed {count} paths below {} that are not listed; \
+                "plugin {} {} ({}): perhaps, it changed {} below {} that are not listed; \
                  all of its calls are in the audit log",
                 printable(id),
                 printable(version),
                 printable(digest),
+                crate::ui::count(*count, "path"),
                 printable(directory)
             ),
             Self::Step { step } => write!(f, "piimg: {}", printable(step)),
@@ -68,8 +69,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// All that had a part in `path`, the last one first. `packages` are those whose lists name it; `is_there` says whether
-/// there is anything at that place.
+/// Returns everybody who took part in `path`, the last one first. `packages` are those whose lists name it; `is_there`
+/// says whether it exists.
 pub fn origins(info: Option<&BuildInfo>, packages: &[String], path: &str, is_there: bool) -> Vec<Origin> {
     let mut found = Vec::new();
     if !is_there {
@@ -121,13 +122,14 @@ fn effect_on<'a>(plugin: &'a PluginReport, path: &str) -> Option<&'a Effect> {
     plugin.effects.iter().find(|effect| effect.change.path == path)
 }
 
-/// The nearest directory above a path below which there are changes that are not listed.
+/// Returns the nearest directory above a path below which there are changes that are not listed.
 fn unlisted_at(plugin: &PluginReport, path: &str) -> Option<(String, usize)> {
     let above = Path::new(path).ancestors().skip(1).filter_map(Path::to_str);
     above.filter_map(|directory| Some((directory.to_owned(), *plugin.unlisted.get(directory)?))).next()
 }
 
-/// The paths under which a package may list `path`: packages of releases before the merge of `/usr` say `/bin/sh`.
+/// Returns the paths under which a package may list `path`: packages of releases before the merge of `/usr` say
+/// `/bin/sh`.
 pub fn listed_as(path: &str) -> Vec<String> {
     const MERGED: [&str; 4] = ["/bin/", "/sbin/", "/lib/", "/lib64/"];
     let mut paths = vec![path.to_owned()];

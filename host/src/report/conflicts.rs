@@ -11,7 +11,7 @@ pub struct Ran<'a> {
     pub after: &'a [String],
 }
 
-/// What two plugins disagree about, one line each; `plugins` are in the order in which they ran.
+/// Describes each disagreement between two plugins in one line; `plugins` are in the order in which they ran.
 ///
 /// A plugin that asks to run after another one means to build on it, and may change what that one did.
 pub fn conflicts(plugins: &[Ran<'_>]) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Which changes of a plugin an image lists, for a plugin may change more than anybody wants to carry along.
+//! The changes of a plugin that an image lists, for a plugin may change more than anybody wants to carry along.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::{Effect, Who};
 
 /// Most bytes of all that is listed: some 20,000 changes of usual length.
 const LISTED_BYTES: usize = 4 << 20;
-/// What a change takes in the file beside its path and who made it.
+/// Bytes that a change takes in the file beside its path and who made it.
 const FRAME: usize = 150;
 /// Most directories that the others are counted by.
 const DIRECTORIES: usize = 1000;
@@ -15,7 +15,7 @@ const DIRECTORIES: usize = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     pub effects: Vec<Effect>,
-    /// How many changes more there are, by directory.
+    /// Number of further changes, by directory.
     pub unlisted: BTreeMap<String, usize>,
 }
 
@@ -68,7 +68,7 @@ fn by_directory(paths: &[String]) -> BTreeMap<String, usize> {
         .unwrap_or_default()
 }
 
-/// The directory of a path that has at most `depth` names.
+/// Returns the directory of a path that has at most `depth` names.
 fn directory(path: &str, depth: usize) -> &str {
     let end = path.match_indices('/').map(|(at, _)| at).take(depth + 1).last().unwrap_or_default();
     if end == 0 { "/" } else { &path[..end] }

@@ -14,7 +14,7 @@ const LIMIT: u64 = 4 << 20;
 /// The accounts of an image, as they were when they were read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accounts {
-    /// In the order of the file: of several lines for one name or number, the first counts.
+    /// Users in the order of the file. If several lines have one name or number, the first counts.
     users: Vec<User>,
     groups: Vec<Group>,
 }
@@ -60,12 +60,12 @@ impl Accounts {
         }
     }
 
-    /// Number of the user called `name`.
+    /// Returns the number of the user called `name`.
     pub fn uid(&self, name: &str) -> Option<u32> {
         self.entry(name).map(|user| user.uid)
     }
 
-    /// Number of the group called `name`.
+    /// Returns the number of the group called `name`.
     pub fn gid(&self, name: &str) -> Option<u32> {
         self.groups.iter().find(|group| group.name == name).map(|group| group.gid)
     }
@@ -78,7 +78,7 @@ impl Accounts {
         self.groups.iter().find(|group| group.gid == gid).map(|group| group.name.as_str())
     }
 
-    /// The user called `name`, with the groups it is in.
+    /// Returns the user called `name`, with the groups it is in.
     pub fn user(&self, name: &str) -> Option<User> {
         let user = self.entry(name)?;
         let lists = |group: &&Group| group.gid != user.gid && group.members.iter().any(|member| member == name);
@@ -109,14 +109,15 @@ fn parse_group(line: &str) -> Option<Group> {
     Some(Group { name: name.to_owned(), gid: number(gid)?, members })
 }
 
-/// Exactly `N` fields, the first of them a name.
+/// Splits a line into exactly `N` fields, the first of which is a name. See
+/// <https://man7.org/linux/man-pages/man5/passwd.5.html>.
 fn fields<const N: usize>(line: &str) -> Option<[&str; N]> {
     let fields: [&str; N] = line.split(':').collect::<Vec<_>>().try_into().ok()?;
     // `+` and `-` would include the accounts of a directory service.
     (!fields[0].is_empty() && !fields[0].starts_with(['+', '-', '#'])).then_some(fields)
 }
 
-/// A user or group number. The highest one means "unchanged" to `chown` and names nobody.
+/// Returns a user or group number. The highest one means "unchanged" to `chown` and names nobody.
 fn number(text: &str) -> Option<u32> {
     // `parse` would accept a sign.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());

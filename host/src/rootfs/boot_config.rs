@@ -1,4 +1,6 @@
-//! config.txt as a document: sections and lines in their order. Pure; what is not changed stays byte for byte.
+//! Edits config.txt as a document: sections and lines in their order
+//! (<https://www.raspberrypi.com/documentation/computers/config_txt.html>). Pure; what is not changed stays byte for
+//! byte.
 //!
 //! A line holds under the filters that are open where it stands (`boot_config/filters.rs`), and the last line of a key that
 //! holds counts. A *section* here is the part under exactly one filter, or under none. What is set goes behind every line
@@ -9,7 +11,7 @@ mod filters;
 
 use filters::Filters;
 
-/// Where the boot partition is mounted, and its files are, in every supported release.
+/// Mount point of the boot partition, and directory of its files, in every supported release.
 pub const DIRECTORY: &str = "/boot/firmware";
 
 /// Longest line that the firmware reads; it ignores the rest.
@@ -21,7 +23,7 @@ pub(crate) const REPEATED: [&str; 5] = ["dtoverlay", "dtparam", "device_tree_par
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigTxt {
-    /// With their line ends.
+    /// Lines with their line ends.
     lines: Vec<String>,
 }
 
@@ -55,7 +57,7 @@ impl<'a> Place<'a> {
         Ok(Self { section, key })
     }
 
-    /// The line for a value.
+    /// Returns the line for a value.
     fn line(&self, value: &str) -> Result<String, String> {
         if value.contains(char::is_control) || value.trim() != value || !value.is_ascii() {
             return Err("a value of config.txt is ASCII text of one line, without space at its ends".into());
@@ -82,11 +84,11 @@ impl ConfigTxt {
         self.find(place, None).into_iter().filter_map(|at| Some(assignment(&self.lines[at])?.1.to_owned())).collect()
     }
 
-    /// Gives the key its only value in the section: its last line is changed, others go. Where a board of the section would
-    /// read a later line of another section instead, the line goes behind that one.
+    /// Sets the key's only value in the section: changes its last line and removes the others. If a board of the section
+    /// would read a later line of another section instead, the line is put after that one.
     ///
     /// # Errors
-    /// For a value that is none, and a key of which every line counts.
+    /// If the value is invalid, or every line with the key counts.
     pub fn set(&mut self, place: &Place<'_>, value: &str) -> Result<(), String> {
         let line = place.line(value)?;
         if REPEATED.contains(&place.key) {
@@ -111,7 +113,7 @@ impl ConfigTxt {
     /// Adds the line unless the section has it, and it counts.
     ///
     /// # Errors
-    /// For a value that is none.
+    /// If the value is invalid.
     pub fn add(&mut self, place: &Place<'_>, value: &str) -> Result<bool, String> {
         let line = place.line(value)?;
         let found = self.find(place, Some(value));
@@ -138,7 +140,8 @@ impl ConfigTxt {
         self.lines_of(place.key, &of_section)
     }
 
-    /// The number of the line behind the last one that a board of the section may read in place of the section's own.
+    /// Returns the number of the line behind the last one that a board of the section may read in place of the
+    /// section's own.
     fn overruling(&self, place: &Place<'_>) -> usize {
         if REPEATED.contains(&place.key) {
             return 0;
@@ -181,7 +184,7 @@ impl ConfigTxt {
             last.push_str(end);
         }
         match (name, last.filter(|last| *last >= self.overruling(place))) {
-            // Lines for every board go last, so that no earlier one counts instead.
+            // Lines for every board come last, so that no earlier line wins.
             (None, _) if filters.is_clear() => self.lines.push(format!("{line}{end}")),
             (None, _) => self.lines.extend([format!("[all]{end}"), format!("{line}{end}")]),
             (Some(_), Some(at)) => self.lines.insert(at, format!("{line}{end}")),
@@ -194,8 +197,8 @@ impl ConfigTxt {
         }
     }
 
-    /// The number of the line behind the last one of the section that says something, and the filters that are open at the
-    /// end of the file.
+    /// Returns the number of the line behind the last one of the section that says something, and the filters that are
+    /// open at the end of the file.
     fn end_of(&self, name: Option<&str>) -> (Option<usize>, Filters) {
         let mut filters = Filters::default();
         let mut place = None;
@@ -212,12 +215,13 @@ impl ConfigTxt {
     }
 }
 
-/// The name of the filter that a line opens.
+/// Returns the name of the filter that a line opens.
 fn section(line: &str) -> Option<&str> {
     line.trim().strip_prefix('[')?.split_once(']').map(|(name, _)| name.trim())
 }
 
-/// Key and value of a line, as far as the firmware reads it.
+/// Splits a line into key and value, as far as the firmware reads it
+/// (<https://www.raspberrypi.com/documentation/computers/config_txt.html>).
 fn assignment(line: &str) -> Option<(&str, &str)> {
     let read = line.char_indices().nth(MAX_LINE).map_or(line, |(end, _)| &line[..end]);
     let line = read.trim();

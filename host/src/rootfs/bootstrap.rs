@@ -1,4 +1,4 @@
-//! The first rootfs, in two halves that have nothing in common but files.
+//! Makes the first rootfs, in two halves that share nothing but files.
 //!
 //! [`fetch`] has the network, and runs programs of the host alone: mmdebstrap lays what apt reads into an empty tree, apt
 //! fetches the lists of the archives, compares them with their signatures and says what is to be installed. The lists then
@@ -35,7 +35,7 @@ use crate::sandbox::tool::{self, Tool};
 use crate::sandbox::watched;
 use crate::ui::{Printable as _, Step};
 
-/// How much of a release a bootstrap takes.
+/// Part of a release that a bootstrap takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// A system with apt, and the packages that are named.
@@ -44,7 +44,7 @@ pub enum Extent {
     Lists,
 }
 
-/// What to fetch.
+/// Request for a bootstrap's downloads.
 #[derive(Debug)]
 pub struct Bootstrap<'a> {
     pub extent: Extent,
@@ -67,7 +67,7 @@ pub struct Bootstrap<'a> {
     pub merge_usr: bool,
 }
 
-/// Where [`fetch`] lays what apt fetched.
+/// Directories for the downloads of [`fetch`].
 #[derive(Clone, Copy, Debug)]
 pub struct Fetched<'a> {
     /// The new directory of the lists.
@@ -79,18 +79,19 @@ pub struct Fetched<'a> {
 /// Lines of mmdebstrap's output an error quotes.
 const QUOTED_LINES: usize = 25;
 
-/// Where apt keeps the lists in a tree.
+/// Directory of apt's lists in a tree.
 const LISTS: &str = "var/lib/apt/lists";
 
-/// What mmdebstrap takes from the host, for programs of the image to find. None is to see it.
+/// Files that mmdebstrap copies from the host. No program of the image may see them.
 const OF_THE_HOST: [&str; 2] = ["etc/resolv.conf", "etc/hostname"];
 
 /// Arguments of mmdebstrap.
 fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     let mut arguments: Vec<String> = [
-        // Inside a user namespace this mode makes no other one; it differs from `root` in not calling mknod.
+        // Inside a user namespace this mode makes no other one. Unlike `root`, it does not call mknod. See
+        // <https://manpages.debian.org/stable/mmdebstrap/mmdebstrap.1.en.html>.
         "--mode=unshare",
-        // Of this one nothing but what is named is installed, and nothing is named: no program of the tree is run.
+        // This variant installs only the packages that are named, and none is named: no program of the tree runs.
         "--variant=custom",
         "--format=directory",
         // The target holds the files written in advance; the package lists serve the later layers. It looks for qemu
@@ -114,7 +115,7 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     arguments.push(format!("--architectures={}", bootstrap.architectures.join(",")));
     arguments.push(format!("--components={}", bootstrap.components.join(",")));
     arguments.extend(bootstrap.sources.options());
-    // Behind the hooks that lay the sources.
+    // After the hooks that write the sources.
     arguments.push(format!("--setup-hook={FETCH}"));
     arguments.push(bootstrap.suite.to_owned());
     arguments.push(target.to_string_lossy().into_owned());
@@ -122,10 +123,10 @@ fn arguments(bootstrap: &Bootstrap<'_>, target: &Path) -> Vec<String> {
     arguments
 }
 
-/// What mmdebstrap runs at the end of its set-up; its head says what it does.
+/// Script that mmdebstrap runs at the end of its set-up; its head says what it does.
 const FETCH: &str = include_str!("bootstrap/fetch.sh");
 
-/// What [`FETCH`] looks at.
+/// Returns the variables that [`FETCH`] reads.
 fn variables(bootstrap: &Bootstrap<'_>, answers: &Path) -> [(&'static str, String); 5] {
     let system = format!("?and(?essential,?architecture({})) apt", bootstrap.architectures[0]);
     let is_system = bootstrap.extent == Extent::System;
@@ -158,7 +159,7 @@ pub fn fetch(bootstrap: &Bootstrap<'_>, target: &Path, fetched: Fetched<'_>, ste
     let answers = tempfile::tempdir_in("/tmp").context("cannot make a directory")?;
     mmdebstrap(bootstrap, target, answers.path(), step)?;
     let failed = "cannot keep the package lists";
-    // mmdebstrap's own options stay behind as configuration; these were for the build only.
+    // mmdebstrap leaves its own options behind as configuration; they were for the build only.
     for file in ["etc/apt/apt.conf.d/99mmdebstrap"].into_iter().chain(OF_THE_HOST) {
         fs::remove_file(target.join(file)).or_else(is_gone).with_context(|| format!("cannot remove `/{file}`"))?;
     }
@@ -212,7 +213,7 @@ fn mmdebstrap(bootstrap: &Bootstrap<'_>, target: &Path, answers: &Path, step: &S
     let mut command = tool.env("TMPDIR", "/tmp").command()?;
     let mut child = watched::start(command.stdin(Stdio::null()).stdout(Stdio::null()), arriving::LONGEST)?;
     let (running, ended) = channel::<()>();
-    // Where nobody is asked, nothing arrives: what is in the tree was compared when it did, and may have more in it since.
+    // Offline, nothing arrives: the tree's content was checked when it arrived, and may have more in it since.
     let mut arriving = (!bootstrap.fetching.offline).then(|| arriving::look(&target.join(LISTS))).transpose()?;
     let mut look = move || arriving.as_mut().map_or(Ok(()), |look| look());
     let (said, looked) = std::thread::scope(|scope| {
@@ -250,12 +251,12 @@ fn listen(child: &mut Child, step: &Step) -> Result<(Option<Refusal>, VecDeque<S
             None => step.detail(&format!("mmdebstrap | {line}")),
         }
         if refusal.is_none() && is_only_a_warning(&line) {
-            // apt would go on without.
+            // apt would continue.
             killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).context("cannot end mmdebstrap")?;
         }
         refusal = better(refusal, explain(&line));
         if FETCH.lines().any(|own| own == line) {
-            // mmdebstrap repeats a hook that failed, which says nothing of why.
+            // mmdebstrap repeats the name of the failed hook, which does not tell the cause.
             continue;
         }
         if last.len() == QUOTED_LINES {

@@ -1,4 +1,4 @@
-//! What a layer changes: the tree with it against the tree without it. Who changed it is in [`super::tracker`].
+//! Finds the changes of a layer: compares the tree with it and without it. Their authors are in [`super::change_tracker`].
 //!
 //! Only paths of the upper directory are looked at, for nothing else can differ. Whiteouts and opaque directories need
 //! not be understood: what they hide is missing in the one tree and present in the other. No link is followed.
@@ -21,7 +21,7 @@ pub struct Change {
     /// Absolute. A name that is no UTF-8 has replacement characters, and [`Change::unreadable`] is set.
     pub path: String,
     pub kind: ChangeKind,
-    /// What always deserves a look.
+    /// Notable properties.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub notable: BTreeSet<Notable>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -34,7 +34,7 @@ pub struct Change {
     pub place: PathBuf,
 }
 
-/// How a path differs from what was there.
+/// Kind of a change at a path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeKind {
@@ -57,7 +57,7 @@ impl fmt::Display for ChangeKind {
     }
 }
 
-/// Why a path deserves a look whoever changed it: it lends rights, or makes code run without being asked to.
+/// Reason why a path deserves a look whoever changed it: it lends rights, or makes code run without being asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "String")]
 pub enum Notable {
@@ -66,7 +66,7 @@ pub enum Notable {
     Device,
     /// Everybody may write to it.
     Open,
-    /// By the `id` of a [`Place`].
+    /// The path is in a [`Place`] with this `id`.
     At(&'static str),
     /// A directory above such a place, or a link where one was.
     LeadsTo(&'static str),
@@ -89,18 +89,18 @@ impl Notable {
         }
     }
 
-    /// How much comes of it.
+    /// Returns the risk of such a change.
     pub fn risk(self) -> Risk {
         self.place().map_or(Risk::High, |place| place.risk)
     }
 
-    /// Whether packages bring such files all the time.
+    /// Returns whether packages bring such files all the time.
     pub fn is_usual(self) -> bool {
         self.place().is_some_and(|place| place.is_usual)
     }
 }
 
-// Derived, it would borrow the ids from what is read.
+// A derived implementation would borrow the ids from its input.
 impl<'de> Deserialize<'de> for Notable {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self::from)
@@ -161,7 +161,8 @@ struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// `known`: the directory of this entry was one before. Where it was a link, a path through it leads elsewhere.
+    /// Compares one entry. `known`: its directory was a directory before. If it was a link, a path through it leads
+    /// elsewhere.
     fn entry(&self, inside: &Path, known: bool, found: &mut Vec<Change>) -> Result<()> {
         let (old, new) = (self.before.join(inside), self.after.join(inside));
         let old_metadata = if known { compare::metadata(&old)? } else { None };
@@ -172,8 +173,8 @@ impl Sides<'_> {
             (Some(_), None) => Some(ChangeKind::Removed),
             (Some(before), Some(after)) => {
                 let mut aspects = compare::aspects(&old, &new, |_| false)?;
-                // A file that is copied into a layer loses its other names. One that has several in the layer got them
-                // there: whoever may change it under the one name changes it under the other.
+                // Copying a file into a layer drops its other names. A file with several names in the layer got them
+                // there: whoever may change one may change the others.
                 aspects.remove(&Aspect::Links);
                 let place = compare::metadata(&self.upper.join(inside))?;
                 if place.is_some_and(|place| place.is_file() && place.nlink() > 1) {
@@ -214,13 +215,13 @@ impl Sides<'_> {
     }
 }
 
-/// What is notable of the entry `path`, which lies at `place` in the tree after the change.
-fn notable(path: &Path, place: &Path, kind: &ChangeKind, was_directory: bool) -> Result<BTreeSet<Notable>> {
+/// Returns what is notable about the entry `path`, which lies at `place` in the tree after the change.
+pub(crate) fn notable(path: &Path, place: &Path, kind: &ChangeKind, was_directory: bool) -> Result<BTreeSet<Notable>> {
     let text = path.to_string_lossy();
     let at = |text: &str| places::of_file(text).map(|place| Notable::At(place.id));
     let leads = || places::of_directory(&text).map(|place| Notable::LeadsTo(place.id));
     let Some(metadata) = compare::metadata(place)? else {
-        // With a directory goes what is in it.
+        // Removing a directory removes its content.
         let gone = at(&text).or_else(|| if was_directory { leads() } else { None });
         return Ok(gone.into_iter().collect());
     };
@@ -235,12 +236,12 @@ fn notable(path: &Path, place: &Path, kind: &ChangeKind, was_directory: bool) ->
     if compare::attributes(place)?.contains_key(&b"security.capability"[..]) {
         found.insert(Notable::FileCapabilities);
     }
-    // In a directory with the sticky bit each changes what is its own.
+    // In a directory with the sticky bit, users may change only their own files.
     if mode & 0o002 != 0 && (metadata.is_file() || metadata.is_dir() && mode & 0o1000 == 0) {
         found.insert(Notable::Open);
     }
     if !metadata.is_dir() {
-        // A link in the place of a directory brings the files of another.
+        // A link in place of a directory shows the files of another directory.
         found.extend(at(&text).or_else(leads));
     } else if let ChangeKind::Changed(aspects) = kind
         && [Aspect::Mode, Aspect::Owner, Aspect::Attributes, Aspect::Type].iter().any(|it| aspects.contains(it))

@@ -1,4 +1,5 @@
-//! cmdline.txt: the kernel's parameters, on one line. Pure; what is not changed stays byte for byte.
+//! Edits cmdline.txt: the kernel's parameters, on one line
+//! (<https://docs.kernel.org/admin-guide/kernel-parameters.html>). Pure; what is not changed stays byte for byte.
 
 use std::ops::Range;
 
@@ -15,7 +16,7 @@ pub struct Cmdline {
     rest: String,
 }
 
-/// The name of `name` or `name=value`.
+/// Returns the name of `name` or `name=value`.
 ///
 /// # Errors
 /// What is wrong with the name, or that it is not a plugin's to set.
@@ -42,7 +43,7 @@ pub fn check_parameter(parameter: &str) -> Result<&str, String> {
     Ok(name)
 }
 
-/// The kernel takes `-` and `_` in names for the same.
+/// Returns the kernel takes `-` and `_` in names for the same.
 fn canonical(name: &str) -> String {
     name.replace('-', "_")
 }
@@ -65,7 +66,7 @@ impl Cmdline {
     /// Puts the parameter where the first of its name is, or at the end; the others go.
     ///
     /// # Errors
-    /// If it is none, or the line would be too long.
+    /// If it is invalid, or the line would be too long.
     pub fn set(&mut self, parameter: &str) -> Result<(), String> {
         let name = check_parameter(parameter)?;
         let mut new = self.clone();
@@ -94,7 +95,7 @@ impl Cmdline {
     /// Adds the parameter unless it is there.
     ///
     /// # Errors
-    /// As [`Cmdline::set`].
+    /// Those of [`Cmdline::set`].
     pub fn add(&mut self, parameter: &str) -> Result<bool, String> {
         let name = check_parameter(parameter)?;
         if self.named(name).iter().any(|known| known == parameter) {
@@ -127,14 +128,15 @@ impl Cmdline {
         Ok(())
     }
 
-    /// Where the parameters of that name are. What follows `--` is for the init system.
+    /// Returns the positions of the parameters called `name`. What follows `--` is for the init system
+    /// (<https://docs.kernel.org/admin-guide/kernel-parameters.html>).
     fn find(&self, name: &str) -> Vec<Range<usize>> {
         let name = canonical(name);
         let is = |span: &Range<usize>| canonical(self.line[span.clone()].split('=').next().unwrap_or_default()) == name;
         self.words().into_iter().filter(is).collect()
     }
 
-    /// The kernel's parameters; white space within quotes does not end one.
+    /// Returns the kernel's parameters; white space within quotes does not end one.
     fn words(&self) -> Vec<Range<usize>> {
         let (mut words, mut start, mut quoted) = (Vec::new(), None, false);
         for (at, c) in self.line.char_indices().chain([(self.line.len(), ' ')]) {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context as _, Result};
 use crate::ui::{Printable as _, printable};
 
-/// What differs about one path.
+/// Aspect in which a path differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aspect {
@@ -28,7 +28,7 @@ pub enum Aspect {
     Owner,
     /// Extended attributes, access control lists and capabilities included.
     Attributes,
-    /// How many names a file has.
+    /// Number of a file's names.
     Links,
     Size,
     /// Bytes of a file, target of a link, number of a device.
@@ -61,7 +61,7 @@ pub struct Difference {
     pub aspects: BTreeSet<Aspect>,
 }
 
-/// What a comparison found.
+/// Result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// Paths that at least one of the trees has.
@@ -106,13 +106,13 @@ fn is_dir(path: &Path) -> Result<bool> {
     Ok(metadata(path)?.is_some_and(|metadata| metadata.is_dir()))
 }
 
-/// Whether overlayfs remembers something by the attribute of that name. A mounted overlay hides its own ones: what it
-/// shows under such a name, somebody has set.
+/// Returns whether overlayfs remembers something by the attribute of that name. A mounted overlay hides its own ones:
+/// what it shows under such a name, somebody has set.
 fn is_of_overlayfs(name: &[u8]) -> bool {
     name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.")
 }
 
-/// What differs between two entries, their children and the attributes that are `ignored` aside.
+/// Compares two entries, without their children and without attributes that are `ignored`.
 pub(super) fn aspects(path_a: &Path, path_b: &Path, ignored: fn(&[u8]) -> bool) -> Result<BTreeSet<Aspect>> {
     let (Some(a), Some(b)) = (metadata(path_a)?, metadata(path_b)?) else {
         return Ok([Aspect::Existence].into());
@@ -173,7 +173,7 @@ fn target(path: &Path) -> Result<PathBuf> {
     std::fs::read_link(path).with_context(|| failed(path))
 }
 
-/// Extended attributes by name.
+/// Reads the extended attributes, by name.
 pub(super) fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     // The kernel's own limit for the list and for a value, `XATTR_LIST_MAX` and `XATTR_SIZE_MAX` of linux/limits.h.
     const LIMIT: usize = 64 << 10;
@@ -194,7 +194,7 @@ pub(super) fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     Ok(found)
 }
 
-/// Whether two files of equal length are equal.
+/// Returns whether two files of equal length are equal.
 fn same_content(a: &Path, b: &Path) -> Result<bool> {
     const CHUNK: usize = 128 << 10;
     let open = |path: &Path| File::open(path).with_context(|| failed(path));

@@ -1,11 +1,12 @@
-//! How a partition is named, in `fstab`(5) and behind `root=` of the kernel's command line. Pure.
+//! Parses the names of partitions in `fstab` (<https://man7.org/linux/man-pages/man5/fstab.5.html>) and in `root=` of
+//! the kernel's command line. Pure.
 
 /// A name of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device<'a> {
-    /// Of the partition table: a disk signature and a number.
+    /// By the partition table: a disk signature and a number.
     PartUuid(&'a str),
-    /// Of the partition table; a master boot record has none.
+    /// By a label in the partition table; a master boot record has no labels.
     PartLabel(&'a str),
     Uuid(&'a str),
     Label(&'a str),
@@ -37,19 +38,19 @@ impl<'a> Device<'a> {
         }
     }
 
-    /// Whether it is a disk's partition, or a disk.
+    /// Returns whether it is a disk's partition, or a disk.
     pub const fn is_of_disk(&self) -> bool {
         !matches!(self, Self::Other(_))
     }
 
-    /// The number of the partition, if the name holds it: of `1234abcd-02`, `/dev/mmcblk0p2`, `/dev/sda2`.
+    /// Returns the number of the partition, if the name holds it: of `1234abcd-02`, `/dev/mmcblk0p2`, `/dev/sda2`.
     pub fn number(&self) -> Option<usize> {
         match self {
             Self::PartUuid(id) => usize::from_str_radix(id.split_once('-')?.1, 16).ok(),
             Self::Path(path) => {
                 let digits = path.len() - path.trim_end_matches(|c: char| c.is_ascii_digit()).len();
                 let (disk, number) = path.split_at(path.len() - digits);
-                // A disk whose own name ends with a digit has a `p` between: `/dev/mmcblk0` is a whole one.
+                // If a disk's own name ends in a digit, a `p` comes before the number: `/dev/mmcblk0` is a whole disk.
                 let is_numbered = |disk: &str| disk.ends_with(|c: char| c.is_ascii_digit());
                 let is_partition = match disk.strip_suffix('p') {
                     Some(disk) => is_numbered(disk),

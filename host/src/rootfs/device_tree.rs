@@ -1,4 +1,5 @@
-//! Flattened device trees, as far as they say which overlays and parameters they take. Pure.
+//! Parses flattened device trees, as far as they say which overlays and parameters they take
+//! (<https://devicetree-specification.readthedocs.io/en/stable/flattened-format.html>). Pure.
 //!
 //! The firmware applies an overlay by the labels that the tree offers in `__symbols__`, and a `dtparam` by the names in
 //! `__overrides__`; where a tree has neither, a line of config.txt that asks for one changes nothing, and nobody is told. The
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: u32 = 0xd00d_feed;
-/// Where the header has the offsets of structure and strings.
+/// Places in the header with the offsets of structure and strings.
 const STRUCTURE: usize = 8;
 const STRINGS: usize = 12;
 
@@ -22,7 +23,7 @@ const NOP: u32 = 4;
 /// Longest name of a node or a property that is kept.
 const LONGEST_NAME: usize = 256;
 
-/// What is known of a tree or an overlay.
+/// Facts about a tree or an overlay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceTree {
     /// Labels that overlays may refer to.
@@ -31,12 +32,12 @@ pub struct DeviceTree {
     pub overrides: BTreeSet<String>,
     /// Labels that an overlay needs of what it is applied to.
     pub needs: BTreeSet<String>,
-    /// Of the map of overlays: names that the firmware looks for, and those of the files that it takes instead.
+    /// Content of the overlay map: names that the firmware looks for, and the files that it takes instead.
     pub renamed: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl DeviceTree {
-    /// Returns what `data` says; none if it is no device tree.
+    /// Returns what `data` says; `None` if it is no device tree.
     pub fn parse(data: &[u8]) -> Option<Self> {
         let mut tree = Self::default();
         let strings = data.get(usize::try_from(word(data, STRINGS)?).ok()?..)?;

@@ -14,6 +14,7 @@ mod error;
 mod exact;
 #[cfg(test)]
 mod fixture;
+mod keeper;
 mod path;
 mod resolve;
 #[cfg(test)]
@@ -31,10 +32,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::sandbox::disk::Free;
+use crate::sandbox::free_space::Free;
 use crate::ui::Printable as _;
 pub use error::{FileError, FileErrorCode};
 pub use exact::{Exact, Fate};
+use keeper::Keeper;
 pub use path::ImagePath;
 use resolve::{Place, canonical, file_type, locate, open_entry, open_in_root, proc_path};
 
@@ -67,7 +69,7 @@ impl From<FileType> for FileKind {
     }
 }
 
-/// What is known of a file without opening it.
+/// Metadata of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
     pub kind: FileKind,
@@ -88,8 +90,9 @@ pub struct Rootfs {
     root: OwnedFd,
     /// Seconds since 1970 that every written file and directory gets.
     epoch: i64,
-    /// What was changed, if that is to be remembered.
+    /// Changed paths, if they are recorded.
     touched: Option<Mutex<Vec<Touched>>>,
+    keeper: Keeper,
 }
 
 /// A path that was changed.
@@ -97,7 +100,7 @@ pub struct Rootfs {
 pub struct Touched {
     /// The canonical one.
     pub path: ImagePath,
-    /// Everything below it may have been changed, too.
+    /// Everything below the path may have been changed, too.
     pub tree: bool,
 }
 
@@ -115,25 +118,32 @@ impl Rootfs {
         let epoch = i64::try_from(epoch)
             .map_err(|_| FileError::new(FileErrorCode::Invalid, ACTION, &shown, format!("{epoch} is not a time")))?;
         open_in_root(root.as_fd(), "/", OFlags::PATH).map_err(fail)?;
-        // Descriptors are reopened and named through it; a clear message now beats a strange one later.
+        // Descriptors are reopened and named through /proc; a clear message now beats a strange one later.
         rustix::fs::readlinkat(CWD, proc_path(root.as_raw_fd()), Vec::new()).map_err(|_| {
             FileError::new(FileErrorCode::Io, ACTION, &shown, "`/proc` is not mounted for this process")
         })?;
-        Ok(Self { root, epoch, touched: None })
+        Ok(Self { root, epoch, touched: None, keeper: Keeper::default() })
     }
 
-    /// The time that every written file gets, in seconds since 1970.
+    /// Returns the time that every written file gets, in seconds since 1970.
     pub fn time(&self) -> u64 {
         self.epoch.unsigned_abs()
     }
 
-    /// From now on, remembers each path that it changes, for [`Rootfs::take_touched`].
+    /// Starts recording each path that is changed, for [`Rootfs::take_touched`].
     #[must_use]
     pub fn remembering(self) -> Self {
         Self { touched: Some(Mutex::default()), ..self }
     }
 
-    /// What was changed since the last call, also by what then failed.
+    /// Keeps owners and modes in memory: for an ordinary user, on a tree of which every file is that user's and
+    /// nobody else changes. What is in the tree already belongs to root.
+    #[must_use]
+    pub fn keeping_attrs(self) -> Self {
+        Self { keeper: Keeper::in_memory(), ..self }
+    }
+
+    /// Returns the paths changed since the last call, also by operations that failed.
     pub fn take_touched(&self) -> Vec<Touched> {
         self.journal().map(|mut touched| std::mem::take(&mut *touched)).unwrap_or_default()
     }
@@ -150,7 +160,7 @@ impl Rootfs {
         Ok(())
     }
 
-    /// The canonical path, a final link followed; the last component may be missing, its directory not.
+    /// Returns the canonical path, a final link followed; the last component may be missing, its directory not.
     ///
     /// # Errors
     /// [`FileErrorCode::NotFound`] without the directory; [`FileErrorCode::Invalid`] for loops and mounts.
@@ -158,10 +168,10 @@ impl Rootfs {
         self.canonical_place(path, true)
     }
 
-    /// The canonical path of the entry itself: a final link is not followed.
+    /// Returns the canonical path of the entry itself: a final link is not followed.
     ///
     /// # Errors
-    /// As [`Rootfs::resolve`].
+    /// Those of [`Rootfs::resolve`].
     pub fn resolve_entry(&self, path: &ImagePath) -> Result<ImagePath, FileError> {
         self.canonical_place(path, false)
     }
@@ -176,7 +186,7 @@ impl Rootfs {
         place.name.as_ref().map_or(Ok(dir.clone()), |name| dir.join(name))
     }
 
-    /// What is at `path`, a final link not followed; none if there is nothing.
+    /// Returns the metadata of `path`, without following a final link; `None` if it does not exist.
     ///
     /// # Errors
     /// [`FileErrorCode::Invalid`] for loops and mounts.
@@ -189,10 +199,10 @@ impl Rootfs {
             }
             Err(error) => return Err(error),
         };
-        describe(&fd, path, ACTION).map(Some)
+        describe(&self.keeper, &fd, path, ACTION).map(Some)
     }
 
-    /// The content of a regular file of at most `limit` bytes.
+    /// Returns the content of a regular file of at most `limit` bytes.
     ///
     /// # Errors
     /// [`FileErrorCode::Limit`] for a bigger one; [`FileErrorCode::NotAFile`] for anything that is no file.
@@ -210,7 +220,7 @@ impl Rootfs {
         open_regular(&open_place(&self.locate(path, true, ACTION)?, path, ACTION)?, path, ACTION)
     }
 
-    /// The entries of a directory, sorted by name; a final link is followed.
+    /// Returns the entries of a directory, sorted by name; a final link is followed.
     ///
     /// # Errors
     /// [`FileErrorCode::NotADirectory`]; [`FileErrorCode::Invalid`] if a name is not UTF-8.
@@ -242,7 +252,7 @@ impl Rootfs {
         rustix::fs::mkdirat(&dir, &name, Mode::RWXU).map_err(fail)?;
         let finish = || -> Result<(), Errno> {
             let made = open_entry(dir.as_fd(), &name, OFlags::PATH | OFlags::DIRECTORY)?;
-            tree::apply(made.as_fd(), attrs)?;
+            self.keeper.apply(made.as_fd(), attrs)?;
             tree::set_time(made.as_fd(), self.epoch)
         };
         if let Err(errno) = finish() {
@@ -289,6 +299,7 @@ impl Rootfs {
         let name = name.ok_or_else(|| fail(Errno::EXIST))?;
         check_room(&dir, 0, ACTION, path)?;
         rustix::fs::symlinkat(target, &dir, &name).map_err(fail)?;
+        self.keeper.made(&dir, &name).map_err(fail)?;
         tree::set_time_at(dir.as_fd(), &name, self.epoch).map_err(fail)?;
         tree::set_time(dir.as_fd(), self.epoch).map_err(fail)
     }
@@ -305,12 +316,13 @@ impl Rootfs {
         let source = self.locate(from, false, ACTION)?;
         let target = self.locate(to, false, ACTION)?;
         self.touch(&source, false, from, ACTION)?;
-        // With a directory comes what is in it.
+        // Renaming a directory moves its content.
         self.touch(&target, true, to, ACTION)?;
         let source_name = source.name.ok_or_else(|| whole(from))?;
         let target_name = target.name.ok_or_else(|| whole(to))?;
         rustix::fs::renameat(&source.dir, &source_name, &target.dir, &target_name).map_err(|errno| match errno {
-            // Places in one file system were just resolved, so this is overlayfs speaking.
+            // Both paths were just resolved within one file system, so this error comes from overlayfs
+            // (<https://docs.kernel.org/filesystems/overlayfs.html#renaming-directories>).
             Errno::XDEV => {
                 let cause = "a directory of a lower layer cannot be renamed; make a new one and remove the old";
                 FileError::new(FileErrorCode::Invalid, ACTION, from, cause)
@@ -336,7 +348,7 @@ impl Rootfs {
     /// rights from whatever changes hands ([chown(2)](https://man7.org/linux/man-pages/man2/chown.2.html)).
     ///
     /// # Errors
-    /// As [`Rootfs::set_attrs`].
+    /// Those of [`Rootfs::set_attrs`].
     pub fn set_owner(&self, path: &ImagePath, owner: (u32, u32), recursive: bool) -> Result<(), FileError> {
         tree::check_attrs(Attrs { mode: 0, uid: owner.0, gid: owner.1 }, tree::SET, path)?;
         self.set(path, tree::Wanted { owner, mode: None }, recursive)
@@ -349,10 +361,10 @@ impl Rootfs {
         let fd = open_place(&place, path, tree::SET)?;
         let stat = rustix::fs::fstat(&fd).map_err(fail)?;
         if file_type(&stat) == FileType::Directory && !recursive {
-            return wanted.apply(fd.as_fd(), 0).map_err(fail);
+            return wanted.apply(&self.keeper, fd.as_fd(), 0).map_err(fail);
         }
-        tree::set(&fd, wanted, tree::Pass::Check, path, 0)?;
-        tree::set(&fd, wanted, tree::Pass::Apply, path, 0)
+        tree::set(&self.keeper, &fd, wanted, tree::Pass::Check, path, 0)?;
+        tree::set(&self.keeper, &fd, wanted, tree::Pass::Apply, path, 0)
     }
 
     /// Removes an entry, a link itself included; a directory must be empty unless `recursive`. No link is
@@ -364,7 +376,7 @@ impl Rootfs {
         const ACTION: &str = "remove";
         let fail = |errno| FileError::system(errno, ACTION, path);
         let place = self.locate(path, false, ACTION)?;
-        // What was below it is no path of its own any more.
+        // Paths that were below it do not exist any more.
         self.touch(&place, false, path, ACTION)?;
         let Place { dir, name } = place;
         let Some(name) = name else {
@@ -387,13 +399,13 @@ impl Rootfs {
     }
 }
 
-/// An `O_PATH` descriptor of the entry at `place`, whatever it is.
+/// Returns an `O_PATH` descriptor of the entry at `place`, whatever it is.
 fn open_place(place: &Place, path: &ImagePath, action: &'static str) -> Result<OwnedFd, FileError> {
     open_entry(place.dir.as_fd(), place.name.as_deref().unwrap_or("."), OFlags::PATH)
         .map_err(|errno| FileError::system(errno, action, path))
 }
 
-/// The entries of an open directory, which is that at `path`, sorted by name.
+/// Returns the entries of an open directory, which is that at `path`, sorted by name.
 fn entries(dir: BorrowedFd<'_>, path: &ImagePath) -> Result<Vec<(String, FileKind)>, FileError> {
     const ACTION: &str = "list";
     let mut entries = Vec::new();
@@ -409,8 +421,8 @@ fn entries(dir: BorrowedFd<'_>, path: &ImagePath) -> Result<Vec<(String, FileKin
     Ok(entries)
 }
 
-/// What is known of the file behind `fd`, an `O_PATH` descriptor of it.
-fn describe(fd: &OwnedFd, path: &ImagePath, action: &'static str) -> Result<Metadata, FileError> {
+/// Returns the metadata of the file behind `fd`, an `O_PATH` descriptor.
+fn describe(keeper: &Keeper, fd: &OwnedFd, path: &ImagePath, action: &'static str) -> Result<Metadata, FileError> {
     let fail = |errno| FileError::system(errno, action, path);
     let stat = rustix::fs::fstat(fd).map_err(fail)?;
     let kind = FileKind::from(file_type(&stat));
@@ -424,7 +436,7 @@ fn describe(fd: &OwnedFd, path: &ImagePath, action: &'static str) -> Result<Meta
     Ok(Metadata {
         kind,
         size: u64::try_from(stat.st_size).unwrap_or_default(),
-        attrs: Attrs { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid },
+        attrs: keeper.attrs(&stat),
         links: links(&stat),
         target,
     })

@@ -1,4 +1,5 @@
-//! `/etc/fstab`: what is mounted, and how an image names its own two partitions there. Pure.
+//! Reads and edits `/etc/fstab` (<https://man7.org/linux/man-pages/man5/fstab.5.html>): mounts, and the names of an
+//! image's own two partitions. Pure.
 //!
 //! From the base layer on, the partitions are named by placeholders, and finalising puts the image's own names in their place.
 //! Lines that a package, a command or a plugin adds stay, and so do the options of the image's own two.
@@ -15,14 +16,15 @@ pub const BOOT_PARTUUID: &str = "{boot_partuuid}";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     pub device: &'a str,
-    /// Where it is mounted, without slashes at its end.
+    /// Mount point, without slashes at its end.
     pub place: &'a str,
     pub kind: &'a str,
     pub options: &'a str,
 }
 
 impl<'a> Entry<'a> {
-    /// None for a comment and for a line of less than two fields.
+    /// Parses a line of `fstab` (<https://man7.org/linux/man-pages/man5/fstab.5.html>). Returns `None` for a comment,
+    /// and for less than two fields.
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.split_whitespace();
         let device = fields.next().filter(|device| !device.starts_with('#'))?;
@@ -32,22 +34,22 @@ impl<'a> Entry<'a> {
         Some(Self { device, place: if trimmed.is_empty() { place } else { trimmed }, kind, options })
     }
 
-    /// Whether a system starts without the device.
+    /// Returns whether a system starts without the device.
     pub fn is_optional(&self) -> bool {
         self.options.split(',').any(|option| ["nofail", "noauto"].contains(&option))
     }
 
-    /// Whether it is a disk's partition, or a disk.
+    /// Returns whether it is a disk's partition, or a disk.
     pub fn is_of_disk(&self) -> bool {
         Device::parse(self.device).is_of_disk()
     }
 
-    /// Whether it is memory's place on a disk, and is mounted nowhere.
+    /// Returns whether it is memory's place on a disk, and is mounted nowhere.
     pub fn is_swap(&self) -> bool {
         self.kind == "swap"
     }
 
-    /// The placeholder of what is mounted there, if that is one of the image's own partitions.
+    /// Returns the placeholder of what is mounted there, if that is one of the image's own partitions.
     fn placeholder(&self) -> Option<&'static str> {
         match self.place {
             "/" => Some(ROOT_PARTUUID),
@@ -57,12 +59,12 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The lines that mount something.
+/// Returns the lines that mount something.
 pub fn entries(text: &str) -> impl Iterator<Item = Entry<'_>> {
     text.lines().filter_map(Entry::parse)
 }
 
-/// `old` without the lines that swap.
+/// Returns `old` without the lines for swap space.
 pub fn without_swap(old: &str) -> String {
     let swaps = |line: &&str| Entry::parse(line).is_some_and(|entry| entry.is_swap());
     old.split_inclusive('\n').filter(|line| !swaps(line)).collect()

@@ -14,7 +14,7 @@ use crate::error::{Context as _, Result};
 
 /// Most bytes that a file, or what is packed in it, may have: one with all modules has 100 MB, and unpacks to 400.
 const LIMIT: u64 = 2 << 30;
-/// How often an archive may be compressed.
+/// Most nested compressions of an archive.
 const DEEPEST: usize = 4;
 
 /// One entry; times and numbers of inodes are left out.
@@ -69,7 +69,7 @@ fn entries(file: &File) -> Result<BTreeMap<String, Entry>> {
     Ok(found)
 }
 
-/// Everything that comes, within the limit.
+/// Reads `data` to its end, within the limit.
 fn bounded(data: impl Read) -> Result<Vec<u8>> {
     let mut all = Vec::new();
     data.take(LIMIT + 1).read_to_end(&mut all)?;

@@ -1,4 +1,5 @@
-//! Overlay mounts: finished layers below, a fresh upper directory on top.
+//! Mounts overlays: finished layers below, a fresh upper directory on top
+//! (<https://docs.kernel.org/filesystems/overlayfs.html>).
 //!
 //! All of it happens in the build's private mount namespace, so there is nothing to clean up after a kill.
 
@@ -6,9 +7,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags, umount2};
 
 use crate::error::{Context, Failure, Result};
+use crate::sandbox::mounts;
 use crate::ui::Printable as _;
 
 /// A mounted rootfs. Unmounted when dropped.
@@ -37,10 +39,10 @@ impl Mounted {
     /// Uid 0 of the private namespace.
     ///
     /// # Errors
-    /// As [`Mounted::new`].
+    /// Those of [`Mounted::new`].
     pub fn read_only(lowers: &[PathBuf]) -> Result<Self> {
         let [only] = lowers else { return Self::mount(MsFlags::MS_RDONLY, lowers, None) };
-        // The kernel wants two.
+        // overlayfs needs two lower layers.
         let empty = PathBuf::from("/build/empty");
         #[expect(clippy::disallowed_methods, reason = "a directory of the private namespace")]
         fs::create_dir_all(&empty).context("cannot prepare an overlay")?;
@@ -52,12 +54,12 @@ impl Mounted {
             .map(|number| PathBuf::from(format!("/build/{number}")))
             .find(|path| fs::create_dir(path).is_ok())
             .expect("one of the numbers is free");
-        // The kernel takes one page of options, which the paths of some seventy layers fill: they get short names, which
-        // nobody needs any more when it has followed them.
+        // The kernel takes one page of mount options, which the paths of some seventy layers fill. So layers get short
+        // names, which are not needed any more once the kernel has resolved them.
         let links = merged.with_extension("lowers");
         let links = Links::new(links, lowers).context("cannot prepare an overlay")?;
         let options = options(&links.names, top);
-        mount(Some("overlay"), &merged, Some("overlay"), flags, Some(options.as_str())).with_context(|| {
+        mounts::mount(Some("overlay"), &merged, Some("overlay"), flags, Some(options.as_str())).with_context(|| {
             Failure::host("cannot mount an overlay in the store").hint(
                 "the store must be on ext4, xfs, btrfs or tmpfs, and not itself on an overlay (as in a container): \
                  choose another place with --store",
@@ -73,7 +75,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // What cannot be unmounted now goes with the namespace.
+        // The namespace's end unmounts whatever is left.
         umount2(&self.merged, MntFlags::MNT_DETACH).ok();
         fs::remove_dir(&self.merged).ok();
     }
@@ -82,7 +84,7 @@ impl Drop for Mounted {
 /// Short names of layers, as links. Removed when dropped.
 struct Links {
     directory: PathBuf,
-    /// In the order of the layers.
+    /// Names in the order of the layers.
     names: Vec<PathBuf>,
 }
 
@@ -101,12 +103,13 @@ impl Links {
 
 impl Drop for Links {
     fn drop(&mut self) {
-        // Nobody looks at what stays, and it goes with the namespace.
+        // Whatever stays goes with the namespace.
         fs::remove_dir_all(&self.directory).ok();
     }
 }
 
-/// Mount options of the overlay; `top` is its upper and its work directory.
+/// Returns the mount options of the overlay (<https://docs.kernel.org/filesystems/overlayfs.html>); `top` is its upper
+/// and its work directory.
 fn options(lowers: &[PathBuf], top: Option<(&Path, &Path)>) -> String {
     let lower: Vec<String> = lowers.iter().rev().map(|path| path.to_string_lossy().into_owned()).collect();
     // userxattr: `trusted.*` attributes are out of reach in a user namespace.

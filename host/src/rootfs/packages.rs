@@ -11,6 +11,7 @@ mod cache;
 mod database;
 mod lists;
 mod locked;
+mod progress;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,7 +24,7 @@ use crate::recipe::fetching::Fetching;
 use crate::recipe::locked::{LockedPackage, Packages};
 use crate::recipe::package::PackageSpec;
 use crate::rootfs::files::Rootfs;
-use crate::sandbox::command::{Bind, BoxCommand, Stream};
+use crate::sandbox::command::{Bind, BoxCommand};
 use crate::ui::{Step, printable};
 use cache::Cache;
 use database::check_removable;
@@ -32,21 +33,22 @@ pub use lists::file_name;
 use lists::{Listed, check_known, find};
 pub use lists::{Origins, archive_date, archive_state, digests, real};
 pub use locked::{Several, complete};
+pub(super) use progress::Progress;
 
 /// Options of every apt run in a box.
 const APT: [&str; 13] = [
     // A name that apt does not know is no regular expression.
     "-oAPT::Cmd::Pattern-Only=true",
-    // Nobody else uses the archives directory, which is read-only.
+    // No other process uses the archives directory, which is read-only.
     "-oDebug::NoLocking=true",
-    // Of the two caches this one also depends on what is installed.
+    // This cache also depends on what is installed; the other one does not.
     "-oDir::Cache::pkgcache=",
     "-oDpkg::Use-Pty=false",
     "-oAPT::Sandbox::User=root",
     "-oAcquire::Languages=none",
     "-oDpkg::Options::=--force-confold",
     "-oDpkg::Options::=--force-confdef",
-    // There is no one to answer, and nothing that must stay as it is.
+    // Nobody is there to answer.
     "-oAPT::Get::Assume-Yes=true",
     // A version that is named, or locked, may be older than what is installed.
     "-oAPT::Get::allow-downgrades=true",
@@ -76,14 +78,14 @@ pub struct Package {
     pub architecture: String,
 }
 
-/// Where packages come from.
+/// A source of packages.
 #[derive(Clone, Debug)]
 pub struct Archive {
     /// apt's lists as the base layer saw them, so that all layers are of one state of the archive.
     pub lists: PathBuf,
-    /// Where each of them is from: [`Origins`].
+    /// Origin of each list: [`Origins`].
     pub origins: PathBuf,
-    /// What [`index`] made of them.
+    /// Index of the lists, made by [`index`].
     pub index: PathBuf,
     /// The shared cache of downloaded packages.
     pub cache: PathBuf,
@@ -93,10 +95,10 @@ pub struct Archive {
     pub epoch: u64,
 }
 
-/// Which apt-get runs in the box.
+/// The apt-get that runs in the box.
 #[derive(Clone, Debug)]
 pub struct Apt {
-    /// In the image, where the build may have laid one that runs natively; the image's own serves if there is none.
+    /// Path in the image at which the build may have laid a native apt-get; otherwise the image's own is used.
     pub native: &'static str,
     /// The image's, which a native apt-get must be told.
     pub architecture: String,
@@ -104,7 +106,7 @@ pub struct Apt {
     pub preferences: Option<PathBuf>,
     /// Sources that the lists are from, where they are not the image's own.
     pub sources: Option<PathBuf>,
-    /// What maintainer scripts are told.
+    /// Environment of maintainer scripts.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -114,7 +116,7 @@ impl Apt {
         let is_there = fs::symlink_metadata(root.join(self.native.trim_start_matches('/'))).is_ok();
         let program = if is_there { self.native } else { "apt-get" };
         let preferences = if self.preferences.is_some() { PREFER } else { &[] };
-        // The one file is none then, which `/dev/null` is.
+        // apt has no file of sources then.
         let list: &[&str] = if self.sources.is_some() { &["-oDir::Etc::SourceList=/dev/null"] } else { &[] };
         let options = [program, &architecture].into_iter().chain(APT).chain(list.iter().chain(preferences).copied());
         let mut command = BoxCommand::new(root, options.chain(arguments.iter().copied()));
@@ -138,14 +140,14 @@ impl Apt {
     }
 }
 
-/// Where apt keeps its index and the packages that it installs.
+/// Directory of apt's index and of the packages that it installs.
 const CACHE: &str = "/var/cache/apt";
 
-/// Where it finds preferences, if there are any. [`index`] makes an empty file for them to be shown at.
+/// File of preferences. [`index`] makes an empty file, over which the real one is mounted.
 const PREFERENCES: &str = "/var/cache/apt/preferences";
 const PREFER: &[&str] = &["-oDir::Etc::Preferences=/var/cache/apt/preferences"];
 
-/// Where apt keeps what it fetched of archives.
+/// Directory of apt's downloaded lists.
 const LISTS: &str = "/var/lib/apt/lists";
 
 /// Has apt in the rootfs at `root` read `lists` and keep what it understood in the directory `index`: reading them takes
@@ -154,9 +156,9 @@ const LISTS: &str = "/var/lib/apt/lists";
 /// # Errors
 /// [`Failure::build`] if the image's apt cannot.
 pub fn index(apt: &Apt, root: &Path, lists: &Path, index: &Path) -> Result<()> {
-    // Programs of the image may have written to it: what is there is not trusted to be what it seems.
+    // Programs of the image may have written to it.
     crate::store::remove_tree(index)?;
-    // The directory lies over the image's own while apt runs, archives included.
+    // The directory is mounted over the image's own while apt runs, archives included.
     fs::create_dir_all(index.join("archives/partial")).context("cannot keep apt's index")?;
     fs::write(index.join("preferences"), "").context("cannot keep apt's index")?;
     let mut command = apt.command(root, &["check"]);
@@ -165,19 +167,19 @@ pub fn index(apt: &Apt, root: &Path, lists: &Path, index: &Path) -> Result<()> {
     command.check(&mut |_, _| {}).map(drop)
 }
 
-/// What one line of `apt-get --print-uris` names. The address in it is not looked at.
+/// A file that `apt-get --print-uris` names in one line. The address in it is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Named {
     file: String,
     size: u64,
 }
 
-/// What apt of the host found that a bootstrap installs, before any program of the image ran.
+/// Packages that apt of the host chose for a bootstrap, before any program of the image ran.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
     /// Files of the packages that must be there for dpkg and apt to run, in the order in which dpkg takes them.
     system: Vec<String>,
-    /// Those, and all others.
+    /// All packages, with those of `system`.
     all: Vec<Named>,
 }
 
@@ -207,7 +209,7 @@ impl Archive {
         Ok(as_chosen(&self.look_up(&named)?))
     }
 
-    /// What a bootstrap takes from the archives.
+    /// Returns the packages that a bootstrap takes from the archives.
     ///
     /// # Errors
     /// [`Failure::build`] if apt named something that the signed lists do not have.
@@ -244,7 +246,9 @@ impl Archive {
         self.cache(step).lay(&self.find_chosen(chosen)?.iter().collect::<Vec<_>>(), &archives)?;
         let recommends = with_recommends(recommends);
         let install = install_arguments("--no-download", &recommends, specs);
-        self.apt(root, &install, Some(&archives)).check(&mut |stream, line| progress(step, stream, line))?;
+        let mut progress = Progress::new(step, chosen.len());
+        self.apt(root, &install, Some(&archives)).check(&mut |stream, line| progress.line(stream, line))?;
+        drop(progress);
         let after = installed(&rootfs)?;
         Ok(after
             .into_iter()
@@ -263,7 +267,8 @@ impl Archive {
         check_removable(&rootfs, names)?;
         let mut arguments = vec![if purge { "purge" } else { "remove" }, "--"];
         arguments.extend(names.iter().map(String::as_str));
-        let removed = self.apt(root, &arguments, None).check(&mut |stream, line| progress(step, stream, line));
+        let mut progress = Progress::new(step, 0);
+        let removed = self.apt(root, &arguments, None).check(&mut |stream, line| progress.line(stream, line));
         let refused = || Failure::build(format!("cannot remove {}: apt refuses", names.join(", ")));
         removed.map(drop).with_context(|| refused().hint("something that no system works without may need it"))
     }
@@ -277,8 +282,8 @@ impl Archive {
         command
     }
 
-    /// The files of the packages that a bootstrap begins with, in their order, in the new directory `place`; all others are
-    /// fetched too.
+    /// Returns the files of the packages that a bootstrap begins with, in their order, in the new directory `place`;
+    /// all others are fetched too.
     ///
     /// # Errors
     /// [`Failure::build`] if one cannot be fetched.
@@ -294,7 +299,7 @@ impl Archive {
         Ok(resolved.system.clone())
     }
 
-    /// The files of the packages that were chosen.
+    /// Returns the files of the packages that were chosen.
     fn find_chosen(&self, chosen: &Packages) -> Result<Vec<Listed>> {
         let file = |name: &str, version: &str| {
             let (name, architecture) = name.split_once(':').unwrap_or((name, ""));
@@ -319,7 +324,7 @@ impl Archive {
         Cache { directory: &self.cache, fetching: &self.fetching, step }
     }
 
-    /// What the signed lists say of these files.
+    /// Looks the files up in the signed lists.
     fn look_up(&self, named: &[Named]) -> Result<Vec<Listed>> {
         if named.is_empty() {
             return Ok(Vec::new());
@@ -328,7 +333,7 @@ impl Archive {
         let mut seen = BTreeSet::new();
         let files = named.iter().filter(|one| seen.insert(&one.file));
         let listed = |one: &Named| {
-            // The same version may lie in two archives with other contents: apt means one of a certain length.
+            // The same version may be in two archives with other content; the length says which one apt means.
             let all = found.remove(&one.file).unwrap_or_default();
             all.into_iter().find(|listed| listed.size == one.size).with_context(|| {
                 Failure::build(format!(
@@ -341,7 +346,7 @@ impl Archive {
         files.map(listed).collect()
     }
 
-    /// As [`lists::check_known`], for texts.
+    /// Checks package specifications as [`lists::check_known`] does.
     fn check_known(&self, installed: &BTreeMap<String, Package>, specs: &[String]) -> Result<()> {
         let parse = |spec: &String| {
             PackageSpec::parse(spec)
@@ -360,7 +365,7 @@ fn install_arguments<'a>(how: &'a str, recommends: &'a str, specs: &'a [String])
     [how, recommends, "install", "--"].into_iter().chain(specs.iter().map(String::as_str)).collect()
 }
 
-/// As `piimg.lock` names them.
+/// Converts packages to the form of `piimg.lock`.
 fn as_chosen(listed: &[Listed]) -> Packages {
     let name = |package: &Package| format!("{}:{}", package.name, package.architecture);
     listed.iter().map(|listed| (name(&listed.package), as_locked(listed))).collect()
@@ -370,21 +375,13 @@ fn as_locked(listed: &Listed) -> LockedPackage {
     LockedPackage { version: listed.package.version.clone(), digest: format!("sha256:{}", listed.digest) }
 }
 
-/// Where apt and dpkg find the packages in `archives`.
+/// Returns the mount that shows apt and dpkg the packages in `archives`.
 pub(super) fn offered(archives: &Path) -> Bind {
     Bind { source: archives.to_owned(), target: ARCHIVES.into(), writable: false }
 }
 
-/// Where [`offered`] shows packages.
+/// Directory at which [`offered`] shows packages.
 pub(super) const ARCHIVES: &str = "/var/cache/apt/archives";
-
-/// Shows what dpkg is doing.
-pub(super) fn progress(step: &Step, stream: Stream, line: &str) {
-    if stream == Stream::Stdout && (line.starts_with("Unpacking ") || line.starts_with("Setting up ")) {
-        step.note(line.trim_end_matches(" ..."));
-    }
-    step.detail(&format!("apt | {line}"));
-}
 
 /// Lines `'URI' FILE SIZE DIGEST`; anything else apt prints is skipped.
 fn parse_uris(text: &str) -> Result<Vec<Named>> {
@@ -401,7 +398,7 @@ fn parse_uris(text: &str) -> Result<Vec<Named>> {
         .collect()
 }
 
-/// `NAME [OLD] (VERSION ORIGIN, ORIGIN [ARCHITECTURE]) […]`: the name of the file.
+/// Parses `NAME [OLD] (VERSION ORIGIN, ORIGIN [ARCHITECTURE]) […]` and returns the name of the file.
 fn parse_install(line: &str) -> Result<String> {
     let parsed = line.split_once(" (").and_then(|(name, rest)| {
         let (inside, _) = rest.split_once("])")?;
@@ -416,7 +413,7 @@ fn unexpected(line: &str) -> Failure {
     Failure::build(format!("apt printed an unexpected line: `{}`", printable(line)))
 }
 
-/// The value of `name` in a stanza of a control file.
+/// Returns the value of `name` in a stanza of a control file.
 fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
     stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }

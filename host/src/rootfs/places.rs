@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::glob;
 
-/// By reach, the least first.
+/// Risks by reach, the least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Risk {
@@ -23,7 +23,7 @@ pub enum Risk {
     Medium,
     /// Decides what runs on the Pi, or who gets in.
     High,
-    /// Whatever it likes, within the image.
+    /// Anything within the image.
     Critical,
 }
 
@@ -52,17 +52,17 @@ impl std::str::FromStr for Risk {
 /// Some paths of one kind.
 #[derive(Debug)]
 pub struct Place {
-    /// As it is written into an image's record.
+    /// Id in an image's record.
     pub id: &'static str,
-    /// What a file there does; the path comes before.
+    /// Effect of a file there, in words that follow its path.
     pub does: &'static str,
     pub risk: Risk,
     /// Packages bring such files all the time: of theirs, a build says nothing.
     pub is_usual: bool,
-    /// As in a capability: `*` is a part of a segment, `**` any number of them. Below `/usr` also without `/usr`, for
-    /// `/bin`, `/sbin` and `/lib` are links to there.
+    /// Globs with the syntax of capabilities: `*` is a part of a segment, `**` any number of them. Globs below `/usr`
+    /// also match without `/usr`: `/bin`, `/sbin` and `/lib` are links to there (<https://wiki.debian.org/UsrMerge>).
     globs: &'static [&'static str],
-    /// Where a file is named too if one is changed, though a directory that is granted for something else may hold it.
+    /// Globs that name a changed file even in a directory that is granted for something else.
     anywhere: &'static [&'static str],
 }
 
@@ -83,7 +83,7 @@ impl Place {
         Self { risk, ..self }
     }
 
-    /// The globs as they are in a tree whose `/usr` is merged, and in one where it is not.
+    /// Returns the globs as they are in a tree whose `/usr` is merged, and in one where it is not.
     fn spellings(&self) -> impl Iterator<Item = &'static str> {
         self.globs.iter().flat_map(|glob| {
             let unmerged = glob.strip_prefix("/usr").filter(|rest| MERGED.iter().any(|top| rest.starts_with(top)));
@@ -91,47 +91,78 @@ impl Place {
         })
     }
 
-    /// Whether the file at `path`, an absolute one, is such a file.
+    /// Returns whether the file at `path`, an absolute one, is such a file.
     fn has(&self, path: &str) -> bool {
         self.spellings().chain(self.anywhere.iter().copied()).any(|glob| glob::matches_path(glob, path))
     }
 
-    /// Whether `path` is a directory above such files.
+    /// Returns whether `path` is a directory above such files.
     fn is_below(&self, path: &str) -> bool {
         self.spellings().any(|glob| above(glob).any(|above| glob::matches_path(&above, path)))
     }
 
-    /// The first paths of it that `scope`, a glob, has too.
+    /// Returns whether all that `scope`, a glob, matches is of this place; errs on the side of no.
+    pub fn has_all_of(&self, scope: &str) -> bool {
+        let inner: Vec<&str> = scope.split('/').collect();
+        let includes = |outer: &str, inner: &&str| *inner != "**" && glob::includes(outer, inner);
+        self.spellings().any(|glob| {
+            let outer: Vec<String> = glob.split('/').map(str::to_owned).collect();
+            glob::matches_all(&outer, &inner, &includes)
+        })
+    }
+
+    /// Returns the first paths of it that `scope`, a glob, has too.
     pub fn within(&self, scope: &str) -> Option<&'static str> {
         self.spellings().find(|glob| glob::meets_path(glob, scope))
     }
 
-    /// The first paths of it above which `scope`, a glob, has a directory.
+    /// Returns the first paths of it above which `scope`, a glob, has a directory.
     pub fn below(&self, scope: &str) -> Option<&'static str> {
         self.spellings().find(|glob| above(glob).any(|above| glob::meets_path(&above, scope)))
     }
 }
 
-/// What is below these is below `/usr` too.
+/// Directories whose content is below `/usr` too.
 const MERGED: [&str; 4] = ["/bin/", "/sbin/", "/lib/", "/lib64/"];
 
-/// The directories above the paths of a glob, `/` aside.
+/// Returns the directories above the paths of a glob, `/` aside.
 fn above(glob: &str) -> impl Iterator<Item = String> {
     let ends = glob.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
     ends.map(|at| glob[..at].to_owned())
 }
 
-/// The place of which the file at `path` is.
+/// Places of files that are programs, or that programs load as code.
+const CODE: [&str; 10] = [
+    "first-in-path",
+    "programs",
+    "libraries",
+    "local-libraries",
+    "interpreters",
+    "interpreters-of-packages",
+    "loader",
+    "preload",
+    "alternatives",
+    "character-sets",
+];
+
+impl Place {
+    /// Returns whether what is here is a program, or code that programs load.
+    pub fn is_code(&self) -> bool {
+        CODE.contains(&self.id)
+    }
+}
+
+/// Returns the place of which the file at `path` is.
 pub fn of_file(path: &str) -> Option<&'static Place> {
     PLACES.iter().find(|place| place.has(path))
 }
 
-/// The place of which the directory at `path` is, or to which it leads.
+/// Returns the place of which the directory at `path` is, or to which it leads.
 pub fn of_directory(path: &str) -> Option<&'static Place> {
     of_file(path).or_else(|| PLACES.iter().find(|place| place.is_below(path)))
 }
 
-/// The place of that name.
+/// Returns the place of that name.
 pub fn by_id(id: &str) -> Option<&'static Place> {
     PLACES.iter().find(|place| place.id == id)
 }
@@ -205,8 +236,11 @@ pub static PLACES: &[Place] = &[
     ]).usual(),
     place("character-sets", "is loaded by programs that convert text", &[
         "/usr/lib/gconv/**", "/usr/lib/*/gconv/**", "/usr/local/lib/gconv/**", "/usr/local/lib/*/gconv/**",
-        "/usr/lib/locale/**", "/usr/local/lib/locale/**", "/usr/share/locale/locale.alias", "/etc/locale.alias",
     ]).usual(),
+    // Data, though it is where code is.
+    place("locales", "says how programs show text", &[
+        "/usr/lib/locale/**", "/usr/local/lib/locale/**", "/usr/share/locale/locale.alias", "/etc/locale.alias",
+    ]).ranked(Risk::Medium).usual(),
     place("loaded-by-name", "names libraries that programs load", &[
         "/etc/gss/**", "/etc/gssapi_mech.conf", "/etc/glvnd/**", "/usr/share/glvnd/**", "/etc/vulkan/**",
         "/usr/share/vulkan/**", "/etc/OpenCL/**", "/etc/asound.conf", "/etc/alsa/**", "/usr/share/alsa/**",

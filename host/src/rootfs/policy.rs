@@ -1,4 +1,4 @@
-//! What tells maintainer scripts not to start services while packages are installed: nothing is to run in an image that is
+//! Keeps maintainer scripts from starting services while packages are installed: nothing may run in an image that is
 //! being made.
 //!
 //! It is a layer of its own below all others, and in no image: a policy that the image has for itself lies above it, and
@@ -13,7 +13,8 @@ use crate::error::{Context, Result};
 /// The tree of the layer, in the private namespace.
 const LAYER: &str = "/run/piimg-policy";
 
-/// Where invoke-rc.d(8) and deb-systemd-invoke(1) look, and what says no to them.
+/// Script that invoke-rc.d and deb-systemd-invoke ask
+/// (<https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt>), and that says no.
 const POLICY: &str = "usr/sbin/policy-rc.d";
 const REFUSE: &str = "#!/bin/sh\nexit 101\n";
 

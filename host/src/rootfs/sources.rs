@@ -1,5 +1,5 @@
-//! What apt reads of a tree to know where packages come from: during a build, where a mirror may stand in for an archive,
-//! and in the image, which has what its release says.
+//! Writes apt's sources in a tree: those of a build, which may name a mirror, and those of the image, which its release
+//! defines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use crate::ui::Printable as _;
 const LIST: &str = "etc/apt/sources.list";
 const PARTS: &str = "etc/apt/sources.list.d";
 
-/// Where [`DefaultSource::Kept`] keeps mmdebstrap's own; apt does not read it.
+/// File to which [`DefaultSource::Kept`] moves mmdebstrap's own source; apt does not read it.
 const KEPT: &str = "etc/apt/sources.list.image";
 
 const PLAIN: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
 
-/// Where a bootstrap takes packages from.
+/// Sources of a bootstrap's packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
-    /// What becomes of the source that mmdebstrap chooses for the suite.
+    /// Treatment of the source that mmdebstrap chooses for the suite.
     pub default: DefaultSource,
     /// Files as apt reads them, each named `NAME.sources`.
     pub files: Vec<PathBuf>,
@@ -28,14 +28,14 @@ pub struct Sources {
     pub keyring: Option<PathBuf>,
 }
 
-/// What becomes of the source that mmdebstrap chooses.
+/// Treatment of the source that mmdebstrap chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultSource {
     /// It is used, and stays in the image.
     Used,
     /// It is for the image only; the files stand in for it during the build.
     Kept,
-    /// There is none: the files are all.
+    /// There is no such source: the files are complete.
     None,
 }
 
@@ -61,7 +61,7 @@ impl Sources {
         files.map(|file| file.to_string_lossy().into_owned()).collect()
     }
 
-    /// Whether a bootstrap leaves the image's own sources behind, so that nothing is to be replaced.
+    /// Returns whether a bootstrap leaves the image's own sources behind, so that nothing is to be replaced.
     pub fn are_the_images(&self) -> bool {
         self.default == DefaultSource::Used && self.files.is_empty()
     }
@@ -118,7 +118,7 @@ pub fn add(rootfs: &Rootfs, files: &[(String, String)]) -> Result<()> {
     Ok(())
 }
 
-/// Whether `name` is what mmdebstrap calls the source `file`, which it may have numbered.
+/// Returns whether `name` is what mmdebstrap calls the source `file`, which it may have numbered.
 fn is_of(name: &str, file: &Path) -> bool {
     let Some(file) = file.file_name().map(|file| file.to_string_lossy()) else { return false };
     let number = |digits: &str| digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit());

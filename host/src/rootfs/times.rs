@@ -1,4 +1,4 @@
-//! The times of a layer's files: none is later than the archive that its packages are from.
+//! Limits the times of a layer's files: none is later than the archive that its packages are from.
 //!
 //! What programs write has the time of the clock. It is taken back before a layer is kept, and not only when an image is
 //! written: a layer is the same whenever it was made, so that it serves images of every time.
@@ -12,10 +12,10 @@ use rustix::io::Errno;
 
 use crate::error::{Context as _, Result};
 
-/// What of a layer has a wrong time.
+/// Files of a layer whose times are wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
-    /// What is later.
+    /// Later ones.
     Later,
     /// That, and what has no time at all: it was written before the time was known.
     LaterOrNone,
@@ -28,7 +28,7 @@ pub enum Wrong {
 ///
 /// # Errors
 /// If the file system refuses.
-pub fn settle(tree: &Path, wrong: Wrong, latest: u64) -> Result<()> {
+pub fn clamp(tree: &Path, wrong: Wrong, latest: u64) -> Result<()> {
     let latest = i64::try_from(latest).context("a time that no file can have")?;
     open(CWD, tree).and_then(|top| Settle { wrong, latest }.directory(&top)).context("cannot set the times of a layer")
 }
@@ -51,7 +51,8 @@ impl Settle {
                 self.directory(&open(directory, &name)?)?;
                 continue;
             }
-            // The mark that something is gone has no time that matters, and one inode for many names.
+            // A whiteout (<https://docs.kernel.org/filesystems/overlayfs.html#whiteouts-and-opaque-directories>) has no
+            // time that matters, and one inode for many names.
             let is_mark = FileType::from_raw_mode(known.st_mode) == FileType::CharacterDevice && known.st_rdev == 0;
             if self.is_wrong(known.st_mtime, known.st_mtime_nsec) && !is_mark {
                 rustix::fs::utimensat(directory, &name, &times(self.latest), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -109,9 +110,9 @@ mod tests {
         }
         set(&outside, 5000, 0);
         symlink(&outside, tree.join("link")).unwrap();
-        settle(&tree, Wrong::Later, 1000).unwrap();
+        clamp(&tree, Wrong::Later, 1000).unwrap();
         assert_eq!(fs::metadata(tree.join("etc/deep/none")).unwrap().mtime(), 0);
-        settle(&tree, Wrong::LaterOrNone, 1000).unwrap();
+        clamp(&tree, Wrong::LaterOrNone, 1000).unwrap();
         let time = |path: &Path| {
             let metadata = fs::symlink_metadata(path).unwrap();
             (metadata.mtime(), metadata.mtime_nsec())

@@ -14,7 +14,7 @@ pub struct UnitName(String);
 
 impl UnitName {
     /// # Errors
-    /// What a name is, if this is none.
+    /// The rule for names, if the text breaks it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let (stem, suffix) = text.rsplit_once('.').unwrap_or((text, ""));
         if !SUFFIXES.contains(&suffix) {
@@ -41,12 +41,13 @@ impl UnitName {
         self.0.rsplit('.').next().unwrap_or_default()
     }
 
-    /// Without its suffix.
+    /// Returns the name without its suffix.
     fn stem(&self) -> &str {
         &self.0[..self.0.len() - self.suffix().len() - 1]
     }
 
-    /// What stands before `@` and between it and the suffix: empty for a template, none for a plain unit.
+    /// Splits the name at `@`: returns the template's name and the instance, which is empty for a template and `None`
+    /// for a plain unit. See <https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html>.
     fn parts(&self) -> (&str, Option<&str>) {
         self.stem().split_once('@').map_or((self.stem(), None), |(prefix, instance)| (prefix, Some(instance)))
     }
@@ -55,24 +56,25 @@ impl UnitName {
         self.parts().1 == Some("")
     }
 
-    /// The template of an instance.
+    /// Returns the template of an instance.
     pub fn template(&self) -> Option<Self> {
         let (prefix, instance) = self.parts();
         instance.filter(|instance| !instance.is_empty())?;
         Some(Self(format!("{prefix}@.{}", self.suffix())))
     }
 
-    /// The instance of a template.
+    /// Returns the instance of a template.
     fn instance(&self, name: &str) -> Result<Self, &'static str> {
         Self::parse(&format!("{}@{name}.{}", self.parts().0, self.suffix()))
     }
 
-    /// Whether a drop-in for it is one for a single unit or template: `a-.service` stands for all that begin with it.
+    /// Returns whether a drop-in for it is one for a single unit or template: `a-.service` stands for all that begin
+    /// with it.
     pub fn is_single(&self) -> bool {
         !self.parts().0.ends_with('-')
     }
 
-    /// The specifiers that can be known without a running system.
+    /// Returns the specifiers that can be known without a running system.
     fn expand(&self, text: &str) -> Result<String, String> {
         let (prefix, instance) = self.parts();
         let mut out = String::new();
@@ -108,7 +110,7 @@ pub enum Link {
     Alias(UnitName),
 }
 
-/// What the `[Install]` section of a unit and of its drop-ins says.
+/// The `[Install]` section of a unit and of its drop-ins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Install {
     wanted_by: Vec<String>,
@@ -173,18 +175,18 @@ impl Install {
         list.extend(value.split_whitespace().map(|word| word.trim_matches(['"', '\'']).to_owned()));
     }
 
-    /// Units that are enabled and disabled with `unit`.
+    /// Returns the units that are enabled and disabled with `unit`.
     ///
     /// # Errors
-    /// A name that is none.
+    /// If a name is invalid.
     pub fn also(&self, unit: &UnitName) -> Result<Vec<UnitName>, String> {
         self.also.iter().map(|name| Ok(UnitName::parse(&unit.expand(name)?)?)).collect()
     }
 
-    /// The links that enable `unit`; none if nothing asks for one.
+    /// Returns the links that enable `unit`; `None` if nothing asks for one.
     ///
     /// # Errors
-    /// A name that is none, and a template without an instance.
+    /// If a name is invalid, or a template has no instance.
     pub fn links(&self, unit: &UnitName) -> Result<Vec<Link>, String> {
         let mut links = Vec::new();
         for (list, kind) in [(&self.wanted_by, "wants"), (&self.required_by, "requires"), (&self.upheld_by, "upholds")]

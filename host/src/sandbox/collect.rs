@@ -1,4 +1,4 @@
-//! Feeds a program that was started, waits for it, and keeps what it prints.
+//! Feeds a started program, waits for it, and collects its output.
 
 use std::io::{ErrorKind, Read, Write as _};
 use std::process::{Child, ExitStatus};
@@ -9,41 +9,41 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use crate::error::{Context as _, Result};
 
-/// Most that is waited for and kept of one program.
+/// Limits of one run: how long to wait, and how much output to keep.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// By the clock, if there is an end to it.
+    /// Wall-clock limit; `None` waits for ever.
     pub time: Option<Duration>,
-    /// Bytes of each of the two outputs.
+    /// Most bytes of each of the two output streams.
     pub output: usize,
 }
 
 impl Patience {
-    /// For a program that reads nothing of a stranger's.
+    /// No limit: for a program that reads only trusted input.
     pub(super) const ENDLESS: Self = Self { time: None, output: usize::MAX };
 }
 
-/// What came of a program.
+/// Result of one run.
 #[derive(Debug)]
 pub(super) enum Collected {
-    /// It ended by itself, or by a signal of somebody else's.
+    /// The program exited, or a signal from outside ended it.
     Ended { status: ExitStatus, stdout: Vec<u8>, stderr: Vec<u8> },
-    /// It was killed: it ran longer than it may.
+    /// Killed: the time limit passed.
     TooLong,
-    /// It was killed: it printed more than it may.
+    /// Killed: it printed more than the limit.
     TooMuch,
 }
 
-/// Gives `stdin` to `child`, whose streams are all pipes, and waits for its end.
+/// Writes `stdin` to `child`, whose streams are all pipes, and waits until it ends.
 ///
 /// # Errors
-/// If it cannot be waited for, or its input cannot be written though it reads it.
+/// If it cannot be waited for, or if it reads its input and that cannot be written.
 pub(super) fn collect(mut child: Child, stdin: &[u8], patience: Patience) -> Result<Collected> {
     let mut input = child.stdin.take().expect("stdin is piped");
     let (stdout, stderr) = (child.stdout.take().expect("stdout is piped"), child.stderr.take().expect("it is piped"));
     let process = Pid::from_child(&child);
     let kill = move || {
-        // Fails only if it has ended.
+        // Fails only if the process has ended already.
         kill_process(process, Signal::KILL).ok();
     };
     let (in_time, written, out, err) = std::thread::scope(|scope| {
@@ -56,7 +56,7 @@ pub(super) fn collect(mut child: Child, stdin: &[u8], patience: Patience) -> Res
         if !matches!(in_time, Ok(true)) {
             kill();
         }
-        // Its process number is its own until here: `child` is waited for only below.
+        // The process id cannot be reused before this point: `child` is reaped only below.
         let (out, err) = (out.join().expect("it does not panic"), err.join().expect("it does not panic"));
         (in_time, writer.join().expect("it does not panic"), out, err)
     });
@@ -64,7 +64,7 @@ pub(super) fn collect(mut child: Child, stdin: &[u8], patience: Patience) -> Res
     match (in_time?, out, err) {
         (false, _, _) => Ok(Collected::TooLong),
         (true, Ok(stdout), Ok(stderr)) => match written {
-            // It may end without reading all of its input; its status tells whether that was a failure.
+            // The program may end without reading all of its input; its exit status says whether that was a failure.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write to a program"),
             _ => Ok(Collected::Ended { status, stdout, stderr }),
         },
@@ -72,7 +72,7 @@ pub(super) fn collect(mut child: Child, stdin: &[u8], patience: Patience) -> Res
     }
 }
 
-/// Waits until the process has ended, and no longer than that; it still has its number then.
+/// Waits until the process has ended, without reaping it: its id stays reserved. Returns `false` on time-out.
 fn wait(child: &Child, time: Option<Duration>) -> Result<bool> {
     let failed = "cannot wait for a program";
     let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).context(failed)?;
@@ -92,7 +92,7 @@ fn wait(child: &Child, time: Option<Duration>) -> Result<bool> {
     }
 }
 
-/// All that comes, unless it is more than `most` bytes.
+/// Reads `pipe` to its end. Fails if it carries more than `most` bytes.
 fn keep(pipe: impl Read, most: usize) -> std::result::Result<Vec<u8>, ()> {
     let mut kept = Vec::new();
     let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);

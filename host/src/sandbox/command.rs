@@ -1,13 +1,13 @@
-//! Runs one command inside the image, in a box of its own.
+//! Runs one command of the image in a box of its own.
 //!
-//! The box has its own mount, PID, IPC, UTS, network and cgroup namespace, whose owner is the build; the command
-//! runs in a user namespace nested in it, so that its root has no power over any of them. It sees the rootfs, a
-//! minimal `/dev`, a `/proc` of its own processes, empty `/run` and `/tmp`, no `/sys` and no network but `lo`, or piimg's
-//! proxy ([`super::proxy`]).
-//! Everything it starts is dead when [`BoxCommand::run`] returns, which is when it ends or uses more than its
-//! [`BoxLimits`].
+//! The box has its own mount, PID, IPC, UTS, network and cgroup namespace, which the build's user namespace owns. The
+//! command runs in a user namespace nested in that one, so its root has no power over the box (see
+//! <https://man7.org/linux/man-pages/man7/user_namespaces.7.html>). It sees the rootfs, a minimal `/dev`, a `/proc` of
+//! its own processes, empty `/run` and `/tmp`, and no `/sys`. Its network is `lo`, or piimg's proxy ([`super::proxy`]).
+//! [`BoxCommand::run`] returns when the command ends or exceeds its [`BoxLimits`]; everything that it started is dead
+//! by then.
 //!
-//! [`super::init`] holds the other side.
+//! [`super::init`] is the code that runs inside.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -20,118 +20,115 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::Watch;
+use super::limits::LimitMonitor;
 pub use super::limits::{BoxLimits, Exceeded};
-use super::private::{Inheritable, memory_file, own_command};
+pub use super::process::Credentials;
+use super::process::{own_command, spawn_with};
 pub use super::proxy::Network;
-use super::proxy::{self, Served};
+use super::proxy::{self, ProxyServer};
 use super::{ending, init, tool};
 use crate::error::{Context, Failure, Result, with_cause};
+use crate::log::{self, CommandLine};
+use crate::sealed;
+use crate::ui::Printable as _;
 
 pub(super) const SPEC_ARG: &str = "--spec=";
 pub(super) const NETWORK_ARG: &str = "--network=";
 
-/// Exit status of the box's own processes when the box could not be made; the reason is on standard error.
+/// Exit status of the box's own processes if the box could not be made; standard error has the reason.
 pub(super) const SET_UP_FAILED: i32 = 254;
 
-/// Status of a command that the filter killed; see [`super::seccomp`].
+/// Exit status of a command that the seccomp filter killed; see [`super::seccomp`].
 const FOREIGN_CALL: i32 = 128 + nix::libc::SIGSYS;
 
 const FOREIGN_CALL_TEXT: &str = "(killed by the box: it made a system call of another ABI, such as the 32-bit one)";
 
-/// Bytes kept of each output stream; the rest is counted and dropped, so that a command cannot fill the
-/// memory of the build.
+/// Most bytes kept of each output stream. The rest is counted and dropped, so that a command cannot fill the memory of
+/// the build.
 const OUTPUT_LIMIT: usize = 8 << 20;
 
-/// Pieces of output that wait to be looked at: a command that writes faster than that has to wait itself.
+/// Capacity of the channel that carries output. A command that writes faster than it is read has to wait.
 const WAITING: usize = 4;
 
-/// What the box is called, for whoever asks the kernel. The image says the same while it is built.
+/// Host name inside a box. The image's `/etc/hostname` says the same while it is built.
 pub const HOST_NAME: &str = "image";
 
-/// As [`bound_addresses`].
+/// Limit set by [`bound_addresses`].
 static ADDRESSES: OnceLock<u64> = OnceLock::new();
 
-/// From now on, bounds the addresses that each process of a box may have, in bytes: for emulated programs.
+/// Limits the address space of each process in a box to `bytes`, from now on. For emulated programs.
 ///
-/// Some programs reserve terabytes, of which they use little, and are content with less: databases, runtimes of languages.
-/// The kernel keeps no book of what is only reserved. qemu-user does, for each page, until the memory is full.
+/// Databases and language runtimes reserve terabytes, use little of it, and accept less. The kernel does not account
+/// for reserved addresses. qemu-user does, for each page, until the memory is full.
 pub fn bound_addresses(bytes: u64) {
     ADDRESSES.get_or_init(|| bytes);
 }
 
-/// What every command finds in its environment, besides what its caller adds.
+/// Environment of every command; its caller adds to it.
 const ENVIRONMENT: [(&str, &str); 7] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
     ("LC_ALL", "C.UTF-8"),
     ("TERM", "dumb"),
     ("DEBIAN_FRONTEND", "noninteractive"),
-    // systemctl and deb-systemd-invoke only edit files then.
+    // Makes systemctl and deb-systemd-invoke edit files only: <https://systemd.io/ENVIRONMENT/>.
     ("SYSTEMD_OFFLINE", "1"),
-    // How systemd and maintainer scripts learn that no init system runs here.
+    // Tells systemd and maintainer scripts that no init system runs here: <https://systemd.io/CONTAINER_INTERFACE>.
     ("container", "piimg"),
 ];
 
-/// A host directory or file shown inside the box.
+/// A directory or file of the host, shown inside the box.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bind {
-    /// In the build's private namespace.
+    /// Path in the build's private namespace.
     pub source: PathBuf,
-    /// Absolute path in the image; what is there is covered, never changed. It must exist.
+    /// Absolute path in the image. It must exist; the bind mount covers it and changes nothing.
     pub target: PathBuf,
     pub writable: bool,
-}
-
-/// Who the command runs as, in numbers of the image.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Identity {
-    pub uid: u32,
-    pub gid: u32,
-    pub groups: Vec<u32>,
 }
 
 /// A command and its box.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BoxCommand {
-    /// The mounted rootfs.
+    /// Mount point of the rootfs.
     pub root: PathBuf,
-    /// Program (absolute, or looked for in the image's `PATH`) and arguments; never a shell string.
+    /// Program and arguments; never a shell string. The program is absolute, or looked up in the image's `PATH`.
     pub argv: Vec<String>,
     pub env: Vec<(String, String)>,
     /// Working directory inside the image.
     pub cwd: String,
-    pub identity: Identity,
+    /// By the image's numbers.
+    pub identity: Credentials,
     pub binds: Vec<Bind>,
-    /// After this time the command is killed.
+    /// The command is killed after this time.
     pub timeout: Duration,
-    /// If it uses more than this it is killed too.
+    /// The command is killed if it uses more than this.
     pub limits: BoxLimits,
-    /// Bytes of addresses that each of its processes may have, if they are bounded.
+    /// Limit of the address space of each process, in bytes; `None` for no limit.
     pub addresses: Option<u64>,
-    /// The hosts that it may reach; none and it has no network.
+    /// Hosts that the command may reach; `None` for no network.
     #[serde(skip)]
     pub network: Option<Network>,
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug)]
 pub struct BoxOutput {
     /// Exit status; 128 + the signal's number if a signal ended it.
     pub status: i32,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
-    /// Bytes beyond the limit that were dropped, of both streams.
+    /// Bytes dropped beyond the limit, of both streams together.
     pub dropped: u64,
-    /// The limit for which it was killed.
+    /// The limit for which the command was killed.
     pub exceeded: Option<Exceeded>,
 }
 
 impl BoxOutput {
-    /// An error that quotes the end of the output, if the status is not 0; `what` begins its message.
+    /// Turns a status other than 0 into an error that quotes the end of the output; its message begins with `what`.
     ///
     /// # Errors
-    /// [`Failure::build`] that says by what it ended.
+    /// [`Failure::build`] with the cause of the end.
     pub fn check(self, what: &str) -> Result<Self> {
         if self.status == 0 {
             return Ok(self);
@@ -146,7 +143,7 @@ impl BoxOutput {
     }
 }
 
-/// Which of the two output streams a line came from.
+/// Output stream that a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     Stdout,
@@ -154,14 +151,14 @@ pub enum Stream {
 }
 
 impl BoxCommand {
-    /// A command run as root in `/` for at most an hour.
+    /// Makes a command that runs as root in `/` for at most an hour.
     pub fn new(root: impl Into<PathBuf>, argv: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             root: root.into(),
             argv: argv.into_iter().map(Into::into).collect(),
             env: Vec::new(),
             cwd: "/".into(),
-            identity: Identity::default(),
+            identity: Credentials::default(),
             binds: Vec::new(),
             timeout: Duration::from_secs(3600),
             limits: BoxLimits::default(),
@@ -170,7 +167,7 @@ impl BoxCommand {
         }
     }
 
-    /// Standard environment, that of a network if there is one, and the caller's, the caller's last.
+    /// Returns the environment: the standard one, the proxy's if `has_network`, and the caller's, which wins.
     pub(super) fn environment(&self, has_network: bool) -> Vec<(String, String)> {
         let standard = ENVIRONMENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut all: Vec<(String, String)> = standard.collect();
@@ -190,35 +187,42 @@ impl BoxCommand {
     /// Uid 0 of the build's private namespace.
     ///
     /// # Errors
-    /// [`Failure::host`] if the box cannot be made. A status other than 0 is not an error here.
+    /// [`Failure::host`] if the box cannot be made. A status other than 0 is no error here.
     pub fn run(&self, stdin: Option<File>, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {
         let (_served, network) = match &self.network {
             Some(network) => {
                 let (inner, outer) = UnixStream::pair().context("cannot make a socket pair")?;
-                (Some(Served::start(outer, network.clone())?), Some(inner))
+                (Some(ProxyServer::start(outer, network.clone())?), Some(inner))
             }
             None => (None, None),
         };
+        let running = log::command("in the image: ", &CommandLine::new(&self.argv[0], &self.argv[1..]));
+        for bind in &self.binds {
+            let how = if bind.writable { "writable" } else { "read-only" };
+            log::mount(format_args!(
+                "in that box: `{}` on `{}`, {how}",
+                bind.source.printable(),
+                bind.target.printable()
+            ));
+        }
         let spec = serde_json::to_vec(self).context("cannot describe the box")?;
-        let spec = memory_file("piimg-box", &spec)?;
+        let spec = sealed::file("piimg-box", &spec)?;
         let descriptors: Vec<_> = network.iter().map(AsFd::as_fd).chain([spec.as_fd()]).collect();
-        let mut child = {
-            let _guard = Inheritable::new(&descriptors)?;
-            own_command()?
-                .arg("__box")
-                .arg(format!("{SPEC_ARG}{}", spec.as_raw_fd()))
-                .args(network.as_ref().map(|network| format!("{NETWORK_ARG}{}", network.as_raw_fd())))
-                .env_clear()
-                .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .context(Failure::host("cannot start a box"))?
-        };
-        // The box alone has it now: the proxy must see the end of a box that could not be made.
+        let mut command = own_command();
+        command
+            .arg("__box")
+            .arg(format!("{SPEC_ARG}{}", spec.as_raw_fd()))
+            .args(network.as_ref().map(|network| format!("{NETWORK_ARG}{}", network.as_raw_fd())))
+            .env_clear()
+            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = spawn_with(command, &descriptors).context(Failure::host("cannot start a box"))?;
+        // Closes the build's copy: the proxy must notice the end of a box that could not be made.
         drop(descriptors);
         drop(network);
         let mut output = self.collect(&mut child, on_line)?;
+        running.ended(&self.argv[0], output.status);
         if output.status == SET_UP_FAILED {
             let reason = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
             if let Some(reason) = reason.strip_prefix(BOX_ERROR) {
@@ -228,24 +232,24 @@ impl BoxCommand {
         }
         if output.status == FOREIGN_CALL {
             on_line(Stream::Stderr, FOREIGN_CALL_TEXT);
-            // Also for whoever does not look at lines, but takes all that there was.
+            // For callers that ignore single lines and read the whole output.
             output.stderr.extend_from_slice(format!("{FOREIGN_CALL_TEXT}\n").as_bytes());
         }
         Ok(output)
     }
 
-    /// Runs the command and makes a status other than 0 an error that quotes the end of its output.
+    /// Runs the command; a status other than 0 is an error that quotes the end of its output.
     ///
     /// # Errors
-    /// As [`BoxCommand::run`], and [`Failure::build`] if the command fails.
+    /// Those of [`BoxCommand::run`], and [`Failure::build`] if the command fails.
     pub fn check(&self, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {
         self.check_with(None, on_line)
     }
 
-    /// As [`BoxCommand::check`], with standard input.
+    /// Does the same as [`BoxCommand::check`], with standard input.
     ///
     /// # Errors
-    /// As [`BoxCommand::check`].
+    /// Those of [`BoxCommand::check`].
     pub fn check_with(&self, stdin: Option<File>, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {
         let output = self.run(stdin, on_line)?;
         output.check(&format!("`{}` in the image", self.argv.join(" ")))
@@ -258,15 +262,15 @@ impl BoxCommand {
         let readers =
             [spawn_reader(stdout, Stream::Stdout, sender.clone()), spawn_reader(stderr, Stream::Stderr, sender)];
         let mut collected = [Collected::default(), Collected::default()];
-        let watch = Watch::new(self.limits, child.id(), &self.root).inspect_err(|_| {
-            // Nobody would look at it.
+        let monitor = LimitMonitor::new(self.limits, child.id(), &self.root).inspect_err(|_| {
+            // Nobody would read its output.
             child.kill().ok();
             child.wait().ok();
         })?;
         let (running, ended) = mpsc::channel::<()>();
         let exceeded = std::thread::scope(|scope| {
-            let watcher = scope.spawn(move || watch.keep(self.timeout, &ended));
-            // Until both streams are at their ends, which they are when everything in the box is dead.
+            let watcher = scope.spawn(move || monitor.run(self.timeout, &ended));
+            // Ends when both streams do, which is when everything in the box is dead.
             for (stream, chunk) in chunks {
                 collected[stream as usize].push(stream, &chunk, on_line);
             }
@@ -284,7 +288,7 @@ impl BoxCommand {
     }
 }
 
-/// Marks the message of a box that could not be made.
+/// Prefix of the message of a box that could not be made.
 pub(super) const BOX_ERROR: &str = "piimg box: ";
 
 fn spawn_reader(
@@ -302,7 +306,7 @@ fn spawn_reader(
     })
 }
 
-/// One output stream: what is kept, and the line being received.
+/// One output stream: the bytes kept, and the line being received.
 #[derive(Default)]
 struct Collected {
     kept: Vec<u8>,
@@ -311,7 +315,7 @@ struct Collected {
 }
 
 impl Collected {
-    /// A line longer than this is cut, so that a stream without newlines cannot fill the memory.
+    /// Longest line; a longer one is cut, so that a stream without newlines cannot fill the memory.
     const LINE_LIMIT: usize = 4096;
 
     fn push(&mut self, stream: Stream, chunk: &[u8], on_line: &mut dyn FnMut(Stream, &str)) {

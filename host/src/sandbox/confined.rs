@@ -1,13 +1,14 @@
-//! A program of the host that reads what a stranger made: a file system, a partition table, a key ring.
+//! Runs a program of the host that reads an untrusted file: a file system, a partition table, a key ring.
 //!
-//! A hole in it must lead nowhere, and it must end. It gets the open files that it is to read and nothing else: by Landlock
-//! where the kernel has it, it opens the host's programs and libraries alone; it keeps no capability but those to read
-//! files, starts no process, has no network, sends no signal, and lives within limits of time, memory and output. It works
-//! for everybody, without namespaces. A build has a stronger box ([`super::host_box`]) for programs that must also write.
+//! A hole in such a program must lead nowhere, and the program must end. It gets open descriptors of the files to read
+//! and nothing else. Landlock, where the kernel has it, lets it open only the host's programs and libraries. It keeps
+//! no capability but those to read files, starts no process, has no network, sends no signal, and has limits of time,
+//! memory and output. This works for every user, without namespaces. A build has a stronger box ([`super::host_box`])
+//! for programs that must also write.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -20,11 +21,12 @@ use super::collect::{Collected, Patience};
 use super::ending::{self, Bounds};
 use super::landlock::Ruleset;
 use super::tool::{Output, Tool, exit_status};
-use super::{mounts, seccomp};
+use super::{mounts, process, seccomp};
 use crate::error::{Context as _, Failure, Result, with_cause};
+use crate::log::Running;
 use crate::ui::bytes;
 
-/// Files beside programs and libraries that programs look at: how libraries are found, what time it is where, defaults.
+/// Files that programs read beside programs and libraries: the loader's cache, time zones, defaults.
 const SETTINGS: [&str; 8] = [
     "/etc/ld.so.cache",
     "/etc/localtime",
@@ -37,43 +39,44 @@ const SETTINGS: [&str; 8] = [
 ];
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"];
 
-/// What root keeps: without these it could not read another user's file.
+/// Capabilities that root keeps: without these it could not read another user's file. See
+/// <https://man7.org/linux/man-pages/man7/capabilities.7.html>.
 const CAPABILITIES: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::DAC_READ_SEARCH);
 
-/// What a program may use.
+/// Resource limits of a confined program.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Of the processor; four times as much by the clock, for a machine that has other things to do too. None for a program
-    /// that runs until somebody ends it.
+    /// Processor time. The wall clock gets four times as much, since the machine may be busy. `None` for a program that
+    /// runs until it is stopped.
     pub time: Option<Duration>,
-    /// Bytes.
+    /// Memory in bytes.
     pub memory: u64,
-    /// Bytes of each of its two outputs that are kept, unless the caller reads them itself.
+    /// Most bytes kept of each of the two outputs, unless the caller reads them itself.
     pub output: usize,
-    /// Bytes of each file that it writes, where it may write at all.
+    /// Most bytes of each file that it writes, where it may write at all.
     pub file: u64,
 }
 
 impl Limits {
-    /// `e2fsck` takes some seconds and some hundred megabytes for the file system of a whole card. `dumpe2fs` prints some
-    /// megabytes, as do the lists of files of a thousand packages.
+    /// `e2fsck` takes some seconds and some hundred megabytes for the file system of a whole card. The file lists of a
+    /// thousand packages have some megabytes.
     pub const USUAL: Self =
         Self { time: Some(Duration::from_secs(300)), memory: 2 << 30, output: 64 << 20, file: 2 << 30 };
 }
 
-/// Which sockets a program gets.
+/// Sockets that a program may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sockets {
-    /// Such as connect to nothing: `gpg` asks whether its agent is there, and must hear that it is not.
+    /// Sockets that connect to nothing: `gpg` asks for its agent, and must hear that there is none.
     #[default]
     Dead,
-    /// Those to which others of this machine connect at this port; it connects to nobody itself.
+    /// Accepts connections on this port, and makes none.
     Listening(u16),
-    /// Whatever the user's own programs could do.
+    /// All sockets that the user's own programs may use.
     All,
 }
 
-/// A program that is to be run so.
+/// A program to be run confined.
 #[derive(Debug)]
 pub struct Confined {
     tool: Tool,
@@ -85,7 +88,7 @@ pub struct Confined {
 }
 
 impl Confined {
-    /// `files` are those that it may open, at their [`place`]s.
+    /// Makes a confined program that may read `files`, which it finds at their [`place`]s.
     ///
     /// # Errors
     /// If there is no descriptor left.
@@ -101,9 +104,9 @@ impl Confined {
         })
     }
 
-    /// Where the program finds the file that was given as the one of that index.
+    /// Returns the path at which the program finds the file with this index.
     pub fn place(&self, index: usize) -> PathBuf {
-        // That of this process would be closed to it: a confined process may not look into others.
+        // The path through this process's own directory would be refused: a confined process may not inspect others.
         PathBuf::from(format!("/proc/self/fd/{}", self.files[index].as_raw_fd()))
     }
 
@@ -131,21 +134,22 @@ impl Confined {
         self
     }
 
-    /// As [`Tool::without_sync`].
+    /// Does what [`Tool::without_sync`] does.
     #[must_use]
     pub fn without_sync(mut self) -> Self {
         self.tool = self.tool.without_sync();
         self
     }
 
-    /// A directory in which it may do what it likes.
+    /// Lets the program write below `directory`.
     #[must_use]
     pub fn writing_to(mut self, directory: &Path) -> Self {
         self.writable = Some(directory.to_owned());
         self
     }
 
-    /// A device that runs code for it (`/dev/kvm`): all of its requests are allowed, and signals to threads of its own.
+    /// Lets the program use a device that runs code for it (`/dev/kvm`): all ioctl requests, and signals to its own
+    /// threads.
     #[must_use]
     pub fn accelerated_by(mut self, device: &Path) -> Self {
         self.accelerator = Some(device.to_owned());
@@ -164,18 +168,19 @@ impl Confined {
         self
     }
 
-    /// Runs the program and waits for it; a status other than 0 is not an error here.
+    /// Runs the program and waits for it; a status other than 0 is no error here.
     ///
     /// # Errors
-    /// [`Failure::host`] if the program is missing or cannot be started, [`Failure::build`] if it runs into a limit or a
+    /// [`Failure::host`] if the program is missing or cannot be started, [`Failure::build`] if it exceeds a limit or a
     /// signal ends it.
     pub fn output(&self) -> Result<Output> {
-        let child = self.start()?;
+        let (child, running) = self.started()?;
         let patience = Patience { time: self.limits.time.map(|time| time * 4), output: self.limits.output };
         let name = format!("`{}`", self.tool.name());
         match self.tool.wait(child, patience)? {
             Collected::Ended { status, stdout, stderr } => {
                 let output = Output { status: exit_status(status), stdout, stderr };
+                running.ended(self.tool.name(), output.status);
                 match status.signal() {
                     Some(_) => Err(self.ended(&name, &output)),
                     None => Ok(output),
@@ -192,16 +197,13 @@ impl Confined {
         }
     }
 
-    /// By a signal, and what it said before.
+    /// Makes the error of a program that a signal ended, with the last of its output.
     fn ended(&self, name: &str, output: &Output) -> anyhow::Error {
         let failure = ending::failure(name, output.status, self.bounds());
-        match output.tail() {
-            said if said.is_empty() => failure.into(),
-            said => with_cause(anyhow::anyhow!("{said}"), failure),
-        }
+        with_cause(self.tool.why(output), failure)
     }
 
-    /// What the kernel keeps by a signal, for whoever started it and tells how it ended.
+    /// Returns the limits that the kernel enforces by a signal, to explain how the program ended.
     pub fn bounds(&self) -> Bounds {
         Bounds { file: Some(self.longest_file()), time: self.limits.time }
     }
@@ -213,7 +215,7 @@ impl Confined {
     /// Runs the program; a status other than 0 is an error that quotes the end of its output.
     ///
     /// # Errors
-    /// As [`Confined::output`], and [`Failure::build`] if it fails.
+    /// Those of [`Confined::output`], and [`Failure::build`] if it fails.
     pub fn run(&self) -> Result<Output> {
         self.tool.check(self.output()?)
     }
@@ -222,9 +224,14 @@ impl Confined {
     ///
     /// # Errors
     /// [`Failure::host`] if the program is missing or cannot be started.
-    #[expect(unsafe_code, reason = "a process is confined between `fork` and `exec`")]
     pub fn start(&self) -> Result<Child> {
-        let mut command = self.tool.command()?;
+        self.started().map(|(child, _)| child)
+    }
+
+    /// Starts the program as [`Confined::start`] does; how it ended can be logged.
+    #[expect(unsafe_code, reason = "a process is confined between `fork` and `exec`")]
+    fn started(&self) -> Result<(Child, Running)> {
+        let (mut command, running) = self.tool.prepared()?;
         let rules = self.rules(Path::new(command.get_program()))?;
         let (limits, longest) = (self.limits, self.longest_file());
         let may = seccomp::May {
@@ -233,15 +240,11 @@ impl Confined {
             sockets: self.sockets,
         };
         let filters = seccomp::reader(may)?;
-        let numbers: Vec<i32> = self.files.iter().map(|file| file.as_raw_fd()).collect();
+        let pass = process::passing(&self.files.iter().map(|file| file.as_fd()).collect::<Vec<_>>());
         let confine = move || {
-            for number in &numbers {
-                // SAFETY: the descriptors are open in the parent until `spawn` returns; this is their copy.
-                let descriptor = unsafe { BorrowedFd::borrow_raw(*number) };
-                rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
-            }
+            pass()?;
             limit(limits, longest)?;
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            process::set_death_signal()?;
             rustix::thread::set_no_new_privs(true)?;
             rules.enforce()?;
             drop_capabilities()?;
@@ -251,7 +254,7 @@ impl Confined {
         unsafe {
             command.pre_exec(confine);
         }
-        self.tool.start(command)
+        Ok((self.tool.start(command)?, running))
     }
 
     fn rules(&self, program: &Path) -> Result<Ruleset> {
@@ -275,9 +278,10 @@ fn limit(limits: Limits, longest: u64) -> std::io::Result<()> {
         (Resource::RLIMIT_FSIZE, longest),
         (Resource::RLIMIT_CORE, 0),
     ] {
-        // What is lower already cannot be raised any more.
+        // A hard limit that is lower already cannot be raised:
+        // <https://man7.org/linux/man-pages/man2/getrlimit.2.html>.
         let (limit, highest) = getrlimit(resource).map_or((limit, limit), |(_, highest)| (limit.min(highest), highest));
-        // At the first limit of processor time the kernel says so, at the second it kills.
+        // The kernel sends SIGXCPU at the soft limit of processor time and SIGKILL at the hard one.
         let is_time = matches!(resource, Resource::RLIMIT_CPU);
         let hard = if is_time { highest.min(limit.saturating_add(1)) } else { limit };
         setrlimit(resource, limit, hard)?;
@@ -296,7 +300,6 @@ fn drop_capabilities() -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::time::Instant;
 
     use super::*;
     use crate::error::report;
@@ -314,7 +317,7 @@ mod tests {
         let cat = Confined::new("cat", &[&File::open(&given).unwrap()]).unwrap();
         let place = cat.place(0);
         assert_eq!(cat.arg(place).run().unwrap().stdout, b"hello");
-        // One that has no name any more, and one that never had a place.
+        // One file that was deleted, and one that never had a name.
         let unnamed = tempfile::tempfile_in(dir.path()).unwrap();
         (&unnamed).write_all(b"unnamed").unwrap();
         let memory = File::from(rustix::fs::memfd_create("m", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
@@ -339,7 +342,7 @@ mod tests {
         }
         let said = refused(shell(&format!("kill -9 {}", std::process::id())));
         assert!(said.contains("not permitted"), "{said}");
-        // Another program can only be started by a process of one's own.
+        // A shell needs a process of its own for another program.
         let said = refused(shell("cat /dev/null; exit 1"));
         assert!(said.contains("fork"), "{said}");
     }
@@ -356,17 +359,18 @@ mod tests {
     fn a_program_that_does_not_end_is_ended() {
         let limits = Limits { time: Some(Duration::from_secs(1)), memory: 64 << 20, output: 1 << 20, ..Limits::USUAL };
         let said = |program: Confined| program.within(limits).output().unwrap_err().to_string();
-        let start = Instant::now();
-        // By which of the two clocks is the affair of whoever else is at work here.
+        // A busy machine may hit either clock first.
         let busy = said(shell("while :; do :; done"));
         let ends = ["`sh` computed longer than 1 s and was stopped", "`sh` ran longer than 4 s and was stopped"];
         assert!(ends.contains(&&*busy), "{busy}");
         let sleep = Confined::new("sleep", &[]).unwrap().arg("1000");
         assert_eq!(said(sleep), "`sleep` ran longer than 4 s and was stopped");
-        assert_eq!(said(Confined::new("yes", &[]).unwrap()), "`yes` printed more than 1 MiB and was stopped");
-        assert!(start.elapsed() < Duration::from_secs(30));
-        // What a program says of it, or how it ends, is its own affair.
-        let memory = shell("x=x; while :; do x=$x$x; done").within(limits).run().unwrap_err().to_string();
+        // Here the clocks of a busy machine are not to come first.
+        let patient = Limits { time: Limits::USUAL.time, ..limits };
+        let printed = Confined::new("yes", &[]).unwrap().within(patient).output().unwrap_err().to_string();
+        assert_eq!(printed, "`yes` printed more than 1 MiB and was stopped");
+        // The program may report it in its own words, or just die.
+        let memory = shell("x=x; while :; do x=$x$x; done").within(patient).run().unwrap_err().to_string();
         assert!(memory.starts_with("`sh` failed") || memory.starts_with("`sh` crashed"), "{memory}");
     }
 

@@ -1,4 +1,4 @@
-//! How a program ended, in words: the one home for what a status or a signal means to whoever reads of it.
+//! Explains how a program ended: the one place that turns an exit status or a signal into words.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use nix::sys::signal::Signal;
 use crate::error::Failure;
 use crate::ui::bytes;
 
-/// What a program was allowed, of that which the kernel keeps by a signal.
+/// Limits that the kernel enforces by a signal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
-    /// Longest file in bytes, if there is a limit.
+    /// Longest file in bytes; `None` for no limit.
     pub file: Option<u64>,
-    /// Longest time of the processor, if there is a limit.
+    /// Most processor time; `None` for no limit.
     pub time: Option<Duration>,
 }
 
-/// How a program ended whose exit status is `status` (128 + the signal's number if a signal ended it), in words that
-/// follow its name.
+/// Describes an exit status in words that follow the program's name. `status` is 128 + the signal's number if a signal
+/// ended it, as in a shell: <https://pubs.opengroup.org/onlinepubs/9699919799/utilities/V3_chap02.html#tag_18_08_02>.
 pub fn describe(status: i32, bounds: Bounds) -> String {
     match status - 128 {
         libc::SIGXFSZ => match bounds.file {
@@ -35,13 +35,13 @@ pub fn describe(status: i32, bounds: Bounds) -> String {
             format!("crashed ({})", name(signal))
         }
         signal if signal > 0 => format!("was ended by a signal ({})", name(signal)),
-        // For a program that had something else to do first.
+        // For a program that succeeded where it should have become something else.
         _ if status == 0 => "ended with status 0".to_owned(),
         _ => format!("failed with status {status}"),
     }
 }
 
-/// The failure of `what`, a program or a step that it did, which ended with `status`; says what to do where that is known.
+/// Makes the failure of `what`, a program or its step, which ended with `status`. Adds a next step where one is known.
 pub fn failure(what: &str, status: i32, bounds: Bounds) -> Failure {
     let failure = Failure::build(format!("{what} {}", describe(status, bounds)));
     match next_step(status) {
@@ -77,7 +77,7 @@ mod tests {
         for (status, bounds, said) in [
             (0, bounds, "ended with status 0"),
             (3, bounds, "failed with status 3"),
-            // A library of its own is missing, says `e2fsck`: no signal.
+            // `e2fsck` uses 128 for a shared library error: no signal.
             (128, bounds, "failed with status 128"),
             (153, bounds, "was stopped at a file longer than the 64 GiB that one may have here"),
             (153, Bounds::default(), "was stopped at a file longer than one may be here (`ulimit -f`)"),

@@ -1,4 +1,4 @@
-//! A program of the host in a box, for files that strangers made: what a hole in it could reach is one directory.
+//! Runs a program of the host on untrusted files in a box from which only one directory can be reached.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,26 +8,26 @@ use nix::mount::{MntFlags, umount2};
 
 use super::command::{Bind, BoxCommand};
 use super::mounts;
-use super::names::ACCOUNTS;
+use super::numeric_ids::ACCOUNTS;
 use crate::error::{Context, Result};
 
-/// Where the program finds the directory that it may write to.
+/// Path of the writable directory inside.
 pub const WORK: &str = "/files";
 
-/// An empty directory that a caller may show something at.
+/// An empty directory at which a caller may mount something.
 pub const INPUT: &str = "/input";
 
-/// What a box covers, or has to find.
+/// Directories that a box mounts over, or requires.
 const OWN: [&str; 7] = ["dev", "proc", "run", "tmp", "sys", "files", "input"];
 
-/// A root file system of the host's programs, for commands that may write to one directory and to nothing else.
+/// A root file system with the host's programs, for commands that may write to one directory only.
 #[derive(Debug)]
 pub struct HostBox {
     command: BoxCommand,
 }
 
 impl HostBox {
-    /// Makes the root file system at `root`, a directory that does not exist yet; commands see `work` as [`WORK`].
+    /// Makes the root file system at `root`, which must not exist yet; commands see `work` as [`WORK`].
     ///
     /// # Privileges
     /// Uid 0 of the build's private namespace.
@@ -37,7 +37,7 @@ impl HostBox {
     pub fn new(root: &Path, work: &Path) -> Result<Self> {
         let failed = "cannot prepare a box for the host's programs";
         fs::create_dir(root).context(failed)?;
-        // Only a mount can become the root directory.
+        // `pivot_root` requires a mount point: <https://man7.org/linux/man-pages/man2/pivot_root.2.html>.
         mounts::bind(root, root)?;
         let mut made = Self { command: BoxCommand::new(root, Vec::<String>::new()) };
         for name in OWN {
@@ -45,12 +45,12 @@ impl HostBox {
         }
         fs::create_dir(root.join("etc")).context(failed)?;
         for file in ACCOUNTS {
-            // Nobody is known here by name.
+            // No user or group has a name here.
             fs::write(root.join(file.trim_start_matches('/')), "").context(failed)?;
         }
         let binds = &mut made.command.binds;
         binds.push(Bind { source: work.to_owned(), target: WORK.into(), writable: true });
-        // Programs and libraries alone: no configuration.
+        // Only programs and libraries: no configuration.
         for name in mounts::HOST_DIRECTORIES.into_iter().filter(|name| *name != "etc") {
             let source = Path::new("/").join(name);
             let Ok(metadata) = fs::symlink_metadata(&source) else { continue };
@@ -64,7 +64,7 @@ impl HostBox {
         Ok(made)
     }
 
-    /// A command in the box, with nothing in its environment but what every box has.
+    /// Makes a command in the box, with the standard environment of a box only.
     pub fn command(&self, argv: impl IntoIterator<Item = impl Into<String>>) -> BoxCommand {
         BoxCommand { argv: argv.into_iter().map(Into::into).collect(), ..self.command.clone() }
     }
@@ -72,7 +72,7 @@ impl HostBox {
 
 impl Drop for HostBox {
     fn drop(&mut self) {
-        // What cannot be unmounted now goes with the namespace.
+        // The namespace's end unmounts whatever is left.
         umount2(&self.command.root, MntFlags::MNT_DETACH).ok();
     }
 }

@@ -1,7 +1,7 @@
-//! The inside of a box: three short-lived processes, each single-threaded.
+//! Sets up a box from inside, by three short-lived processes with a single thread each.
 //!
-//! `piimg __box` unshares the namespaces; its child is the box's PID 1, mounts everything, changes the root and
-//! reaps; PID 1's child enters the nested user namespace, gives up what it may not have and becomes the command.
+//! `piimg __box` unshares the namespaces. Its child is the box's PID 1: it mounts everything, changes the root and
+//! reaps processes. The child of PID 1 enters the nested user namespace, drops its privileges and becomes the command.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -11,19 +11,21 @@ use std::path::{Path, PathBuf};
 
 use nix::sched::CloneFlags;
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Gid, Pid, Uid};
+use nix::unistd::{ForkResult, Pid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::command::{BOX_ERROR, BoxCommand, HOST_NAME, Identity, NETWORK_ARG, SET_UP_FAILED, SPEC_ARG};
+use super::command::{BOX_ERROR, BoxCommand, HOST_NAME, NETWORK_ARG, SET_UP_FAILED, SPEC_ARG};
 use super::ending::Bounds;
-use super::private::{IDS, die_with_parent, inherited_fd};
+use super::id_map::write_same_maps;
+use super::process::{Credentials, Word, become_user, close_descriptors, die_with_parent, inherited_fd, wait_for_ids};
 use super::shell::at_most;
 use super::{mounts, proxy, seccomp};
 use crate::error::{Context, Failure, Result};
 use crate::ui::Printable as _;
 
-/// What apt, dpkg and maintainer scripts need; each was taken away in turn over an install of 139 packages.
-/// Without `FSETID` setgid bits are lost silently, without `SETFCAP` a `setcap` in a postinst fails.
+/// Capabilities that apt, dpkg and maintainer scripts need
+/// (<https://man7.org/linux/man-pages/man7/capabilities.7.html>). Each was removed in turn during an installation of
+/// 139 packages. Without `FSETID` setgid bits are lost silently, without `SETFCAP` a `setcap` in a postinst fails.
 const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FOWNER)
@@ -34,36 +36,38 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::KILL)
     .union(CapabilitySet::SYS_CHROOT);
 
-/// Highest capability number to drop from the bounding set: the width of the kernel's own set.
+/// Number of capabilities to drop from the bounding set: the width of the kernel's own set.
 const CAPABILITY_NUMBERS: u32 = 64;
 
-/// Processes beyond the limit at which the kernel refuses another one. There must be some, so that the watch sees that the
-/// limit was passed and says why it ends the command; with many, a fork bomb makes the machine slow before it looks.
+/// Processes between piimg's limit and the kernel's. Some are needed, so that the monitor sees that the limit was
+/// passed and can say so. With many, a fork bomb slows the machine down before the monitor sees it.
 const PROCESS_HEADROOM: u64 = 256;
 
-/// Largest file a command may write: no file of an image is larger, a runaway one is.
+/// Largest file that a command may write. No file of an image is larger; that of a runaway command is.
 const FILE_SIZE_LIMIT: u64 = 64 << 30;
 
-/// Most open files of one process, far more than the usual 1024.
+/// Most open files of one process; the usual limit is 1024.
 const OPEN_FILES: u64 = 8192;
 
-/// Semaphores of System V: in a set, in all, operations at a time, sets. The kernel's defaults before it took any number.
+/// Limits for System V semaphores: per set, in all, operations per call, sets. The kernel's old defaults:
+/// <https://docs.kernel.org/admin-guide/sysctl/kernel.html>.
 const SEMAPHORES: &str = "250 32000 32 128";
-/// Queues of messages of System V, each of 16 KiB.
+/// Most System V message queues, of 16 KiB each.
 const MESSAGE_QUEUES: &str = "256";
 
-/// Parts of `/proc` that describe or steer the host; not writable.
+/// Parts of `/proc` that describe or control the host; mounted read-only. See
+/// <https://docs.kernel.org/filesystems/proc.html>.
 const PROC_READ_ONLY: [&str; 5] = ["sys", "bus", "irq", "fs", "sysrq-trigger"];
-/// Parts of `/proc` that a command has no business to read.
+/// Parts of `/proc` that no command needs to read; hidden.
 const PROC_HIDDEN: [&str; 7] = ["kcore", "keys", "timer_list", "kmsg", "sched_debug", "acpi", "scsi"];
 
-/// `piimg __box`: runs the command described in an inherited file and exits as it did.
+/// Implements `piimg __box`: runs the command that an inherited file describes, and returns its exit status.
 pub(crate) fn main(arguments: &[String]) -> i32 {
     match boxed(arguments) {
         Ok(status) => status,
         Err(error) => {
             let message = format!("{BOX_ERROR}{error:#}\n");
-            // Nobody is left to tell if standard error is closed.
+            // If standard error is closed, nobody can be told.
             std::io::stderr().write_all(message.as_bytes()).ok();
             SET_UP_FAILED
         }
@@ -122,7 +126,8 @@ fn wait_for(child: Pid) -> Result<i32> {
     }
 }
 
-/// The box's PID 1: when it ends, the kernel kills everything that is left in the box.
+/// Runs as the box's PID 1. When it ends, the kernel kills all other processes of the box:
+/// <https://man7.org/linux/man-pages/man7/pid_namespaces.7.html>.
 fn pid1(command: &BoxCommand, network: Option<UnixStream>) -> Result<i32> {
     die_with_parent()?;
     nix::unistd::sethostname(HOST_NAME).context("cannot name the box")?;
@@ -130,19 +135,16 @@ fn pid1(command: &BoxCommand, network: Option<UnixStream>) -> Result<i32> {
     limit_shared_memory(command.limits.memory / 8);
     let has_network = network.is_some();
     if let Some(build) = network {
-        proxy::offer(&build)?;
+        proxy::send_listener(&build)?;
     }
     mount_all(command, has_network)?;
     let (mut to_child, mut at_child) = UnixStream::pair().context("cannot make a socket pair")?;
     match fork()? {
         ForkResult::Parent { child } => {
             drop(at_child);
-            to_child.read_exact(&mut [0]).context("the command's process ended early")?;
-            for kind in ["uid", "gid"] {
-                fs::write(format!("/proc/{child}/{kind}_map"), format!("0 0 {IDS}\n"))
-                    .with_context(|| format!("cannot write the {kind} map of the box"))?;
-            }
-            to_child.write_all(b"m").context("the command's process ended early")?;
+            Word::Unshared.hear(&mut to_child).context("the command's process ended early")?;
+            write_same_maps(child.as_raw().cast_unsigned())?;
+            Word::Mapped.say(&mut to_child).context("the command's process ended early")?;
             drop(to_child);
             wait_for(child)
         }
@@ -152,8 +154,7 @@ fn pid1(command: &BoxCommand, network: Option<UnixStream>) -> Result<i32> {
                 die_with_parent()?;
                 limit_processes(command)?;
                 nix::sched::unshare(CloneFlags::CLONE_NEWUSER).context("cannot make the box's user namespace")?;
-                at_child.write_all(b"u").context("the box's first process ended")?;
-                at_child.read_exact(&mut [0]).context("the box's first process ended")?;
+                wait_for_ids(&mut at_child).context("the box's first process ended")?;
                 become_command(command, has_network)
             })();
             let Err(error) = error;
@@ -162,9 +163,9 @@ fn pid1(command: &BoxCommand, network: Option<UnixStream>) -> Result<i32> {
     }
 }
 
-/// Bounds what System V keeps for the IPC namespace of the box, which belongs to no process and no file system.
+/// Limits System V shared memory in the box's IPC namespace, which belongs to no process and no file system.
 ///
-/// An older kernel lets only the host's root do that. Then the watch is the bound: it looks at the machine's memory.
+/// An older kernel lets only the host's root do that. There the monitor is the limit: it measures the machine's memory.
 fn limit_shared_memory(bytes: u64) {
     let pages = bytes / u64::try_from(rustix::param::page_size()).unwrap_or(4096);
     for (name, value) in [("shmall", &*pages.to_string()), ("sem", SEMAPHORES), ("msgmni", MESSAGE_QUEUES)] {
@@ -185,12 +186,12 @@ fn mount_all(command: &BoxCommand, has_network: bool) -> Result<()> {
     }
     mounts::dev(root, command.limits.memory / 8)?;
     proc(&root.join("proc"))?;
-    // Files in memory are counted by nobody else.
+    // No other limit counts files in memory (tmpfs): <https://docs.kernel.org/filesystems/tmpfs.html>.
     let part = |divisor: u64| format!("size={},nr_inodes={}", command.limits.memory / divisor, command.limits.files);
     mounts::tmpfs(&root.join("run"), &format!("mode=755,{}", part(16)))?;
     fs::create_dir(root.join("run/lock")).context("cannot create `/run/lock`")?;
-    // How `systemd-detect-virt` knows a container (https://systemd.io/CONTAINER_INTERFACE); without it, a script would
-    // do one thing on a virtual machine and another on real hardware.
+    // `systemd-detect-virt` recognises a container by this file (<https://systemd.io/CONTAINER_INTERFACE>). Without it,
+    // a script would behave differently on a virtual machine and on real hardware.
     fs::create_dir(root.join("run/host"))
         .and_then(|()| fs::write(root.join("run/host/container-manager"), "piimg\n"))
         .context("cannot create `/run/host/container-manager`")?;
@@ -212,7 +213,7 @@ fn mount_all(command: &BoxCommand, has_network: bool) -> Result<()> {
     mounts::pivot(root)
 }
 
-/// `target` below `root`, with no symbolic link on the way: the image may hold links that lead out.
+/// Resolves `target` below `root`, and refuses symbolic links on the way: those of the image may lead out.
 fn inside(root: &Path, target: &Path) -> Result<PathBuf> {
     let mut path = root.to_owned();
     for component in target.components().skip(1) {
@@ -246,7 +247,7 @@ fn proc(target: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Services that maintainer scripts start for a moment expect `localhost` to answer.
+/// Brings up `lo`: services that maintainer scripts start for a moment expect `localhost` to answer.
 #[expect(unsafe_code, reason = "the interface's flags are set with an ioctl")]
 fn bring_up_loopback() -> Result<()> {
     use std::os::fd::AsRawFd as _;
@@ -264,22 +265,22 @@ fn bring_up_loopback() -> Result<()> {
     Ok(())
 }
 
-/// What the kernel keeps by a signal for every command in a box.
+/// Returns the limits of every boxed command that the kernel enforces by a signal.
 pub(super) fn bounds() -> Bounds {
     Bounds { file: Some(at_most(nix::sys::resource::Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT)), time: None }
 }
 
-/// Gives up everything and becomes the command; returns only if that fails.
+/// Drops all privileges and becomes the command; returns only on failure.
 fn become_command(command: &BoxCommand, has_network: bool) -> Result<std::convert::Infallible> {
-    set_ids(&Identity::default())?;
+    become_user(&Credentials::default())?;
     drop_capabilities()?;
     nix::unistd::setsid().context("cannot start a session")?;
     set_limits(command.addresses)?;
     rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
     if command.identity.uid != 0 || command.identity.gid != 0 {
-        set_ids(&command.identity)?;
+        become_user(&command.identity)?;
     }
-    // After every change of credentials, each of which clears it.
+    // Each change of credentials clears it, so this comes last.
     die_with_parent()?;
     close_descriptors()?;
     let environment = command.environment(has_network);
@@ -297,14 +298,6 @@ fn tool_command(program: &Path) -> std::process::Command {
     std::process::Command::new(program)
 }
 
-fn set_ids(identity: &Identity) -> Result<()> {
-    let groups: Vec<Gid> = identity.groups.iter().copied().map(Gid::from_raw).collect();
-    nix::unistd::setgroups(&groups).context("cannot set the groups")?;
-    let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    nix::unistd::setresgid(gid, gid, gid).context("cannot set the gid")?;
-    nix::unistd::setresuid(uid, uid, uid).context("cannot set the uid")
-}
-
 fn drop_capabilities() -> Result<()> {
     for number in 0..CAPABILITY_NUMBERS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
@@ -313,7 +306,7 @@ fn drop_capabilities() -> Result<()> {
         }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
-            // The kernel knows no capability of this number.
+            // The kernel knows no capability with this number.
             Err(rustix::io::Errno::INVAL) => break,
             Err(error) => return Err(error).context("cannot drop a capability"),
         }
@@ -323,8 +316,9 @@ fn drop_capabilities() -> Result<()> {
     rustix::thread::set_capabilities(None, sets).context("cannot drop capabilities")
 }
 
-/// Must come before the user namespace is made: the limit then holds for all processes in it together, whichever users
-/// they become, and not for each user.
+/// Limits the number of processes. Must run before the user namespace is made: the kernel then counts all processes
+/// inside it together, whichever users they become. See `RLIMIT_NPROC` in
+/// <https://man7.org/linux/man-pages/man2/getrlimit.2.html>.
 fn limit_processes(command: &BoxCommand) -> Result<()> {
     use nix::sys::resource::{Resource, setrlimit};
     let limit = at_most(Resource::RLIMIT_NPROC, command.limits.processes.saturating_add(PROCESS_HEADROOM));
@@ -333,7 +327,7 @@ fn limit_processes(command: &BoxCommand) -> Result<()> {
 
 fn set_limits(addresses: Option<u64>) -> Result<()> {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    // If the machine runs out of memory all the same, this goes first.
+    // If the machine runs out of memory nevertheless, the command is killed first.
     fs::write("/proc/self/oom_score_adj", "1000").context("cannot set the score of the command")?;
     let limits = [(Resource::RLIMIT_FSIZE, FILE_SIZE_LIMIT), (Resource::RLIMIT_CORE, 0)];
     for (resource, limit) in limits.into_iter().chain(addresses.map(|addresses| (Resource::RLIMIT_AS, addresses))) {
@@ -345,17 +339,7 @@ fn set_limits(addresses: Option<u64>) -> Result<()> {
         .context("cannot limit the number of open files")
 }
 
-#[expect(unsafe_code, reason = "close_range has no safe wrapper")]
-pub(super) fn close_descriptors() -> Result<()> {
-    // SAFETY: marks descriptors close-on-exec; none is closed while this program still runs.
-    let result = unsafe {
-        nix::libc::close_range(3, u32::MAX, i32::try_from(nix::libc::CLOSE_RANGE_CLOEXEC).expect("a small flag"))
-    };
-    nix::errno::Errno::result(result).context("cannot close inherited descriptors")?;
-    Ok(())
-}
-
-/// Looks `program` up in the image's own `PATH`, not in this process's.
+/// Looks up `program` in the image's own `PATH`, not in this process's.
 fn find_program(program: &str, environment: &[(String, String)]) -> Result<PathBuf> {
     if program.contains('/') {
         return Ok(program.into());

@@ -1,7 +1,8 @@
-//! Which files a process may open from now on, by the kernel's Landlock: it needs no privilege and no namespace, and holds
-//! for whatever the process becomes. See <https://docs.kernel.org/userspace-api/landlock.html>.
+//! Restricts the files that a process may open, by the kernel's Landlock
+//! (<https://docs.kernel.org/userspace-api/landlock.html>). It needs no privilege and no namespace, and survives
+//! `exec`.
 //!
-//! Where the kernel has none, there is no such wall, and callers have others.
+//! Callers have other walls, for kernels without it.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::path::Path;
@@ -21,7 +22,7 @@ const READ_DIR: u64 = 1 << 3;
 const TRUNCATE: u64 = 1 << 14;
 const IOCTL_DEV: u64 = 1 << 15;
 
-/// All that each version of Landlock knows of files, and `LANDLOCK_ACCESS_NET_*`, `LANDLOCK_SCOPE_*`.
+/// File rights by version of Landlock; then `LANDLOCK_ACCESS_NET_*` and `LANDLOCK_SCOPE_*`.
 const FILE_RIGHTS: [(i64, u64); 4] = [(1, 0x1fff), (2, 0x2000), (3, 0x4000), (5, 0x8000)];
 const NET_RIGHTS: [(i64, u64); 1] = [(4, 3)];
 const SCOPES: [(i64, u64); 1] = [(6, 3)];
@@ -55,20 +56,22 @@ struct NetPort {
     port: u64,
 }
 
-/// What may be opened; nothing at first.
+/// A set of allowed files; empty at first.
 #[derive(Debug)]
 pub(super) struct Ruleset {
-    /// None where the kernel has no Landlock.
+    /// `None` if the kernel has no Landlock.
     descriptor: Option<OwnedFd>,
     handled: u64,
 }
 
 impl Ruleset {
+    /// Makes an empty set.
+    ///
     /// # Errors
     /// If the kernel has Landlock and refuses.
     #[expect(unsafe_code, reason = "Landlock's calls have no wrapper")]
     pub(super) fn new(sockets: Sockets) -> Result<Self> {
-        // SAFETY: without attributes the call only answers which version there is.
+        // SAFETY: without attributes the call only returns the version.
         let version = unsafe {
             libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<libc::c_void>(), 0, ASK_VERSION)
         };
@@ -80,7 +83,7 @@ impl Ruleset {
         }
         let net = if sockets == Sockets::All { 0 } else { known(&NET_RIGHTS) };
         let attributes = RulesetAttributes { files: known(&FILE_RIGHTS), net, scopes: known(&SCOPES) };
-        // An older kernel takes a longer structure, as long as what it does not know is zero.
+        // An older kernel accepts a longer structure if the fields that it does not know are zero.
         let length = size_of::<RulesetAttributes>();
         // SAFETY: the attributes live during the call, and have that length.
         let number = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const attributes, length, 0) };
@@ -95,7 +98,7 @@ impl Ruleset {
         Ok(rules)
     }
 
-    /// Lets others connect at this port, if the kernel is one that would forbid it.
+    /// Allows listening on `port`, where the kernel would forbid it.
     #[expect(unsafe_code, reason = "Landlock's calls have no wrapper")]
     fn listen(&self, port: u16) {
         let Some(descriptor) = &self.descriptor else { return };
@@ -106,13 +109,13 @@ impl Ruleset {
         }
     }
 
-    /// Whether the kernel keeps to it.
+    /// Returns whether the kernel enforces the set.
     #[cfg(test)]
     pub(super) const fn is_enforced(&self) -> bool {
         self.descriptor.is_some()
     }
 
-    /// Lets everything below `path` be read and executed; nothing if there is no such path.
+    /// Allows reading and executing everything below `path`; does nothing if `path` does not exist.
     pub(super) fn read_below(&self, path: &Path) {
         if let Some(opened) = open(path) {
             let is_directory = rustix::fs::fstat(&opened)
@@ -121,33 +124,33 @@ impl Ruleset {
         }
     }
 
-    /// Lets a file that is open here be read, and be opened again; one without a place in a file system always may.
+    /// Allows reading an open file and opening it again. Landlock never restricts a file without a path.
     pub(super) fn read(&self, file: BorrowedFd<'_>) {
         self.allow(file, READ_FILE);
     }
 
-    /// Lets a device be read and written.
+    /// Allows reading and writing a device.
     pub(super) fn use_device(&self, path: &Path) {
         if let Some(opened) = open(path) {
             self.allow(opened.as_fd(), READ_FILE | WRITE_FILE | TRUNCATE);
         }
     }
 
-    /// Lets a device be read and written, and asked for whatever it does.
+    /// Allows reading and writing a device, and all of its ioctl requests.
     pub(super) fn command_device(&self, path: &Path) {
         if let Some(opened) = open(path) {
             self.allow(opened.as_fd(), READ_FILE | WRITE_FILE | IOCTL_DEV);
         }
     }
 
-    /// Lets everything be done below the directory, but for running what was written there.
+    /// Allows everything below the directory except execution.
     pub(super) fn write_below(&self, path: &Path) {
         if let Some(opened) = open(path) {
             self.allow(opened.as_fd(), !EXECUTE);
         }
     }
 
-    /// What cannot be allowed stays forbidden: then the program fails, and says what it cannot open.
+    /// Adds a rule. If that fails, access stays forbidden: the program fails and names what it cannot open.
     #[expect(unsafe_code, reason = "Landlock's calls have no wrapper")]
     fn allow(&self, below: BorrowedFd<'_>, rights: u64) {
         let Some(descriptor) = &self.descriptor else { return };
@@ -158,7 +161,7 @@ impl Ruleset {
         }
     }
 
-    /// Holds from now on, for this process and whatever it becomes. It must have `no_new_privs`.
+    /// Enforces the set for this process and all that it becomes. `no_new_privs` must be set.
     ///
     /// Makes one system call and nothing else: it may be used between `fork` and `exec`.
     #[expect(unsafe_code, reason = "Landlock's calls have no wrapper")]

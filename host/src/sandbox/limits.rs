@@ -1,8 +1,8 @@
-//! What a command may use of the machine, and the watch that ends it.
+//! Limits the resources of a command, and monitors them.
 //!
-//! The box is looked at several times a second from outside, by a thread that does nothing else: the command cannot see
-//! it, stop it, or keep it busy with output. The kernel's own limits, on the length of a file and far above on the number
-//! of processes, are behind that.
+//! A thread checks the box from outside, several times a second. The command cannot see it, stop it, or keep it busy
+//! with output. Behind it are the kernel's own limits on the length of a file and, set far higher, on the number of
+//! processes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,40 +13,40 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::Free;
+use super::free_space::Free;
 use crate::error::{Context as _, Result};
 use crate::ui::Printable as _;
 
-/// How often a command is looked at: the fastest disks write some hundred megabytes in this time.
+/// Time between two checks: the fastest disks write some hundred megabytes in it.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the memory of a box is counted with care; whatever is left then counts with all that it shares.
+/// Time limit for an exact count of the memory of a box. The processes left then count with all memory that they share.
 const CAREFUL: Duration = Duration::from_secs(1);
 
-/// The part of the machine's memory that is left to others, and what is enough for them.
+/// Divisor for the part of the machine's memory that is left to others, and the amount that is always enough.
 const RESERVED_PART: u64 = 16;
 const RESERVED_MEMORY: u64 = 512 << 20;
 
-/// What one command may use, with everything that it starts.
+/// Resources that one command may use, with everything that it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoxLimits {
-    /// Bytes of memory, swapped out or not, those of its files in memory not counted: these have limits of their own.
+    /// Memory in bytes, swapped out or not. Files in memory have limits of their own and do not count.
     pub memory: u64,
     pub processes: u64,
     /// Bytes by which the image may grow.
     pub disk: u64,
-    /// Files by which the image may grow.
+    /// Number of files by which the image may grow.
     pub files: u64,
 }
 
 impl Default for BoxLimits {
-    /// Three quarters of the machine's memory; of the rest, more than any step of an image needs.
+    /// Allows three quarters of the machine's memory, and more of everything else than any step of an image needs.
     fn default() -> Self {
         Self { memory: total_memory() / 4 * 3, processes: 4096, disk: 64 << 30, files: 1_000_000 }
     }
 }
 
-/// A limit that a command ran into.
+/// The limit that a command exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exceeded {
     Time(Duration),
@@ -54,12 +54,13 @@ pub enum Exceeded {
     Processes(u64),
     Disk(u64),
     Files(u64),
-    /// The memory of the whole machine, whoever used it up: what the kernel keeps for a program is nobody's.
+    /// The memory of the whole machine, whoever uses it: memory that the kernel keeps for a program is not attributed
+    /// to it.
     Machine(u64),
 }
 
 impl fmt::Display for Exceeded {
-    /// In words that follow the command.
+    /// Describes the limit in words that follow the command.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Time(limit) => write!(f, "ran longer than {} s", limit.as_secs()),
@@ -74,7 +75,7 @@ impl fmt::Display for Exceeded {
     }
 }
 
-/// Memory of the machine in bytes; 4 GiB if it does not say.
+/// Returns the machine's memory in bytes; 4 GiB if it cannot be read.
 fn total_memory() -> u64 {
     meminfo("MemTotal:").unwrap_or(4 << 30)
 }
@@ -83,26 +84,28 @@ fn meminfo(name: &str) -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/meminfo").ok()?, name)
 }
 
-/// The value of a line such as `MemTotal:  1024 kB`, in bytes.
+/// Parses the value of a line such as `MemTotal:  1024 kB`, in bytes.
 fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name))?;
     value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_shl(10)
 }
 
-/// Looks at a running box.
+/// Enforces resource limits by polling `/proc`.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct LimitMonitor {
     limits: BoxLimits,
-    /// The parent of the box's PID 1.
+    /// Parent of the box's PID 1.
     process: u32,
     root: File,
-    /// What was free at the beginning.
+    /// Free disk space at the start.
     free: Free,
-    /// Memory that is left to the rest of the machine.
+    /// Memory in bytes that is left to the rest of the machine.
     reserved: u64,
 }
 
-impl Watch {
+impl LimitMonitor {
+    /// Makes a monitor.
+    ///
     /// # Errors
     /// If the file system of the image cannot be asked.
     pub(super) fn new(limits: BoxLimits, process: u32, root: &Path) -> Result<Self> {
@@ -113,15 +116,15 @@ impl Watch {
         Ok(Self { limits, process, root: root_file, free, reserved })
     }
 
-    /// Looks at the box until `ended` is hung up. If it runs into a limit it is killed, and the limit is returned.
-    pub(super) fn keep(&self, time: Duration, ended: &Receiver<()>) -> Option<Exceeded> {
+    /// Checks the box until `ended` is hung up. If the box exceeds a limit, kills it and returns the limit.
+    pub(super) fn run(&self, time: Duration, ended: &Receiver<()>) -> Option<Exceeded> {
         let deadline = Instant::now() + time;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if ended.recv_timeout(left.min(TICK)) != Err(RecvTimeoutError::Timeout) {
                 return None;
             }
-            let exceeded = if left.is_zero() { Some(Exceeded::Time(time)) } else { self.look() };
+            let exceeded = if left.is_zero() { Some(Exceeded::Time(time)) } else { self.check() };
             if exceeded.is_some() {
                 self.kill();
                 return exceeded;
@@ -129,18 +132,18 @@ impl Watch {
         }
     }
 
-    fn look(&self) -> Option<Exceeded> {
+    fn check(&self) -> Option<Exceeded> {
         self.disk().or_else(|| self.machine()).or_else(|| self.processes())
     }
 
-    /// Kills the box: its PID 1, and with it everything in it, whose parent then ends by itself, having reaped it. If there
-    /// is none yet, or none any more, that parent, whose number is its own until it is waited for.
+    /// Kills the box's PID 1, and with it everything in the box. Its parent reaps it and ends. If there is no PID 1,
+    /// kills the parent; its id cannot be reused before it is waited for.
     fn kill(&self) {
         let process = i32::try_from(self.process).ok().and_then(rustix::process::Pid::from_raw);
         if !self.kill_first()
             && let Some(process) = process
         {
-            // Fails only if it has ended.
+            // Fails only if it has ended already.
             rustix::process::kill_process(process, rustix::process::Signal::KILL).ok();
         }
     }
@@ -150,7 +153,7 @@ impl Watch {
         let Some(id) = first() else { return false };
         let Some(pid) = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw) else { return false };
         let Ok(process) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) else { return false };
-        // The number was that process's before it was opened and after.
+        // The id belonged to that process both before and after it was opened, so the descriptor refers to it.
         first() == Some(id) && rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL).is_ok()
     }
 
@@ -164,7 +167,7 @@ impl Watch {
         (self.free.files?.saturating_sub(free.files?) > files).then_some(Exceeded::Files(files))
     }
 
-    /// Buffers of sockets and pipes, tables of open files: no process is told to have them.
+    /// Checks the machine's memory: socket buffers, pipes and descriptor tables are attributed to no process.
     fn machine(&self) -> Option<Exceeded> {
         let is_short = meminfo("MemAvailable:").is_some_and(|available| available < self.reserved);
         is_short.then_some(Exceeded::Machine(self.reserved))
@@ -180,31 +183,32 @@ impl Watch {
         let used = inside.iter().map(|process| process.memory).sum();
         let start = Instant::now();
         let share = |process: &Process| if start.elapsed() < CAREFUL { own_share(process) } else { process.memory };
-        // What they share was counted for each, so that this is only a reason to count better, which takes longer.
+        // Shared memory was counted once per process, so this only calls for the exact count, which is slower.
         let is_beyond = is_beyond(used) && is_beyond(inside.iter().map(share).sum());
         is_beyond.then_some(Exceeded::Memory(self.limits.memory))
     }
 }
 
-/// A process as its `status` tells.
+/// A process, as its `/proc/N/status` describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Process {
     id: u32,
     parent: u32,
     threads: u64,
-    /// Bytes in memory and swapped out, and those of the tables that say where they are.
+    /// Resident memory, swapped-out memory and page tables, in bytes.
     memory: u64,
 }
 
-/// All processes of this namespace.
+/// Lists all processes of this namespace.
 fn processes() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    // One that has ended meanwhile counts no more.
+    // A process that has ended in the meantime does not count.
     ids.filter_map(|id| parse_status(id, &fs::read(format!("/proc/{id}/status")).ok()?)).collect()
 }
 
-/// `/proc/N/status`. The name in its first line may hold anything but a line end, which is escaped there.
+/// Parses `/proc/N/status` (<https://man7.org/linux/man-pages/man5/proc_pid_status.5.html>). The name in its first line
+/// may hold anything; the kernel escapes line ends.
 fn parse_status(id: u32, text: &[u8]) -> Option<Process> {
     let text = String::from_utf8_lossy(text);
     let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
@@ -214,7 +218,7 @@ fn parse_status(id: u32, text: &[u8]) -> Option<Process> {
     Some(Process { id, parent, threads: number("Threads:")?, memory })
 }
 
-/// Those of `all` that `first` started, whoever started them since: orphans go to the first process of their box.
+/// Returns the processes of `all` that descend from `first`. Orphans are adopted by the PID 1 of their box.
 fn descendants(first: u32, all: &[Process]) -> Vec<Process> {
     let mut children: BTreeMap<u32, Vec<Process>> = BTreeMap::new();
     for process in all {
@@ -231,7 +235,8 @@ fn descendants(first: u32, all: &[Process]) -> Vec<Process> {
     found
 }
 
-/// Memory of a process in bytes, of what it shares its part.
+/// Returns the proportional set size of a process in bytes: Pss, SwapPss and page tables. See
+/// <https://docs.kernel.org/filesystems/proc.html>.
 fn own_share(process: &Process) -> u64 {
     let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", process.id)).unwrap_or_default();
     let Some(resident) = kibibytes(&text, "Pss:") else { return process.memory };
@@ -269,11 +274,11 @@ mod tests {
 
     #[test]
     fn a_machine_without_memory_ends_a_command() {
-        let mut watch = Watch::new(BoxLimits::default(), std::process::id(), &std::env::temp_dir()).unwrap();
-        watch.reserved = u64::MAX;
-        assert_eq!(watch.look(), Some(Exceeded::Machine(u64::MAX)));
-        watch.reserved = 0;
-        assert_eq!(watch.look(), None);
+        let mut monitor = LimitMonitor::new(BoxLimits::default(), std::process::id(), &std::env::temp_dir()).unwrap();
+        monitor.reserved = u64::MAX;
+        assert_eq!(monitor.check(), Some(Exceeded::Machine(u64::MAX)));
+        monitor.reserved = 0;
+        assert_eq!(monitor.check(), None);
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! The one door through which bytes of strangers are parsed: a [`Worker`] that has the open file and nothing else.
+//! Parses untrusted bytes, in a [`Worker`] that has the open file and nothing else. There is no other way to do so.
 //!
-//! The host gives it a job, and it answers with data in pieces and one answer at the end. What it says is the word of the
-//! file's maker: it is bounded in length and time, and no more is believed of it than of the file. A file that makes a
-//! parser loop, crash or swallow memory is an error that says so.
+//! The host sends a job. The worker answers with pieces of data and one answer at the end. Answers are as untrusted as
+//! the file, and limited in length and time. A file that makes a parser loop, crash or exhaust memory is an error that
+//! says so.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -22,58 +22,58 @@ use crate::ui::{bytes, printable};
 /// Longest message from a parser: a piece of data, or an answer.
 const LONGEST: usize = 64 << 20;
 
-/// Bytes that a parser sends at once.
+/// Bytes that a parser sends in one piece.
 pub const PIECE: usize = 64 << 10;
 
-/// Most causes and hints of an error, and characters of each: they are for a terminal.
+/// Most causes and hints of an error, and most characters of each: they are shown on a terminal.
 const MOST_LINES: usize = 16;
 const LONGEST_LINE: usize = 2000;
 
-/// Time for the start of a process, beside its work.
+/// Time to start a process, beyond the time of its work.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What a parser may use.
+/// Resource limits of a parser.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Of the processor; four times as much by the clock, for a machine that has other things to do too.
+    /// Processor time. The wall clock gets four times as much, since the machine may be busy.
     pub time: Duration,
-    /// Bytes.
+    /// Memory in bytes.
     pub memory: u64,
 }
 
 impl Limits {
-    /// The boot partition of a card is read in a tenth of a second.
+    /// For reading metadata: the boot partition of a card takes a tenth of a second.
     pub const LOOK: Self = Self { time: Duration::from_secs(60), memory: 512 << 20 };
-    /// A slow machine unpacks an image of 8 GiB in some minutes; `xz -9` takes 65 MiB of memory, and most of it is for those
-    /// who chose a longer dictionary.
+    /// For unpacking: a slow machine takes some minutes for an image of 8 GiB. `xz -9` needs 65 MiB of memory; the rest
+    /// is for larger dictionaries.
     pub const UNPACK: Self = Self { time: Duration::from_secs(1800), memory: 1 << 30 };
 }
 
-/// Starts parsers.
+/// Starts parser processes.
 #[derive(Clone, Debug)]
 pub struct Parser {
-    /// piimg itself.
+    /// Path of the piimg executable.
     program: PathBuf,
-    /// In place of the usual limits.
+    /// Limits that replace the usual ones.
     limits: Option<Limits>,
 }
 
 impl Default for Parser {
-    /// Parsers of this program.
+    /// Makes a parser that runs this same program.
     fn default() -> Self {
         Self::of("/proc/self/exe")
     }
 }
 
-/// What comes from a parser before its answer.
+/// A message from a parser before its answer.
 #[derive(Debug)]
 pub enum Piece<'a> {
     Data(&'a [u8]),
-    /// What comes now belongs to the next thing that was asked for.
+    /// The data that follows belongs to the next requested item.
     Next,
 }
 
-/// First byte of a message.
+/// First byte of each message.
 mod tag {
     pub(super) const DATA: u8 = 1;
     pub(super) const NEXT: u8 = 2;
@@ -82,10 +82,10 @@ mod tag {
     pub(super) const NOT_CONFINED: u8 = 5;
 }
 
-/// An error of a parser.
+/// An error that a parser reports.
 #[derive(Debug, Serialize, Deserialize)]
 struct Refused {
-    /// What was given is not what can be used, rather than broken.
+    /// The input is valid but not usable here; otherwise it is broken.
     is_usage: bool,
     messages: Vec<String>,
     hints: Vec<String>,
@@ -118,33 +118,33 @@ impl Refused {
     }
 }
 
-/// How a parser ended that gave no answer.
+/// Reasons for a missing answer.
 enum Broken {
     HungUp,
     Silent,
     Garbage,
-    /// The host itself cannot go on.
+    /// The host itself failed.
     Stopped(anyhow::Error),
 }
 
 impl Parser {
-    /// Parsers of `program`, which must be this piimg.
+    /// Makes a parser that runs `program`, which must be this piimg.
     pub fn of(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), limits: None }
     }
 
-    /// With these limits in place of the usual ones.
+    /// Replaces the usual limits.
     #[must_use]
     pub const fn within(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
         self
     }
 
-    /// Has a parser do `job` on `files`; `take` gets what it sends before its answer.
+    /// Runs `job` on `files` in a new process; `take` gets the pieces that precede the answer.
     ///
     /// # Errors
-    /// What the parser refuses, what `take` fails with, [`Failure::build`] if the parser runs into a limit or breaks, and
-    /// [`Failure::host`] if there can be none.
+    /// What the parser reports, what `take` fails with, [`Failure::build`] if the parser exceeds a limit or breaks, and
+    /// [`Failure::host`] if it cannot be started.
     pub fn run<A: DeserializeOwned>(
         &self,
         limits: Limits,
@@ -157,7 +157,7 @@ impl Parser {
         let bounds = Bounds { memory: limits.memory, file: 0, cpu: limits.time.as_secs().max(1) };
         let mut worker = Worker::start_as("__parse", &self.program, bounds, &descriptors)?;
         let talked = talk(worker.socket(), job, limits.time * 4 + GRACE, take);
-        // One that hung up is about to end by itself, and by what it ends is to be told.
+        // A parser that hung up is about to end; its exit status is part of the error.
         let status = if matches!(talked, Err(Broken::HungUp)) { worker.wait()? } else { worker.end()? };
         talked.map_err(|broken| match broken {
             Broken::Stopped(error) => error,
@@ -172,7 +172,7 @@ fn failure(text: String) -> anyhow::Error {
     Failure::build(text).hint("it is damaged, or was made to do that").into()
 }
 
-/// By what a parser ended, in words.
+/// Describes how a parser died.
 fn died(status: i32, limits: Limits) -> String {
     match status - 128 {
         nix::libc::SIGXCPU | nix::libc::SIGKILL => {
@@ -183,7 +183,7 @@ fn died(status: i32, limits: Limits) -> String {
     }
 }
 
-/// Gives the job and takes what comes, until an answer does.
+/// Sends the job and receives pieces until the answer comes.
 fn talk<A: DeserializeOwned>(
     socket: &mut UnixStream,
     job: &impl Serialize,
@@ -191,10 +191,10 @@ fn talk<A: DeserializeOwned>(
     take: &mut dyn FnMut(Piece<'_>) -> Result<()>,
 ) -> std::result::Result<Result<A>, Broken> {
     let job = postcard::to_allocvec(job).expect("a job is plain data");
-    // It is short: the socket holds it, whatever the worker does.
+    // The job is short: it fits into the socket's buffer, whatever the worker does.
     let length = u32::try_from(job.len()).expect("a job is short").to_le_bytes();
     socket.set_write_timeout(Some(patience)).ok();
-    // One that has ended already may have said something before.
+    // If the worker has ended already, it may still have sent a reason.
     socket.write_all(&[&length[..], &job].concat()).ok();
     loop {
         let mut head = [0; 5];
@@ -223,7 +223,7 @@ fn talk<A: DeserializeOwned>(
     }
 }
 
-/// Only waiting counts: what the host does with the data takes its own time.
+/// Fills `buffer`. Only waiting uses up `patience`: the host's own work on the data does not count.
 fn fill(socket: &mut UnixStream, buffer: &mut [u8], patience: &mut Duration) -> std::result::Result<(), Broken> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -250,7 +250,7 @@ fn broken(error: &std::io::Error) -> Broken {
     }
 }
 
-/// What the parser's side has.
+/// The parser's end of the connection, and its files.
 #[derive(Debug)]
 pub struct Inside {
     socket: UnixStream,
@@ -266,7 +266,7 @@ impl Inside {
         data.chunks(PIECE).try_for_each(|piece| say(&mut self.socket, tag::DATA, piece))
     }
 
-    /// Says that the next thing begins.
+    /// Announces the next item.
     ///
     /// # Errors
     /// If the host is gone.
@@ -275,7 +275,7 @@ impl Inside {
     }
 }
 
-/// Data that is written goes to the host.
+/// Sends what is written to the host.
 impl std::io::Write for Inside {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
         self.send(data).map(|()| data.len()).map_err(std::io::Error::other)
@@ -292,10 +292,10 @@ fn say(socket: &mut UnixStream, tag: u8, message: &[u8]) -> Result<()> {
     socket.write_all(&head).and_then(|()| socket.write_all(message)).context("the host is gone")
 }
 
-/// The parser's side: confines itself, takes the job, and has `work` do it.
+/// Runs the parser's side: confines the process, receives the job, and lets `work` do it.
 ///
 /// # Errors
-/// If it was not started by a host, or the host is gone.
+/// If no host started it, or the host is gone.
 pub fn serve<J: DeserializeOwned, A: Serialize>(
     arguments: &[String],
     work: impl FnOnce(J, &mut Inside) -> Result<A>,

@@ -1,8 +1,8 @@
-//! The network of a box that has one: a proxy that connects to the hosts it may and to no other.
+//! Serves the network of a box: a proxy that connects to granted hosts and to no others.
 //!
-//! The box's network namespace stays empty but for `lo`. The proxy's listening socket is made inside of it and served
-//! here, in the build's process, which looks names up and connects. There is no other way out. Programs find the proxy
-//! through their environment and a file of the box's own `/run`; nothing is written into the image.
+//! The box's network namespace has only `lo`. The proxy's listening socket is made inside it and served here, in the
+//! build's process, which resolves names and connects. There is no other way out. Programs find the proxy through
+//! environment variables and a file in the box's own `/run`; nothing is written into the image.
 
 mod address;
 pub mod request;
@@ -26,44 +26,44 @@ use crate::error::{Context as _, Result};
 pub(crate) use address::is_public;
 use request::{Kind, MAX_HEAD, Refusal, Request};
 
-/// The port of many a proxy.
+/// Port of the proxy; Squid's default, too.
 const PORT: u16 = 3128;
-/// Connections at a time; browsers and package managers use less than ten.
+/// Most simultaneous connections; browsers and package managers use fewer than ten.
 const MAX_CONNECTIONS: usize = 64;
-/// Time for the head of a request, and for a connection to be made.
+/// Time limit for the head of a request, and for connecting.
 const SHORT: Duration = Duration::from_secs(15);
-/// Time in which nothing moves.
+/// Time limit for a connection without traffic.
 const IDLE: Duration = Duration::from_secs(120);
-/// How often a connection looks whether its box is still there.
+/// Time between two checks that the box still exists.
 const TICK: Duration = Duration::from_millis(200);
 
-/// File of the box that tells apt about the proxy; [`environment`] tells it of the file.
+/// File in the box that configures apt for the proxy; [`environment`] names it to apt.
 pub(super) const APT_CONFIG: &str = "run/piimg/apt.conf";
 
-/// Whether a connection is made.
+/// Answer to a requested connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Allow,
     Refuse,
 }
 
-/// What became of a connection that a program asked for.
+/// Outcome of a connection that a program requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum ConnectionOutcome {
     Connected,
     /// The decision was to refuse it.
     Refused,
-    /// The name leads into somebody's own network; only an address that is allowed as such may.
+    /// The name resolves to a private address; only an address that is granted as such may be reached.
     NotPublic,
-    /// In words, why.
+    /// The connection failed; holds the reason.
     Failed(String),
-    /// In words, what is wrong with the request; it has no host then.
+    /// The request is invalid and names no host; holds the reason.
     NotUnderstood(&'static str),
-    /// It was cut off, for it carried more than [`Network::bytes`].
+    /// The connection carried more than [`Network::bytes`] and was cut off.
     TooMuch,
 }
 
-impl fmt::Display for Fate {
+impl fmt::Display for ConnectionOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("connected"),
@@ -79,30 +79,30 @@ impl fmt::Display for Fate {
 /// A connection that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
-    /// As the program named it, in lower case.
+    /// Host as the program named it, in lower case.
     pub host: String,
     pub port: u16,
     pub sent: u64,
     pub received: u64,
-    pub fate: Fate,
+    pub fate: ConnectionOutcome,
 }
 
-/// Decides whether a box may connect to that host and port.
+/// Decides whether a box may connect to a host and port.
 pub type Decide = dyn Fn(&str, u16) -> Decision + Send + Sync;
-/// Takes note of each connection that has ended.
+/// Records each connection that has ended.
 pub type Record = dyn Fn(&Connection) + Send + Sync;
 
-/// Network that is granted to a command.
+/// Network access of a command.
 #[derive(Clone)]
 pub struct Network {
     pub decide: Arc<Decide>,
     pub record: Arc<Record>,
-    /// Bytes that one connection may carry, both ways together.
+    /// Most bytes that one connection may carry, in both directions together.
     pub bytes: u64,
 }
 
 impl Network {
-    /// A network of connections of at most 16 GiB each.
+    /// Makes a network whose connections carry at most 16 GiB each.
     pub fn new(
         decide: impl Fn(&str, u16) -> Decision + Send + Sync + 'static,
         record: impl Fn(&Connection) + Send + Sync + 'static,
@@ -117,19 +117,19 @@ impl fmt::Debug for Network {
     }
 }
 
-/// Variables that programs take the proxy from: curl and git the small ones, others the capital ones.
+/// Returns the variables that announce the proxy: curl and git read the lower-case ones, others the upper-case ones.
 pub(super) fn environment() -> Vec<(String, String)> {
     let proxy = format!("http://127.0.0.1:{PORT}");
     let names =
         ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY"];
     let mut variables: Vec<(String, String)> = names.into_iter().map(|name| (name.to_owned(), proxy.clone())).collect();
-    // What a program starts for itself is in the box with it.
+    // A program's own local servers are in the box with it.
     variables.extend(["no_proxy", "NO_PROXY"].map(|name| (name.to_owned(), "localhost".to_owned())));
     variables.push(("APT_CONFIG".to_owned(), format!("/{APT_CONFIG}")));
     variables
 }
 
-/// The content of [`APT_CONFIG`]. The proxy closes a connection after each answer, so nothing is to be sent ahead.
+/// Returns the content of [`APT_CONFIG`]. The proxy closes a connection after each answer, so apt must not pipeline.
 pub(super) fn apt_config() -> String {
     format!(
         "Acquire::http::Proxy \"http://127.0.0.1:{PORT}/\";\nAcquire::https::Proxy \"http://127.0.0.1:{PORT}/\";\n\
@@ -137,8 +137,8 @@ pub(super) fn apt_config() -> String {
     )
 }
 
-/// Makes the listening socket in this process's network namespace and hands it to the build.
-pub(super) fn offer(build: &UnixStream) -> Result<()> {
+/// Makes the listening socket in this process's network namespace and sends it to the build.
+pub(super) fn send_listener(build: &UnixStream) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).context("cannot listen inside the box")?;
     let descriptors = [listener.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -149,8 +149,8 @@ pub(super) fn offer(build: &UnixStream) -> Result<()> {
     Ok(())
 }
 
-/// The other side of [`offer`]; none if the box ended before.
-fn take(inner: &UnixStream) -> Option<TcpListener> {
+/// Receives the socket that [`send_listener`] sends. Returns `None` if the box ended first.
+fn receive_listener(inner: &UnixStream) -> Option<TcpListener> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -161,20 +161,20 @@ fn take(inner: &UnixStream) -> Option<TcpListener> {
     })
 }
 
-/// A proxy that is served until this is dropped; by then all connections are recorded, but for one that hangs.
+/// A running proxy; dropping it ends it. All connections are recorded by then, except for one that hangs.
 #[derive(Debug)]
-pub(super) struct Served {
-    /// Hanging up ends it.
+pub(super) struct ProxyServer {
+    /// Closing it ends the proxy.
     end: Option<UnixStream>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Served {
-    /// Waits in a thread for the socket that the box will hand over to the other end of `inner`, and serves it.
+impl ProxyServer {
+    /// Waits in a thread for the socket that the box sends to the other end of `inner`, and serves it.
     pub(super) fn start(inner: UnixStream, network: Network) -> Result<Self> {
         let (end, is_ended) = UnixStream::pair().context("cannot make a socket pair")?;
         let thread = std::thread::spawn(move || {
-            if let Some(listener) = take(&inner) {
+            if let Some(listener) = receive_listener(&inner) {
                 serve(&listener, &Arc::new(is_ended), &network);
             }
         });
@@ -182,17 +182,17 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for ProxyServer {
     fn drop(&mut self) {
         drop(self.end.take());
         if let Some(thread) = self.thread.take() {
-            // It has nothing to say that the connections have not recorded.
+            // Everything that it had to report was recorded with the connections.
             thread.join().ok();
         }
     }
 }
 
-/// Waits until one of `sources` can be read; false if none can within `time`.
+/// Waits until one of `sources` is readable. Returns `false` if none is within `time`.
 fn is_readable(sources: &[&dyn std::os::fd::AsFd], time: Duration) -> bool {
     let mut polled: Vec<PollFd<'_>> =
         sources.iter().map(|source| PollFd::from_borrowed_fd(source.as_fd(), PollFlags::IN)).collect();
@@ -200,7 +200,7 @@ fn is_readable(sources: &[&dyn std::os::fd::AsFd], time: Duration) -> bool {
     rustix::event::poll(&mut polled, Some(&time)).is_ok_and(|ready| ready > 0)
 }
 
-/// Whether the box is gone.
+/// Returns whether the box has ended.
 fn is_over(end: &UnixStream) -> bool {
     is_readable(&[end], Duration::ZERO)
 }
@@ -215,7 +215,7 @@ fn serve(listener: &TcpListener, end: &Arc<UnixStream>, network: &Network) {
         if !is_readable(&[listener], Duration::ZERO) {
             continue;
         }
-        // Too many at a time wait for their turn where the kernel keeps them.
+        // The kernel queues connections beyond the limit.
         let Some((client, _)) =
             (open.load(Ordering::SeqCst) < MAX_CONNECTIONS).then(|| listener.accept().ok()).flatten()
         else {
@@ -229,20 +229,21 @@ fn serve(listener: &TcpListener, end: &Arc<UnixStream>, network: &Network) {
             open.fetch_sub(1, Ordering::SeqCst);
         });
     }
-    // Each notices within a tick; only one that waits for a name to be looked up may take longer, and is left alone.
+    // Each thread notices within a tick, except for one that waits for a name lookup: that one is abandoned.
     let start = Instant::now();
     while open.load(Ordering::SeqCst) > 0 && start.elapsed() < SHORT {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// One connection of a program, from its request to its end.
+/// Handles one connection of a program, from its request to its end.
 fn connection(mut client: TcpStream, end: &UnixStream, network: &Network) -> Connection {
-    let mut record = Connection { host: String::new(), port: 0, sent: 0, received: 0, fate: Fate::Connected };
+    let mut record =
+        Connection { host: String::new(), port: 0, sent: 0, received: 0, fate: ConnectionOutcome::Connected };
     let (request, rest) = match read_head(&mut client, end) {
         Ok(read) => read,
         Err((status, why)) => {
-            record.fate = Fate::NotUnderstood(why);
+            record.fate = ConnectionOutcome::NotUnderstood(why);
             answer(&mut client, status, &format!("the request was not understood: {why}"));
             return record;
         }
@@ -254,11 +255,13 @@ fn connection(mut client: TcpStream, end: &UnixStream, network: &Network) -> Con
         Err(fate) => {
             let Request { host, port, .. } = &request;
             match &fate {
-                Fate::Refused => answer(&mut client, "403 Forbidden", &format!("{host}:{port} is not granted")),
-                Fate::NotPublic => {
+                ConnectionOutcome::Refused => {
+                    answer(&mut client, "403 Forbidden", &format!("{host}:{port} is not granted"));
+                }
+                ConnectionOutcome::NotPublic => {
                     answer(&mut client, "403 Forbidden", &format!("{host} is a machine of a private network"));
                 }
-                Fate::Failed(why) => answer(&mut client, "502 Bad Gateway", why),
+                ConnectionOutcome::Failed(why) => answer(&mut client, "502 Bad Gateway", why),
                 _ => {}
             }
             record.fate = fate;
@@ -267,7 +270,7 @@ fn connection(mut client: TcpStream, end: &UnixStream, network: &Network) -> Con
     record
 }
 
-/// The answer of the proxy itself.
+/// Sends an answer of the proxy itself.
 fn answer(client: &mut TcpStream, status: &str, text: &str) {
     let text = format!("piimg: {text}\n");
     let length = text.len();
@@ -276,7 +279,7 @@ fn answer(client: &mut TcpStream, status: &str, text: &str) {
     );
     // A client that has gone needs no answer; one that does not read gets a part of it.
     client.set_write_timeout(Some(TICK)).and_then(|()| client.write_all(head.as_bytes())).ok();
-    // What the client still sends would make the kernel throw the answer away.
+    // Unread data from the client would make the kernel reset the connection and discard the answer.
     client.shutdown(Shutdown::Write).and_then(|()| client.set_read_timeout(Some(TICK))).ok();
     let mut rest = [0; 4096];
     for _ in 0..16 {
@@ -286,7 +289,7 @@ fn answer(client: &mut TcpStream, status: &str, text: &str) {
     }
 }
 
-/// The request and what the client sent after it.
+/// Reads the request, and the bytes that the client sent after it.
 fn read_head(client: &mut TcpStream, end: &UnixStream) -> std::result::Result<(Request, Vec<u8>), Refusal> {
     const LATE: Refusal = ("408 Request Timeout", "it did not end in time");
     let deadline = Instant::now() + SHORT;
@@ -312,21 +315,21 @@ fn read_head(client: &mut TcpStream, end: &UnixStream) -> std::result::Result<(R
     }
 }
 
-/// Asks for the decision, looks the name up once, and connects to an address that was found.
-fn connect(request: &Request, network: &Network) -> std::result::Result<TcpStream, Fate> {
+/// Asks for the decision, resolves the name once, and connects to one of the resulting addresses.
+fn connect(request: &Request, network: &Network) -> std::result::Result<TcpStream, ConnectionOutcome> {
     if (network.decide)(&request.host, request.port) == Decision::Refuse {
-        return Err(Fate::Refused);
+        return Err(ConnectionOutcome::Refused);
     }
     let addresses: Vec<SocketAddr> = match request.host.parse::<IpAddr>() {
-        // Allowed as an address: whoever allowed it knew where it leads.
+        // Granted as an address: whoever granted it knew where it leads.
         Ok(address) => vec![SocketAddr::new(address, request.port)],
         Err(_) => {
             let found = (request.host.as_str(), request.port)
                 .to_socket_addrs()
-                .map_err(|error| Fate::Failed(format!("cannot find {}: {error}", request.host)))?;
+                .map_err(|error| ConnectionOutcome::Failed(format!("cannot find {}: {error}", request.host)))?;
             let public: Vec<SocketAddr> = found.filter(|address| is_public(address.ip())).collect();
             if public.is_empty() {
-                return Err(Fate::NotPublic);
+                return Err(ConnectionOutcome::NotPublic);
             }
             public
         }
@@ -339,10 +342,10 @@ fn connect(request: &Request, network: &Network) -> std::result::Result<TcpStrea
         }
     }
     let why = error.map(|error| error.to_string()).unwrap_or_default();
-    Err(Fate::Failed(format!("cannot connect to {}:{}: {why}", request.host, request.port)))
+    Err(ConnectionOutcome::Failed(format!("cannot connect to {}:{}: {why}", request.host, request.port)))
 }
 
-/// Carries bytes both ways until both sides have ended, or one of the limits.
+/// Copies bytes in both directions until both sides have ended, or a limit is reached.
 fn carry(
     client: TcpStream,
     server: TcpStream,
@@ -351,18 +354,18 @@ fn carry(
     end: &UnixStream,
     limit: u64,
     record: &mut Connection,
-) -> Fate {
+) -> ConnectionOutcome {
     let (greeting, head, body) = match &request.kind {
         Kind::Tunnel => (&b"HTTP/1.1 200 Connection established\r\n\r\n"[..], &[][..], u64::MAX),
         Kind::Forward { head, body } => (&[][..], head.as_slice(), *body),
     };
     let mut up = Way { from: client, to: server, left: body, is_open: true };
-    let Some(mut down) = up.back() else { return Fate::Failed("the connection was lost".into()) };
+    let Some(mut down) = up.back() else { return ConnectionOutcome::Failed("the connection was lost".into()) };
     let rest = &rest[..rest.len().min(usize::try_from(body).unwrap_or(usize::MAX))];
     let length = |bytes: &[u8]| u64::try_from(bytes.len()).expect("a length fits 64 bits");
     up.left -= length(rest);
     if up.send(head).is_err() || up.send(rest).is_err() || down.send(greeting).is_err() {
-        return Fate::Failed("the connection was lost".into());
+        return ConnectionOutcome::Failed("the connection was lost".into());
     }
     record.sent += length(rest);
     up.close_if_done();
@@ -380,10 +383,10 @@ fn carry(
             }
         }
         if record.sent.saturating_add(record.received) > limit {
-            return Fate::TooMuch;
+            return ConnectionOutcome::TooMuch;
         }
     }
-    Fate::Connected
+    ConnectionOutcome::Connected
 }
 
 /// One direction of a connection.
@@ -408,7 +411,7 @@ impl Way {
         self.to.write_all(bytes)
     }
 
-    /// Carries what there is, and returns how much that was.
+    /// Copies available bytes, and returns their number.
     fn step(&mut self) -> u64 {
         let mut buffer = [0; 32 << 10];
         let room = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
@@ -423,7 +426,7 @@ impl Way {
         length
     }
 
-    /// What comes after the last byte that was announced is not carried, and the way back stays open.
+    /// Ends this direction after the announced length. Further bytes are not carried; the way back stays open.
     fn close_if_done(&mut self) {
         if self.left == 0 {
             self.is_open = false;

@@ -1,7 +1,7 @@
-//! Filters on the system calls of a program.
+//! Filters the system calls of a program (<https://docs.kernel.org/userspace-api/seccomp_filter.html>).
 //!
-//! Each filter is for this machine's own ABI: a program that uses another one, such as the 32-bit calls of `int 0x80`,
-//! is killed with `SIGSYS`. Calls of x32 have numbers that no list has.
+//! Each filter is for this machine's own ABI. A program that uses another one, such as the 32-bit calls of `int 0x80`,
+//! is killed with `SIGSYS`. The numbers of x32 calls are in no list.
 
 mod calls;
 
@@ -19,7 +19,7 @@ use seccompiler::{
 use super::confined::Sockets;
 use crate::error::{Context as _, Failure, Result};
 
-/// Calls that wait until the disk has what was written.
+/// Calls that wait for the disk.
 const SYNC: [libc::c_long; 6] = [
     libc::SYS_fsync,
     libc::SYS_fdatasync,
@@ -40,21 +40,23 @@ const NAMESPACES: [libc::c_int; 7] = [
     libc::CLONE_NEWUTS,
 ];
 
-/// Put characters into the input of a terminal, which may be somebody else's.
+/// Requests that insert characters into the input of a terminal, possibly somebody else's:
+/// <https://man7.org/linux/man-pages/man2/ioctl_tty.2.html>.
 const TERMINAL_INPUT: [libc::c_ulong; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-/// The one protocol of netlink that programs get: addresses and routes of the box's own network.
+/// The one netlink protocol that programs get: addresses and routes of the box's own network.
 const NETLINK_ROUTE: libc::c_int = 0;
 
-/// What a program may say it was made for; all others weaken how its memory is laid out or protected.
+/// Allowed personalities; all others weaken the layout or protection of memory:
+/// <https://man7.org/linux/man-pages/man2/personality.2.html>.
 const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
 type Rules = BTreeMap<libc::c_long, Vec<SeccompRule>>;
 
-/// Lets the program of `command` believe that the disk has what it wrote.
+/// Makes the calls of `command` that wait for the disk succeed at once.
 ///
 /// # Errors
-/// [`Failure::host`] if the processor is one that filters are not made for.
+/// [`Failure::host`] if there are no filters for this processor.
 pub(super) fn ignore_sync(command: &mut Command) -> Result<()> {
     let filter = filter(always(&SYNC), SeccompAction::Allow, errno(0))?;
     let install = move || seccompiler::apply_filter(&filter).map_err(|_| std::io::Error::last_os_error());
@@ -66,13 +68,13 @@ pub(super) fn ignore_sync(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Confines this process, and whatever it becomes and starts, to what programs of an image may ask of the kernel.
+/// Confines this process, and everything that it becomes and starts, to the calls that programs of an image may make.
 ///
-/// What is not known to be harmless does not exist for it (`ENOSYS`), which C libraries are made for: `clone3`, whose
-/// flags a filter cannot see, becomes `clone`.
+/// Every call that is not known to be harmless fails with `ENOSYS`, which C libraries handle: `clone3`, whose flags a
+/// filter cannot see, becomes `clone`.
 ///
 /// # Errors
-/// [`Failure::host`] if the processor is one that filters are not made for, or the kernel has none.
+/// [`Failure::host`] if there are no filters for this processor, or the kernel has none.
 pub(super) fn confine_program() -> Result<()> {
     let mut known = always(calls::OF_PROGRAMS);
     known.extend(always(calls::OF_PROGRAMS_HERE));
@@ -84,20 +86,20 @@ pub(super) fn confine_program() -> Result<()> {
     ])
 }
 
-/// What a program of the host may do that reads what a stranger made, beside reading.
+/// Extra permissions of a confined program of the host, beside reading.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct May {
     pub write: bool,
-    /// By number, of which a filter cannot say whose it is.
+    /// Signals by process id; a filter cannot see whose it is.
     pub signal_threads: bool,
     pub sockets: Sockets,
 }
 
-/// The filters of a program of the host that reads what a stranger made: what programs of an image may ask of the kernel,
-/// but for processes, signals, sockets and changes of files, unless it `may`.
+/// Makes the filters of a confined program of the host: the calls of an image's programs, without processes, signals,
+/// sockets and changes of files, except as `may` permits.
 ///
 /// # Errors
-/// [`Failure::host`] if the processor is one that filters are not made for.
+/// [`Failure::host`] if there are no filters for this processor.
 pub(super) fn reader(may: May) -> Result<Vec<BpfProgram>> {
     let mut known = always(calls::OF_PROGRAMS);
     known.extend(always(calls::OF_PROGRAMS_HERE));
@@ -122,7 +124,7 @@ pub(super) fn reader(may: May) -> Result<Vec<BpfProgram>> {
     if may.sockets != Sockets::Dead {
         calls::OF_LISTENERS.iter().for_each(|call| drop(refused.remove(call)));
     }
-    // A thread, and never a process.
+    // Allows threads, but no processes.
     let thread = u64::try_from(libc::CLONE_THREAD).expect("a flag is positive");
     let processes = Rules::from([(libc::SYS_clone, vec![all([condition(0, Qword, MaskedEq(thread), 0)])?])]);
     let mut filters = vec![
@@ -136,8 +138,8 @@ pub(super) fn reader(may: May) -> Result<Vec<BpfProgram>> {
     Ok(filters)
 }
 
-/// Refuses all sockets but streams of these families, which can send to nobody they are not connected to, and the one way
-/// to connect by sending.
+/// Allows only stream sockets of `families`, which cannot send unless connected, and forbids connecting by sending (TCP
+/// Fast Open).
 fn streams_of(families: &[libc::c_int]) -> Result<Rules> {
     let number = |value: libc::c_int| u64::try_from(value).expect("a small number");
     let others: Vec<_> = families.iter().map(|family| condition(0, Dword, Ne, number(*family))).collect();
@@ -154,32 +156,32 @@ fn streams_of(families: &[libc::c_int]) -> Result<Rules> {
     Ok(rules)
 }
 
-/// Installs filters between `fork` and `exec`: system calls alone.
+/// Installs filters between `fork` and `exec`, by system calls alone.
 pub(super) fn install_in_child(filters: &[BpfProgram]) -> std::io::Result<()> {
     filters.iter().try_for_each(|filter| seccompiler::apply_filter(filter).map_err(|_| std::io::Error::last_os_error()))
 }
 
-/// Confines this process to what the engine of plugins needs: memory, threads, the descriptors that it has.
+/// Confines this process to the calls that the plugin engine needs: memory, threads, open descriptors.
 ///
 /// # Errors
-/// As [`confine_program`].
+/// Those of [`confine_program`].
 pub(super) fn confine_worker() -> Result<()> {
     let mut known = always(calls::OF_A_WORKER);
     known.extend(always(calls::OF_A_WORKER_HERE));
     let flag = |flag: libc::c_int| u64::try_from(flag).expect("a flag is positive");
-    // A thread and never a process.
+    // Allows threads, but no processes.
     let thread = flag(libc::CLONE_THREAD | libc::CLONE_VM);
     known.insert(libc::SYS_clone, vec![all([condition(0, Qword, MaskedEq(thread), thread)])?]);
-    // Shared memory is not counted by any limit.
+    // No limit counts shared memory.
     let kind = flag(libc::MAP_TYPE);
     known.insert(libc::SYS_mmap, vec![all([condition(3, Dword, MaskedEq(kind), flag(libc::MAP_PRIVATE))])?]);
-    // `abort` is a signal to itself.
+    // `abort` sends a signal to its own process.
     let own = u64::from(std::process::id());
     known.insert(libc::SYS_tgkill, vec![all([condition(0, Dword, Eq, own)])?]);
     install(&[filter(known, errno(libc::ENOSYS), SeccompAction::Allow)?])
 }
 
-/// What is refused although its number is allowed, and what programs expect to be refused.
+/// Returns refusals by argument, for calls that are otherwise allowed, and refusals that programs expect.
 fn refusals() -> Result<Rules> {
     let mut rules = always(calls::REFUSED);
     let clone = NAMESPACES.iter().map(|flag| {
@@ -194,8 +196,9 @@ fn refusals() -> Result<Rules> {
     Ok(rules)
 }
 
-/// All kinds of sockets but those that programs of an image need. A network namespace stops neither `AF_VSOCK` nor
-/// `AF_ALG`.
+/// Refuses all address families but those that programs of an image need. A network namespace stops neither `AF_VSOCK`
+/// (<https://man7.org/linux/man-pages/man7/vsock.7.html>) nor `AF_ALG`
+/// (<https://docs.kernel.org/crypto/userspace-if.html>).
 fn unknown_networks() -> Result<Rules> {
     let number = |value: libc::c_int| u64::try_from(value).expect("a small number");
     let is_not = |family| condition(0, Dword, Ne, number(family));
@@ -214,7 +217,7 @@ fn condition(argument: u8, length: SeccompCmpArgLen, compare: SeccompCmpOp, valu
     SeccompCondition::new(argument, length, compare, value).context("cannot make a system call filter")
 }
 
-/// A rule that holds if all of its conditions do.
+/// Makes a rule that matches if all of its conditions do.
 fn all<const N: usize>(conditions: [Result<SeccompCondition>; N]) -> Result<SeccompRule> {
     let conditions = conditions.into_iter().collect::<Result<_>>()?;
     SeccompRule::new(conditions).context("cannot make a system call filter")
@@ -224,7 +227,7 @@ fn errno(number: libc::c_int) -> SeccompAction {
     SeccompAction::Errno(u32::try_from(number).expect("an error number is positive"))
 }
 
-/// A filter that answers what `rules` match with `action`, and all other calls with `otherwise`.
+/// Makes a filter that answers calls matched by `rules` with `action`, and all others with `otherwise`.
 fn filter(rules: Rules, otherwise: SeccompAction, action: SeccompAction) -> Result<BpfProgram> {
     let unsupported = || Failure::host(format!("there are no system call filters for {}", std::env::consts::ARCH));
     let architecture = std::env::consts::ARCH.try_into().with_context(unsupported)?;
@@ -233,7 +236,7 @@ fn filter(rules: Rules, otherwise: SeccompAction, action: SeccompAction) -> Resu
         .context("cannot make a system call filter")
 }
 
-/// Installs the filters in that order: of two errors the kernel takes that of the later filter.
+/// Installs the filters in this order: if several return an error, the kernel takes that of the last one installed.
 fn install<const N: usize>(filters: &[BpfProgram; N]) -> Result<()> {
     for filter in filters {
         seccompiler::apply_filter(filter)

@@ -1,4 +1,4 @@
-//! What the shell that started piimg lets it use: a build that would run into one of these limits says so before it begins.
+//! Checks the limits of the shell that started piimg: a build that would run into one says so before it begins.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,21 +8,21 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use crate::error::{Context as _, Failure, Result};
 use crate::host_files::umask;
 
-/// Processes and threads that a build has at the same time: packages, the emulator, compressors of all cores.
+/// Processes and threads that a build has at the same time: packages, the emulator, compressors on all cores.
 const PROCESSES: u64 = 512;
-/// Files that a build has open at the same time, beside those that it is given.
+/// Files that a build has open at the same time, beside its input files.
 const FILES: u64 = 256;
-/// Bytes of a file: partitions are as long as what is in them may become.
+/// Length of a file in bytes: a partition is as long as its content may become.
 const FILE_LENGTH: u64 = 16 << 30;
-/// Seconds since 1970 before which no build takes place: 2025-06-01.
+/// Earliest plausible time of a build, in seconds since 1970: 2025-06-01.
 const EARLIEST: u64 = 1_748_736_000;
 
-/// Raises what is too low as far as the shell lets it.
+/// Raises limits that are too low, as far as the shell allows.
 ///
-/// `given` is the number of files that the build is given, assets and plugins.
+/// `given` is the number of input files, assets and plugins.
 ///
 /// # Errors
-/// [`Failure::host`] that names the limit and the command that sets another.
+/// [`Failure::host`] that names the limit and the command that raises it.
 pub fn check(given: usize) -> Result<()> {
     check_clock(SystemTime::now())?;
     if umask() & 0o700 != 0 {
@@ -35,7 +35,7 @@ pub fn check(given: usize) -> Result<()> {
     }
     let files = FILES + u64::try_from(given).unwrap_or(u64::MAX / 2);
     allow(Resource::RLIMIT_NOFILE, files, 0, "files that a process may have open", "-n")?;
-    // The kernel counts all processes of the user.
+    // The kernel counts all processes of the user: <https://man7.org/linux/man-pages/man2/getrlimit.2.html>.
     let running =
         if rustix::process::geteuid().is_root() { 0 } else { threads_of(rustix::process::geteuid().as_raw()) };
     allow(Resource::RLIMIT_NPROC, PROCESSES, running, "processes that you may run", "-u")?;
@@ -43,7 +43,8 @@ pub fn check(given: usize) -> Result<()> {
     allow(Resource::RLIMIT_FSIZE, FILE_LENGTH, 0, "bytes that a file may have", "-f")
 }
 
-/// A machine without a battery begins in 1970. Signatures and certificates would be refused, each in words of its own.
+/// Checks the clock: a machine without a battery starts in 1970. Signatures and certificates would then be refused,
+/// each with another message.
 fn check_clock(now: SystemTime) -> Result<()> {
     if now >= UNIX_EPOCH + Duration::from_secs(EARLIEST) {
         return Ok(());
@@ -60,7 +61,7 @@ fn allow(resource: Resource, needed: u64, taken: u64, what: &str, option: &str) 
     if soft >= wanted {
         return Ok(());
     }
-    // What is enough is not the user's wish: a build is the one thing that this process is for. Only root may raise the second.
+    // Raises the soft limit without asking: this process exists for the build only. Only root may raise the hard limit.
     let raised = setrlimit(resource, wanted, hard.max(wanted)).is_ok();
     if raised || (hard >= wanted && setrlimit(resource, wanted, hard).is_ok()) {
         return Ok(());
@@ -72,7 +73,7 @@ fn allow(resource: Resource, needed: u64, taken: u64, what: &str, option: &str) 
         .into())
 }
 
-/// Threads of all processes of a user.
+/// Counts the threads of all processes of a user.
 fn threads_of(user: u32) -> u64 {
     let threads = |status: String| -> Option<u64> {
         let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
@@ -85,7 +86,7 @@ fn threads_of(user: u32) -> u64 {
     processes.filter_map(|entry| threads(fs::read_to_string(entry.path().join("status")).ok()?)).sum()
 }
 
-/// The lower one of a limit and of what cannot be raised any more.
+/// Returns `limit`, or the hard limit if that is lower.
 pub(super) fn at_most(resource: Resource, limit: u64) -> u64 {
     getrlimit(resource).map_or(limit, |(_, hard)| if hard == RLIM_INFINITY { limit } else { limit.min(hard) })
 }
@@ -96,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_raised_or_named() {
-        // In a process of its own: limits are those of all threads.
+        // In a process of its own: limits belong to the whole process.
         let run = |limits: &str| {
             let test = std::env::current_exe().unwrap();
             let name = "sandbox::shell::tests::says_what_is_too_low";
@@ -134,7 +135,7 @@ mod tests {
         assert!(check_clock(UNIX_EPOCH - Duration::from_secs(9)).unwrap_err().to_string().contains(" 1969, "));
     }
 
-    /// The other half of the test above; alone it has nothing to say.
+    /// Is run by the test above in a process with low limits; does nothing otherwise.
     #[test]
     #[expect(clippy::print_stdout, reason = "the test above reads it")]
     fn says_what_is_too_low() {

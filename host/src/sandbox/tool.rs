@@ -1,8 +1,8 @@
-//! Runs a program of the host (`mke2fs`, `mmdebstrap` …): arguments as a list, output captured, a missing
-//! program named together with the Debian package that has it.
+//! Runs a program of the host (`mke2fs`, `mmdebstrap` …) with a list of arguments, and captures its output. A missing
+//! program is reported with the Debian package that has it.
 //!
-//! This is for tools that never execute anything of the image. A command *inside* the image goes through
-//! the box instead.
+//! This is for tools that never execute anything of the image. A command *inside* the image goes through the box
+//! instead.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -10,38 +10,21 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use super::collect::{Collected, Patience, collect};
 use super::ending::{self, Bounds};
+use super::packages::PACKAGES;
 use super::seccomp;
 use crate::error::{Context, Failure, Result, with_cause};
+use crate::log::{self, CommandLine, Running};
 
-/// Programs piimg starts, with the Debian and Ubuntu package of each.
-pub const PACKAGES: &[(&str, &str)] = &[
-    ("mmdebstrap", "mmdebstrap"),
-    ("apt-get", "apt"),
-    ("tar", "tar"),
-    ("gpg", "gpg"),
-    ("mke2fs", "e2fsprogs"),
-    ("e2fsck", "e2fsprogs"),
-    ("debugfs", "e2fsprogs"),
-    ("dumpe2fs", "e2fsprogs"),
-    ("fsck.fat", "dosfstools"),
-    ("sfdisk", "fdisk"),
-    ("newuidmap", "uidmap"),
-    ("newgidmap", "uidmap"),
-    ("qemu-system-aarch64", "qemu-system-arm"),
-    ("qemu-aarch64-static", "qemu-user-static"),
-    ("qemu-arm-static", "qemu-user-static"),
-];
-
-/// Where programs are looked for besides `PATH`: Debian keeps file-system tools in `sbin`, which an ordinary user's `PATH`
-/// leaves out.
+/// Directories searched besides `PATH`: Debian keeps file-system tools in `sbin`, which the `PATH` of an ordinary user
+/// lacks.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Where they are looked for too if nothing else is named: a service may have no `PATH` at all.
+/// Directories searched if there is no `PATH`, as in a service.
 const BIN: [&str; 2] = ["/usr/bin", "/bin"];
 
-/// Variables of the user's that programs of the host get, each with its reason. Whatever else a shell may hold changes what
-/// such programs do (`POSIXLY_CORRECT`, `TAR_OPTIONS`, `MKE2FS_CONFIG`, `PERL5OPT`, `APT_CONFIG`, `GNUPGHOME`, `HOME` with the
-/// files of settings in it, `TMPDIR`, languages), and so an image.
+/// Variables of the user that programs of the host get, each with its reason. All others may change how such programs
+/// work, and so an image: `POSIXLY_CORRECT`, `TAR_OPTIONS`, `MKE2FS_CONFIG`, `PERL5OPT`, `APT_CONFIG`, `GNUPGHOME`,
+/// `HOME` with its dot files, `TMPDIR`, languages.
 const ENVIRONMENT: [(&str, &str); 10] = [
     ("PATH", "where programs are"),
     ("http_proxy", NETWORK),
@@ -57,27 +40,28 @@ const ENVIRONMENT: [(&str, &str); 10] = [
 
 const NETWORK: &str = "how apt reaches the network";
 
-/// Those that piimg itself gets too where it starts itself again.
+/// Further variables for piimg itself, when it starts itself again.
 const OF_PIIMG: [(&str, &str); 3] = [
     ("TERM", "whether progress can be drawn"),
     ("COLUMNS", "how wide progress may be"),
     ("NO_COLOR", "whether it has colours"),
 ];
 
-/// How much of a failed program's output an error quotes.
+/// Lines of a failed program's output that an error quotes.
 const QUOTED_LINES: usize = 20;
 
-/// The Debian package that contains `program`, if piimg knows it.
+/// Returns the Debian package that contains `program`, or `None` if piimg does not know it.
 pub fn package_of(program: &str) -> Option<&'static str> {
-    PACKAGES.iter().find(|(name, _)| *name == program).map(|(_, package)| *package)
+    PACKAGES.iter().find(|package| package.programs.contains(&program)).map(|package| package.name)
 }
 
-/// Finds `program` in `PATH`, or where programs are. What lies in the working directory is none.
+/// Finds `program` in `PATH`, or in the usual directories. Ignores the working directory.
 pub fn find(program: &str) -> Option<PathBuf> {
     search_path(std::env::var_os("PATH")).into_iter().map(|dir| dir.join(program)).find(|file| file.is_file())
 }
 
-/// The directories of a `PATH`, and those that it may leave out; one that is not absolute means another one each time.
+/// Returns the directories of a `PATH` and the usual ones. Leaves out relative ones, whose meaning changes with the
+/// working directory.
 fn search_path(path: Option<OsString>) -> Vec<PathBuf> {
     let path = path.unwrap_or_default();
     let mut all: Vec<PathBuf> = std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect();
@@ -86,20 +70,20 @@ fn search_path(path: Option<OsString>) -> Vec<PathBuf> {
     all
 }
 
-/// Those of the [`ENVIRONMENT`] that are set; `PATH` always is, for what a program starts is found by it.
+/// Returns the [`ENVIRONMENT`] variables that are set. `PATH` is always among them: programs find other programs by it.
 fn environment() -> impl Iterator<Item = (&'static str, OsString)> {
     let path = || std::env::join_paths(search_path(std::env::var_os("PATH"))).ok();
     let value = move |name| if name == "PATH" { path() } else { std::env::var_os(name) };
     ENVIRONMENT.into_iter().filter_map(move |(name, _)| Some((name, value(name)?)))
 }
 
-/// The same with what piimg itself needs, for the process that builds.
+/// Adds what piimg itself needs, for the process that builds.
 pub(super) fn environment_of_piimg() -> impl Iterator<Item = (&'static str, OsString)> {
     let own = OF_PIIMG.into_iter().filter_map(|(name, _)| Some((name, std::env::var_os(name)?)));
     environment().chain(own)
 }
 
-/// The failure that says a program is missing and which package has it.
+/// Makes the failure that names a missing program and its package.
 pub fn missing(program: &str) -> Failure {
     let failure = Failure::host(format!("the program `{program}` is not installed"));
     match package_of(program) {
@@ -108,7 +92,7 @@ pub fn missing(program: &str) -> Failure {
     }
 }
 
-/// What a program left behind.
+/// Result of a program.
 #[derive(Debug)]
 pub struct Output {
     /// Exit status; 128 + the signal's number if a signal ended it, as shells report it.
@@ -122,7 +106,7 @@ impl Output {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// The last lines of standard error, then of standard output if there were none.
+    /// Returns the last lines of standard error, or of standard output if there is no standard error.
     pub fn tail(&self) -> String {
         let text = if self.stderr.iter().all(u8::is_ascii_whitespace) { &self.stdout } else { &self.stderr };
         let text = String::from_utf8_lossy(text);
@@ -131,7 +115,7 @@ impl Output {
     }
 }
 
-/// A program to be run on the host.
+/// A program to run on the host.
 #[derive(Debug)]
 pub struct Tool {
     program: String,
@@ -144,7 +128,7 @@ pub struct Tool {
 
 impl Tool {
     pub fn new(program: &str) -> Self {
-        // Output that is parsed must not depend on the user's language.
+        // Parsed output must not depend on the user's language.
         let env = vec![("LC_ALL".to_owned(), OsString::from("C.UTF-8"))];
         Self { program: program.to_owned(), args: Vec::new(), env, stdin: Vec::new(), syncs: true, inherits: false }
     }
@@ -173,10 +157,10 @@ impl Tool {
         self
     }
 
-    /// Makes the program's requests to wait for the disk succeed without waiting.
+    /// Makes the program's requests to wait for the disk succeed at once.
     ///
-    /// The e2fsprogs sync a file whenever they close it, even one that they only read. What piimg makes is synced once,
-    /// by piimg, before it gets its name.
+    /// e2fsprogs sync a file when they close it, even one that they only read. piimg syncs its results once, before it
+    /// names them.
     ///
     /// The program can no longer gain privileges, as `newuidmap` must.
     #[must_use]
@@ -185,7 +169,7 @@ impl Tool {
         self
     }
 
-    /// Gives the program all variables of the user's: for what the user runs, not piimg.
+    /// Passes all of the user's variables on: for programs that the user runs, not piimg.
     #[must_use]
     pub fn with_environment_of_user(mut self) -> Self {
         self.inherits = true;
@@ -193,30 +177,35 @@ impl Tool {
         self
     }
 
-    /// Runs the program and waits for it; a status other than 0 is not an error here.
+    /// Runs the program and waits for it; a status other than 0 is no error here.
     ///
     /// # Errors
     /// [`Failure::host`] if the program is missing or cannot be started.
     pub fn output(&self) -> Result<Output> {
-        let child = self.start(self.command()?)?;
+        let (command, running) = self.prepared()?;
+        let child = self.start(command)?;
         match self.wait(child, Patience::ENDLESS)? {
-            Collected::Ended { status, stdout, stderr } => Ok(Output { status: exit_status(status), stdout, stderr }),
+            Collected::Ended { status, stdout, stderr } => {
+                let status = exit_status(status);
+                running.ended(&self.program, status);
+                Ok(Output { status, stdout, stderr })
+            }
             Collected::TooLong | Collected::TooMuch => unreachable!("nothing is too long or too much"),
         }
     }
 
-    /// Starts a [`Tool::command`] of this program, to which the caller may have added something, with pipes for its streams.
+    /// Starts a [`Tool::command`] of this program, possibly extended by the caller, with pipes for its streams.
     pub(super) fn start(&self, mut command: Command) -> Result<Child> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().with_context(|| Failure::host(format!("cannot start `{}`", self.program)))
     }
 
-    /// Gives its input to a program that was started, and waits for it.
+    /// Feeds a started program and waits for it.
     pub(super) fn wait(&self, child: Child, patience: Patience) -> Result<Collected> {
         collect(child, &self.stdin, patience).with_context(|| format!("cannot run `{}`", self.program))
     }
 
-    /// What the program is called.
+    /// Returns the program's name.
     pub(super) fn name(&self) -> &str {
         &self.program
     }
@@ -229,33 +218,53 @@ impl Tool {
         self.check(self.output()?)
     }
 
-    /// The same with files for its input and output, of whatever length.
+    /// Does the same as [`Tool::run`], with files of any length for input and output.
     ///
     /// # Errors
-    /// As [`Tool::run`].
+    /// Those of [`Tool::run`].
     pub fn run_between(&self, stdin: Stdio, stdout: Stdio) -> Result<()> {
-        let child = self.command()?.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn();
+        let (mut command, running) = self.prepared()?;
+        let child = command.stdin(stdin).stdout(stdout).stderr(Stdio::piped()).spawn();
         let output = child
             .and_then(std::process::Child::wait_with_output)
             .with_context(|| Failure::host(format!("cannot start `{}`", self.program)))?;
-        self.check(Output { status: exit_status(output.status), stdout: output.stdout, stderr: output.stderr })
-            .map(drop)
+        let status = exit_status(output.status);
+        running.ended(&self.program, status);
+        self.check(Output { status, stdout: output.stdout, stderr: output.stderr }).map(drop)
     }
 
     pub(super) fn check(&self, output: Output) -> Result<Output> {
         if output.status == 0 {
             return Ok(output);
         }
-        let cause = anyhow::anyhow!("{}", output.tail());
-        Err(with_cause(cause, ending::failure(&format!("`{}`", self.program), output.status, Bounds::default())))
+        let failure = ending::failure(&format!("`{}`", self.program), output.status, Bounds::default());
+        Err(with_cause(self.why(&output), failure))
     }
 
-    /// The command as `std` wants it, for callers that stream the output.
+    /// Returns what the program said before it failed, and its command line.
+    pub(super) fn why(&self, output: &Output) -> anyhow::Error {
+        let command = anyhow::anyhow!("the command was: {}", self.line());
+        match output.tail() {
+            said if said.is_empty() => command,
+            said => with_cause(command, said),
+        }
+    }
+
+    fn line(&self) -> CommandLine<'_> {
+        CommandLine::new(OsStr::new(&self.program), self.args.iter().map(OsString::as_os_str))
+    }
+
+    /// Returns the command for `std`, for callers that stream the output.
     ///
     /// # Errors
     /// [`Failure::host`] if the program is missing.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that makes host commands")]
     pub fn command(&self) -> Result<Command> {
+        self.prepared().map(|(command, _)| command)
+    }
+
+    /// Makes the command as [`Tool::command`] does; how it ended can be logged.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that makes host commands")]
+    pub(super) fn prepared(&self) -> Result<(Command, Running)> {
         let program = find(&self.program).ok_or_else(|| missing(&self.program))?;
         let mut command = Command::new(program);
         if !self.inherits {
@@ -265,11 +274,11 @@ impl Tool {
         if !self.syncs {
             seccomp::ignore_sync(&mut command)?;
         }
-        Ok(command)
+        Ok((command, log::command("", &self.line())))
     }
 }
 
-/// Exit status as shells report it.
+/// Returns the exit status as shells report it.
 pub fn exit_status(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt as _;
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
@@ -301,18 +310,24 @@ mod tests {
     #[test]
     fn a_failing_program_is_quoted() {
         let error = Tool::new("sh").args(["-c", "echo out; echo why >&2; exit 3"]).run().unwrap_err();
-        assert_eq!(report(&error).messages, ["`sh` failed with status 3", "why"]);
+        let command = "the command was: sh -c 'echo out; echo why >&2; exit 3'";
+        assert_eq!(report(&error).messages, ["`sh` failed with status 3", "why", command]);
+        let error = Tool::new("false").run().unwrap_err();
+        assert_eq!(report(&error).messages, ["`false` failed with status 1", "the command was: false"]);
     }
 
     #[test]
     fn a_program_that_a_signal_ended_is_told_by_its_cause() {
         let error = Tool::new("sh").args(["-c", "echo why >&2; kill -SEGV $$"]).run().unwrap_err();
-        assert_eq!(report(&error).messages, ["`sh` crashed (SIGSEGV)", "why"]);
+        assert_eq!(
+            report(&error).messages,
+            ["`sh` crashed (SIGSEGV)", "why", "the command was: sh -c 'echo why >&2; kill -SEGV $$'"]
+        );
     }
 
     #[test]
     fn a_program_need_not_wait_for_the_disk() {
-        // Nothing can be synced there, which only the kernel knows.
+        // `/dev/null` cannot be synced; only the kernel would say so.
         let sync = || Tool::new("sync").arg("/dev/null");
         let error = sync().run().unwrap_err();
         assert!(report(&error).messages[1].contains("Invalid argument"), "{error:?}");
@@ -328,6 +343,14 @@ mod tests {
         assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some() && !names.contains(&"CARGO_MANIFEST_DIR"));
         let all = Tool::new("env").with_environment_of_user().run().unwrap().stdout_text();
         assert!(all.contains("CARGO_MANIFEST_DIR="));
+    }
+
+    #[test]
+    fn what_is_read_of_the_environment_is_documented() {
+        let page = include_str!("../../../docs/environment.md");
+        for (name, _) in ENVIRONMENT.into_iter().chain(OF_PIIMG) {
+            assert!(page.contains(&format!("`{name}`")), "docs/environment.md does not name `{name}`");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! A program of the host that fetches what somebody else sends: it is looked at ten times a second, and ended as soon as
-//! whoever looks has seen enough.
+//! Runs a program of the host that fetches untrusted data. Ten times a second a callback checks what has come; the
+//! program is killed when the callback fails.
 
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
@@ -14,17 +14,17 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use super::tool::{Output, exit_status};
 use crate::error::{Context as _, Failure, Result};
 
-/// How often it is looked at: a fast network brings some ten megabytes in this time.
+/// Time between two checks: a fast network brings some ten megabytes in it.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Bytes kept of what it says, the first ones.
+/// Bytes kept from the beginning of its standard error.
 const SAID: u64 = 1 << 20;
 
-/// What is looked at while a program fetches. An error ends the program.
+/// A check to run while a program fetches. An error ends the program.
 pub type Look<'a> = dyn FnMut() -> Result<()> + Send + 'a;
 
-/// Runs `command` until it ends or `look` has an error, with nothing of it left; no file that it writes gets longer than
-/// `longest` bytes. What has come is looked at once more when it has ended.
+/// Runs `command` until it ends or `look` fails; no process of it survives. No file that it writes exceeds `longest`
+/// bytes. `look` is called once more after the end.
 ///
 /// # Errors
 /// The error of `look`, or [`Failure::host`] if the program cannot be started.
@@ -36,7 +36,7 @@ pub fn run(mut command: Command, longest: u64, look: &mut Look<'_>) -> Result<Ou
     let (stderr, looked) = std::thread::scope(|scope| {
         let (leader, look) = (child.id(), &mut *look);
         let watcher = scope.spawn(move || watch(leader, &ended, look));
-        // Until it and all that it started have ended.
+        // Waits until the program and all that it started have ended.
         let said = reader.join().expect("a reader does not panic");
         drop(running);
         (said, watcher.join().expect("the watcher does not panic"))
@@ -47,7 +47,7 @@ pub fn run(mut command: Command, longest: u64, look: &mut Look<'_>) -> Result<Ou
     Ok(Output { status, stdout: Vec::new(), stderr })
 }
 
-/// Starts `command` as the leader of a group of its own, its standard error piped.
+/// Starts `command` as the leader of a process group, with its standard error piped.
 ///
 /// # Errors
 /// [`Failure::host`] if it cannot be started or limited.
@@ -56,20 +56,20 @@ pub fn start(command: &mut Command, longest: u64) -> Result<Child> {
     let failed = failed();
     let child = command.stderr(Stdio::piped()).process_group(0).spawn().context(failed)?;
     let limit = Rlimit { current: Some(longest), maximum: Some(longest) };
-    // It has not started others yet, which inherit the limit; the watcher sees whatever slips through.
+    // It has not started others yet; these inherit the limit. The monitor catches whatever slips through.
     prlimit(rustix::process::Pid::from_raw(child.id().cast_signed()), Resource::Fsize, limit)
         .context(Failure::host("cannot limit a program of the host"))?;
     Ok(child)
 }
 
-/// Looks at the group of that leader until `ended` is hung up, or ends the group.
+/// Calls `look` until `ended` is hung up; kills the process group of `leader` if `look` fails.
 ///
 /// # Errors
-/// That of `look`, when the group has been ended.
+/// That of `look`, after the group has been killed.
 pub fn watch(leader: u32, ended: &Receiver<()>, look: &mut Look<'_>) -> Result<()> {
     while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         if let Err(error) = look() {
-            // It may have ended meanwhile.
+            // It may have ended in the meantime.
             killpg(Pid::from_raw(leader.cast_signed()), Signal::SIGKILL).ok();
             return Err(error);
         }
@@ -81,7 +81,7 @@ fn command_name(command: &Command) -> String {
     std::path::Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// What it says, up to a bound; the rest is read all the same, so that it need not wait.
+/// Reads standard error to its end, so that the program never blocks, and keeps the first bytes.
 fn read(mut stderr: ChildStderr) -> Vec<u8> {
     let mut said = Vec::new();
     stderr.by_ref().take(SAID).read_to_end(&mut said).ok();
@@ -102,7 +102,7 @@ mod tests {
     fn a_program_ends_by_itself_or_for_what_is_seen() {
         let output = run(shell("echo why >&2; exit 3"), 1 << 20, &mut || Ok(())).unwrap();
         assert_eq!((output.status, output.stderr.as_slice()), (3, &b"why\n"[..]));
-        // What it started goes with it: nobody waits for the hour.
+        // The sleeping child is killed with it: the test takes no hour.
         let mut looks = 0;
         let error = run(shell("sleep 3600 & sleep 3600"), 1 << 20, &mut || {
             looks += 1;

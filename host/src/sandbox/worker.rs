@@ -1,49 +1,46 @@
-//! A process for code that nobody trusts: it computes, and talks over one socket to the process that started it.
+//! Runs untrusted code in a process that computes, and talks over one socket to its parent.
 //!
-//! It has no file but those that it was given open, an empty root directory, no network, nobody's user, no capability,
-//! and of the kernel's calls those for memory and threads. Namespaces are taken where the kernel gives them: in a
-//! container that has none, the filter on system calls is the wall, which leaves no way to open, connect or start
-//! anything either.
+//! The process has only the files that it was given open, an empty root directory, no network, an unprivileged user, no
+//! capability, and only the system calls for memory and threads. It uses namespaces where the kernel allows them. In a
+//! container that forbids them, the seccomp filter is the wall: it leaves no way to open, connect or start anything
+//! either.
 //!
-//! How it starts: [`Worker::start`] executes piimg as `piimg __worker`, which calls [`enter`] before it does anything
-//! else.
+//! The start: [`Worker::start`] executes piimg as `piimg __worker`, which calls [`enter`] before it does anything else.
 
 use std::fs::File;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use serde::{Deserialize, Serialize};
 
-use super::private::{adopt_fd, die_with_parent};
+use super::process::{Credentials, adopt_fd, become_user, close_all_but, die_with_parent, piimg, spawn_with};
 use super::{mounts, seccomp, tool};
 use crate::error::{Context, Failure, Result};
 
-/// The user and group that own nothing.
+/// User and group that own nothing.
 const NOBODY: u32 = 65534;
 
-/// Threads: the engine starts one for each core, and one that counts time.
+/// Most threads: the engine starts one for each core, and one that counts time.
 const THREADS: u64 = 512;
 
-/// What a worker may use; the kernel counts it.
+/// Resource limits of a worker, enforced by the kernel.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Bounds {
     /// Bytes of writable memory.
     pub memory: u64,
-    /// Bytes of the longest file that it can write, of those that it is given.
+    /// Longest file that it may write, in bytes, among those that it is given.
     pub file: u64,
-    /// Seconds of processor time, over all threads.
+    /// Processor time in seconds, over all threads.
     pub cpu: u64,
 }
 
-/// What the started process is told.
+/// Parameters of the started process.
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     socket: i32,
@@ -51,7 +48,7 @@ struct Entry {
     bounds: Bounds,
 }
 
-/// A running worker. It is dead when this is dropped.
+/// A running worker. Dropping it kills it.
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
@@ -61,7 +58,7 @@ pub struct Worker {
 impl Worker {
     /// Starts `program`, which is piimg, as a worker that has `files`.
     ///
-    /// It dies with the calling thread.
+    /// The worker dies with the calling thread.
     ///
     /// # Errors
     /// [`Failure::host`] if it cannot be started.
@@ -69,55 +66,42 @@ impl Worker {
         Self::start_as("__worker", program, bounds, files)
     }
 
-    /// The same with the internal subcommand that it becomes; that calls [`enter`] first.
+    /// Starts a worker with the internal subcommand `role`, which must call [`enter`] first.
     ///
     /// # Errors
-    /// As [`Worker::start`].
-    #[expect(unsafe_code, reason = "descriptors are made inheritable in the child, where no other child can get them")]
+    /// Those of [`Worker::start`].
     pub fn start_as(role: &str, program: &Path, bounds: Bounds, files: &[BorrowedFd<'_>]) -> Result<Self> {
         let (socket, inner) = UnixStream::pair().context("cannot make a socket pair")?;
         let numbers: Vec<i32> = files.iter().map(|file| file.as_raw_fd()).collect();
-        let entry = Entry { socket: inner.as_raw_fd(), files: numbers.clone(), bounds };
+        let entry = Entry { socket: inner.as_raw_fd(), files: numbers, bounds };
         let entry = serde_json::to_string(&entry).context("cannot describe a worker")?;
-        let inherited: Vec<i32> = numbers.into_iter().chain([inner.as_raw_fd()]).collect();
-        let inherit = move || {
-            for number in &inherited {
-                // SAFETY: the descriptors are open in the parent until `spawn` returns; this is their copy.
-                let descriptor = unsafe { BorrowedFd::borrow_raw(*number) };
-                rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())?;
-            }
-            Ok(())
-        };
-        let mut command = own_program(program);
+        let mut command = piimg(program);
         command.arg(role).arg(entry).env_clear();
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // SAFETY: `inherit` makes system calls alone: it neither allocates nor takes a lock.
-        unsafe {
-            command.pre_exec(inherit);
-        }
-        let child = command.spawn().context(Failure::host("cannot start a worker process"))?;
+        let files: Vec<BorrowedFd<'_>> = files.iter().copied().chain([inner.as_fd()]).collect();
+        let child = spawn_with(command, &files).context(Failure::host("cannot start a worker process"))?;
         Ok(Self { child, socket })
     }
 
-    /// The way to talk with it. What comes from there is the word of whatever runs in the worker.
+    /// Returns the connection to the worker. Everything that comes from it is untrusted.
     pub fn socket(&mut self) -> &mut UnixStream {
         &mut self.socket
     }
 
-    /// Ends it, if it still runs, and returns its exit status: 128 + the signal's number if a signal ended it.
+    /// Kills the worker if it still runs, and returns its exit status: 128 + the signal's number if a signal ended it.
     ///
     /// # Errors
     /// If the process cannot be waited for.
     pub fn end(&mut self) -> Result<i32> {
-        // Fails only if it has ended.
+        // Fails only if it has ended already.
         self.child.kill().ok();
         self.wait()
     }
 
-    /// Waits for it to end by itself, which it does once its socket is closed.
+    /// Waits for the worker to end, which it does once its socket is closed.
     ///
     /// # Errors
-    /// As [`Worker::end`].
+    /// Those of [`Worker::end`].
     pub fn wait(&mut self) -> Result<i32> {
         Ok(tool::exit_status(self.child.wait().context("cannot wait for a worker process")?))
     }
@@ -129,12 +113,7 @@ impl Drop for Worker {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "piimg starts itself here, not a program of the host")]
-fn own_program(program: &Path) -> std::process::Command {
-    std::process::Command::new(program)
-}
-
-/// What a worker has.
+/// The worker's end of the connection, and its files.
 #[derive(Debug)]
 pub struct Entered {
     pub socket: UnixStream,
@@ -142,7 +121,7 @@ pub struct Entered {
     bounds: Bounds,
 }
 
-/// The first thing that a worker does: takes over what it was given.
+/// Takes over what the parent gave; the first thing that a worker does.
 ///
 /// # Errors
 /// [`Failure::usage`] if this process was not started by [`Worker::start`].
@@ -156,7 +135,7 @@ pub fn enter(arguments: &[String]) -> Result<Entered> {
 }
 
 impl Entered {
-    /// Gives up everything else. Must run before any thread is started and before anything is read that is not trusted.
+    /// Drops all other privileges. Must run before any thread starts and before anything untrusted is read.
     ///
     /// # Errors
     /// If the kernel refuses what it never refuses, or has no filters.
@@ -166,26 +145,26 @@ impl Entered {
         let is_root = rustix::process::geteuid().is_root() && nobody_has_a_number();
         let spaces =
             CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
-        // Nobody maps ids: whoever it was is nobody in there.
+        // No ids are mapped: the user is `nobody` inside.
         let flags = if is_root { spaces } else { spaces | CloneFlags::CLONE_NEWUSER };
         if is_given(nix::sched::unshare(flags))? {
             empty_root();
         }
         if is_root {
-            become_nobody()?;
-            // With its own count of processes, where there is one to be had.
+            become_user(&Credentials { uid: NOBODY, gid: NOBODY, groups: Vec::new() })?;
+            // A user namespace has its own process count, where one is available.
             is_given(nix::sched::unshare(CloneFlags::CLONE_NEWUSER))?;
         }
         drop_all_capabilities()?;
         set_limits(self.bounds)?;
         rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
-        // After every change of credentials, each of which clears it.
+        // Each change of credentials clears it, so this comes last.
         die_with_parent()?;
         seccomp::confine_worker()
     }
 }
 
-/// False where the kernel or the container has no such namespace for this process.
+/// Returns `false` if the kernel or the container denies the namespace to this process.
 fn is_given(answer: nix::Result<()>) -> Result<bool> {
     match answer {
         Ok(()) => Ok(true),
@@ -194,7 +173,8 @@ fn is_given(answer: nix::Result<()>) -> Result<bool> {
     }
 }
 
-/// Where mounts are forbidden in spite of the namespace, the filter alone keeps this process from opening files.
+/// Empties the root directory. Where mounts are forbidden in spite of the namespace, only the filter keeps this process
+/// from opening files.
 fn empty_root() {
     let place = Path::new("/tmp");
     mounts::make_private()
@@ -203,7 +183,8 @@ fn empty_root() {
         .ok();
 }
 
-/// Root of a namespace for one user, as `unshare --map-root-user` makes it, is that user outside, and nobody else to become.
+/// Returns whether this user namespace maps a single user, as `unshare --map-root-user` does: it has no other user to
+/// become.
 fn nobody_has_a_number() -> bool {
     let text = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
     let covers = |line: &str| {
@@ -212,13 +193,6 @@ fn nobody_has_a_number() -> bool {
         first.zip(count).is_some_and(|(first, count)| (first..first.saturating_add(count)).contains(&NOBODY.into()))
     };
     text("setgroups").trim() != "deny" && ["uid_map", "gid_map"].iter().all(|name| text(name).lines().any(covers))
-}
-
-fn become_nobody() -> Result<()> {
-    nix::unistd::setgroups(&[]).context("cannot drop supplementary groups")?;
-    let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-    nix::unistd::setresgid(gid, gid, gid).context("cannot become nobody's group")?;
-    nix::unistd::setresuid(uid, uid, uid).context("cannot become nobody")
 }
 
 fn drop_all_capabilities() -> Result<()> {
@@ -239,26 +213,11 @@ fn set_limits(bounds: Bounds) -> Result<()> {
         (Resource::RLIMIT_MEMLOCK, 0),
         (Resource::RLIMIT_MSGQUEUE, 0),
     ] {
-        // What is lower already cannot be raised any more.
+        // A hard limit that is lower already cannot be raised.
         let (limit, highest) = getrlimit(resource).map_or((limit, limit), |(_, highest)| (limit.min(highest), highest));
-        // At the first limit of processor time the kernel says so, at the second it kills.
+        // The kernel sends SIGXCPU at the soft limit of processor time and SIGKILL at the hard one.
         let hard = if matches!(resource, Resource::RLIMIT_CPU) { highest.min(limit.saturating_add(1)) } else { limit };
         setrlimit(resource, limit, hard).with_context(|| format!("cannot set {resource:?}"))?;
-    }
-    Ok(())
-}
-
-#[expect(unsafe_code, reason = "close_range has no safe wrapper")]
-fn close_all_but(mut kept: Vec<i32>) -> Result<()> {
-    kept.sort_unstable();
-    let mut first = 3;
-    for number in kept.into_iter().map(i32::cast_unsigned).chain([u32::MAX]) {
-        if first < number {
-            // SAFETY: nothing in this process owns a descriptor but those of `kept`: it was just started.
-            let result = unsafe { nix::libc::close_range(first, number - 1, 0) };
-            Errno::result(result).context("cannot close inherited descriptors")?;
-        }
-        first = number.saturating_add(1);
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ pub const SHORTEST: usize = 8;
 /// Bytes that are read at a time, beside what the longest form of a secret needs.
 const PIECE: usize = 1 << 20;
 
-/// What is looked for.
+/// Secrets to search for.
 pub struct Search<'a> {
     needles: Vec<(&'a str, Zeroizing<Vec<u8>>)>,
 }
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Search<'_> {
     }
 }
 
-/// Where a secret was found.
+/// Place where a secret was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leak {
     /// Relative to what was searched. Where the secret is in a name, the directory of that name.
@@ -51,13 +51,13 @@ impl<'a> Search<'a> {
         Self { needles }
     }
 
-    /// Whether there is nothing to be looked for.
+    /// Returns whether there is nothing to be looked for.
     pub fn is_empty(&self) -> bool {
         self.needles.is_empty()
     }
 
-    /// The first secret in a file or in the tree below a directory: in contents, targets of links and names. No link is
-    /// followed, and no device or pipe is opened.
+    /// Returns the first secret in a file or in the tree below a directory: in contents, targets of links and names. No
+    /// link is followed, and no device or pipe is opened.
     ///
     /// # Errors
     /// If something cannot be read.
@@ -100,7 +100,7 @@ impl<'a> Search<'a> {
         Ok(None)
     }
 
-    /// Whether a text that somebody else wrote has a secret in it.
+    /// Returns whether a text that somebody else wrote has a secret in it.
     pub fn is_in(&self, text: &str) -> bool {
         self.in_bytes(text.as_bytes()).is_some()
     }
@@ -131,7 +131,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// A value as it may stand somewhere.
+/// Returns a value as it may stand somewhere.
 fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let mut forms = vec![Zeroizing::new(value.to_vec())];
     for digits in [b"0123456789ABCDEF", b"0123456789abcdef"] {
@@ -154,7 +154,7 @@ fn forms(value: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     forms
 }
 
-/// All but the characters that RFC 3986 leaves as they are.
+/// Returns all but the characters that RFC 3986 leaves as they are.
 fn percent_encoded(value: &[u8], digits: &[u8; 16]) -> Zeroizing<Vec<u8>> {
     let mut text = Zeroizing::new(Vec::with_capacity(3 * value.len()));
     for byte in value {

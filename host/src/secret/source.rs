@@ -1,4 +1,4 @@
-//! Where the value of a secret comes from: `file:PATH`, `env:VARIABLE` or `cmd:COMMAND`.
+//! Reads the value of a secret from its source: `file:PATH`, `env:VARIABLE` or `cmd:COMMAND`.
 
 use std::fmt;
 use std::os::unix::ffi::OsStringExt as _;
@@ -8,8 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{MAX_SIZE, Secret, read};
 use crate::error::{Context as _, Failure, Result, with_cause};
-use crate::host_files::umask;
-use crate::recipe::host::HostPath;
+use crate::host_files::{HostPath, umask};
 use crate::sandbox::ending::{Bounds, describe};
 use crate::sandbox::tool::{Tool, exit_status};
 use crate::ui::{Printable as _, printable};
@@ -20,11 +19,12 @@ pub enum Source {
     File(HostPath),
     /// A variable of the environment.
     Env(String),
-    /// What this shell command writes.
+    /// Output of a shell command.
     Command(String),
 }
 
-/// What follows from a text that is no source. The text is not in it: somebody may have written the value itself.
+/// Forms of a source, for the error about another text. The text is not quoted: somebody may have written the value
+/// itself.
 pub const FORMS: &str = "`file:PATH`, `env:VARIABLE` or `cmd:COMMAND`";
 
 /// A source as it is written: not one that may be read.
@@ -36,7 +36,7 @@ pub enum Form<'a> {
 }
 
 impl<'a> Form<'a> {
-    /// None if it is none of the [`FORMS`].
+    /// Parses the source of a secret; `None` if the text has none of the [`FORMS`].
     pub fn parse(text: &'a str) -> Option<Self> {
         let (kind, rest) = text.split_once(':')?;
         if rest.is_empty() || rest.contains('\0') {
@@ -52,7 +52,7 @@ impl<'a> Form<'a> {
 }
 
 impl Source {
-    /// What the user wrote on the command line; none if it is none of the [`FORMS`].
+    /// Parses what the user wrote on the command line; `None` if it has none of the [`FORMS`].
     pub fn named(text: &str) -> Option<Self> {
         Some(match Form::parse(text)? {
             Form::File(path) => Self::File(HostPath::named(path)),
@@ -61,7 +61,7 @@ impl Source {
         })
     }
 
-    /// The variable that the value is in.
+    /// Returns the variable that the value is in.
     pub fn variable(&self) -> Option<&str> {
         match self {
             Self::Env(variable) => Some(variable),
@@ -87,7 +87,7 @@ impl Source {
     }
 }
 
-/// For people, in errors. A command is not quoted there: it may hold what is as good as the secret.
+/// Describes the source in errors. A command is not quoted: it may hold a secret of its own.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -98,7 +98,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// Standard output of a command; what it complains about goes to the terminal, where it may also ask.
+/// Returns the standard output of a command. Its standard error is the terminal, where it may also ask.
 fn output(command: &str) -> Result<Zeroizing<Vec<u8>>> {
     let mut child = Tool::new("/bin/sh")
         .args(["-c", &format!("umask {:o}\n{command}", umask())])

@@ -16,7 +16,7 @@ use crate::error::{Context as _, Result};
 /// Something of the store is not what was put there. It is gone now: the same build, begun once more, makes it anew.
 #[derive(Debug)]
 pub struct Damaged {
-    /// What it is, and where it is damaged.
+    /// The damaged piece, and the damage.
     what: String,
 }
 
@@ -37,7 +37,7 @@ impl std::error::Error for Damaged {}
 /// Layers that this process has compared with their lists, and holds.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
-    /// As far as the kernel knows of changes.
+    /// Layers that are unchanged according to the kernel.
     seen: BTreeSet<String>,
     /// Byte for byte.
     read: BTreeSet<String>,
@@ -46,8 +46,8 @@ pub(super) struct Checked {
 }
 
 impl Store {
-    /// Whether the store has the finished layer `key`, as it was committed: nobody has changed anything in it, as far as the
-    /// kernel knows. One that is damaged is told to `warn` and dropped.
+    /// Returns whether the store has the finished layer `key`, as it was committed: nobody has changed anything in it,
+    /// as far as the kernel knows. One that is damaged is told to `warn` and dropped.
     ///
     /// # Errors
     /// If a damaged one cannot be dropped.
@@ -102,12 +102,12 @@ impl Store {
         self.checked().held.insert(key.to_owned(), directory);
     }
 
-    /// The keys of all layers that this process has used.
+    /// Returns the keys of all layers that this process has used.
     pub fn used_layers(&self) -> BTreeSet<String> {
         self.checked().held.keys().cloned().collect()
     }
 
-    /// What is wrong with a layer, in words, compared byte for byte; none if nothing is, or it is gone.
+    /// Compares a layer byte for byte and describes the damage; `None` if there is none, or the layer is gone.
     ///
     /// # Errors
     /// If it cannot be held.
@@ -152,7 +152,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether [`Store::check_layers`] has nothing to do.
+    /// Returns whether [`Store::check_layers`] has nothing to do.
     pub fn has_checked(&self, keys: &[&str]) -> bool {
         let checked = self.checked();
         keys.iter().all(|key| checked.read.contains(*key))
@@ -179,7 +179,8 @@ impl Store {
     }
 }
 
-/// What is wrong with a layer, in words; none if it is as its list says, which then has the layer's inodes.
+/// Compares a layer with its list and describes the damage; `None` if there is none. The list then gets the layer's
+/// inodes.
 fn damage(directory: &Path, list: Option<&Manifest>) -> Option<String> {
     let Some(list) = list else { return Some("the list of what is in it is missing or damaged".to_owned()) };
     let compare = || -> Result<Option<String>> {
@@ -208,7 +209,7 @@ mod tests {
         let stage = store.stage().unwrap();
         fs::create_dir(stage.path().join("fs")).unwrap();
         fs::write(stage.path().join("fs/file"), "content").unwrap();
-        stage.commit(&store.layer(key), key).unwrap();
+        stage.commit_layer(key, key).unwrap();
         store.layer(key).join("fs/file")
     }
 

@@ -1,4 +1,4 @@
-//! What plugins had fetched: files by their digest, commits by their id, each until nobody used it for a while.
+//! Keeps plugins' downloads: files by their digest, commits by their id, until nobody has used them for a while.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use crate::git::ObjectId;
 const DOWNLOAD_DAYS: u64 = 30;
 
 impl Store {
-    /// What a plugin had downloaded, by its SHA-256 in hexadecimal. It is read again: a file that is not what its name
-    /// says is not there.
+    /// Returns the file that a plugin had downloaded, by its SHA-256 in hexadecimal. It is read again: a file with
+    /// another digest does not count.
     ///
     /// # Errors
     /// If it cannot be read.
@@ -42,7 +42,7 @@ impl Store {
         fs::rename(path, self.data.join("downloads").join(digest)).context("cannot keep a download")
     }
 
-    /// The pack of a commit that a plugin had fetched. Whoever reads it finds out whether it is that.
+    /// Returns the pack of a commit that a plugin had fetched. Whoever reads it finds out whether it is that.
     ///
     /// # Errors
     /// If it cannot be read.

@@ -8,7 +8,8 @@ use rustix::fs::FlockOperation;
 
 use super::manifest::Manifest;
 use super::{Store, pieces, remove_tree};
-use crate::error::{Context, Result};
+use crate::error::{Context, Failure, Result};
+use crate::log;
 use crate::ui::Printable as _;
 
 impl Store {
@@ -22,7 +23,7 @@ impl Store {
         Ok(Lock { file })
     }
 
-    /// A place to make something that [`Stage::commit`] moves to its final name.
+    /// Returns a place to make something that [`Stage::commit`] moves to its final name.
     ///
     /// # Errors
     /// If it cannot be created.
@@ -59,7 +60,7 @@ impl Store {
     }
 }
 
-/// Opens the file of a lock, which is made if there is none.
+/// Opens the file of a lock, and makes it if it does not exist.
 pub(super) fn open(path: &Path) -> Result<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path);
     file.context("cannot open a lock of the store")
@@ -94,28 +95,38 @@ impl Stage {
         &self.path
     }
 
-    /// Syncs and moves the whole directory, which is `what`, to `target`: a layer that exists is complete, and has a list of
-    /// what is in it.
+    /// Syncs and moves the whole directory, which is `what`, to `target`, which is no layer's place.
     ///
     /// # Errors
     /// If the store's file system refuses.
     pub fn commit(self, target: &Path, what: &str) -> Result<()> {
+        let is_layer = target.starts_with(self.store.data.join("layers"));
+        anyhow::ensure!(!is_layer, Failure::bug("a layer is committed without a list of what is in it"));
         pieces::describe(&self.path, what)?;
-        let layers = self.store.data.join("layers");
-        let layer = target.strip_prefix(&layers).ok().and_then(Path::to_str);
-        if layer.is_some() {
-            Manifest::of(&self.path)?.write(&self.path)?;
-        }
+        self.publish(target, what).map(drop)
+    }
+
+    /// Syncs and moves the directory of a layer to its place: one that exists is complete, and has a list of what is in it.
+    ///
+    /// # Errors
+    /// If the store's file system refuses.
+    pub fn commit_layer(self, key: &str, what: &str) -> Result<()> {
+        pieces::describe(&self.path, what)?;
+        Manifest::of(&self.path)?.write(&self.path)?;
+        let directory = self.publish(&self.store.layer(key), what)?;
+        self.store.hold(key, directory);
+        self.store.know(key);
+        Ok(())
+    }
+
+    /// Moves the directory to its place. Returns it, held open with a lock that it had before anybody else could see it.
+    fn publish(&self, target: &Path, what: &str) -> Result<File> {
         let directory = File::open(&self.path).context("cannot open a stage of the store")?;
         rustix::fs::syncfs(&directory).context("cannot sync the store")?;
-        // Before anybody else can see it.
         rustix::fs::flock(&directory, FlockOperation::LockShared).context("cannot share a lock of the store")?;
         fs::rename(&self.path, target).with_context(|| format!("cannot commit `{}`", target.printable()))?;
-        if let Some(key) = layer {
-            self.store.hold(key, directory);
-            self.store.know(key);
-        }
-        Ok(())
+        log::decision(format_args!("`{}` was made by: {what}", target.printable()));
+        Ok(directory)
     }
 }
 
@@ -147,8 +158,17 @@ mod tests {
         assert!(!path.exists());
         let stage = store.stage().unwrap();
         fs::write(stage.path().join("whole"), "x").unwrap();
-        stage.commit(&store.layer("k"), "k").unwrap();
+        stage.commit_layer("k", "k").unwrap();
         assert!(store.layer("k").join("whole").exists());
+    }
+
+    #[test]
+    fn a_layer_is_not_committed_without_a_list_of_what_is_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open_at(dir.path()).unwrap();
+        let error = store.stage().unwrap().commit(&store.layer("k"), "k").unwrap_err();
+        assert_eq!(error.to_string(), "a layer is committed without a list of what is in it");
+        assert!(!store.layer("k").exists());
     }
 
     #[test]

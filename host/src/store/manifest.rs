@@ -1,12 +1,12 @@
-//! What a finished layer must hold: every path with its attributes and a digest of its content, written when the layer is
-//! committed, so that the store is checked and not believed.
+//! Lists what a finished layer must hold: every path with its attributes and a digest of its content. It is written
+//! when the layer is committed, so that the store is checked and not trusted.
 //!
 //! There are two ways to check. The quick one asks for what the kernel alone can set, an inode's number and the time of its
 //! last change: whoever changes a byte through the file system changes that. The thorough one reads every byte, and finds
 //! what a disk lost by itself.
 
 use std::ffi::{CStr, CString, OsStr};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,16 +15,17 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, SeekFrom};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::sealed;
+use super::{replace, sealed};
 use crate::error::{Context as _, Result};
+use crate::sparse;
 use crate::ui::printable;
 
-/// Beside what it lists.
+/// Name of the list, beside the tree.
 pub(super) const NAME: &str = "manifest";
 
 /// Bytes that are read at once. A piece of zeros counts as one, whether it is a hole or not: copies of a file differ in that.
@@ -39,32 +40,32 @@ const LONGEST: u64 = 2 << 30;
 /// One path of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Entry {
-    /// From the layer's top.
+    /// Path from the layer's top.
     #[serde(with = "serde_bytes")]
     path: Vec<u8>,
     mode: u32,
     owner: (u32, u32),
-    /// Of a file or link; a directory's depends on its file system.
+    /// Length of a file or link; a directory's depends on its file system.
     size: u64,
     device: u64,
     /// Seconds and nanoseconds.
     modified: (i64, i64),
-    /// Of content, or a link's target, and of extended attributes.
+    /// Digest of the content or a link's target, and of extended attributes.
     digest: [u8; 32],
     stamp: Stamp,
 }
 
-/// What changes whenever anybody changes anything, and in a copy.
+/// Metadata that every change alters, and a copy too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     inode: u64,
     changed: (i64, i64),
 }
 
-/// What a layer holds.
+/// Content of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Manifest {
-    /// In the order of their paths.
+    /// Entries, sorted by path.
     entries: Vec<Entry>,
 }
 
@@ -99,7 +100,7 @@ impl Manifest {
         Ok(Self { entries })
     }
 
-    /// The one that was written beside the layer; none if there is none, or it is damaged itself.
+    /// Returns the one that was written beside the layer; `None` if there is none, or it is damaged itself.
     pub(super) fn read(directory: &Path) -> Option<Self> {
         let mut bytes = Vec::new();
         File::open(directory.join(NAME)).ok()?.take(LONGEST).read_to_end(&mut bytes).ok()?;
@@ -112,13 +113,10 @@ impl Manifest {
     /// If the file system refuses.
     pub(super) fn write(&self, directory: &Path) -> Result<()> {
         let bytes = sealed::seal(postcard::to_allocvec(self).context("cannot describe a layer")?);
-        let fresh = directory.join(format!("{NAME}.{}", std::process::id()));
-        fs::write(&fresh, bytes)
-            .and_then(|()| fs::rename(&fresh, directory.join(NAME)))
-            .context("cannot write the list of a layer")
+        replace(&directory.join(NAME), &bytes).context("cannot write the list of a layer")
     }
 
-    /// Whether nobody changed anything since this was written, as far as the kernel knows.
+    /// Returns whether nobody changed anything since this was written, as far as the kernel knows.
     ///
     /// # Errors
     /// If the layer cannot be read.
@@ -129,7 +127,7 @@ impl Manifest {
         Ok(found.len() == self.entries.len() && self.entries.iter().zip(&found).all(same))
     }
 
-    /// This, as if it had the content of `other`.
+    /// Returns this entry with the content digests of `other`.
     #[cfg(test)]
     pub(super) fn with_digests_of(mut self, other: &Self) -> Self {
         for (entry, other) in self.entries.iter_mut().zip(&other.entries) {
@@ -138,7 +136,7 @@ impl Manifest {
         self
     }
 
-    /// The first path at which `found` is not what this says, whatever its inodes are.
+    /// Returns the first path at which `found` is not what this says, whatever its inodes are.
     pub(super) fn difference(&self, found: &Self) -> Option<String> {
         let same = |(listed, found): &(&Entry, &Entry)| listed.is_like(found) && listed.digest == found.digest;
         let equal = self.entries.iter().zip(&found.entries).take_while(same).count();
@@ -150,7 +148,7 @@ impl Manifest {
 }
 
 impl Entry {
-    /// Path and attributes, as far as they are seen without reading.
+    /// Returns whether path and attributes agree, as far as they are seen without reading.
     fn is_like(&self, other: &Self) -> bool {
         let seen = |entry: &Self| (entry.mode, entry.owner, entry.size, entry.device, entry.modified);
         self.path == other.path && seen(self) == seen(other)
@@ -169,7 +167,7 @@ fn open(at: BorrowedFd<'_>, path: &CStr) -> std::result::Result<OwnedFd, Errno> 
     rustix::fs::openat(at, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// All that is below the top but the list itself, without digests.
+/// Lists everything below the top except the list itself, without digests.
 fn list(top: &OwnedFd) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     list_into(top, &mut Vec::new(), &mut entries).context("cannot read a layer")?;
@@ -177,7 +175,8 @@ fn list(top: &OwnedFd) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// One descriptor is open for each directory on the way; layers are not deeper than these may be.
+/// Lists a directory. One descriptor is open for each directory on the way; layers are never deeper than the limit on
+/// these.
 fn list_into(directory: &OwnedFd, prefix: &mut Vec<u8>, entries: &mut Vec<Entry>) -> std::result::Result<(), Errno> {
     let length = prefix.len();
     for entry in Dir::read_from(directory)? {
@@ -211,7 +210,7 @@ fn list_into(directory: &OwnedFd, prefix: &mut Vec<u8>, entries: &mut Vec<Entry>
     Ok(())
 }
 
-/// The type differs between processors.
+/// Returns the type differs between processors.
 fn nanoseconds(value: impl TryInto<i64>) -> i64 {
     value.try_into().unwrap_or_default()
 }
@@ -233,7 +232,7 @@ fn digest(top: BorrowedFd<'_>, entry: &Entry) -> Result<[u8; 32]> {
     Ok(hash.finalize().into())
 }
 
-/// Through which exactly the file that is open is reached again.
+/// Returns the path in `/proc/self/fd` that leads to exactly this open file.
 fn magic(opened: &OwnedFd) -> CString {
     use std::os::fd::AsRawFd as _;
     CString::new(format!("/proc/self/fd/{}", opened.as_raw_fd())).expect("a number has no null byte")
@@ -293,16 +292,12 @@ fn content(file: &File, hash: &mut Sha256) -> std::io::Result<()> {
     while position < length {
         if position >= data_end {
             // A hole of a file may be longer than anybody would read.
-            let data = match rustix::fs::seek(file, SeekFrom::Data(position)) {
-                Ok(data) => data,
-                Err(Errno::NXIO) => length,
-                Err(error) => return Err(error.into()),
-            };
-            let skipped = data.min(length) / piece_length - position / piece_length;
+            let data = sparse::next_data(file, position, length)?;
+            let skipped = data.start.min(length) / piece_length - position / piece_length;
             zeros += skipped;
             position += skipped * piece_length;
-            data_end = if data >= length { length } else { rustix::fs::seek(file, SeekFrom::Hole(data))? };
-            if data >= length {
+            data_end = data.end;
+            if data.start >= length {
                 // The last piece, if the hole does not end with one.
                 zeros += u64::from(position < length);
                 break;
@@ -325,6 +320,7 @@ fn content(file: &File, hash: &mut Sha256) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
     use std::path::PathBuf;
 

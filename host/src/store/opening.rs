@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Result, with_cause};
 use crate::home::{Home, Key};
-use crate::host_files::Directory;
-use crate::recipe::host::HostPath;
-use crate::sandbox::private::{self, IdMap};
+use crate::host_files::{Directory, HostPath};
+use crate::sandbox::id_map::IdMap;
+use crate::sandbox::namespace;
 use crate::ui::{Printable as _, printable, shell_quoted};
 
 /// Changes when the meaning of anything in `data/` changes.
@@ -18,7 +18,7 @@ const FORMAT: u32 = 2;
 /// Most bytes of `store.json`.
 const LONGEST_DESCRIPTION: u64 = 1 << 16;
 
-/// What the directory of a store holds.
+/// File with the description of a store.
 const DESCRIPTION: &str = "store.json";
 const DATA: &str = "data";
 const IMAGES: &str = "images";
@@ -30,7 +30,7 @@ const COMPILED: &str = "compiled";
 struct Description {
     format: u32,
     ids: IdMap,
-    /// That the calling user made this very store, for where somebody else may have put it there; in hexadecimal. Those of
+    /// Proof that the calling user made this store, for a place that others can write to; in hexadecimal. Stores of
     /// older versions have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     seal: Option<String>,
@@ -42,7 +42,7 @@ impl Description {
         Ok(directory.replace(DESCRIPTION, &text, 0o644)?)
     }
 
-    /// With the user's seal; without one where the user has no key, for then a recipe alone can just not name the store.
+    /// Adds the user's seal. Without a key there is none: then only the user may name the store, and no recipe.
     fn sealed(self, directory: &Directory, home: Option<&Home>) -> Result<Self> {
         let key = home.and_then(|home| home.key_or_new().ok());
         let seal = key.map(|key| self.seal_with(directory, &key)).transpose()?;
@@ -124,7 +124,7 @@ pub fn prepare(store: &HostPath, home: Option<&Home>) -> Result<IdMap> {
     if directory.find(DATA).with_context(named)?.is_none() {
         let fresh = format!("{DATA}.{}", std::process::id());
         directory.subdirectory(&fresh, 0o700).and_then(|data| data.set_mode(0o700)).with_context(named)?;
-        private::give_to_inner_root(&store.path().join(&fresh), ids)?;
+        namespace::chown_to_namespace_root(&store.path().join(&fresh), ids)?;
         if directory.rename_if_free(&fresh, DATA).with_context(named)? {
             description.sealed(&directory, home)?.write(&directory).with_context(named)?;
         } else {
@@ -146,7 +146,7 @@ fn check_mount(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether the store is where it was when it was made ready.
+/// Returns whether the store is where it was when it was made ready.
 pub fn is_there(store: &HostPath) -> bool {
     let found = Directory::open(store.path(), store.links()).and_then(|directory| directory.find(DATA));
     found.is_ok_and(|data| data.is_some())
@@ -166,7 +166,7 @@ fn check_free(directory: &Directory, mode: u32) -> Result<()> {
     Ok(())
 }
 
-/// Where it is remembered which images were built and where they lie; the calling user's own.
+/// Returns the calling user's record of built images and where they lie.
 pub fn images(store: &HostPath) -> HostPath {
     store.below(IMAGES)
 }

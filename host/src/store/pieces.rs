@@ -1,5 +1,4 @@
-//! What is in the store: each thing that can be removed by itself, how much of the disk it takes, and when a build last
-//! used it.
+//! Lists the pieces of the store: each can be removed by itself, and has a size on disk and a time of last use.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Store, sealed};
 use crate::error::{Context as _, Result};
 
-/// Beside a layer's tree, or beside partitions: [`About`].
+/// File beside a layer's tree or beside partitions: [`About`].
 const ABOUT: &str = "about";
 
 /// Bytes of a block, as `stat` counts them.
@@ -30,14 +29,14 @@ pub enum Kind {
     Partitions,
     /// The file of a package.
     Package,
-    /// What a plugin had fetched.
+    /// A download of a plugin.
     Download,
 }
 
 impl Kind {
     pub const ALL: [Self; 4] = [Self::Layer, Self::Partitions, Self::Package, Self::Download];
 
-    /// The directory of the store that holds them.
+    /// Returns the directory of the store that holds them.
     pub(super) const fn directory(self) -> &'static str {
         match self {
             Self::Layer => "layers",
@@ -51,7 +50,7 @@ impl Kind {
         matches!(self, Self::Layer | Self::Partitions)
     }
 
-    /// What it is called, with others of its kind.
+    /// Returns the name of this kind of piece.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Layer => "layers",
@@ -67,7 +66,7 @@ impl Kind {
 pub struct Piece {
     pub kind: Kind,
     pub key: String,
-    /// What it is, in words, as far as that is known.
+    /// Description, as far as it is known.
     pub what: Option<String>,
     /// Bytes that it takes on the disk.
     pub size: u64,
@@ -78,7 +77,7 @@ pub struct Piece {
     pub(super) made: (i64, i64),
 }
 
-/// What is known of a directory of the store since it was made.
+/// Facts about a directory of the store, recorded when it was made.
 #[derive(Debug, Serialize, Deserialize)]
 struct About {
     what: String,
@@ -96,7 +95,7 @@ pub(super) fn describe(directory: &Path, what: &str) -> Result<()> {
 }
 
 impl Store {
-    /// All that is in the store and finished; what builds are making is not.
+    /// Lists everything finished in the store, without what builds are making.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -112,7 +111,7 @@ impl Store {
         Ok(pieces)
     }
 
-    /// Those of one kind.
+    /// Lists the pieces of one kind.
     pub(super) fn pieces_of(&self, kind: Kind) -> Result<Vec<Piece>> {
         let mut pieces = Vec::new();
         for entry in fs::read_dir(self.data.join(kind.directory())).context("cannot read the store")? {
@@ -127,13 +126,13 @@ impl Store {
         Ok(pieces)
     }
 
-    /// Bytes that a piece takes; none if it is not there.
+    /// Bytes that a piece takes; `None` if it is not there.
     pub fn size_of(&self, kind: Kind, key: &str) -> Option<u64> {
         let path = self.place(kind, key);
         piece(kind, key.to_owned(), &path, &fs::symlink_metadata(&path).ok()?).map(|piece| piece.size)
     }
 
-    /// Where a piece is.
+    /// Returns the path of a piece.
     pub fn place(&self, kind: Kind, key: &str) -> PathBuf {
         self.data.join(kind.directory()).join(key)
     }
@@ -215,7 +214,7 @@ mod tests {
         let store = Store::open_at(dir.path()).unwrap();
         let stage = store.stage().unwrap();
         fs::write(stage.path().join("file"), vec![1; 1 << 20]).unwrap();
-        stage.commit(&store.layer("k"), "Install tree").unwrap();
+        stage.commit_layer("k", "Install tree").unwrap();
         // One of an older piimg says nothing.
         fs::create_dir_all(store.layer("old")).unwrap();
         fs::write(dir.path().join("downloads/commit-aa"), "x").unwrap();

@@ -1,4 +1,4 @@
-//! What the last build of each recipe stands on: it stays in the store, however full that is.
+//! Records what the last build of each recipe depends on. That stays in the store, however full it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::pieces::{Kind, Piece};
-use super::{Store, key, sealed};
+use super::{Store, key, replace, sealed};
 use crate::error::{Context, Result};
 
 /// Days after which a recipe that nobody built is one that nobody builds any more.
@@ -16,7 +16,7 @@ const DAYS: u64 = 90;
 /// The last build of a recipe that came to its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// Which recipe it is, for people: its path, and what else tells it from others.
+    /// Name of the recipe, for people: its path, and what else tells it apart.
     pub name: String,
     /// Seconds since 1970.
     pub built: u64,
@@ -28,7 +28,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Whether the build stands on it.
+    /// Returns whether the build stands on it.
     pub fn has(&self, piece: &Piece) -> bool {
         match piece.kind {
             Kind::Layer => self.layers.contains(&piece.key),
@@ -47,13 +47,10 @@ impl Store {
     pub fn remember(&self, record: &Record) -> Result<()> {
         let failed = "cannot remember the build in the store";
         let path = self.data.join("builds").join(key(&("build", &record.name)));
-        let fresh = path.with_extension(std::process::id().to_string());
-        fs::write(&fresh, sealed::to_text(record).context(failed)?)
-            .and_then(|()| fs::rename(&fresh, &path))
-            .context(failed)
+        replace(&path, sealed::to_text(record).context(failed)?.as_ref()).context(failed)
     }
 
-    /// The last build of each recipe; those that are damaged are none.
+    /// Returns the last build of each recipe; those that are damaged are none.
     pub fn records(&self) -> Vec<Record> {
         let entries = fs::read_dir(self.data.join("builds")).into_iter().flatten().flatten();
         let mut records: Vec<Record> =
@@ -62,7 +59,7 @@ impl Store {
         records
     }
 
-    /// What packages are called, by their digests, as far as builds tell.
+    /// Returns the names of packages by their digests, as far as builds recorded them.
     pub(super) fn names_of_packages(&self) -> BTreeMap<String, String> {
         self.records().into_iter().flat_map(|record| record.packages).collect()
     }

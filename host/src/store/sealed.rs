@@ -1,4 +1,4 @@
-//! Small files of the store with a digest of their own at the end: damage is seen when they are read.
+//! Reads and writes small files of the store with a digest of their own at the end, which reveals damage.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,20 +7,20 @@ use sha2::{Digest as _, Sha256};
 /// Bytes of a digest.
 const DIGEST: usize = 32;
 
-/// `content` with its digest behind it.
+/// Appends the digest of `content`.
 pub(super) fn seal(mut content: Vec<u8>) -> Vec<u8> {
     let digest = Sha256::digest(&content);
     content.extend_from_slice(&digest);
     content
 }
 
-/// The content of a sealed file; none if it is damaged.
+/// Returns the content of a sealed file; `None` if it is damaged.
 pub(super) fn open(bytes: &[u8]) -> Option<&[u8]> {
     let (content, digest) = bytes.split_at_checked(bytes.len().checked_sub(DIGEST)?)?;
     (Sha256::digest(content)[..] == *digest).then_some(content)
 }
 
-/// A value as a line of JSON, and a line with the digest of that.
+/// Returns a value as a line of JSON, and a line with the digest of that.
 ///
 /// # Errors
 /// If it cannot be written as JSON.
@@ -30,7 +30,7 @@ pub(crate) fn to_text(value: &impl Serialize) -> serde_json::Result<String> {
     Ok(format!("{text}\n{digest}\n"))
 }
 
-/// The value of such a text; none if it is damaged.
+/// Returns the value of such a text; `None` if it is damaged.
 pub(crate) fn from_text<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
     let (text, digest) = std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split_once('\n')?;
     (hex::encode(Sha256::digest(text)) == digest).then(|| serde_json::from_str(text).ok())?

@@ -1,5 +1,5 @@
-//! The store has an end: what was not used for longest is removed, but for what a build at work needs and what the last
-//! build of each recipe stands on.
+//! Removes the least recently used content of the store, except what a running build needs and what the last build of
+//! each recipe depends on.
 //!
 //! - A layer is held, by a lock on its very directory, by each build that uses it; partitions by the lock of their key.
 //! - Packages and downloads are removed only while no build is at work, which is why each holds [`AT_WORK`].
@@ -18,7 +18,7 @@ use crate::error::{Context, Result};
 /// The file that whoever works with the store holds together with others, and who removes files of it alone.
 pub(super) const AT_WORK: &str = "at-work";
 
-/// What tidying came to.
+/// Result of tidying.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tidied {
     pub removed: Vec<Piece>,
@@ -133,7 +133,7 @@ mod tests {
         let stage = store.stage().unwrap();
         fs::create_dir(stage.path().join("fs")).unwrap();
         fs::write(stage.path().join("fs/file"), vec![1; MIB]).unwrap();
-        stage.commit(&store.layer(key), key).unwrap();
+        stage.commit_layer(key, key).unwrap();
     }
 
     /// As if that was used so many hours ago.

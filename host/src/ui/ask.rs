@@ -11,7 +11,7 @@ use crate::error::{Context as _, Result};
 const LONGEST: usize = 1024;
 
 impl Ui {
-    /// Whether there is someone to ask: who sees the question and gives the answer is at a terminal.
+    /// Returns whether there is someone to ask: who sees the question and gives the answer is at a terminal.
     pub fn can_ask(&self) -> bool {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
@@ -35,7 +35,7 @@ impl Ui {
     }
 }
 
-/// One line, byte by byte: nothing behind it is taken from whoever reads next.
+/// Reads one line byte by byte, so that nothing behind it is taken from the next reader.
 fn line() -> std::io::Result<Vec<u8>> {
     let mut input = std::io::stdin().lock();
     let mut line = Vec::new();

@@ -1,5 +1,6 @@
-//! Text of others (plugins, images, archives, recipes, servers) made fit for a terminal: what cannot be seen, or moves what
-//! can, is shown escaped, so that no text can move the cursor, hide a part of a line or put it in another order.
+//! Makes text of others (plugins, images, archives, recipes, servers) fit for a terminal. Invisible and moving
+//! characters are escaped, so that no text can move the cursor, hide a part of a line or reorder it. See
+//! <https://www.unicode.org/reports/tr36/>.
 //!
 //! Which characters these are is Unicode's to say, by property, in the tables of `icu_properties`: a list of one's own
 //! misses the next one. A mark is shown where it stands on a letter: on anything else it would change what somebody else
@@ -12,7 +13,7 @@ use icu_properties::props::{BidiControl, DefaultIgnorableCodePoint, GeneralCateg
 use icu_properties::{CodePointMapData, CodePointSetData};
 use serde::Serialize;
 
-/// Whether a character shows itself and nothing else.
+/// Returns whether a character shows itself and nothing else.
 fn is_plain(c: char) -> bool {
     // Nearly all text, and no table.
     if c.is_ascii() {
@@ -43,12 +44,12 @@ const MOST_MARKS: usize = 6;
 /// Tells marks on letters from those that would be drawn onto what somebody else wrote.
 #[derive(Debug, Default)]
 struct Marks {
-    /// How many may follow what was last.
+    /// Number of combining characters that may still follow.
     room: usize,
 }
 
 impl Marks {
-    /// Whether `c` stands for itself where it is: plain, and no mark that has no letter of its own.
+    /// Returns whether `c` stands for itself where it is: plain, and no mark that has no letter of its own.
     fn are_plain_with(&mut self, c: char) -> bool {
         let category = CodePointMapData::<GeneralCategory>::new().get(c);
         let is_mark = matches!(category, GeneralCategory::NonspacingMark | GeneralCategory::EnclosingMark);
@@ -63,7 +64,7 @@ impl Marks {
     }
 }
 
-/// The text on one line, with what is not plain as `\u{…}`.
+/// Returns the text on one line, with what is not plain as `\u{…}`.
 pub fn printable(text: &str) -> String {
     let mut marks = Marks::default();
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
@@ -88,13 +89,14 @@ impl Printable for Path {
     }
 }
 
-/// What piimg's own lines begin with.
+/// Beginnings of piimg's own lines.
 const LABELS: [&str; 4] = ["error:", "warning:", "hint:", "caused by:"];
 
-/// Most characters of a line in a message: more is somebody's whole file, in which whatever matters is lost.
+/// Longest line in a message, in characters. A longer one is somebody's whole file, and hides the cause.
 const LONGEST_LINE: usize = 4000;
 
-/// The line, with its middle left out if it is too long: the beginning says what it is about, and the end often why.
+/// Returns the line, with its middle left out if it is too long: the beginning says what it is about, and the end often
+/// why.
 fn bounded(line: &str) -> String {
     let count = line.chars().count();
     if count <= LONGEST_LINE {
@@ -105,8 +107,8 @@ fn bounded(line: &str) -> String {
     format!("{} … ({} more) … {}", start.collect::<String>(), count - 2 * half, end.collect::<String>())
 }
 
-/// [`printable`] for text that may have several lines, each of bounded length. One after the first that begins like a line of piimg's own is marked:
-/// a name with a line break in it could be meant to look like one.
+/// Makes text of several lines printable, each of bounded length. Marks a later line that begins like one of piimg's
+/// own: a name with a line break could imitate it.
 pub(super) fn shown(text: &str) -> String {
     let is_forged = |line: &str| LABELS.iter().any(|label| line.trim_start().starts_with(label));
     let mark = |(at, line): (usize, &str)| match bounded(&printable(line)) {
@@ -116,8 +118,8 @@ pub(super) fn shown(text: &str) -> String {
     text.lines().enumerate().map(mark).collect::<Vec<_>>().join("\n")
 }
 
-/// A value as JSON with several lines, in which strings have the escapes of JSON for what is not plain: any program reads
-/// the same strings from it.
+/// Returns a value as JSON with several lines, in which strings have the escapes of JSON for what is not plain: any
+/// program reads the same strings from it.
 ///
 /// # Errors
 /// If the value has no form in JSON.

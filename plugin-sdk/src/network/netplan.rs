@@ -63,7 +63,7 @@ fn list(values: &[String]) -> String {
     format!("[{}]", values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", "))
 }
 
-/// Nothing but a backslash and a quotation mark is special in what [`Connection::check`] lets through.
+/// Quotes a text: nothing but a backslash and a quotation mark is special in what [`Connection::check`] lets through.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -46,7 +46,7 @@ fn family(connection: &Connection, name: &str, automatic: &str, is_of_it: impl F
     text
 }
 
-/// A name as text, or as numbers where text could mean something else.
+/// Writes a name as text, or as numbers where text could mean something else.
 fn ssid(name: &str) -> String {
     let plain = |it: char| it.is_ascii_graphic() && it != ';' && it != '\\' || it == ' ';
     if name.chars().all(plain) && name.trim() == name {

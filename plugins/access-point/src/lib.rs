@@ -1,9 +1,9 @@
 //! A wireless network of its own, which the machine names after its hardware address at the first boot.
 
-use piimg_plugin_sdk::network::Connection;
-use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, boot_config, context, fs, services};
+use piimg_plugin_sdk::network::{self, Connection, WifiCountry};
+use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, context, fs, services};
 
-/// What the machine replaces with the last digits of its address. No prefix has it.
+/// Text that the machine replaces with the last digits of its address. No prefix has it.
 const PLACEHOLDER: &str = "@@@@";
 const NAME: &str = "piimg-access-point";
 const UNIT: &str = "piimg-access-point.service";
@@ -11,6 +11,8 @@ const SCRIPT: &str = "/usr/local/sbin/piimg-access-point";
 const TEMPLATE: &str = "/etc/NetworkManager/piimg-access-point.template";
 const PROFILE: &str = "/etc/NetworkManager/system-connections/piimg-access-point.nmconnection";
 const RULES: &str = "/etc/udev/rules.d/70-piimg-access-point.rules";
+
+const COUNTRY: WifiCountry = network::wifi_country("{params.country}");
 
 struct AccessPoint;
 
@@ -29,34 +31,30 @@ impl Plugin for AccessPoint {
             ))
             .param(Param::with_default("interface", "the wireless interface", Kind::Text, &"wlan0"))
             .param(Param::with_default("address", "its own address in the network", Kind::Text, &"10.42.0.1/24"))
-            .capability("fs:write:/etc/NetworkManager/piimg-access-point.template", "the network without its name")
-            .capability("fs:write:/usr/local/sbin/piimg-access-point", "gives it its name at the first boot")
+            .needs_because(fs::writing(TEMPLATE), "the network without its name")
+            .needs_because(fs::writing(SCRIPT), "gives it its name at the first boot")
             .capability("svc:install:piimg-access-point.service", "runs the script once")
-            .capability(
-                "fs:write:/etc/udev/rules.d/70-piimg-access-point.rules",
-                "starts that when the interface is there",
-            )
-            .capability("boot:cmdline:cfg80211.ieee80211_regdom", "sets the country")
+            .needs_because(fs::writing(RULES), "starts that when the interface is there")
+            .needs_because(COUNTRY, "sets the country")
     }
 
     fn execute() -> Result {
         let text = context::get::<String>;
-        let (interface, country) = (text("interface")?, text("country")?);
-        check_country(&country)?;
+        let interface = text("interface")?;
+        COUNTRY.apply()?;
         let profile = profile(&text("prefix")?, &text("passphrase")?, &interface, &text("address")?)?;
         // It has the passphrase in it.
         fs::write(TEMPLATE, profile).mode(0o600).owner("root", "root").apply()?;
         fs::write(SCRIPT, include_str!("name-access-point")).mode(0o755).owner("root", "root").apply()?;
         services::install(UNIT, &unit(&interface))?;
         fs::write(RULES, rules(&interface)).mode(0o644).apply()?;
-        boot_config::set_parameter(&format!("cfg80211.ieee80211_regdom={country}"))?;
         Ok(())
     }
 }
 
 piimg_plugin_sdk::plugin!(AccessPoint);
 
-/// The connection for NetworkManager, without the end of its name.
+/// Describes the connection for NetworkManager, without the end of its name.
 fn profile(prefix: &str, passphrase: &str, interface: &str, address: &str) -> Result<String> {
     let plain = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '-';
     if !prefix.chars().all(plain) {
@@ -71,14 +69,7 @@ fn profile(prefix: &str, passphrase: &str, interface: &str, address: &str) -> Re
     Ok(point.network_manager(NAME)?)
 }
 
-fn check_country(country: &str) -> Result<(), String> {
-    if country.len() == 2 && country.chars().all(|it| it.is_ascii_uppercase()) {
-        return Ok(());
-    }
-    Err(format!("`{}` is no country: it is two capital letters, such as `GB`", country.escape_debug()))
-}
-
-/// `nmcli` talks to a NetworkManager that runs, so the unit comes after it.
+/// Writes the unit; `nmcli` talks to a NetworkManager that runs, so it comes after that.
 fn unit(interface: &str) -> String {
     format!(
         "[Unit]\nDescription=Name the access point after the hardware address\nAfter=NetworkManager.service\n\
@@ -88,7 +79,8 @@ fn unit(interface: &str) -> String {
     )
 }
 
-/// The driver is loaded late and some boards have no such interface: waiting for it would delay their boot.
+/// Starts the unit when the interface appears: its driver is loaded late, and boards without one would wait for it at
+/// boot.
 fn rules(interface: &str) -> String {
     format!(
         "ACTION==\"add\", SUBSYSTEM==\"net\", KERNEL==\"{interface}\", TAG+=\"systemd\", ENV{{SYSTEMD_WANTS}}+=\"{UNIT}\"\n"

@@ -94,17 +94,6 @@ fn what_fits_into_no_name_is_refused() {
 }
 
 #[test]
-fn a_country_has_two_letters() {
-    assert_eq!(check_country("GB"), Ok(()));
-    for odd in ["", "gb", "GBR", "G B"] {
-        assert_eq!(
-            check_country(odd).unwrap_err(),
-            format!("`{odd}` is no country: it is two capital letters, such as `GB`")
-        );
-    }
-}
-
-#[test]
 fn it_asks_for_exactly_the_files_that_it_writes() {
     let scopes = AccessPoint::conf().capabilities().into_iter().map(|capability| capability.scope);
     let files: Vec<String> = scopes.filter(|scope| scope.starts_with("fs:")).collect();

@@ -1,11 +1,11 @@
 //! A base image for robots: tools, groups and rules for the buses, language, keyboard and time zone.
 
-use piimg_plugin_sdk::region::{self, Keyboard};
-use piimg_plugin_sdk::users::{self, User};
+use piimg_plugin_sdk::region::{self, Keyboard, Locale, Timezone};
+use piimg_plugin_sdk::users::{Group, User};
 use piimg_plugin_sdk::{ErrorCode, Kind, Param, Plugin, PluginConf, Result, boot_config, context, fs, log, services};
 
-/// What one wants to find on a robot that does not do what it should.
-const PACKAGES: [&str; 19] = [
+/// Packages that one wants to find on a robot that does not do what it should.
+const PACKAGES: [&str; 15] = [
     "bash-completion",
     "curl",
     "ethtool",
@@ -21,15 +21,15 @@ const PACKAGES: [&str; 19] = [
     "tmux",
     "unzip",
     "usbutils",
-    // What `region` needs.
-    "console-setup",
-    "keyboard-configuration",
-    "locales",
-    "tzdata",
 ];
 
-/// Who may use the buses without being root.
+const LOCALE: Locale = region::locale("{params.locale}");
+const KEYBOARD: Keyboard = Keyboard::new("{params.keyboard}");
+const TIMEZONE: Timezone = region::timezone("{params.timezone}");
+
+/// Groups that may use the buses without being root.
 const GROUPS: [&str; 3] = ["gpio", "i2c", "spi"];
+const USER: User = User::new("{params.user}").groups(&GROUPS);
 
 const RULES: &str = "/etc/udev/rules.d/60-piimg-base.rules";
 const MODULES: &str = "/etc/modules-load.d/piimg-base.conf";
@@ -38,7 +38,7 @@ struct Base;
 
 impl Plugin for Base {
     fn conf() -> PluginConf {
-        let conf = PluginConf::new("piimg/base", env!("CARGO_PKG_VERSION"), "Base image for robots")
+        PluginConf::new("piimg/base", env!("CARGO_PKG_VERSION"), "Base image for robots")
             .description(
                 "Tools for the terminal, the buses of the Pi for ordinary users, language, keyboard and time zone.",
             )
@@ -50,36 +50,25 @@ impl Plugin for Base {
             .param(Param::with_default("locale", "language and character set", Kind::Text, &"en_US.UTF-8"))
             .param(Param::with_default("keyboard", "layout of the keyboard", Kind::Text, &"us"))
             .param(Param::with_default("timezone", "time zone", Kind::Text, &"Etc/UTC"))
-            .capability("fs:read:/etc/locale.gen", "finds the language in the list")
-            .capability("fs:write:/etc/locale.gen", "chooses the language")
-            .capability("exec:locale-gen", "makes the language's files")
-            .capability("fs:write:/usr/lib/locale/locale-archive", "is where `locale-gen` puts them")
-            .capability("fs:write:/etc/default/locale", "makes the language the system's")
-            .capability("fs:write:/etc/default/keyboard", "sets the layout")
-            .capability("fs:read:/usr/share/zoneinfo/**", "finds the time zone")
-            .capability("fs:read:/etc/localtime", "looks whether there is a time zone to replace")
-            .capability("fs:write:/etc/localtime", "sets the time zone")
-            .capability("fs:write:/etc/timezone", "names the time zone")
-            .capability("fs:write:/etc/udev/rules.d/60-piimg-base.rules", "gives the buses to their groups")
-            .capability("fs:write:/etc/modules-load.d/piimg-base.conf", "loads the driver behind /dev/i2c-*")
-            .capability("user:create:{params.user}", "makes the user if there is none")
+            .needs(LOCALE)
+            .needs(KEYBOARD)
+            .needs(TIMEZONE)
+            .needs(USER)
+            .needs_because(fs::writing(RULES), "gives the buses to their groups")
+            .needs_because(fs::writing(MODULES), "loads the driver behind /dev/i2c-*")
             .capability("boot:config:dtparam", "turns on I2C and SPI")
-            .capability("svc:install:apt-daily.timer", "keeps the first look for updates out of the boot");
-        GROUPS.into_iter().fold(conf, |conf, group| {
-            conf.capability(&format!("user:group:{group}"), "makes the group and puts the user into it")
-        })
+            .capability("svc:install:apt-daily.timer", "keeps the first look for updates out of the boot")
     }
 
     fn execute() -> Result {
-        region::set_locale(&context::get::<String>("locale")?)?;
-        Keyboard::new(&context::get::<String>("keyboard")?).apply()?;
-        region::set_timezone(&context::get::<String>("timezone")?)?;
+        LOCALE.apply()?;
+        KEYBOARD.apply()?;
+        TIMEZONE.apply()?;
 
         for group in GROUPS {
-            users::ensure_system_group(group, None)?;
+            Group::system(group).apply()?;
         }
-        let user: String = context::get("user")?;
-        User::new(&user).groups(GROUPS).ensure()?;
+        USER.apply()?;
         fs::write(RULES, include_str!("buses.rules")).mode(0o644).apply()?;
         fs::write(MODULES, "i2c-dev\n").mode(0o644).apply()?;
         for bus in ["i2c_arm", "spi"] {
@@ -87,6 +76,7 @@ impl Plugin for Base {
         }
 
         services::drop_in("apt-daily.timer", "later", include_str!("apt-daily.conf"))?;
+        let user: String = context::get("user")?;
         log::info!("{user} may use the buses: {}", GROUPS.join(", "));
         Ok(())
     }

@@ -10,7 +10,7 @@ pub(crate) fn name(name: &str) -> Result<(), String> {
     Err(format!("`{name}` is no name of a user, directory or interface here: letters, digits, `_` and `-`"))
 }
 
-/// What `roslaunch` is given: a package and a file of it.
+/// Checks what `roslaunch` is given: a package and a file of it.
 ///
 /// # Errors
 /// A sentence for anything else.

@@ -4,11 +4,13 @@ mod bringup;
 mod checks;
 mod units;
 
-use piimg_plugin_sdk::network::Connection;
+use piimg_plugin_sdk::network::{Connection, Profile, Service};
 use piimg_plugin_sdk::process::Command;
-use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, context, fs, git, log, services, sudo};
+use piimg_plugin_sdk::services::Unit;
+use piimg_plugin_sdk::sudo::{self, Rule};
+use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, context, fs, git, log, services};
 
-/// What the plugin `piimg/ros` makes: a program runs in the environment of ROS.
+/// Program of the plugin `piimg/ros` that runs another one in the environment of ROS.
 const RUN: &str = "/usr/local/bin/ros-env";
 const ADDITION: &str = "/etc/ros/setup.d/breadcrumb.bash";
 /// The file that opens the robot to other machines is in it.
@@ -18,7 +20,7 @@ const NAME: &str = "/opt/breadcrumb/name-machine";
 const NAMED: &str = "/var/lib/breadcrumb-named";
 const SCREEN: &str = "/opt/breadcrumb/show-screen";
 
-/// What the user may do as root: the buttons of the robot's screen.
+/// Commands that the user may run as root: the buttons of the robot's screen.
 const MAY: [&str; 6] = [
     "/usr/bin/systemctl poweroff",
     "/usr/bin/systemctl reboot",
@@ -28,6 +30,9 @@ const MAY: [&str; 6] = [
     "/usr/bin/rm /etc/breadcrumb/debug",
 ];
 
+const MAY_RULE: Rule = sudo::without_password("{params.user}", &MAY);
+const APPLICATION: Unit = Unit::new("breadcrumb.service");
+const NAMING: Unit = Unit::new("breadcrumb-name.service");
 struct Breadcrumb;
 
 impl Plugin for Breadcrumb {
@@ -57,36 +62,28 @@ impl Plugin for Breadcrumb {
             .param(text("interface", "the interfaces with a fixed address", "eth*"))
             .param(text("address", "that address, with its network", "192.168.42.125/24"))
             .param(text("name-after", "interface whose hardware address ends the host name; empty: none", "wlan0"))
-            .capability("fs:read:/usr/local/bin/ros-env", "looks whether there is a ROS")
+            .needs_because(fs::reading(RUN), "looks whether there is a ROS")
             .capability("fs:write:/home/{params.user}/{params.workspace}/**", "the sources, and what is made of them")
-            .capability("exec:/usr/local/bin/ros-env catkin_make", "compiles the workspace, as the user")
+            .needs_because(compilation(), "compiles the workspace, as the user")
             .optional_capability(
                 "net:https://{params.git-host}/{params.git-owner}/{params.git-repository}/**",
                 "fetches the sources",
             )
             .optional_capability("secret:git-token", "fetches sources that are not everybody's")
-            .capability("fs:write:/etc/sudoers.d/piimg-{params.user}", "lets the user switch the robot off")
-            .optional_capability(
-                "exec:/usr/sbin/visudo -c -f /etc/sudoers.d/piimg-{params.user}",
-                "has sudo look at that file",
-            )
-            .capability("fs:write:/etc/ros/setup.d/breadcrumb.bash", "keeps ROS to this machine unless looked into")
-            .capability("fs:write:/etc/breadcrumb", "where the user says that it is being looked into")
-            .capability("svc:install:breadcrumb.service", "the robot's programs")
-            .capability("svc:enable:breadcrumb.service", "starts them with the system")
+            .needs_because(MAY_RULE, "lets the user switch the robot off")
+            .can_use(look_at_rule(), "has sudo look at that file")
+            .needs_because(fs::writing(ADDITION), "keeps ROS to this machine unless looked into")
+            .needs_because(fs::writing(CONFIG), "where the user says that it is being looked into")
+            .needs_because(APPLICATION, "the robot's programs")
             .capability("svc:install:roscore.service", "keeps the logs of ROS off the card")
-            .capability("fs:write:/opt/breadcrumb", "the directory of two scripts")
-            .capability("fs:write:/opt/breadcrumb/name-machine", "names the machine at the first boot")
-            .capability("svc:install:breadcrumb-name.service", "runs that script once")
-            .capability("svc:enable:breadcrumb-name.service", "runs it with the system")
-            .capability("fs:write:/opt/breadcrumb/show-screen", "shows the robot's screen")
+            .needs_because(fs::writing(SCRIPTS), "the directory of two scripts")
+            .needs_because(fs::writing(NAME), "names the machine at the first boot")
+            .needs_because(NAMING, "runs that script once")
+            .needs_because(fs::writing(SCREEN), "shows the robot's screen")
             .capability("fs:write:/home/{params.user}/.config", "the directories of what the desktop starts")
             .capability("fs:write:/home/{params.user}/.config/autostart", "the same")
             .capability("fs:write:/home/{params.user}/.config/autostart/breadcrumb.desktop", "starts the screen")
-            .capability(
-                "fs:write:/etc/NetworkManager/system-connections/breadcrumb.nmconnection",
-                "gives the cable a fixed address",
-            )
+            .needs_because(cable(), "gives the cable a fixed address")
     }
 
     fn execute() -> Result {
@@ -100,10 +97,10 @@ impl Plugin for Breadcrumb {
             return Err("the image has no ROS: let the plugin `piimg/ros` run before this one".into());
         }
 
-        set_up_network()?;
+        cable().apply()?;
         add_sources(&user, &workspace)?;
-        compile(&user, &workspace)?;
-        lend_root(&user)?;
+        compilation().apply()?;
+        lend_root()?;
         add_units(&user, &launch)?;
         name_at_first_boot()?;
         screen.map_or(Ok(()), |screen| show_screen(&user, &screen))
@@ -112,12 +109,13 @@ impl Plugin for Breadcrumb {
 
 piimg_plugin_sdk::plugin!(Breadcrumb);
 
-fn set_up_network() -> Result {
-    let (interface, address) = (context::get::<String>("interface")?, context::get::<String>("address")?);
-    Ok(Connection::new(&interface).address(&address).write_network_manager("breadcrumb")?)
+/// Describes the wired connection; the plugin brings NetworkManager along.
+fn cable() -> Profile {
+    let cable = Connection::new("{params.interface}").address("{params.address}");
+    cable.profile("breadcrumb").service(Service::NetworkManager)
 }
 
-/// The package of this plugin, and those of a repository beside it.
+/// Adds the package of this plugin, and those of a repository beside it.
 fn add_sources(user: &str, workspace: &str) -> Result {
     let sources = format!("/home/{user}/{workspace}/src");
     for (path, text) in bringup::FILES {
@@ -131,28 +129,31 @@ fn add_sources(user: &str, workspace: &str) -> Result {
         log::info!("no commit was given: the workspace has the package `breadcrumb_bringup` alone");
         return Ok(());
     }
-    let part = |name: &str| context::get::<String>(name);
-    let repository = part("git-repository")?;
-    let url = format!("https://{}/{}/{repository}", part("git-host")?, part("git-owner")?);
+    let repository: String = context::get("git-repository")?;
+    let url = "https://{params.git-host}/{params.git-owner}/{params.git-repository}";
     let directory = format!("{sources}/{}", repository.trim_end_matches(".git"));
-    let checkout = git::checkout(&url, &commit, &directory).owner(user, user);
+    let checkout = git::checkout(url, &commit, &directory).owner(user, user);
     let files = match context::get("private")? {
-        true => checkout.authorized(&part("git-user")?, "git-token")?,
-        false => checkout.run()?,
+        true => checkout.authorized("{params.git-user}", "git-token").apply()?,
+        false => checkout.apply()?,
     };
-    log::info!("{files} files of {url}");
+    log::info!("{files} files of {}", context::filled(url)?);
     Ok(())
 }
 
-/// As the user, so that nothing of it is root's and no script of a package runs as root.
-fn compile(user: &str, workspace: &str) -> Result {
-    Ok(Command::new(RUN).arg("catkin_make").cwd(&format!("/home/{user}/{workspace}")).user(user).run()?)
+/// Compiles as the user, so that nothing of it is root's and no script of a package runs as root.
+fn compilation() -> Command {
+    Command::new(RUN).arg("catkin_make").cwd("/home/{params.user}/{params.workspace}").user("{params.user}")
 }
 
-fn lend_root(user: &str) -> Result {
-    sudo::without_password(user, &MAY)?;
-    if context::granted("exec:/usr/sbin/visudo -c -f /etc/sudoers.d/piimg-{params.user}") {
-        Command::new("/usr/sbin/visudo").args(["-c", "-f", &format!("/etc/sudoers.d/piimg-{user}")]).run()?;
+fn look_at_rule() -> Command {
+    Command::new("/usr/sbin/visudo").args(["-c", "-f", "/etc/sudoers.d/piimg-{params.user}"])
+}
+
+fn lend_root() -> Result {
+    MAY_RULE.apply()?;
+    if context::may(&look_at_rule()) {
+        look_at_rule().apply()?;
     }
     fs::create_dir_all(CONFIG).apply()?;
     Ok(())
@@ -160,7 +161,7 @@ fn lend_root(user: &str) -> Result {
 
 fn add_units(user: &str, launch: &str) -> Result {
     fs::write(ADDITION, include_str!("environment.bash")).mode(0o644).apply()?;
-    services::add("breadcrumb.service", &units::application(user, launch))?;
+    APPLICATION.apply(&units::application(user, launch))?;
     services::drop_in("roscore.service", "breadcrumb", &units::logs_in_memory("roscore"))?;
     Ok(())
 }
@@ -173,7 +174,7 @@ fn name_at_first_boot() -> Result {
     checks::name(&interface)?;
     fs::create_dir_all(SCRIPTS).apply()?;
     fs::write(NAME, include_str!("name-machine")).mode(0o755).owner("root", "root").apply()?;
-    services::add("breadcrumb-name.service", &units::name(&interface, &context::image().hostname))?;
+    NAMING.apply(&units::name(&interface, &context::image().hostname))?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use piimg_plugin_sdk::services;
 
 use super::{NAME, NAMED, RUN, SCREEN};
 
-/// The robot's programs. A new master knows nothing of them: with it they are started anew.
+/// Writes the unit of the robot's programs. A new master knows nothing of them: with it they are started anew.
 pub(crate) fn application(user: &str, launch: &str) -> String {
     format!(
         "[Unit]\nDescription=Programs of the robot\nWants=roscore.service\nPartOf=roscore.service\nAfter=roscore.service network.target\n\n\
@@ -14,7 +14,7 @@ pub(crate) fn application(user: &str, launch: &str) -> String {
     )
 }
 
-/// A directory in memory: a card wears out, and logs without end fill it.
+/// Writes the unit of a directory in memory: a card wears out, and logs without end fill it.
 pub(crate) fn logs_in_memory(name: &str) -> String {
     format!("[Service]\nRuntimeDirectory={name}\nEnvironment=ROS_LOG_DIR=/run/{name}\n")
 }
@@ -26,7 +26,7 @@ pub(crate) fn name(interface: &str, hostname: &str) -> String {
     services::once("Name the machine after its hardware address", &program, before, NAMED)
 }
 
-/// What the user's desktop starts.
+/// Writes what the user's desktop starts.
 pub(crate) fn autostart(screen: &str) -> String {
     format!("[Desktop Entry]\nType=Application\nName=Screen of the robot\nExec={SCREEN} {screen}\nTerminal=false\n")
 }

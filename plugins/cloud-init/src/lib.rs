@@ -17,10 +17,10 @@ impl Plugin for CloudInit {
             .param(Param::with_default("user", "the user whom `default` means in user-data", Kind::Text, &"ubuntu"))
             .optional_capability("asset:user-data", "becomes `user-data` on the boot partition")
             .optional_capability("asset:network-config", "becomes `network-config` on the boot partition")
-            .capability("fs:write:/boot/firmware/user-data", "what shall happen at the first boot")
-            .capability("fs:write:/boot/firmware/meta-data", "names the machine for cloud-init")
-            .capability("fs:write:/boot/firmware/network-config", "what networks there are")
-            .capability("fs:write:/etc/cloud/cloud.cfg.d/99-piimg.cfg", "tells cloud-init where these files are")
+            .needs_because(fs::writing(USER_DATA), "what shall happen at the first boot")
+            .needs_because(fs::writing(META_DATA), "names the machine for cloud-init")
+            .needs_because(fs::writing(NETWORK), "what networks there are")
+            .needs_because(fs::writing(CONFIG), "tells cloud-init where these files are")
             .capability("svc:install:cloud-init-local.service", "lets it wait for the boot partition")
     }
 
@@ -55,7 +55,8 @@ fn first_line(data: &Blob) -> Result<String> {
     Ok(String::from_utf8_lossy(&beginning).lines().next().unwrap_or_default().to_owned())
 }
 
-/// cloud-init knows the format by the first line, and only warns, on the finished machine, of one that it does not know.
+/// Checks the first line: cloud-init knows the format by it, and only warns, on the finished machine, of one that it
+/// does not know.
 fn check_user_data(first_line: &str) -> Result<(), String> {
     const FORMATS: [&str; 8] = [
         "#cloud-config",
@@ -76,12 +77,13 @@ fn check_user_data(first_line: &str) -> Result<(), String> {
     ))
 }
 
-/// A new image is a new instance only if it says so: the flavour is in the name.
+/// Names the instance: a new image is a new one only if it says so, so the flavour is in the name.
 fn meta_data(hostname: &str, flavour: &str) -> String {
     format!("instance-id: {hostname}-{flavour}\nlocal-hostname: {hostname}\n")
 }
 
-/// The user exists already, so cloud-init shall neither lock it nor change what it may do with sudo.
+/// Writes the settings: the user exists already, so cloud-init shall neither lock it nor change what it may do with
+/// sudo.
 fn config(user: &str, has_network: bool) -> Result<String, String> {
     let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_' || it == '-';
     if !user.starts_with(|it: char| it.is_ascii_lowercase() || it == '_') || !user.chars().all(plain) {

@@ -8,7 +8,7 @@ use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, boot_config, con
 const PACKAGES: [&str; 6] =
     ["gdm3", "gnome-session", "gnome-terminal", "xserver-xorg", "xwayland", "dbus-user-session"];
 
-/// Where gdm3 has its settings on Debian, and on Ubuntu.
+/// Settings of gdm3 on Debian, and on Ubuntu.
 const GDM: &str = "/etc/gdm3/daemon.conf";
 const GDM_UBUNTU: &str = "/etc/gdm3/custom.conf";
 const ACCOUNTS: &str = "/etc/passwd";
@@ -46,19 +46,18 @@ impl Plugin for Desktop {
                 Kind::Integer(0, 32),
                 &4,
             ))
-            .capability("fs:read:/etc/passwd", "looks whether there is the user who is to be logged in")
-            .capability("fs:write:/etc/gdm3/daemon.conf", "settings of gdm3 on Debian")
-            .capability("fs:write:/etc/gdm3/custom.conf", "settings of gdm3 on Ubuntu")
-            .capability("fs:write:/etc/dconf/db/piimg-desktop.d", "the directory of the settings")
-            .capability("fs:write:/etc/dconf/db/piimg-desktop.d/stay-awake", "settings that keep the screen on")
-            .capability(
-                "exec:dconf compile /etc/dconf/db/piimg-desktop /etc/dconf/db/piimg-desktop.d",
-                "makes what dconf reads of the settings",
+            .needs_because(fs::reading(ACCOUNTS), "looks whether there is the user who is to be logged in")
+            .needs_because(fs::writing(GDM), "settings of gdm3 on Debian")
+            .needs_because(fs::writing(GDM_UBUNTU), "settings of gdm3 on Ubuntu")
+            .needs_because(fs::writing(SETTINGS_DIRECTORY), "the directory of the settings")
+            .needs_because(fs::writing(SETTINGS), "settings that keep the screen on")
+            .needs_because(compile(), "makes what dconf reads of the settings")
+            .needs_because(fs::writing(DATABASE), "is what dconf reads")
+            .needs_because(fs::writing(PROFILES), "the directory of the next, which no package may have made")
+            .needs_because(
+                fs::editing(PROFILE),
+                "makes the settings everybody's defaults, and keeps what else is in it",
             )
-            .capability("fs:write:/etc/dconf/db/piimg-desktop", "is what dconf reads")
-            .capability("fs:write:/etc/dconf/profile", "the directory of the next, which no package may have made")
-            .capability("fs:read:/etc/dconf/profile/user", "keeps what else is in it")
-            .capability("fs:write:/etc/dconf/profile/user", "makes the settings everybody's defaults")
             .capability("boot:cmdline:usbhid.mousepoll", "keeps the mouse from lagging");
         SLEEP.into_iter().fold(conf, |conf, unit| conf.capability(&format!("svc:mask:{unit}"), "keeps it awake"))
     }
@@ -92,8 +91,7 @@ fn stay_awake() -> Result {
     }
     fs::create_dir_all(SETTINGS_DIRECTORY).apply()?;
     fs::write(SETTINGS, include_str!("stay-awake")).mode(0o644).apply()?;
-    // `dconf update` would also make anew what packages have put beside it.
-    Command::new("dconf").args(["compile", DATABASE, SETTINGS_DIRECTORY]).run()?;
+    compile().apply()?;
     fs::create_dir_all(PROFILES).apply()?;
     let old = if fs::exists(PROFILE)? { Some(fs::read_to_string(PROFILE)?) } else { None };
     if let Some(new) = profile(old.as_deref()) {
@@ -102,7 +100,12 @@ fn stay_awake() -> Result {
     Ok(())
 }
 
-/// All of the file: what the package brings has nothing but comments in it.
+/// Compiles one database; `dconf update` would also make anew what packages have put beside it.
+fn compile() -> Command {
+    Command::new("dconf").args(["compile", DATABASE, SETTINGS_DIRECTORY])
+}
+
+/// Writes all of the file: what the package brings has nothing but comments in it.
 fn gdm_settings(autologin: &str, wayland: bool) -> String {
     let login = match autologin {
         "" => String::new(),
@@ -111,7 +114,7 @@ fn gdm_settings(autologin: &str, wayland: bool) -> String {
     format!("# All keys are in /usr/share/gdm/gdm.schemas.\n[daemon]\nWaylandEnable={wayland}\n{login}")
 }
 
-/// gdm3 shows its login without a word if there is no such user.
+/// Checks that there is such a user; without one gdm3 shows its login and says nothing.
 fn check_user(user: &str, accounts: &str) -> Result<(), String> {
     let name = user.escape_debug();
     let plain = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_' || it == '-';
@@ -129,7 +132,7 @@ fn check_user(user: &str, accounts: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// dconf's sources of a user's settings, the user's own first; nothing if ours is among them.
+/// Writes dconf's sources of a user's settings, the user's own first; `None` if ours is among them.
 fn profile(old: Option<&str>) -> Option<String> {
     text::with_line(old.unwrap_or("user-db:user\n"), "system-db:piimg-desktop")
 }

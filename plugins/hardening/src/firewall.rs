@@ -28,7 +28,8 @@ fn port(word: &str) -> Result<Port, String> {
     Ok(Port { protocol, number })
 }
 
-/// The text of `/etc/nftables.conf`. Nothing is said about what is passed on: networks that the machine shares stay so.
+/// Writes the text of `/etc/nftables.conf`. Nothing is said about what is passed on: networks that the machine shares
+/// stay so.
 pub(crate) fn rules(ports: &[Port]) -> String {
     let open: String = ports.iter().map(|port| format!("\t\t{port} accept\n")).collect();
     format!("{}{open}\t}}\n}}\n", include_str!("nftables.conf"))

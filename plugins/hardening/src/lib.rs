@@ -26,14 +26,11 @@ impl Plugin for Hardening {
                 Kind::Text,
                 &"tcp/22 udp/5353",
             ))
-            .capability("fs:write:/etc/nftables.conf", "the firewall's rules")
+            .needs_because(fs::writing(FIREWALL), "the firewall's rules")
             .capability("svc:enable:nftables.service", "starts the firewall with the system")
-            .capability("fs:write:/etc/ssh/sshd_config.d/10-piimg-hardening.conf", "who may log in with SSH, and how")
-            .capability("fs:write:/etc/sysctl.d/90-piimg-hardening.conf", "settings of the kernel")
-            .capability(
-                "fs:write:/etc/modprobe.d/piimg-hardening.conf",
-                "keeps rare network protocols out of the kernel",
-            )
+            .needs_because(fs::writing(SSH), "who may log in with SSH, and how")
+            .needs_because(fs::writing(SYSCTL), "settings of the kernel")
+            .needs_because(fs::writing(MODULES), "keeps rare network protocols out of the kernel")
             .capability("svc:disable:apt-daily-upgrade.timer", "stops the updates, if that is wanted")
     }
 
@@ -59,7 +56,7 @@ impl Plugin for Hardening {
 
 piimg_plugin_sdk::plugin!(Hardening);
 
-/// sshd takes the first value of each option, and reads these files before its own.
+/// Writes the settings of sshd, which takes the first value of each option and reads these files before its own.
 fn ssh(passwords: bool) -> String {
     let passwords = if passwords { "yes" } else { "no" };
     format!(

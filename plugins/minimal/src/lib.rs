@@ -4,7 +4,7 @@ use piimg_plugin_sdk::context::ImageInfo;
 use piimg_plugin_sdk::process::Command;
 use piimg_plugin_sdk::{Plugin, PluginConf, Result, context, fs, log};
 
-/// Where the note is kept.
+/// Path of the note.
 const NOTE: &str = "/etc/piimg-minimal";
 
 struct Minimal;
@@ -18,22 +18,25 @@ impl Plugin for Minimal {
             .release("bookworm")
             .rootfs_extra_space_mb(200)
             .package("htop")
-            .capability("fs:write:/etc/piimg-minimal", "writes which image this is")
-            .capability("exec:htop --version", "checks that the package works")
+            .needs_because(fs::writing(NOTE), "writes which image this is")
+            .needs_because(version(), "checks that the package works")
     }
 
     fn execute() -> Result {
         let image = context::image();
         fs::write(NOTE, note(&image)).mode(0o644).owner("root", "root").apply()?;
-        let version = Command::new("htop").arg("--version").read()?;
-        log::info!("{} is ready with {}", image.hostname, first_line(&version));
+        log::info!("{} is ready with {}", image.hostname, first_line(&version().read()?));
         Ok(())
     }
 }
 
 piimg_plugin_sdk::plugin!(Minimal);
 
-/// The note's text, `name=value` by line so that scripts can read it.
+fn version() -> Command {
+    Command::new("htop").arg("--version")
+}
+
+/// Writes the note's text, `name=value` by line so that scripts can read it.
 fn note(image: &ImageInfo) -> String {
     let ImageInfo { architecture, distribution, release, hostname, flavour, epoch } = image;
     format!(

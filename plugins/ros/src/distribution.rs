@@ -1,4 +1,4 @@
-//! Which ROS a release has, and what its packages are called.
+//! Distribution of ROS that a release has, and the names of its packages.
 
 /// A ROS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,12 +7,12 @@ pub(crate) enum Distribution {
     Debian,
     /// A distribution of ROS 1 from the archive of ROS, in `/opt/ros`.
     Ros1(&'static str),
-    /// A distribution of ROS 2, likewise.
+    /// A distribution of ROS 2, by the name in its packages.
     Ros2(&'static str),
 }
 
 impl Distribution {
-    /// The one for this release.
+    /// Finds the one for this release.
     ///
     /// # Errors
     /// A sentence for what has none.
@@ -38,12 +38,12 @@ impl Distribution {
         }
     }
 
-    /// Only ROS 1 has a program that knows all others.
+    /// Returns whether it has a master, a program that knows all others: only ROS 1 has one.
     pub(crate) fn has_master(self) -> bool {
         !matches!(self, Self::Ros2(_))
     }
 
-    /// The packages of a variant, with what compiles a workspace if that is wanted.
+    /// Lists the packages of a variant, with what compiles a workspace if that is wanted.
     pub(crate) fn packages(self, variant: &str, tools: bool) -> Vec<String> {
         // The archive of ROS says `ros-` twice, but for the desktop.
         let long = if variant == "desktop" { variant.to_owned() } else { format!("ros-{variant}") };

@@ -1,12 +1,12 @@
-//! What shells and programs know of ROS.
+//! Settings by which shells and programs know of ROS.
 
 use super::distribution::Distribution;
 use super::{ADDITIONS, RUN};
 
-/// The text that a shell reads.
+/// Writes the text that a shell reads.
 ///
 /// # Errors
-/// A sentence for an address of a master that is none.
+/// A sentence for what is no address of a master.
 pub(crate) fn setup(ros: Distribution, workspace: &str, master: &str, domain: u8) -> Result<String, String> {
     check_master(master)?;
     // The name can change at the first boot; the others know the machine by mDNS.
@@ -30,10 +30,10 @@ pub(crate) fn setup(ros: Distribution, workspace: &str, master: &str, domain: u8
     ))
 }
 
-/// Names that go into scripts.
+/// Checks a name that goes into scripts.
 ///
 /// # Errors
-/// A sentence for what is none.
+/// A sentence for what is no name.
 pub(crate) fn check_name(name: &str) -> Result<(), String> {
     let plain = |it: char| it.is_ascii_alphanumeric() || it == '_' || it == '-';
     if !name.is_empty() && !name.starts_with('-') && name.chars().all(plain) {
@@ -43,7 +43,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     Err(format!("`{name}` is no name of a user or directory here: letters, digits, `_` and `-`"))
 }
 
-/// It becomes a word of a script.
+/// Checks an address that becomes a word of a script.
 fn check_master(master: &str) -> Result<(), String> {
     let plain = |it: char| it.is_ascii_alphanumeric() || ".-_:/[]".contains(it);
     if master.is_empty() || master.starts_with("http://") && master.chars().all(plain) {
@@ -61,8 +61,8 @@ pub(crate) const WAIT: &str =
 const ROSCORE: &str = "import roslaunch, roslaunch.launch as launch; \
      launch._TIMEOUT_MASTER_START = float(\"inf\"); roslaunch.main([\"roscore\", \"--core\"])";
 
-/// The unit of the master, which is started when the master can be asked: units after it need not look for it while it
-/// starts, as `roslaunch --wait` does without end and at the cost of a third of a slow core.
+/// Writes the unit of the master, which is started when the master can be asked: units after it need not look for it
+/// while it starts, as `roslaunch --wait` does without end and at the cost of a third of a slow core.
 pub(crate) fn master(user: &str) -> String {
     format!(
         "[Unit]\nDescription=Master of ROS\nAfter=network.target time-sync.target\n\n\

@@ -4,13 +4,14 @@ mod distribution;
 mod environment;
 
 use distribution::Distribution;
-use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, context, fs, log, packages, services};
+use piimg_plugin_sdk::services::Unit;
+use piimg_plugin_sdk::{Kind, Param, Plugin, PluginConf, Result, context, fs, log, packages};
 
-/// What a shell reads, and what starts a program in the same surroundings.
+/// Settings that a shell reads, and what starts a program in the same surroundings.
 const SETUP: &str = "/etc/ros/setup.bash";
 const ADDITIONS: &str = "/etc/ros/setup.d";
 const RUN: &str = "/usr/local/bin/ros-env";
-const MASTER: &str = "roscore.service";
+const MASTER: Unit = Unit::new("roscore.service");
 
 struct Ros;
 
@@ -41,15 +42,16 @@ impl Plugin for Ros {
             .capability("pkg:install:build-essential", "compiles workspaces")
             .capability("pkg:install:python3-colcon-common-extensions", "compiles workspaces of ROS 2")
             .capability("fs:write:/etc/ros", "the directory of the environment")
-            .capability("fs:write:/etc/ros/setup.bash", "the environment of ROS")
-            .capability("fs:write:/etc/ros/setup.d", "a place for what other plugins add to it")
-            .capability("fs:write:/usr/local/bin/ros-env", "runs a program in that environment")
+            .needs_because(fs::writing(SETUP), "the environment of ROS")
+            .needs_because(fs::writing(ADDITIONS), "a place for what other plugins add to it")
+            .needs_because(fs::writing(RUN), "runs a program in that environment")
             .capability("fs:write:/home/{params.user}/{params.workspace}", "the workspace")
             .capability("fs:write:/home/{params.user}/{params.workspace}/src", "where its packages go")
-            .capability("fs:read:/home/{params.user}/.bashrc", "keeps what is in it")
-            .capability("fs:write:/home/{params.user}/.bashrc", "gives the user's shell the environment")
-            .capability("svc:install:roscore.service", "the master of ROS 1")
-            .capability("svc:enable:roscore.service", "starts the master with the system")
+            .needs_because(
+                fs::editing("/home/{params.user}/.bashrc"),
+                "gives the user's shell the environment, and keeps what is in it",
+            )
+            .needs_because(MASTER, "the master of ROS 1, which starts with the system")
     }
 
     fn execute() -> Result {
@@ -78,7 +80,7 @@ impl Plugin for Ros {
         fs::ensure_line(&format!("{home}/.bashrc"), &format!(". {SETUP}"), &fs::Place::End)?;
 
         if ros.has_master() && context::get("roscore")? {
-            services::add(MASTER, &environment::master(&user))?;
+            MASTER.apply(&environment::master(&user))?;
         }
         Ok(())
     }

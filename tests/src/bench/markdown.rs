@@ -16,7 +16,7 @@ to the longest. Processor time is that of all processes together. A ratio is tha
 in brackets is the ratio in single rounds.
 ";
 
-/// The report; plots are in `plots`, a path as a link wants it.
+/// Writes the report; plots are in `plots`, a path as a link wants it.
 pub fn report(results: &Results, plots: &str) -> String {
     let mut out = format!("{HEAD}\n## Machine\n\n{}", machine(&results.machine));
     let mut last = None;
@@ -68,7 +68,7 @@ fn text(section: &Section, plots: &str) -> String {
     out + &format!("\n{}\n", filled(&section.says))
 }
 
-/// A paragraph in lines as long as those of the other documents.
+/// Breaks a paragraph into lines as long as those of the other documents.
 fn filled(paragraph: &str) -> String {
     const WIDTH: usize = 120;
     let mut lines: Vec<String> = Vec::new();

@@ -12,7 +12,7 @@ pub struct Results {
     pub sections: Vec<Section>,
 }
 
-/// What was measured on and with.
+/// The machine and the programs that were measured with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     pub cpu: String,
@@ -26,23 +26,23 @@ pub struct Machine {
 /// One benchmark on one file system.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Section {
-    /// What it is called on the command line.
+    /// The benchmark's name on the command line.
     pub name: String,
     pub title: String,
     pub file_system: String,
     pub date: String,
-    /// Of the repository, where it is known.
+    /// The commit of the repository, where it is known.
     pub commit: Option<String>,
     pub rounds: usize,
     pub full: bool,
-    /// How it was measured; a paragraph each.
+    /// The method, a paragraph each.
     pub method: Vec<String>,
-    /// What programs said: a caption, and their words.
+    /// Words of programs, each with a caption.
     pub quotes: Vec<(String, String)>,
     pub tables: Vec<Table>,
     pub figures: Vec<Figure>,
     pub plots: Vec<Plot>,
-    /// What it comes to, in one sentence.
+    /// The conclusion, in one sentence.
     pub says: String,
     pub raw: Vec<Series>,
 }
@@ -105,7 +105,7 @@ impl Results {
 }
 
 impl Section {
-    /// Name of the file with the plot of this number, counted from 0.
+    /// Returns the name of the file with the plot of this number, counted from 0.
     pub fn plot_file(&self, number: usize) -> String {
         let number = if number == 0 { String::new() } else { format!("-{}", number + 1) };
         format!("{}-{}{number}.svg", self.name, self.file_system)
@@ -113,7 +113,7 @@ impl Section {
 }
 
 impl Table {
-    /// Time, processor time and length of what came out, as far as they are known.
+    /// Tabulates time, processor time and length of what came out, as far as they are known.
     pub fn of_series(series: &[Series]) -> Self {
         let has_cpu = series.iter().any(|series| !series.cpus().is_empty());
         let has_bytes = series.iter().any(|series| series.bytes().is_some());
@@ -140,7 +140,7 @@ impl Table {
     }
 }
 
-/// Median, and the two ends.
+/// Returns the median, and the two ends.
 fn cells(values: &[f64]) -> [String; 2] {
     Spread::of(values).map_or_else(Default::default, |Spread { min, median, max }| {
         [words::seconds(median), format!("{} – {}", words::seconds(min), words::seconds(max))]
@@ -148,7 +148,7 @@ fn cells(values: &[f64]) -> [String; 2] {
 }
 
 impl Plot {
-    /// A bar for the time of each series that was measured.
+    /// Draws a bar for the time of each series that was measured.
     pub fn of_series(title: impl Into<String>, series: &[Series]) -> Self {
         let bar = |series: &Series| Spread::of(&series.walls()).map(|spread| Bar { name: series.name.clone(), spread });
         Self::Bars { title: title.into(), bars: series.iter().filter_map(bar).collect() }

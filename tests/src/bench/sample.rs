@@ -22,7 +22,7 @@ pub struct Run {
 pub struct Series {
     pub name: String,
     pub runs: Vec<Run>,
-    /// Why there are none.
+    /// The reason why there are no runs.
     pub failed: Option<String>,
 }
 
@@ -35,17 +35,17 @@ impl Series {
         self.runs.iter().map(|run| run.wall).collect()
     }
 
-    /// None unless all runs know it.
+    /// Returns the processor times, empty unless all runs know theirs.
     pub fn cpus(&self) -> Vec<f64> {
         self.runs.iter().map(|run| run.cpu).collect::<Option<_>>().unwrap_or_default()
     }
 
-    /// What came out of the last run.
+    /// Returns the length of what came out of the last run.
     pub fn bytes(&self) -> Option<u64> {
         self.runs.last()?.bytes
     }
 
-    /// The median of each part, in the order of the first run.
+    /// Returns the median of each part, in the order of the first run.
     pub fn parts(&self) -> Vec<(String, f64)> {
         let names = self.runs.first().map(|run| &run.parts).into_iter().flatten().map(|(name, _)| name);
         names
@@ -67,7 +67,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// None of no values.
+    /// Returns `None` for no values.
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -79,16 +79,16 @@ impl Spread {
     }
 }
 
-/// What a figure counts.
+/// The unit of a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     Seconds,
-    /// Of one thing to another.
+    /// The ratio of one thing to another.
     Times,
 }
 
-/// What a figure should be.
+/// The limit that a figure should keep.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Target {
@@ -106,7 +106,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// How many times `b` is in `a`: of the medians, and round by round. None if a side was not measured.
+    /// Returns how many times `b` is in `a`: of the medians, and round by round; `None` if a side was not measured.
     pub fn ratio(what: impl Into<String>, a: &[f64], b: &[f64], target: Option<Target>) -> Option<Self> {
         let by_round: Vec<f64> = a.iter().zip(b).map(|(a, b)| a / b).collect();
         let Spread { min, max, .. } = Spread::of(&by_round)?;
@@ -115,12 +115,12 @@ impl Figure {
         Some(Self { what: what.into(), unit: Unit::Times, spread, target })
     }
 
-    /// A time in seconds. None if it was not measured.
+    /// Returns a time in seconds; `None` if it was not measured.
     pub fn time(what: impl Into<String>, values: &[f64], target: Option<Target>) -> Option<Self> {
         Some(Self { what: what.into(), unit: Unit::Seconds, spread: Spread::of(values)?, target })
     }
 
-    /// A line of the report.
+    /// Formats a line of the report.
     pub fn line(&self) -> String {
         let Spread { min, median, max } = self.spread;
         let show = |value: f64| match self.unit {

@@ -1,4 +1,4 @@
-//! What `piimg build --timings` wrote.
+//! Reads the times from what `piimg build --json-events` wrote.
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
@@ -19,10 +19,18 @@ struct Step {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(tag = "event", rename_all = "kebab-case")]
 enum Line {
-    Step(Step),
-    Event { event: String, at: f64 },
+    StepEnds(Step),
+    FirstHostCall {
+        at: f64,
+    },
+    Ends {
+        code: i32,
+        at: f64,
+    },
+    #[serde(other)]
+    Other,
 }
 
 impl Timings {
@@ -31,12 +39,12 @@ impl Timings {
     pub fn parse(text: &str) -> Result<Self> {
         let (mut steps, mut first_call, mut done) = (Vec::new(), None, None);
         for line in text.lines() {
-            match serde_json::from_str(line).with_context(|| format!("`{line}` is no line of timings"))? {
-                Line::Step(step) => steps.push(step),
-                Line::Event { event, at } if event == "done" => done = Some(at),
+            match serde_json::from_str(line).with_context(|| format!("`{line}` is no event"))? {
+                Line::StepEnds(step) => steps.push(step),
+                Line::Ends { code: 0, at } => done = Some(at),
                 // Of the first plugin.
-                Line::Event { event, at } if event == "first host call" => first_call = first_call.or(Some(at)),
-                Line::Event { .. } => {}
+                Line::FirstHostCall { at } => first_call = first_call.or(Some(at)),
+                Line::Ends { .. } | Line::Other => {}
             }
         }
         Ok(Self { steps, first_call, done: done.context("the build did not say that it was done")? })
@@ -64,7 +72,7 @@ impl Timings {
         step.map(|step| step.seconds).with_context(|| format!("the build had no step `{title}`"))
     }
 
-    /// The whole time, cut into pieces that do not overlap: of steps that run at the same time, the later one counts
+    /// Cuts the whole time into pieces that do not overlap: of steps that run at the same time, the later one counts
     /// from the end of the earlier one. What is in no step is `the rest`.
     pub fn parts(&self) -> Vec<(String, f64)> {
         let mut steps: Vec<&Step> = self.steps.iter().collect();
@@ -90,12 +98,13 @@ mod tests {
     use super::*;
 
     const TEXT: &str = "\
-{\"step\":\"Bootstrap bookworm (arm64)\",\"result\":\"unchanged, from the store\",\"start\":1.0,\"seconds\":0.5}
-{\"event\":\"first host call\",\"plugin\":\"a/b\",\"at\":2.5}
-{\"event\":\"first host call\",\"plugin\":\"a/c\",\"at\":2.75}
-{\"step\":\"Checksum the image\",\"result\":\"\",\"start\":3.25,\"seconds\":2.25}
-{\"step\":\"Verify the image\",\"result\":\"boots\",\"start\":3.0,\"seconds\":1.0}
-{\"event\":\"done\",\"at\":6.0}
+{\"event\":\"step-ends\",\"step\":\"Bootstrap bookworm (arm64)\",\"result\":\"unchanged, from the store\",\"ok\":true,\"start\":1.0,\"seconds\":0.5}
+{\"event\":\"first-host-call\",\"plugin\":\"a/b\",\"at\":2.5}
+{\"event\":\"first-host-call\",\"plugin\":\"a/c\",\"at\":2.75}
+{\"event\":\"step-goes-on\",\"step\":\"Checksum the image\",\"note\":\"\",\"position\":1,\"total\":2,\"at\":3.5}
+{\"event\":\"step-ends\",\"step\":\"Checksum the image\",\"result\":\"\",\"start\":3.25,\"seconds\":2.25}
+{\"event\":\"step-ends\",\"step\":\"Verify the image\",\"result\":\"boots\",\"start\":3.0,\"seconds\":1.0}
+{\"event\":\"ends\",\"code\":0,\"at\":6.0}
 ";
 
     #[test]
@@ -122,10 +131,10 @@ mod tests {
 
     #[test]
     fn a_build_that_did_not_end_or_something_else_is_refused() {
-        let cut = TEXT.rsplit_once("{\"event\":\"done\"").unwrap().0;
+        let cut = TEXT.rsplit_once("{\"event\":\"ends\"").unwrap().0;
         assert_eq!(Timings::parse(cut).unwrap_err().to_string(), "the build did not say that it was done");
-        assert_eq!(Timings::parse("x").unwrap_err().to_string(), "`x` is no line of timings");
-        let quiet = Timings::parse("{\"event\":\"done\",\"at\":6.0}").unwrap();
+        assert_eq!(Timings::parse("x").unwrap_err().to_string(), "`x` is no event");
+        let quiet = Timings::parse("{\"event\":\"ends\",\"code\":0,\"at\":6.0}").unwrap();
         assert_eq!(quiet.first_call().unwrap_err().to_string(), "no plugin made a host call");
         assert_eq!(quiet.parts(), [("the rest".to_owned(), 6.0)]);
     }

@@ -1,6 +1,6 @@
 //! Numbers and quoted output as the report shows them.
 
-/// Three digits, with the unit in which they read best: `1.23 µs`, `45.6 ms`, `7.89 s`, `123 s`.
+/// Formats three digits, with the unit in which they read best: `1.23 µs`, `45.6 ms`, `7.89 s`, `123 s`.
 pub fn seconds(value: f64) -> String {
     let (scaled, unit) = match value {
         _ if value < 1e-6 => (value * 1e9, "ns"),
@@ -11,7 +11,7 @@ pub fn seconds(value: f64) -> String {
     format!("{} {unit}", number(scaled))
 }
 
-/// Three digits, more before the point if there are more.
+/// Formats three digits, more before the point if there are more.
 pub fn number(value: f64) -> String {
     let digits = match value.abs() {
         // As it will be rounded.
@@ -22,12 +22,12 @@ pub fn number(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// A length in the unit in which people read it.
+/// Formats a length in the unit in which people read it.
 pub fn bytes(length: u64) -> String {
     piimg::ui::bytes(length)
 }
 
-/// Output of a program, without what belongs to this machine or this network: the directory `place` and names of hosts.
+/// Removes from a program's output what belongs to this machine or network: the directory `place` and names of hosts.
 pub fn scrubbed(text: &str, place: &str) -> String {
     let text = text.replace(place, "WORK");
     let lines: Vec<String> = text.lines().map(|line| piimg::ui::printable(&without_hosts(line))).collect();
@@ -49,7 +49,7 @@ fn without_hosts(line: &str) -> String {
     out
 }
 
-/// Whether it looks like the name of a host: of three or more parts, the last one in general use.
+/// Returns whether it looks like the name of a host: of three or more parts, the last one in general use.
 fn is_host(word: &str) -> bool {
     let parts: Vec<&str> = word.trim_end_matches('.').split('.').collect();
     parts.len() > 2 && matches!(parts.last(), Some(&("com" | "io" | "net" | "org")))

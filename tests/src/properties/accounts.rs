@@ -107,7 +107,7 @@ fn check_key(text: &str) {
     }
 }
 
-/// Where links for a unit would be made.
+/// Checks where links for a unit would be made.
 fn check_unit(text: &str) {
     let is_name = |name: &str| !name.contains(['/', '\0', ' ']) && !name.starts_with('.');
     if let Ok(name) = UnitName::parse(text.lines().next().unwrap_or_default()) {

@@ -1,4 +1,4 @@
-//! What each model would boot, by the text files of a boot partition: known or missing, and found in the end.
+//! Boot files of each model, by the text files of a boot partition: known or missing, and found in the end.
 
 use piimg::image::models::{BootFiles, Model, boot_plan, bootable, check as missing};
 

@@ -1,4 +1,4 @@
-//! What an image tells about its build: anybody may have written it, and a terminal shows it.
+//! Build information in an image: anybody may have written it, and a terminal shows it.
 
 use piimg::report::BuildInfo;
 use piimg::report::blame::{listed_as, origins};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use piimg::plugin::grant::{GrantSet, Granted};
-use piimg::plugin::inspect::{PluginInfo, Request};
+use piimg::plugin::info::{PluginInfo, Request};
 use piimg::plugin::protocol::{Call, Reply};
 use piimg::plugin::run::Run;
 use piimg::plugin::{Limits, Session, wire};
@@ -14,7 +14,7 @@ use super::naive::assert_printable;
 use super::path::Tree;
 use crate::directory::{Directory, image_info};
 
-/// What the plugin may do; all else must stay.
+/// The plugin's grants; all else must stay.
 const SCOPES: [&str; 7] = [
     "fs:read:/etc/**",
     "fs:write:/opt/**",
@@ -90,7 +90,7 @@ fn serve(run: &Run<'_>, bench: &mut Directory, calls: Vec<Call>) -> bool {
     done
 }
 
-/// What the calls may find, the ways out included.
+/// Makes what the calls may find, the ways out included.
 fn fill(image: &Path) {
     let write = |name: &str, text: &str| {
         let path = image.join(name);
@@ -117,7 +117,7 @@ fn grants() -> (GrantSet, PluginInfo) {
     let mut info = PluginInfo::default();
     info.conf.id = "a/b".into();
     let request =
-        |scope: &&str| Request { scope: (*scope).to_owned(), reason: String::new(), optional: true, listed: false };
+        |scope: &&str| Request { scope: (*scope).into(), reason: String::new(), optional: true, listed: false };
     info.requests = SCOPES.iter().map(request).collect();
     let granted = Granted { requested: true, ..Granted::default() };
     let grants = GrantSet::new(&info, &BTreeMap::new(), &granted).expect("they are capabilities");

@@ -29,7 +29,7 @@ const PIECES: [&str; 20] = [
 const PARAMETERS: [&str; 12] =
     ["quiet", "a=2", "a", "a-b", "a_b=4", "console=tty0", "root=y", "rw", "a=\"x", "x y", "-a", "init=/bin/sh"];
 
-/// The kernel's own parameters, of the first line.
+/// Reads the kernel's own parameters, of the first line.
 fn read(text: &str) -> Vec<String> {
     let line = text.split(['\n', '\r']).next().unwrap_or_default();
     let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
@@ -51,7 +51,7 @@ fn name(parameter: &str) -> String {
     parameter.split('=').next().unwrap_or_default().replace('-', "_")
 }
 
-/// From the first `--` that stands alone, and the other lines.
+/// Returns the text from the first `--` that stands alone, and the other lines.
 fn tail(text: &str) -> String {
     let line_end = text.find(['\n', '\r']).unwrap_or(text.len());
     let mut quoted = false;

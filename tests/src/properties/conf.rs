@@ -1,8 +1,8 @@
-//! What the host makes of a component's answer to `conf()`: a plan whose every value keeps the rules, or a refusal that
+//! A component's answer to `conf()`: the host makes a plan of it whose every value keeps the rules, or a refusal that
 //! can be shown.
 
 use piimg::error::{Kind, report};
-use piimg::plugin::inspect::PluginInfo;
+use piimg::plugin::info::PluginInfo;
 use piimg::recipe::conf::PluginConf;
 use piimg::recipe::file::RecipeFile;
 use piimg::recipe::host::{Admitted, HostPath};
@@ -12,7 +12,7 @@ use piimg::recipe::release::Releases;
 
 use super::naive::assert_printable;
 
-/// The answer comes as JSON, which is also how it is passed on to the build.
+/// Reads the answer as JSON, which is also how it is passed on to the build.
 pub(super) fn check(data: &[u8]) -> bool {
     let Ok(conf) = serde_json::from_slice::<PluginConf>(data) else { return false };
     let passed = serde_json::to_vec(&conf).expect("it is plain data");
@@ -41,7 +41,7 @@ pub(super) fn check_answer(conf: &PluginConf) {
     check_grants(conf);
 }
 
-/// Whatever was accepted becomes part of names, files and commands.
+/// Checks what was accepted: it becomes part of names, files and commands.
 fn check_plan(conf: &PluginConf, plan: &Plan) {
     let plain = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
     let hostname = plan.hostname.as_deref().expect("nothing is built on");
@@ -65,7 +65,7 @@ fn check_plan(conf: &PluginConf, plan: &Plan) {
 fn check_grants(conf: &PluginConf) {
     let mut info = PluginInfo::default();
     info.conf = conf.clone();
-    info.requests = piimg::plugin::inspect::requests(conf);
+    info.requests = piimg::plugin::info::requests(conf);
     match piimg::plugin::grant::requested(&info) {
         Ok(requested) => assert_eq!(requested.len(), info.requests.len()),
         Err(error) => report(&error).messages.iter().for_each(|message| {

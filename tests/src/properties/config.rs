@@ -35,10 +35,10 @@ const SECTIONS: [&str; 7] = ["pi4", "PI4", "all", "hdmi:0", "none", "pi4]\nk=9\n
 const KEYS: [&str; 7] = ["k", "dtparam", "x", "include", "k\n", "", "kernel"];
 const VALUES: [&str; 8] = ["1", "2", "audio=on", "", " 1", "1\nx=2", "[pi3]", "i2c"];
 
-/// What a board reads: the filters that are open, key and value, in the order of the file.
+/// The lines that a board reads: the filters that are open, key and value, in the order of the file.
 type Meaning = Vec<(Vec<String>, String, String)>;
 
-/// The meaning, and the lines that have none.
+/// Reads the meaning, and the lines that have no meaning.
 fn read(text: &str) -> (Meaning, Vec<String>) {
     let (mut open, mut meaning, mut rest) = (Vec::<String>::new(), Vec::new(), Vec::new());
     for line in text.split('\n').map(str::trim) {
@@ -59,7 +59,7 @@ fn read(text: &str) -> (Meaning, Vec<String>) {
     (meaning, rest)
 }
 
-/// One filter replaces another of its kind.
+/// Returns the kind of a filter: one replaces another of its kind.
 fn kind(name: &str) -> &str {
     let digit = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
     let is_board = name.strip_prefix("pi").is_some_and(digit) || name.strip_prefix("cm").is_some_and(digit);
@@ -69,14 +69,14 @@ fn kind(name: &str) -> &str {
     name.find(|c: char| c.is_ascii_digit() || "=:".contains(c)).map_or(name, |end| &name[..end])
 }
 
-/// Whether something reads lines under the filters `one` that reads lines under `other`, of those that are tried here.
+/// Returns whether something reads lines under the filters `one` and lines under `other`, of those that are tried here.
 fn may_meet(one: &[String], other: &[String]) -> bool {
     let of_a_kind = |a: &str, b: &str| a == b || [("pi4", "cm4"), ("cm4", "pi4")].contains(&(a, b));
     !one.iter().any(|name| name == "none")
         && one.iter().all(|a| other.iter().all(|b| kind(a) != kind(b) || of_a_kind(a, b)))
 }
 
-/// Whether the last line of `key` that a board under `open` may read is one under exactly these, with `value`.
+/// Returns whether the last line of `key` that a board under `open` may read is one under exactly these, with `value`.
 fn counts(meaning: &Meaning, open: &[String], key: &str, value: &str) -> bool {
     let last = meaning.iter().rfind(|entry| entry.1 == key && (entry.0 == open || may_meet(&entry.0, open)));
     last.is_some_and(|entry| entry.0 == open && entry.2 == value)

@@ -1,12 +1,13 @@
-//! Which calls a capability covers, found a second time by trying everything; what follows from inclusion; and the gate.
+//! Coverage of calls by capabilities, found a second time by trying everything; what follows from inclusion; and the
+//! gate.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use arbitrary::{Result, Unstructured};
 use piimg::download::Url;
-use piimg::plugin::grant::{GrantSet, Granted};
-use piimg::plugin::inspect::{PluginInfo, Request};
+use piimg::plugin::grant::{GrantSet, Granted, scopes_of};
+use piimg::plugin::info::{PluginInfo, Request};
 use piimg::plugin::policy::Ceiling;
 use piimg::plugin::{Capability, Invocation, Need, Reach, ServiceAction, UserAction};
 
@@ -21,7 +22,7 @@ enum Scope<'a> {
     Net { scheme: &'a str, host: &'a str, port: &'a str, segments: Vec<&'a str> },
 }
 
-/// What a call needs, by its parts.
+/// The capability that a call needs, by its parts.
 #[derive(Clone, Debug)]
 enum Call<'a> {
     Path { write: bool, segments: Vec<&'a str> },
@@ -105,7 +106,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// By the words of the plugin author's guide.
+    /// Decides by the words of the plugin author's guide.
     fn covers(&self, call: &Call<'_>) -> bool {
         match (self, call) {
             (Self::Path { write, segments: pattern }, Call::Path { write: wanted, segments: path }) => {
@@ -268,7 +269,7 @@ pub(super) fn check(data: &[u8]) -> bool {
     })
 }
 
-/// A tree is covered only if all that could be in it is.
+/// Checks that a tree is covered only if all that could be in it is.
 fn check_tree(outer: &Capability, need: &Need) {
     let (path, one): (_, fn(String) -> Need) = match need {
         Need::FsWrite(Reach::Tree(path)) => (path, Need::fs_write),
@@ -283,7 +284,7 @@ fn check_tree(outer: &Capability, need: &Need) {
     }
 }
 
-/// What a refusal says was needed is enough.
+/// Checks that what a refusal says was needed is enough.
 fn check_needed(call: &Call<'_>, need: &Need) {
     let unresolved =
         matches!(call, Call::Path { segments, .. } | Call::Tree { segments, .. } if segments.contains(&".."));
@@ -296,10 +297,15 @@ fn check_needed(call: &Call<'_>, need: &Need) {
 fn grants(requested: &Scope<'_>, granted: &Scope<'_>, ceiling: Option<&Scope<'_>>) -> GrantSet {
     let mut info = PluginInfo::default();
     info.conf.id = "a/b".into();
-    info.requests = vec![Request { scope: requested.text(), reason: String::new(), optional: false, listed: false }];
+    info.requests =
+        vec![Request { scope: requested.text().into(), reason: String::new(), optional: false, listed: false }];
     let text = |scope: &Scope<'_>| format!("version = 1\nallow = [{}]\n", toml::Value::from(scope.text()));
     let files: Vec<_> = ceiling.into_iter().map(|scope| (Path::new("policy.toml"), text(scope))).collect();
     let ceiling = Ceiling::parse(&files).expect("a capability is a bound");
-    let granted = Granted { scopes: vec![granted.text()], ceiling, ..Granted::default() };
+    let granted = Granted {
+        scopes: scopes_of("--grant", &[granted.text()]).expect("it is a capability"),
+        ceiling,
+        ..Granted::default()
+    };
     GrantSet::new(&info, &BTreeMap::new(), &granted).expect("they are capabilities")
 }

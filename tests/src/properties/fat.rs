@@ -10,7 +10,7 @@ use super::patched::{file, patched};
 const LENGTH: u8 = 102;
 const SECTOR: usize = 512;
 
-/// A FAT32 with a directory, a file in it, and a file of a long name and of two clusters beside it.
+/// Makes a FAT32 with a directory, a file in it, and a file of a long name and of two clusters beside it.
 fn whole() -> Vec<u8> {
     let mut bytes = vec![0; usize::from(LENGTH) * SECTOR];
     bytes[11..17].copy_from_slice(&[0, 2, 1, 1, 0, 1]);

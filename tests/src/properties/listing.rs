@@ -1,11 +1,11 @@
-//! What `debugfs` says of a file system of anybody's: whatever it is, nothing is made outside the tree, and it ends.
+//! Output of `debugfs` for a file system of anybody's: whatever it is, nothing is made outside the tree, and it ends.
 
 use std::cell::Cell;
 use std::fs;
 
 use piimg::image::ext4::extract::{Debugfs, Source, extract};
 use piimg::image::layout::{Bytes, Partition, PartitionType, Sectors};
-use piimg::sandbox::disk::Room;
+use piimg::sandbox::free_space::Room;
 use piimg::sandbox::tool::Output;
 
 use super::patched::file;

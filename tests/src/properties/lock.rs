@@ -1,13 +1,14 @@
 //! `piimg.lock`: what is written is what is read, and an edit for one plugin leaves the others and the comments.
 
 use piimg::plugin::Template;
-use piimg::plugin::inspect::Request;
+use piimg::plugin::grant::scopes_of;
+use piimg::plugin::info::Request;
 use piimg::plugin::lock::{self, Entry, Lock};
 use toml::Value;
 
 use super::naive::text;
 
-/// The entries by another reader: id, digest and grants.
+/// Reads the entries by another reader: id, digest and grants.
 fn entries(text: &str) -> Vec<(String, String, Vec<String>)> {
     let table: toml::Table = text.parse().expect("it was read before");
     let texts = |value: Option<&Value>| -> Vec<String> {
@@ -45,18 +46,23 @@ fn digest(digit: char) -> String {
 /// Gives one plugin grants, and takes them away again.
 fn check_edit(text: &str, old: &[(String, String, Vec<String>)], id: &str) {
     let grant = vec!["exec:sh **".to_owned(), "fs:write:/etc/\"x\"".to_owned()];
-    let entry = Entry { id: id.into(), digest: digest('e'), request: Some(grant.clone()), grant: grant.clone() };
+    let templates = scopes_of("--grant", &grant).expect("they are capabilities");
+    let entry = Entry { id: id.into(), digest: digest('e'), request: Some(grant.clone()), grant: templates };
     let set = lock::set(Some(text), &entry).unwrap_or_else(|error| panic!("{error:#} in {text:?}"));
     let is_same = |known: &&(String, String, Vec<String>)| known.0 == id || known.1 == entry.digest;
     let others: Vec<_> = old.iter().filter(|known| !is_same(known)).cloned().collect();
     let new = entries(&set);
     assert_eq!(new.iter().filter(|known| !is_same(known)).cloned().collect::<Vec<_>>(), others, "{text:?} is {set:?}");
     assert_eq!(new.iter().filter(is_same).collect::<Vec<_>>(), [&(id.to_owned(), entry.digest.clone(), grant.clone())]);
-    let request =
-        |scope: &String| Request { scope: scope.clone(), reason: String::new(), optional: false, listed: false };
+    let request = |scope: &String| Request {
+        scope: scope.as_str().into(),
+        reason: String::new(),
+        optional: false,
+        listed: false,
+    };
     let requests: Vec<Request> = grant.iter().map(request).collect();
     let lock = Lock::parse(&set).expect("it was written by us");
-    assert_eq!(lock.grants(&entry.digest, &requests), Some(grant.iter().map(String::as_str).collect()), "{set:?}");
+    assert_eq!(lock.grants(&entry.digest, &requests), Some(entry.grant.iter().collect()), "{set:?}");
     assert_eq!(lock::set(Some(&set), &entry).expect("it was written by us"), set, "the second time changes nothing");
     if old.iter().all(|known| !is_same(&known)) {
         assert_eq!(comments(&set), comments(text), "{text:?} is {set:?}");
@@ -65,12 +71,12 @@ fn check_edit(text: &str, old: &[(String, String, Vec<String>)], id: &str) {
     assert_eq!((entries(&revoked), gone.len()), (others, 2), "{set:?} is {revoked:?}");
 }
 
-/// The lines that a message tells people to add.
+/// Checks the lines that a message tells people to add.
 fn check_lines(text: &str) {
     let scope = format!("fs:write:/{}", text.chars().take(100).collect::<String>());
     let lines = lock::lines(text, &digest('a'), [scope.as_str()]);
     match Lock::parse(&format!("version = 1\n{lines}\n")) {
-        Ok(lock) => assert_eq!(lock.grants(&digest('a'), &[]), Some(vec![scope.as_str()]), "{lines}"),
+        Ok(lock) => assert_eq!(lock.grants(&digest('a'), &[]).expect("it is there"), [scope.as_str()], "{lines}"),
         Err(error) => assert!(Template::parse(&scope).is_err(), "{error:#} in {lines}"),
     }
 }

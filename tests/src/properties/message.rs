@@ -1,4 +1,4 @@
-//! What a worker sends: understood whole, or not at all; and what is understood is what would be sent again.
+//! Messages of a worker: understood whole, or not at all; and what is understood is what would be sent again.
 
 use piimg::plugin::protocol::Reply;
 use piimg::plugin::{Answer, Said, wire};
@@ -24,7 +24,7 @@ pub(super) fn check(data: &[u8]) -> bool {
     true
 }
 
-/// What the host answers, as the worker reads it.
+/// Checks what the host answers, as the worker reads it.
 fn check_reply(data: &[u8]) {
     if let Some(reply) = wire::decode::<Reply>(data) {
         if let Reply::Failed(error) = &reply {

@@ -2,7 +2,7 @@
 
 use arbitrary::{Result, Unstructured};
 
-/// Whether a pattern, whose only wildcard is `*`, matches a text: by trying everything.
+/// Returns whether a pattern, whose only wildcard is `*`, matches a text: by trying everything.
 pub(super) fn glob(pattern: &str, text: &str) -> bool {
     fn from(pattern: &[char], text: &[char]) -> bool {
         match pattern.split_first() {
@@ -14,7 +14,7 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
     from(&pattern.chars().collect::<Vec<_>>(), &text.chars().collect::<Vec<_>>())
 }
 
-/// The same for segments, of which `**` stands for any number.
+/// Matches segments, of which `**` stands for any number.
 pub(super) fn segments<P: AsRef<str>, T: AsRef<str>>(pattern: &[P], items: &[T]) -> bool {
     match pattern.split_first() {
         None => items.is_empty(),
@@ -25,13 +25,13 @@ pub(super) fn segments<P: AsRef<str>, T: AsRef<str>>(pattern: &[P], items: &[T])
     }
 }
 
-/// Some of these words, one after the other.
+/// Chooses some of these words, one after the other.
 pub(super) fn words<'a>(input: &mut Unstructured<'_>, from: &[&'a str], most: usize) -> Result<Vec<&'a str>> {
     let count = input.int_in_range(0..=most)?;
     (0..count).map(|_| input.choose(from).copied()).collect()
 }
 
-/// One of these words, or, now and then, any text at all.
+/// Chooses one of these words, or, now and then, any text at all.
 pub(super) fn word(input: &mut Unstructured<'_>, from: &[&str]) -> Result<String> {
     if input.ratio(1, 8)? {
         return Ok(input.arbitrary::<&str>()?.to_owned());
@@ -39,7 +39,7 @@ pub(super) fn word(input: &mut Unstructured<'_>, from: &[&str]) -> Result<String
     Ok((*input.choose(from)?).to_owned())
 }
 
-/// What is left of the input, if it is text.
+/// Returns the rest of the input, or nothing if it is no text.
 pub(super) fn rest<'a>(input: &mut Unstructured<'a>) -> &'a str {
     let left = input.bytes(input.len()).unwrap_or_default();
     std::str::from_utf8(left).unwrap_or_default()
@@ -50,12 +50,12 @@ pub(super) fn choices(data: &[u8], check: impl FnOnce(&mut Unstructured<'_>) -> 
     check(&mut Unstructured::new(data)).unwrap_or(false)
 }
 
-/// The input as text.
+/// Returns the input as text.
 pub(super) fn text(data: &[u8]) -> Option<&str> {
     std::str::from_utf8(data).ok()
 }
 
-/// What is shown to people must not steer their terminals, nor be endless.
+/// Checks that what is shown to people neither steers their terminals nor is endless.
 #[track_caller]
 pub(super) fn assert_printable(message: &str) {
     assert_eq!(piimg::ui::printable(message), message, "a message that steers a terminal");

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-/// An input is a list of changes: two bytes that say where, and one that says what is there then. Places come in two
-/// sizes, so that an input can reach the first bytes as easily as all others.
+/// Applies an input, which is a list of changes: two bytes that say where, and one that says what is there then. Places
+/// come in two sizes, so that an input can reach the first bytes as easily as all others.
 pub(super) fn patched(whole: &[u8], input: &[u8]) -> Vec<u8> {
     let mut bytes = whole.to_vec();
     for change in input.chunks_exact(3) {
@@ -17,7 +17,7 @@ pub(super) fn patched(whole: &[u8], input: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A file of these bytes.
+/// Makes a file of these bytes.
 pub(super) fn file(bytes: &[u8]) -> File {
     let file = tempfile::tempfile().expect("a file can be made");
     file.write_all_at(bytes, 0).expect("it can be written");

@@ -27,7 +27,7 @@ impl Tree {
         self.0.path().join("image")
     }
 
-    /// Everything there is, by its path from the directory on: what kind it is, whose, and what is in it.
+    /// Lists everything there is, by its path from the directory on: what kind it is, whose, and what is in it.
     pub(super) fn listing(&self) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         let mut rest = vec![PathBuf::new()];
@@ -106,7 +106,7 @@ fn make(input: &mut Unstructured<'_>, tree: &Tree) -> Result<BTreeMap<String, No
     Ok(nodes)
 }
 
-/// Where a path leads: none if nowhere. Nothing but the last name may be missing.
+/// Finds where a path leads; `None` if nowhere. Nothing but the last name may be missing.
 fn walk(nodes: &BTreeMap<String, Node>, path: &str, links: &mut usize) -> Option<String> {
     let parts = |text: &str| -> Vec<String> {
         let parts = text.split('/').filter(|part| !matches!(*part, "" | "."));

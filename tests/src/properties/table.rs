@@ -6,7 +6,7 @@ use piimg::image::mbr;
 
 use super::patched::{file, patched};
 
-/// A table of a boot and a root partition, and a superblock where the root partition starts.
+/// Makes a table of a boot and a root partition, and a superblock where the root partition starts.
 fn whole() -> Vec<u8> {
     let mut bytes = vec![0; 4096];
     for (at, kind, start, length) in [(446, 0x0c, 1_u32, 2_u32), (462, 0x83, 3, 1000)] {

@@ -19,7 +19,8 @@ apt-get install -qq --yes --download-only $NAMES
 set +f
 cp \"$1\"/var/cache/apt/archives/*.deb \"$OUT\"/";
 
-/// The essential packages of Debian's `suite`, apt, `names`, and all that they need. Kept in the target directory.
+/// Fetches the essential packages of Debian's `suite`, apt, `names`, and all that they need. Kept in the target
+/// directory.
 ///
 /// # Panics
 /// If they cannot be fetched.
@@ -56,7 +57,7 @@ fn place(suite: &str, architecture: &str, names: &str) -> PathBuf {
     all.join(format!("{suite}-{architecture}-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]))
 }
 
-/// `packages`, and an empty one for each of `names` that is not among them.
+/// Returns `packages`, and an empty one for each of `names` that is not among them.
 pub fn with_empty<'a>(
     mut packages: Vec<Package>,
     names: impl IntoIterator<Item = &'a String>,

@@ -33,7 +33,7 @@ impl Key {
         key
     }
 
-    /// The public half, as apt takes it.
+    /// Exports the public half, as apt takes it.
     ///
     /// # Panics
     /// If `gpg` fails.
@@ -41,7 +41,7 @@ impl Key {
         self.output(self.gpg().arg("--export"), &[])
     }
 
-    /// The same as text.
+    /// Exports the public half as text.
     ///
     /// # Panics
     /// If `gpg` fails.
@@ -49,7 +49,7 @@ impl Key {
         self.output(self.gpg().args(["--armor", "--export"]), &[])
     }
 
-    /// The whole fingerprint.
+    /// Returns the whole fingerprint.
     ///
     /// # Panics
     /// If `gpg` fails.

@@ -40,10 +40,10 @@ impl Package {
         }
     }
 
-    /// The package in a file, unchanged.
+    /// Takes the package in a file, unchanged.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is no package.
     pub fn ready(file: &Path) -> Self {
         let control = run(command("dpkg-deb").arg("--field").arg(file)) + "\n";
         let field = |name: &str| {
@@ -115,7 +115,7 @@ impl Package {
         format!("{}_{version}_{}.deb", self.name, self.architecture)
     }
 
-    /// The control file.
+    /// Writes the control file.
     pub(super) fn control(&self) -> String {
         if let Content::Ready { control, .. } = &self.content {
             return control.clone();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the server does when asked for a file.
+/// The server's answer when asked for a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Status 404.
@@ -57,7 +57,7 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// From now on, files whose path ends with `end` are answered like that.
+    /// Answers files whose path ends with `end` like that from now on.
     ///
     /// # Panics
     /// If the server has panicked.
@@ -65,7 +65,7 @@ impl Server {
         self.shared.answers.lock().expect("the server has not panicked").push((end.into(), answer));
     }
 
-    /// What was asked for: paths, or whole addresses if it was asked as a proxy.
+    /// Returns what was asked for: paths, or whole addresses if it was asked as a proxy.
     ///
     /// # Panics
     /// If the server has panicked.
@@ -111,7 +111,7 @@ impl Shared {
         stream.write_all(&[head.as_bytes(), &content].concat())
     }
 
-    /// What is to happen instead of the file.
+    /// Returns what is to happen instead of the file.
     fn planned(&self, path: &str) -> Option<Answer> {
         let mut answers = self.answers.lock().expect("no other thread has panicked");
         let (_, answer) = answers.iter_mut().find(|(end, _)| path.ends_with(end.as_str()))?;
@@ -126,7 +126,7 @@ impl Shared {
     }
 }
 
-/// A path without percent signs.
+/// Decodes a path's percent signs.
 fn unescaped(path: &str) -> String {
     let mut parts = path.split('%');
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -60,7 +60,7 @@ fn all_that_cannot_be_had_is_named_before_anything_is_installed() {
     move_on(&mut place, &old, new);
     // The base's are in the store; those of the recipe were never fetched.
     let said = place.refused(&LOCKED);
-    let expected = "2 packages are not as they are locked:\n  - robot-arm:arm64 is 2.0, locked is 1.0\n  - robot-tool:arm64 is 2.0, \
+    let expected = "2 packages differ from the lock file:\n  - robot-arm:arm64 is 2.0, locked is 1.0\n  - robot-tool:arm64 is 2.0, \
                     locked is 1.0";
     contains(&said, &[expected, "--update-lock"]);
     assert!(!said.contains(INSTALLS), "{said}");
@@ -75,7 +75,7 @@ fn what_is_listed_and_not_locked_is_named_before_anything_is_installed() {
     lock(&place, &[locked]);
     place.recipe("packages = [\"robot-tool\"]\n");
     let said = place.refused(&LOCKED);
-    contains(&said, &["a package is not as it is locked:\n  - robot-tool is not in the lock\n"]);
+    contains(&said, &["1 package differs from the lock file:\n  - robot-tool is not in the lock\n"]);
     assert!(!said.contains(INSTALLS), "{said}");
     // What others provide has no entry of its own.
     place.recipe("packages = [\"robot\"]\n");
@@ -98,7 +98,7 @@ fn what_a_plugin_is_built_with_and_its_own_archive_are_looked_at_too() {
         .args(["grant", "archives.wasm", "--yes"])
         .output()
         .unwrap();
-    assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+    piimg_tests::expect_success(&granted);
     let grants = std::fs::read_to_string(place.dir.path().join("piimg.lock")).unwrap();
     let locked = |base: &[Package], own: &Package, tool: &[Package]| {
         let own = robots.locked(own);
@@ -118,7 +118,7 @@ fn what_a_plugin_is_built_with_and_its_own_archive_are_looked_at_too() {
     contains(
         &said,
         &[
-            "2 packages are not as they are locked:",
+            "2 packages differ from the lock file:",
             "bc:arm64 is 2.0, locked is 1.0",
             "robot-tool:arm64 is 2.0, locked is 1.0",
         ],

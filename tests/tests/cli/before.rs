@@ -46,12 +46,12 @@ fn findings_of_all_checks_are_one_error() {
     contains(
         &stderr,
         &[
-            "error: 4 things are wrong with this build:\n  - cannot open the asset `lod`, `none.png`: No such file",
+            "error: 6 things are wrong with this build:\n  - cannot open the asset `lod`, `none.png`: No such file",
             "\n  - cannot build on `none.img`: No such file",
             "\n  - this machine lacks programs that the build needs: tar\n",
             "\n  - the plugin `test/wants-asset` needs capabilities that nobody granted:\n    asset:logo",
             "hint: install them: sudo apt-get install tar\n",
-            "hint: for this build: --grant 'asset:logo'\n",
+            "hint: to see, grant and keep it: piimg grant 'wants-asset.wasm'\n",
         ],
     );
 }
@@ -142,6 +142,6 @@ fn a_base_that_is_none_is_known_before_the_build() {
     let said = scratch.run(["plan"]);
     contains(
         &said.stdout,
-        &["\nbase        old.img\n", "arm64), 1 packages named\n", "\nuser        as the base has them\n"],
+        &["\nbase        old.img\n", "arm64), 1 package named\n", "\nuser        as the base has them\n"],
     );
 }

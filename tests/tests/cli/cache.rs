@@ -18,7 +18,7 @@ fn where_nothing_was_built_there_is_nothing() {
         );
         assert!(ran.stdout.ends_with(stdout), "{args:?}: {}", ran.stdout);
     }
-    let ran = scratch.run(["cache", "size", "--json", "--store-limit", "3G"]);
+    let ran = scratch.run(["cache", "size", "--json", "--store-limit", "3G", "--store", "none"]);
     let size: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&size["size"], &size["limit"]), (&0.into(), &(3_u64 << 30).into()), "{size}");
 }

@@ -186,13 +186,13 @@ fn a_recipe_or_lock_that_is_a_link_out_is_not_read() {
 }
 
 #[test]
-fn timings_are_not_written_through_a_link() {
+fn events_are_not_written_through_a_link() {
     let scratch = Scratch::new();
     let canaries = Canary::new(&scratch.path("../home"), &["bashrc"]);
-    symlink("../home/bashrc", scratch.path("timings")).unwrap();
-    let ran = scratch.run_to_write(["build", "--timings", "timings", "--release", "none"]);
+    symlink("../home/bashrc", scratch.path("events")).unwrap();
+    let ran = scratch.run_to_write(["build", "--json-events", "events", "--release", "none"]);
     assert_eq!(ran.code, Some(USAGE), "{ran:?}");
-    assert!(!scratch.path("timings").is_symlink());
+    assert!(!scratch.path("events").is_symlink());
     canaries.assert_well();
 }
 

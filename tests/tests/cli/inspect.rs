@@ -25,7 +25,7 @@ asks for
   exec:htop --version  (it says: checks that the package works)
 can call
   piimg:plugin/log: write, panicked
-  piimg:plugin/context: image
+  piimg:plugin/context: image, param
   piimg:plugin/fs: write
   piimg:plugin/process: run
   wasi:"

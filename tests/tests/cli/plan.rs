@@ -19,7 +19,7 @@ fn mistakes_in_the_recipe_are_named_with_their_line() {
         (
             "release = \"trixie\"\nhostnam = \"x\"\n",
             "line 2, column 1",
-            "    2 | hostnam = \"x\"\n      | ^^^^^^^\n    unknown field `hostnam`, expected one of `release`, ",
+            "    2 | hostnam = \"x\"\n      | ^^^^^^^\n    unknown field `hostnam`, expected one of `include`, ",
         ),
         ("[user]\nnam = \"x\"\n", "line 2, column 1", "unknown field `nam`, expected one of `name`, "),
         ("release = \n", "line 1, column 11", "string values must be quoted"),

@@ -28,7 +28,7 @@ error: secrets that plugins need were not given:
     // Without the grant it is the grant that is missing.
     contains(
         &fails(&scratch, GRANT, &["plan", "--plugin", "secrets.wasm", "--secret", "token=env:TOKEN"]),
-        &["  secret:token  (it says: a secret that must be given)\n", "--grant 'secret:token'"],
+        &["  secret:token  (it says: a secret that must be given)\n", "piimg grant 'secrets.wasm'"],
     );
 }
 
@@ -104,9 +104,11 @@ fn what_a_plugin_can_do_with_secrets_is_audited() {
     contains(
         &text,
         &[
-            "have piimg use, without reading them, the secrets token, ",
-            "can have piimg send the secret to any address that this covers",
-            "`ann` can log in with a password that the plugin chooses among its secrets",
+            "have piimg use, without reading them, the secrets (secret) token a secret that must be given \
+             login, two-lines, not-given the test decides",
+            "can have piimg send the secret to any address that each of `net:http://example.org/pub/**`, \
+             `net:https://example.org/pub/**` and",
+            "each of `ann`, `bob` and `daemon` can log in with a password that the plugin chooses among its secrets",
         ],
     );
     contains(&joined(fine(&scratch, &["audit", "settings.wasm"])), &["use secrets"]);

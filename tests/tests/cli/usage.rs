@@ -13,7 +13,7 @@ fn help_fits_and_lists_the_subcommands() {
     let help = fine(&scratch, &["--help"]);
     assert_eq!(help, fine(&scratch, &["-h"]));
     assert_eq!(help, fine(&scratch, &["help"]));
-    for command in ["build", "plan", "grant", "verify", "boot", "inspect"] {
+    for command in ["build", "plan", "grant", "plugin", "verify", "boot", "inspect"] {
         assert!(help.lines().any(|line| line.starts_with(&format!("  {command} "))), "{command}:\n{help}");
         let own = fine(&scratch, &[command, "--help"]);
         contains(&own, &[&format!("Usage: piimg {command} ")]);
@@ -100,11 +100,36 @@ fn quiet_keeps_quiet_about_no_error() {
     let scratch = with_guests(&["minimal"]);
     let plan = ["plan", "--plugin", "minimal.wasm"];
     let stderr = fails(&scratch, GRANT, &plan);
-    for flag in ["-q", "--quiet", "-v", "--verbose"] {
-        let mut args = plan.to_vec();
-        args.push(flag);
-        assert_eq!(fails(&scratch, GRANT, &args), stderr);
+    for flag in ["-q", "--quiet"] {
+        assert_eq!(fails(&scratch, GRANT, &[&plan[..], &[flag]].concat()), stderr);
     }
+    for flag in ["-v", "--verbose"] {
+        let said = scratch.run([&plan[..], &[flag]].concat()).stderr;
+        let commands = said.strip_suffix(&stderr).unwrap_or_else(|| panic!("{said}"));
+        assert!(
+            !commands.is_empty() && commands.lines().all(|line| line.starts_with("$ gpg --homedir ")),
+            "{commands}"
+        );
+    }
+}
+
+#[test]
+fn a_log_for_developers_has_each_command() {
+    let mut scratch = with_guests(&["minimal"]);
+    let plan = ["plan", "--plugin", "minimal.wasm"];
+    let stderr = fails(&scratch, GRANT, &plan);
+    assert_eq!(scratch.run_to_write([&plan[..], &["--log-file", "by-flag"]].concat()).stderr, stderr);
+    scratch.set("PIIMG_LOG", "by-variable");
+    assert_eq!(scratch.run_to_write(plan).stderr, stderr);
+    for name in ["by-flag", "by-variable"] {
+        let log = std::fs::read_to_string(scratch.path(name)).unwrap();
+        for part in [" decision piimg 0.1.0 runs as: ", " start    gpg --homedir ", " end      gpg: status 0 after 0."]
+        {
+            assert!(log.contains(part), "{part:?} is missing from:\n{log}");
+        }
+    }
+    scratch.set("PIIMG_LOG", "none/at/all");
+    assert!(fails(&scratch, USAGE, &plan).starts_with("error: cannot create the log `none/at/all`\n"));
 }
 
 /// Runs a command line on a terminal of its own; both streams come out as one.

@@ -13,11 +13,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use piimg::download::{Authorities, Limits};
+use piimg::plugin::audit_log::Transcript;
 use piimg::plugin::grant::{GrantSet, Granted};
-use piimg::plugin::inspect::{PluginInfo, Request};
+use piimg::plugin::info::{PluginInfo, Request};
 use piimg::plugin::protocol::{Call, Reply};
 use piimg::plugin::run::Run;
-use piimg::plugin::transcript::Transcript;
 use piimg::plugin::workbench::{CallError, ErrorCode};
 use piimg::plugin::{Limits as GuestLimits, Session};
 use piimg::secret::Secret;
@@ -69,8 +69,12 @@ impl Machine {
     fn ask(&self, root: &Path, secrets: &[Secret], calls: impl FnOnce(&mut Session<'_>) -> Reply) -> Asked {
         let mut info = PluginInfo::default();
         info.conf.id = "test/net".into();
-        let request =
-            |scope: &String| Request { scope: scope.clone(), reason: String::new(), optional: false, listed: false };
+        let request = |scope: &String| Request {
+            scope: scope.as_str().into(),
+            reason: String::new(),
+            optional: false,
+            listed: false,
+        };
         info.requests = self.granted.iter().map(request).collect();
         let granted = Granted { requested: true, ..Granted::default() };
         let grants = GrantSet::new(&info, &BTreeMap::new(), &granted).unwrap();

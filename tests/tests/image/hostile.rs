@@ -2,17 +2,14 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use piimg::image::inspect;
 use piimg::image::parsing::{BootPartition, recognise, unpack};
-use piimg::sandbox::disk::Room;
+use piimg::sandbox::free_space::Room;
 use piimg::sandbox::parser::{Limits, Parser};
 
 use super::*;
-
-/// Far more than any of these takes, and far less than for ever.
-const SOON: Duration = Duration::from_secs(60);
 
 /// Where the boot partition starts, its first table, and its first cluster.
 const BOOT: u64 = 8 << 20;
@@ -43,7 +40,6 @@ fn looked_at(spoil: impl FnOnce(&File)) -> (Vec<String>, Vec<String>) {
     let image = build(tree().path()).unwrap();
     let file = image.as_file();
     spoil(file);
-    let start = Instant::now();
     let unreadable = match inspect::inspect(file, &parser()) {
         Ok(inspection) => inspection.unreadable,
         Err(error) => vec![format!("{error:#}")],
@@ -51,7 +47,6 @@ fn looked_at(spoil: impl FnOnce(&File)) -> (Vec<String>, Vec<String>) {
     let report = verify(file, &Expectations::default(), &parser()).unwrap();
     assert!(!report.passed(), "{report:#?}");
     let findings = report.findings().into_iter().map(|(check, finding)| format!("{check}: {finding}")).collect();
-    assert!(start.elapsed() < SOON, "it took {:?}", start.elapsed());
     (unreadable, findings)
 }
 
@@ -203,10 +198,8 @@ fn a_reading_that_takes_too_long_is_ended() {
     let packed = File::open(path).unwrap();
     let hasty = Parser::of(piimg_tests::piimg()).within(Limits { time: Duration::from_secs(1), ..Limits::UNPACK });
     let out = tempfile().unwrap();
-    let start = Instant::now();
     let error = unpack(&hasty, &packed, &out, Bytes::mib(1 << 20), &mut room(dir.path())).unwrap_err().to_string();
     assert_eq!(error, "reading it took more than 1 s of computing");
-    assert!(start.elapsed() < SOON);
     assert_eq!(out.metadata().unwrap().blocks(), 0, "zeros take no room");
 }
 

@@ -1,4 +1,4 @@
-//! A package of an archive that a plugin brings.
+//! A package of an archive that a plugin brings: a flat one, for those of the recipe (`tests/releases/`) are not.
 
 use piimg_tests::repository::{Key, Package, Repository, Server, Suite, bring};
 
@@ -9,9 +9,9 @@ fn a_package_of_a_plugins_own_archive_is_in_the_image_and_in_the_lock() {
     let (dir, key) = (tempfile::tempdir().unwrap(), Key::new());
     let tool = Package::new("robot-tool", "1.0", "arm64").file("/usr/share/robot-tool/version", "1.0\n");
     let mut repository = Repository::new();
-    repository.publish(&Suite::new("stable", &["arm64"]).component("main", vec![tool]), Some(&key));
+    repository.publish(&Suite::new("./", &["arm64"]).component("flat", vec![tool]), Some(&key));
     let server = Server::new(repository.path());
-    bring(dir.path(), &format!("robots {} stable main", server.url()), &[key.fingerprint()], &key.armored_ring());
+    bring(dir.path(), &format!("robots {} ./", server.url()), &[key.fingerprint()], &key.armored_ring());
     let piimg = |arguments: &[&str]| {
         let mut command = Command::new(piimg());
         command.current_dir(dir.path()).env("SOURCE_DATE_EPOCH", "1750000000").args(arguments).output().unwrap()
@@ -22,13 +22,14 @@ fn a_package_of_a_plugins_own_archive_is_in_the_image_and_in_the_lock() {
         built(dir.path(), &piimg(&[&common[..], &[store.to_str().unwrap()], arguments].concat()))
     };
     let output = piimg(&["grant", "archives.wasm", "--yes"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    piimg_tests::expect_success(&output);
 
     let (first, root, said) = build(&["--update-lock"]);
     assert!(said.contains("there: true"), "{said}");
     let read = |path: &str| root.read_text(path).unwrap().unwrap_or_else(|| panic!("the image has no {path}"));
     assert_eq!(read("/usr/share/robot-tool/version"), "1.0\n");
-    assert!(read("/etc/apt/sources.list.d/robots.sources").contains(&server.url()));
+    let sources = read("/etc/apt/sources.list.d/robots.sources");
+    assert!(sources.contains(&server.url()) && sources.contains("Suites: ./\n"), "{sources}");
     let lock = std::fs::read_to_string(dir.path().join("piimg.lock")).unwrap();
     assert!(lock.contains("\"robot-tool:arm64\" = { version = \"1.0\""), "{lock}");
 

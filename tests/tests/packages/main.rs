@@ -40,7 +40,7 @@ fn text(bytes: &[u8]) -> String {
 #[track_caller]
 fn built(dir: &Path, output: &Output) -> (PathBuf, Ext4Reader, String) {
     let said = text(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    piimg_tests::expect_success(output);
     let image = dir.join(text(&output.stdout).trim_end());
     let file = std::fs::File::open(&image).unwrap();
     let table = piimg::image::mbr::read(&file).unwrap();

@@ -13,7 +13,7 @@ fn wishing(dir: &Path, arguments: &[String]) -> Output {
 
 fn blame(dir: &Path, image: &Path, path: &str) -> String {
     let output = Command::new(piimg()).current_dir(dir).arg("blame").arg(image).arg(path).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    piimg_tests::expect_success(&output);
     text(&output.stdout)
 }
 

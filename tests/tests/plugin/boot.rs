@@ -87,6 +87,33 @@ fn boot_settings_change_only_the_keys_that_were_granted() {
     assert_eq!(ran.read("etc/default/raspi-firmware-custom"), None);
 }
 
+/// An image of somebody else's may keep its command lines elsewhere, and have several.
+#[test]
+fn a_parameter_goes_into_each_command_line_that_a_board_reads() {
+    let root = image_with_boot_files();
+    let boot = root.path().join("boot/firmware");
+    std::fs::remove_file(boot.join("cmdline.txt")).unwrap();
+    let config = "arm_64bit=1\ncmdline=pi3.txt\n[pi4]\ncmdline=four.txt\n";
+    let files =
+        ["start.elf", "fixup.dat", "bootcode.bin", "start4.elf", "fixup4.dat", "kernel8.img", "bcm2711-rpi-4-b.dtb"];
+    let others =
+        [("config.txt", config), ("pi3.txt", CMDLINE), ("FOUR.TXT", "console=ttyS1 quiet\n"), ("old.txt", CMDLINE)];
+    for (name, content) in files.map(|name| (name, "")).into_iter().chain(others) {
+        std::fs::write(boot.join(name), content).unwrap();
+    }
+    let (ran, told) = settings(root, "boot", &all());
+    assert!(told.contains(&"parameter: ()".to_owned()), "{told:?}");
+    let expected = [
+        ("pi3.txt", Some("console=tty1 root=PARTUUID={root_partuuid} rootwait quiet\n")),
+        ("FOUR.TXT", Some("console=ttyS1 quiet\n")),
+        ("old.txt", Some(CMDLINE)),
+        ("cmdline.txt", None),
+    ];
+    for (name, text) in expected {
+        assert_eq!(ran.read(&format!("boot/firmware/{name}")).as_deref(), text, "{name}");
+    }
+}
+
 #[test]
 fn boot_settings_without_grant_change_nothing() {
     let (ran, told) = settings(image_with_boot_files(), "boot", &Granted::default());

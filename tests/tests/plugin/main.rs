@@ -5,7 +5,10 @@
 mod boot;
 mod components;
 mod grants;
+mod helpers;
 mod net;
+mod published;
+mod python;
 mod run;
 mod secrets;
 mod services;
@@ -21,8 +24,9 @@ use std::time::Duration;
 
 use piimg::error::{Kind, Report, report};
 use piimg::home::Home;
-use piimg::plugin::grant::{GrantSet, Granted};
-use piimg::plugin::inspect::{PluginInfo, inspect, keep_code};
+use piimg::plugin::grant::{GrantSet, Granted, scopes_of};
+use piimg::plugin::info::PluginInfo;
+use piimg::plugin::inspect::{inspect, keep_code};
 use piimg::plugin::run::{Run, RunEnd, RunReport, execute};
 use piimg::plugin::workbench::Command;
 use piimg::plugin::{CodeCache, CompileLimits, Engine, Limits};
@@ -113,12 +117,15 @@ fn run_with_assets(
     }
 }
 
-/// Must be the only test that is left out when it runs the others.
 #[test]
 fn all_of_it_again_as_an_ordinary_user() {
     let outside = tempfile::tempdir().unwrap();
     let canary = Canary::new(outside.path(), &["canary", "canary\n\u{1b}[2J"]);
-    piimg_tests::ordinary::again_as_an_ordinary_user("again_as_an_ordinary_user", &["components::", "worker::"]);
+    piimg_tests::ordinary::again_as_an_ordinary_user(
+        // They run cargo and pip, which may be root's own.
+        &["again_as_an_ordinary_user", "published::", "python::"],
+        &["components::", "worker::"],
+    );
     canary.assert_well();
 }
 

@@ -11,12 +11,12 @@ fn the_minimal_plugin_writes_its_note_and_runs_its_command() {
         .filter(|import| import.name.starts_with("piimg:"))
         .map(|import| format!("{} {}", import.name, import.functions.join(" ")))
         .collect();
-    // What it does not call is not there: it can neither read files nor install packages by itself.
+    // What it does not call is not there: it can neither read files nor install packages by itself. Helpers look parameters up.
     assert_eq!(
         functions,
         [
             "piimg:plugin/log write panicked",
-            "piimg:plugin/context image",
+            "piimg:plugin/context image param",
             "piimg:plugin/fs write",
             "piimg:plugin/process run"
         ]
@@ -121,7 +121,7 @@ fn a_directory_of_assets_is_one_asset() {
     );
     assert_eq!(std::fs::read_dir(ran.root.path().join("opt/carries")).unwrap().count(), 2);
 
-    let only = Granted { scopes: vec!["fs:write:/opt/**".into()], ..Granted::default() };
+    let only = Granted { scopes: scopes_of("--grant", &["fs:write:/opt/**"]).unwrap(), ..Granted::default() };
     let ran = run_with_assets(&engine(), image(), &plugin, &only, (&[("mib", "0")], assets()), Limits::EXECUTE);
     ran.result.as_ref().unwrap();
     assert_eq!(std::fs::read_dir(ran.root.path().join("opt/carries")).unwrap().count(), 0);

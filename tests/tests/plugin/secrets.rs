@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use piimg::plugin::transcript::Transcript;
+use piimg::plugin::audit_log::Transcript;
 use piimg::secret::Secret;
 
 use super::*;
@@ -34,7 +34,7 @@ fn run(scopes: Option<&[&str]>) -> Secretly {
     }
     let granted = match scopes {
         None => all(),
-        Some(scopes) => Granted { scopes: scopes.iter().map(ToString::to_string).collect(), ..Granted::default() },
+        Some(scopes) => Granted { scopes: scopes_of("--grant", scopes).unwrap(), ..Granted::default() },
     };
     let secret = |name: &str, value: &str| Secret::new(name, value.as_bytes().to_vec().into()).unwrap();
     let given = [secret("token", TOKEN), secret("login", "ann:s3cr3t-word"), secret("two-lines", "one\ntwo")];

@@ -12,7 +12,7 @@ use super::users::image_with_accounts;
 use super::*;
 
 /// An image with these files, their directories, and files for the firmware.
-fn image_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(super) fn image_with(files: &[(&str, &str)]) -> tempfile::TempDir {
     let root = image_with_accounts();
     let firmware = [("boot/firmware/config.txt", "kernel=vmlinuz\n"), ("boot/firmware/cmdline.txt", "console=tty1\n")];
     for (path, content) in files.iter().chain(&firmware) {
@@ -243,7 +243,7 @@ fn a_plugin_without_its_grants_is_refused() {
             "access-point",
             &ACCESS_POINT,
             [("passphrase", "correct horse"), ("country", "GB")],
-            "fs:write:/etc/NetworkManager/piimg-access-point.template",
+            "boot:cmdline:cfg80211.ieee80211_regdom",
         ),
     ] {
         let plugin = look(name).unwrap();

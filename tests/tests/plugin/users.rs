@@ -63,7 +63,7 @@ fn accounts_without_grant_stay_as_they_are() {
     let root = image_with_accounts();
     let before = std::fs::read_to_string(root.path().join("etc/passwd")).unwrap();
     // Root may be asked for with a wildcard, and is still not given.
-    let granted = Granted { scopes: vec!["user:group:video".into()], ..Granted::default() };
+    let granted = Granted { scopes: scopes_of("--grant", &["user:group:video"]).unwrap(), ..Granted::default() };
     let (ran, told) = settings(root, "users", &granted);
     has_told(&told, &["group: needs user:group:field", "user: needs user:create:ann", "keys: needs user:keys:ann"]);
     assert_eq!(ran.read("etc/passwd"), Some(before));

@@ -88,7 +88,7 @@ pub(crate) fn come_to_the_same(archives: &Archives, common: &[&str]) {
 pub(crate) fn grant(archives: &Archives, plugin: &str) {
     let mut command = Command::new(piimg_tests::piimg());
     let granted = command.current_dir(archives.path("")).args(["grant", plugin, "--yes"]).output().unwrap();
-    assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
+    piimg_tests::expect_success(&granted);
 }
 
 /// A lock that gets another package makes no layer anew that has nothing to do with it, and names what plugins are built

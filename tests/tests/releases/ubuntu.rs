@@ -145,7 +145,7 @@ fn jammy_is_as_it_says() {
     std::fs::write(archives.path("piimg.lock"), other).unwrap();
     let said = archives.fails(&["--repository", "ros", "--locked", "--offline"]);
     assert!(
-        said.contains("a package is not as it is locked:\n  - linux-image-raspi:arm64 is 1.0, locked is 0.9"),
+        said.contains("1 package differs from the lock file:\n  - linux-image-raspi:arm64 is 1.0, locked is 0.9"),
         "{said}"
     );
     // One that was never fetched.

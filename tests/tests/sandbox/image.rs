@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount, umount};
 use piimg::report::Who;
+use piimg::rootfs::change_tracker::{LayerLimits, Tracker};
 use piimg::rootfs::changes::changes;
 use piimg::rootfs::files::{FileErrorCode, ImagePath, Rootfs};
 use piimg::rootfs::layers::Mounted;
-use piimg::rootfs::tracker::{LayerLimits, Tracker};
 use piimg::sandbox::command::BoxCommand;
 
 use super::{Image, Test, run};
@@ -140,7 +140,7 @@ fn too_deep() {
     let refused = |script: &str, message: &str| {
         let layer = Layer::new("deep");
         layer.script(script);
-        let error = Tracker::<Who>::new(&layer.upper(), LIMITS).settle(None).unwrap_err();
+        let error = Tracker::<Who>::new(&layer.upper(), LIMITS).attribute_to(None).unwrap_err();
         assert!(format!("{error:#}").contains(message), "{script}: {error:#}");
         Rootfs::open(layer.root(), 0).unwrap().remove(&ImagePath::parse("/opt/mine/d").unwrap(), true)
     };

@@ -30,9 +30,7 @@ fn exceed(image: &Image, script: &str) -> Exceeded {
 }
 
 fn expect_end(command: &BoxCommand) -> Exceeded {
-    let start = Instant::now();
     let (output, text) = run(command);
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     assert_eq!(output.status, 128 + 9, "{text}");
     let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
     assert_eq!(children, "", "something is left");

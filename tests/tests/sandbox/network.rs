@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use piimg::sandbox::command::Network;
-use piimg::sandbox::proxy::{Connection, Decision, Fate};
+use piimg::sandbox::proxy::{Connection, ConnectionOutcome, Decision};
 
 use super::{Image, Test, run};
 
@@ -101,20 +101,28 @@ fn granted() {
     let (text, recorded) = ask(&image, &server, 1 << 20, &get(&format!("127.0.0.1:{port}")));
     assert!(text.starts_with("HTTP/1.1 200 OK") && text.ends_with("hello"), "{text}");
     let connection = |host: &str, port, received, fate| Connection { host: host.into(), port, sent: 0, received, fate };
-    assert_eq!(recorded, [connection("127.0.0.1", port, 62, Fate::Connected)]);
+    assert_eq!(recorded, [connection("127.0.0.1", port, 62, ConnectionOutcome::Connected)]);
     assert!(server.requests.lock().unwrap()[0].starts_with("GET /x HTTP/1.1\r\nHost: 127.0.0.1:"));
 
     for (request, status, fate) in [
-        (get("127.0.0.1:1"), "403 Forbidden", connection("127.0.0.1", 1, 0, Fate::Refused)),
-        (get("deb.example"), "403 Forbidden", connection("deb.example", 80, 0, Fate::Refused)),
-        ("CONNECT deb.example:443 HTTP/1.1\r\n\r\n".into(), "403", connection("deb.example", 443, 0, Fate::Refused)),
+        (get("127.0.0.1:1"), "403 Forbidden", connection("127.0.0.1", 1, 0, ConnectionOutcome::Refused)),
+        (get("deb.example"), "403 Forbidden", connection("deb.example", 80, 0, ConnectionOutcome::Refused)),
+        (
+            "CONNECT deb.example:443 HTTP/1.1\r\n\r\n".into(),
+            "403",
+            connection("deb.example", 443, 0, ConnectionOutcome::Refused),
+        ),
         // It may be reached as the address that it is, but not by a name that somebody made to lead there.
-        (get(&format!("localhost:{port}")), "403 Forbidden", connection("localhost", port, 0, Fate::NotPublic)),
+        (
+            get(&format!("localhost:{port}")),
+            "403 Forbidden",
+            connection("localhost", port, 0, ConnectionOutcome::NotPublic),
+        ),
         ("GET /x HTTP/1.1\r\nHost: h\r\n\r\n".into(), "400 Bad Request", {
-            connection("", 0, 0, Fate::NotUnderstood("it is no request for an http:// address"))
+            connection("", 0, 0, ConnectionOutcome::NotUnderstood("it is no request for an http:// address"))
         }),
         (format!("GET http://h/{} HTTP/1.1\r\n", "x".repeat(20 << 10)), "431", {
-            connection("", 0, 0, Fate::NotUnderstood("its head is too long"))
+            connection("", 0, 0, ConnectionOutcome::NotUnderstood("its head is too long"))
         }),
     ] {
         let (text, recorded) = ask(&image, &server, 1 << 20, &request);
@@ -133,7 +141,7 @@ fn tunnel() {
     let (text, recorded) = ask(&Image::new("tunnel"), &server, 1 << 20, &request);
     assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with("and back"), "{text}");
     assert_eq!(*server.requests.lock().unwrap(), ["there"]);
-    assert_eq!((recorded[0].sent, recorded[0].received, &recorded[0].fate), (5, 8, &Fate::Connected));
+    assert_eq!((recorded[0].sent, recorded[0].received, &recorded[0].fate), (5, 8, &ConnectionOutcome::Connected));
 }
 
 fn one_request() {
@@ -154,7 +162,7 @@ fn limited() {
     let host = format!("127.0.0.1:{}", server.port);
     let request = format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n");
     let (_, recorded) = ask(&Image::new("limited"), &server, 100_000, &request);
-    assert_eq!(recorded[0].fate, Fate::TooMuch);
+    assert_eq!(recorded[0].fate, ConnectionOutcome::TooMuch);
     assert!(recorded[0].received > 100_000 && recorded[0].received < 200_000, "{recorded:?}");
 }
 
@@ -184,6 +192,9 @@ fn programs() {
         command.network = Some(granted);
         let (output, text) = run(&command);
         assert_eq!((output.status, text.contains(expected.1)), (expected.0, true), "{argv:?}: {text}");
-        assert!(recorded.lock().unwrap().iter().any(|connection| connection.fate == Fate::Connected), "{argv:?}");
+        assert!(
+            recorded.lock().unwrap().iter().any(|connection| connection.fate == ConnectionOutcome::Connected),
+            "{argv:?}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Where the time of a test run went: for people who decide what to make faster. Nothing is asserted.
+//! Reports where the time of a test run went, for people who decide what to make faster. Nothing is asserted.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};

@@ -32,10 +32,10 @@ pub(super) unsafe fn answer(program: &Path, own: Pointers) {
     }
 }
 
-/// The only two arguments, if there are two.
+/// Returns the only two arguments, if there are two.
 ///
 /// # Safety
-/// As [`answer`].
+/// Those of [`answer`].
 unsafe fn two_arguments<'a>(own: Pointers) -> Option<(&'a [u8], &'a [u8])> {
     // SAFETY: read in their order, none behind the null pointer. The kernel's strings live as long as the process.
     unsafe {
@@ -51,7 +51,7 @@ unsafe fn two_arguments<'a>(own: Pointers) -> Option<(&'a [u8], &'a [u8])> {
     }
 }
 
-/// What the program of that name prints, if that is certain.
+/// Returns the output of the program `name`, if it is certain.
 fn say(name: &[u8], option: &[u8], path: &[u8]) -> Option<Path> {
     let mut said = plain(path)?;
     match (name, option) {
@@ -69,8 +69,8 @@ fn say(name: &[u8], option: &[u8], path: &[u8]) -> Option<Path> {
     said.is_whole().then_some(said)
 }
 
-/// An absolute path with one slash before each name; none if it has `.` or `..` or ends in a slash, of which each program
-/// makes something else.
+/// Returns an absolute path with one slash before each name; `None` if it has `.` or `..` or ends in a slash, of which
+/// each program makes something else.
 fn plain(path: &[u8]) -> Option<Path> {
     if path.first() != Some(&b'/') || path.last() == Some(&b'/') {
         return None;

@@ -1,12 +1,13 @@
-//! What QEMU emulates.
+//! Lists the machines that QEMU emulates.
 
 use crate::image::layout::Bytes;
 use crate::image::models::Model;
 
-/// What the emulator stands for.
+/// The emulated machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Board {
-    /// A machine that is none but QEMU's, with its own device tree: the fastest.
+    /// QEMU's own `virt` machine with its own device tree, the fastest:
+    /// <https://www.qemu.org/docs/master/system/arm/virt.html>.
     #[default]
     Virt,
     /// A Pi 3, with the device tree of the image's own boot partition, and its card.
@@ -16,7 +17,7 @@ pub enum Board {
 impl Board {
     pub const ALL: [Self; 2] = [Self::Virt, Self::Raspi3b];
 
-    /// QEMU's name of it.
+    /// Returns QEMU's name of the machine: <https://www.qemu.org/docs/master/system/arm/raspi.html>.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Virt => "virt",
@@ -24,12 +25,12 @@ impl Board {
         }
     }
 
-    /// The machine called `name`.
+    /// Returns the machine called `name`.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|board| board.name() == name)
     }
 
-    /// The model that it is, if it is one.
+    /// Returns the model that it is, if it is one.
     pub(super) const fn model(self) -> Option<Model> {
         match self {
             Self::Virt => None,
@@ -37,7 +38,7 @@ impl Board {
         }
     }
 
-    /// MiB of memory that it has, where they are not to be chosen.
+    /// Returns the machine's memory in MiB if it cannot be chosen.
     pub(super) const fn memory(self) -> Option<u32> {
         match self {
             Self::Virt => None,
@@ -45,7 +46,7 @@ impl Board {
         }
     }
 
-    /// The length of a disk that holds `length` bytes: QEMU takes cards of a power of two alone.
+    /// Returns the length of a disk that holds `length` bytes: QEMU takes cards of a power of two alone.
     pub(super) fn disk(self, length: Bytes) -> Bytes {
         match self {
             Self::Virt => length,
@@ -53,7 +54,7 @@ impl Board {
         }
     }
 
-    /// The kernel's name of the serial line that is shown, for a device tree of that name.
+    /// Returns the kernel's name of the serial line that is shown, for a device tree of that name.
     pub(super) fn console(self, device_tree: &str) -> &'static str {
         match self {
             // Of mainline's: the other one is Bluetooth's.
@@ -63,7 +64,7 @@ impl Board {
     }
 }
 
-/// Whether a device tree of a Pi 3 is that of mainline Linux, by its processor's name.
+/// Returns whether a device tree of a Pi 3 is that of mainline Linux, by its processor's name.
 pub(super) fn is_mainline(device_tree: &str) -> bool {
     device_tree.rsplit('/').next().is_some_and(|name| name.starts_with("bcm2837"))
 }

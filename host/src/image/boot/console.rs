@@ -1,4 +1,4 @@
-//! What came over the serial line: collected by a thread, searched by the caller.
+//! Collects the output of a serial line in a thread, and lets the caller search it.
 
 use std::io::Read;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::OnLine;
 
-/// How much is kept for searches and errors.
+/// Most bytes kept for searches and errors.
 const LONGEST: usize = 8 << 20;
 
 /// Longest line that is passed on in one piece.
 const LONGEST_LINE: usize = 4096;
 
-/// How a search ended.
+/// Result of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// The text up to and including what was looked for.
@@ -89,7 +89,7 @@ impl Console {
         }
     }
 
-    /// The last `count` lines.
+    /// Returns the last `count` lines.
     pub(super) fn tail(&self, count: usize) -> String {
         let state = self.lock();
         let lines: Vec<&str> = state.text.trim_end().lines().collect();

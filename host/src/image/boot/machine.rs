@@ -1,4 +1,4 @@
-//! The emulator: its arguments, and the walls around it.
+//! Makes the emulator's arguments, and confines it.
 //!
 //! It opens its own programs, libraries and firmware, the image, and one directory that goes with it, where it keeps what the
 //! image writes. It starts nothing, and connects to nobody unless the image was given the network: the one port that leads
@@ -12,7 +12,7 @@ use super::board::{Board, is_mainline};
 use super::{BootOptions, QEMU};
 use crate::error::{Context as _, Result};
 use crate::sandbox::confined::{Confined, Limits, Sockets};
-use crate::sandbox::disk::Free;
+use crate::sandbox::free_space::Free;
 use crate::sandbox::tool::Tool;
 
 /// Memory beside that of the machine: a gigabyte of translated code, and the emulator itself.
@@ -23,24 +23,24 @@ const OWN_FILTER: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,res
 
 const KVM: &str = "/dev/kvm";
 
-/// What the emulator is given.
+/// Inputs of the emulator.
 #[derive(Debug)]
 pub(super) struct Machine<'a> {
     pub board: Board,
     pub kernel: &'a Path,
-    /// For a board that has none of its own, with the name that it has in the image.
+    /// Device tree for a board without one of its own, and its name in the image.
     pub device_tree: Option<(&'a Path, &'a str)>,
     pub initramfs: Option<&'a Path>,
     pub disk: &'a File,
     pub cmdline: &'a str,
-    /// Where the kernel is, and whatever the machine writes.
+    /// Directory with the kernel and everything that the machine writes.
     pub temp: &'a Path,
     pub cpu: &'static str,
     pub kvm: bool,
 }
 
 impl Machine<'_> {
-    /// The emulator, ready to be started.
+    /// Returns the emulator, ready to be started.
     ///
     /// # Errors
     /// If the image cannot be opened again, or nobody knows what is left of the disk.
@@ -109,7 +109,7 @@ impl Machine<'_> {
         arguments.iter().flatten().map(OsString::from).collect()
     }
 
-    /// Its processors are what they are, and its network is at its only bus.
+    /// Returns the arguments of a Pi 3. QEMU fixes its processors, and it has one bus, which its network is on.
     fn raspi3b(&self, disk: &str) -> Vec<OsString> {
         let disk = format!("{disk},if=sd");
         let (tree, name) = self.device_tree.expect("it was copied for this board");
@@ -127,7 +127,7 @@ impl Machine<'_> {
     }
 }
 
-/// The network of the card: QEMU's own, from which nothing gets out unless that is wanted.
+/// Returns the network of the card: QEMU's own, from which nothing gets out unless that is wanted.
 fn network(options: &BootOptions) -> String {
     let restrict = if options.network { "" } else { ",restrict=on" };
     let forward = options.ssh_port.map_or_else(String::new, |port| format!(",hostfwd=tcp:127.0.0.1:{port}-:22"));
@@ -142,14 +142,14 @@ fn sockets(options: &BootOptions) -> Sockets {
     }
 }
 
-/// The processor nearest to a Pi's that the installed QEMU knows.
+/// Returns the processor nearest to a Pi's that the installed QEMU knows.
 pub(super) fn cpu() -> Result<&'static str> {
     let known = Tool::new(QEMU).args(["-machine", "virt", "-cpu", "help"]).run()?.stdout_text();
     let has = |name: &str| known.split_whitespace().any(|word| word == name);
     Ok(if has("cortex-a76") { "cortex-a76" } else { "cortex-a72" })
 }
 
-/// Whether this machine can run arm64 code itself.
+/// Returns whether this machine can run arm64 code itself.
 #[expect(clippy::disallowed_methods, reason = "a device is opened, and no file is made")]
 pub(super) fn native_kvm() -> bool {
     cfg!(target_arch = "aarch64") && File::options().read(true).write(true).open(KVM).is_ok()

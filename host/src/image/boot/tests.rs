@@ -74,6 +74,24 @@ fn commands_give_status_and_output() {
     assert_eq!(lines.recv().unwrap(), "Debian");
 }
 
+/// A line to which the kernel writes too: into a prompt, an answer, and the marks around answers.
+const NOISY: &str = "printf 'host log[ 62.8] hrtimer: slow\\nin: '; read u; printf 'host login: '; read u; \
+                     printf 'Pass[ 62.9] usb: new\\nword: '; read p; printf 'host login: '; read u; printf 'Password: '; read p; \
+                     sh | sed -u -e '/^PIIMG-BEGIN-1.1$/a [ 63.0] eth0: up' -e '/^PIIMG-END-1.2$/s/MG/[ 63.1] eth0: down\\n&/' \
+                     -e '/^PIIMG-BEGIN-1.3$/s/MG/[ 63.2] eth0: up\\n&/' \
+                     -e '0,/^PIIMG-READY$/{/READY/s/MG/[ 63.3] eth0: up\\n&/}'";
+
+#[test]
+fn the_kernel_may_write_to_the_same_line() {
+    let (mut session, _lines) = fake(NOISY);
+    session.patience = Duration::from_millis(100);
+    session.wait_for_login(Duration::from_secs(60)).unwrap();
+    session.login("root", "pw").unwrap();
+    assert_eq!(session.run("echo a; echo b", Duration::from_secs(60)).unwrap(), (0, "a\nb\n".to_owned()));
+    // Two whole copies came after three that were not.
+    assert!(session.console.tail(100).contains("PIIMG-END-1.5"), "{}", session.console.tail(100));
+}
+
 #[test]
 fn refusals_and_ends_are_told_apart() {
     let (mut session, _lines) = fake(LOGIN);

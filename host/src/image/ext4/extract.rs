@@ -22,16 +22,16 @@ use super::Superblock;
 use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::image::assemble::copy_extents;
 use crate::image::layout::{Bytes, Partition};
-use crate::sandbox::disk::Room;
+use crate::sandbox::free_space::Room;
 use crate::sandbox::tool::Output;
 use crate::ui::printable;
 
-/// The root directory's inode; see `EXT2_ROOT_INO`.
+/// The root directory's inode: <https://docs.kernel.org/filesystems/ext4/special_inodes.html>.
 const ROOT: u32 = 2;
 /// Most entries that are taken, and how deep directories may be in one another.
 const MOST_ENTRIES: usize = 4_000_000;
 const DEEPEST: usize = 500;
-/// What `mke2fs` makes for `e2fsck`; every new file system has its own.
+/// Directory that `mke2fs` makes for `e2fsck`; every new file system gets its own.
 const LOST: &str = "lost+found";
 /// Inodes that `debugfs` is asked about at once: what it says of each is far below a kilobyte, and outputs have an end.
 const AT_ONCE: usize = 4000;
@@ -44,7 +44,7 @@ const LOST_FLAGS: [(u32, &str); 4] = [
     (flags::IGNORES_CASE, "ignores the case of names"),
 ];
 
-/// How `debugfs` is run, which gets to see files of strangers.
+/// Runs `debugfs`, which reads untrusted file systems.
 pub struct Debugfs<'a> {
     /// Runs it on the file system with these commands as its input.
     pub run: &'a dyn Fn(String) -> Result<Output>,
@@ -64,7 +64,7 @@ pub const ARGUMENTS: [&str; 2] = ["-f", "-"];
 /// Keeps it from starting a pager.
 pub const ENVIRONMENT: (&str, &str) = ("DEBUGFS_PAGER", "__none__");
 
-/// Where the contents of files are copied from, and what they may take.
+/// The image that file contents are copied from, and the space for them.
 #[derive(Debug)]
 pub struct Source<'a> {
     pub image: &'a File,
@@ -74,10 +74,10 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// The file system in `partition` of `image`; `room` is the disk of the tree.
+    /// Returns the file system in `partition` of `image`; `room` is the disk of the tree.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no ext4.
     pub fn new(image: &'a File, partition: Partition, room: Room) -> Result<Self> {
         let block = Superblock::read(image, partition.start.to_bytes())?.block.0;
         Ok(Self { image, partition, room, block })
@@ -101,12 +101,12 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What was not taken.
+/// Entries that were left out.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Left {
+pub struct Skipped {
     /// Devices, pipes and sockets: an image must not have them.
     pub special: Vec<PathBuf>,
-    /// What files had beside their content that an image has not: the first path of each, and of how many.
+    /// Properties of files that an image does not support: the first path with each, and the number of paths.
     pub flags: BTreeMap<&'static str, (PathBuf, usize)>,
 }
 
@@ -119,14 +119,14 @@ pub struct Left {
 /// # Errors
 /// [`Failure::build`] if the file system cannot be read, or holds what no tree here can: names with a line break, a directory
 /// with two parents, encrypted files, owners beyond those of a namespace.
-pub fn extract(debugfs: &Debugfs<'_>, source: Source<'_>, into: &Path) -> Result<Left> {
+pub fn extract(debugfs: &Debugfs<'_>, source: Source<'_>, into: &Path) -> Result<Skipped> {
     let tree = debugfs.walk()?;
     let numbers: BTreeSet<u32> = tree.values().flatten().map(|entry| entry.inode).chain([ROOT]).collect();
     let inodes = debugfs.stat(&numbers)?;
     objection::check(&tree, &inodes, source.partition.length.to_bytes(), source.block)?;
     debugfs.fetch(&inodes)?;
     let scratch = debugfs.scratch;
-    let mut builder = Builder { tree, inodes, scratch, source, made: BTreeMap::new(), left: Left::default() };
+    let mut builder = Builder { tree, inodes, scratch, source, made: BTreeMap::new(), left: Skipped::default() };
     builder.fill(ROOT, into, 0)?;
     Ok(builder.left)
 }
@@ -168,7 +168,7 @@ impl Debugfs<'_> {
         }
     }
 
-    /// The entries of each directory, by its inode.
+    /// Returns the entries of each directory, by its inode.
     fn walk(&self) -> Result<BTreeMap<u32, Vec<Entry>>> {
         let mut tree = BTreeMap::new();
         let (mut level, mut count) = (vec![ROOT], 0);
@@ -230,9 +230,9 @@ struct Builder<'a> {
     inodes: BTreeMap<u32, Inode>,
     scratch: &'a Path,
     source: Source<'a>,
-    /// Where each file has its first name.
+    /// First path of each file, by inode.
     made: BTreeMap<u32, PathBuf>,
-    left: Left,
+    left: Skipped,
 }
 
 impl Builder<'_> {

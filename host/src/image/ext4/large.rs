@@ -1,4 +1,4 @@
-//! Large files: `debugfs` allocates their blocks, and their bytes are copied there without it.
+//! Writes large files: `debugfs` allocates their blocks, and their bytes are copied there without it.
 //!
 //! `debugfs write` allocates and copies a block at a time. Its `fallocate` takes a whole range, but marks it as
 //! unwritten, so that it would read as zeros. A second run of `debugfs` takes that mark off, extent by extent, and the
@@ -8,17 +8,14 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use rustix::fs::SeekFrom;
-use rustix::io::Errno;
-
 use super::size::BLOCK;
 use crate::error::{Context as _, Failure, Result};
 use crate::image::assemble::copy_range;
+use crate::sparse;
 use crate::ui::Printable as _;
 
 /// Length from which on a file goes this way: below, the further commands cost more than they save.
@@ -41,7 +38,7 @@ pub(super) struct Large {
     pub(super) needed: Vec<Range<u64>>,
 }
 
-/// Where `debugfs` put one.
+/// Place of a file in the file system.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Placed {
     inode: u64,
@@ -57,7 +54,7 @@ struct Extent {
     blocks: u64,
 }
 
-/// The blocks that the file `source` needs: all but those of long runs of zeros.
+/// Returns the blocks that the file `source` needs: all but those of long runs of zeros.
 ///
 /// This looks at the bytes, not at the holes of this copy of the file, so that equal trees give equal images.
 ///
@@ -67,26 +64,12 @@ pub(super) fn needed(source: &Path, length: u64) -> io::Result<Vec<Range<u64>>> 
     let file = File::open(source)?;
     let mut ranges: Vec<Range<u64>> = Vec::new();
     let mut buffer = vec![0; HOLE];
-    // Where the file has data next: a hole of many gigabytes would take minutes to read.
-    let mut data = 0;
-    for start in (0..length).step_by(HOLE) {
-        if data <= start {
-            data = match rustix::fs::seek(&file, SeekFrom::Data(start)) {
-                Ok(data) => data,
-                Err(Errno::NXIO) => break,
-                Err(error) => return Err(error.into()),
-            };
-        }
-        if start + HOLE as u64 <= data {
+    for piece in sparse::pieces(&file, length, HOLE) {
+        let piece = piece?;
+        if piece.is_hole || piece.read(&file, &mut buffer)?.iter().all(|byte| *byte == 0) {
             continue;
         }
-        let piece = usize::try_from(length - start).map_or(HOLE, |rest| rest.min(HOLE));
-        let piece = &mut buffer[..piece];
-        file.read_exact_at(piece, start)?;
-        if piece.iter().all(|byte| *byte == 0) {
-            continue;
-        }
-        let blocks = start / BLOCK..(start + piece.len() as u64).div_ceil(BLOCK);
+        let blocks = piece.start / BLOCK..(piece.start + piece.length as u64).div_ceil(BLOCK);
         match ranges.last_mut() {
             Some(last) if last.end == blocks.start => last.end = blocks.end,
             _ => ranges.push(blocks),
@@ -122,7 +105,7 @@ fn parse_extent(line: &str) -> Option<Extent> {
     Some(Extent { logical, physical, blocks })
 }
 
-/// The commands that declare the blocks of `placed` as written.
+/// Returns the commands that declare the blocks of `placed` as written.
 pub(super) fn commands(placed: &[Placed]) -> String {
     let mut commands = String::new();
     for file in placed {
@@ -187,6 +170,8 @@ fn copy_piece(file: &Large, extent: Extent, out: &File) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt as _;
+
     use super::*;
 
     #[test]

@@ -1,4 +1,4 @@
-//! Reading files of an ext4 file system inside an image, through `debugfs`.
+//! Reads files of an ext4 file system inside an image, through `debugfs`.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,14 +10,14 @@ use crate::image::layout::Bytes;
 use crate::sandbox::confined::Confined;
 use crate::ui::Printable as _;
 
-/// Where the package manager has the lists of packages' files.
+/// Directory of dpkg with the file lists of packages.
 const LISTS: &str = "/var/lib/dpkg/info";
 
 /// Deepest directory that is looked into, and about how many entries.
 const DEEPEST: usize = 16;
 const MOST_WALKED: usize = 100_000;
 
-/// How many symbolic links a path may have.
+/// Most symbolic links in a path.
 const MOST_LINKS: usize = 8;
 
 /// A root partition opened for reading.
@@ -47,7 +47,7 @@ impl Ext4Reader {
         Ok(Self { image, start })
     }
 
-    /// The entries of the directory `path` sorted by name; none if it does not exist.
+    /// Returns the entries of the directory `path` sorted by name; `None` if it does not exist.
     ///
     /// # Errors
     /// If `debugfs` is missing or the file system cannot be read.
@@ -61,7 +61,8 @@ impl Ext4Reader {
         Ok(Some(entries))
     }
 
-    /// The content of the file `path`; none if it does not exist. A final symbolic link is followed inside the image.
+    /// Returns the content of the file `path`; `None` if it does not exist. A final symbolic link is followed inside
+    /// the image.
     ///
     /// # Errors
     /// If `debugfs` is missing or the file system cannot be read.
@@ -90,7 +91,7 @@ impl Ext4Reader {
         Ok(None)
     }
 
-    /// The text of the file `path`, if it exists.
+    /// Returns the text of the file `path`, if it exists.
     ///
     /// # Errors
     /// See [`Self::read`].
@@ -98,7 +99,7 @@ impl Ext4Reader {
         Ok(self.read(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The packages whose lists of files name one of `paths`, by the package manager's own database.
+    /// Returns the packages whose lists of files name one of `paths`, by the package manager's own database.
     ///
     /// # Errors
     /// If `debugfs` is missing or the file system cannot be read.
@@ -114,7 +115,7 @@ impl Ext4Reader {
         Ok(named_in(&output.stdout_text(), paths))
     }
 
-    /// The paths that packages list, by the package manager's own database.
+    /// Returns the paths that packages list, by the package manager's own database.
     ///
     /// # Errors
     /// If `debugfs` is missing or the file system cannot be read.
@@ -126,7 +127,7 @@ impl Ext4Reader {
         Ok(lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect())
     }
 
-    /// All that is below the directories `tops`, but for what is below one of `left_out`, with paths.
+    /// Lists everything below the directories `tops`, except for what is below `left_out`, with paths.
     ///
     /// # Errors
     /// If `debugfs` is missing or the file system cannot be read.
@@ -154,7 +155,7 @@ impl Ext4Reader {
         Ok(found)
     }
 
-    /// The contents of the files `paths`, as far as they are there.
+    /// Returns the contents of the files `paths`, as far as they are there.
     ///
     /// # Errors
     /// If `debugfs` is missing or the file system cannot be read.
@@ -162,7 +163,8 @@ impl Ext4Reader {
         self.answers("cat", paths)
     }
 
-    /// What one run of `debugfs` answers to a command for each of `paths`; names that it could not be told are left out.
+    /// Runs `debugfs` once with `command` for each of `paths`, and returns its answers. Leaves out paths that its
+    /// syntax cannot express.
     fn answers(&self, command: &str, paths: &[String]) -> Result<Vec<(String, Vec<u8>)>> {
         let can_be_told = |path: &&String| !path.contains(['"', '\n', '\r']);
         let asked: Vec<(String, String)> =
@@ -175,8 +177,8 @@ impl Ext4Reader {
         Ok(split_answers(&output, asked))
     }
 
-    /// Where `path` really is, links on the way followed and the last one not, and what is there; none if there is nothing,
-    /// with the path as far as it could be followed.
+    /// Resolves the links on the way to `path`, but not a final one; returns the resulting path and the entry there.
+    /// The entry is `None` if it does not exist; the path is then as far as it could be resolved.
     ///
     /// # Errors
     /// If `debugfs` is missing or the file system cannot be read.
@@ -226,7 +228,7 @@ impl Ext4Reader {
         Ok((here, found))
     }
 
-    /// Where the symbolic link `path` points.
+    /// Reads the target of the symbolic link `path`.
     fn link(&self, path: &str) -> Result<Option<String>> {
         let Some(output) = self.request("stat", path)? else {
             return Ok(None);
@@ -263,7 +265,7 @@ impl Ext4Reader {
     }
 }
 
-/// How the e2fsprogs are told of a file system that does not start with its file.
+/// Returns the device name by which e2fsprogs find a file system at an offset of a file: `FILE?offset=BYTES`.
 pub fn device_in(image: &Path, start: Bytes) -> PathBuf {
     if start.0 == 0 { image.to_owned() } else { PathBuf::from(format!("{}?offset={}", image.printable(), start.0)) }
 }
@@ -288,7 +290,7 @@ fn split_answers(output: &[u8], asked: Vec<(String, String)>) -> Vec<(String, Ve
     answers
 }
 
-/// Finds, in what `debugfs` printed of lists, those that name one of `paths`.
+/// Returns the packages whose file lists, as printed by `debugfs`, name one of `paths`.
 fn named_in(output: &str, paths: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     let mut current = "";

@@ -1,4 +1,4 @@
-//! The commands for `debugfs` that rebuild a tree: sorted, so that equal trees give equal scripts.
+//! Writes the `debugfs` commands that rebuild a tree: sorted, so that equal trees give equal scripts.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -27,7 +27,7 @@ pub(super) struct Script {
     pub(super) commands: Vec<u8>,
     /// The files whose blocks the commands only allocate and list, in that order.
     pub(super) large: Vec<Large>,
-    /// What the tree takes.
+    /// Space that the tree needs.
     pub(super) content: ContentSize,
     /// Values of extended attributes, which commands can only take from a file.
     values: Vec<NamedTempFile>,
@@ -136,7 +136,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Owner, mode, time and extended attributes of the entry `name` of the current directory.
+    /// Sets owner, mode, time and extended attributes of the entry `name` of the current directory.
     fn attributes(&mut self, source: &Path, name: &OsStr, metadata: &Metadata) -> Result<()> {
         // A name in `<…>` would mean an inode's number.
         let name = [b"./", name.as_bytes()].concat();

@@ -1,4 +1,5 @@
-//! How large a root file system must be. Pure arithmetic: the walk that writes the script (`script.rs`) says what there is.
+//! Computes the size of a root file system. Pure arithmetic: the walk that writes the script (`script.rs`) says what
+//! there is.
 
 use std::ops::Range;
 
@@ -16,7 +17,7 @@ pub(super) const INODE_RATIO: u64 = 16_384;
 /// Blocks of a group.
 const GROUP: u64 = 8 * BLOCK;
 
-/// What a tree takes in an ext4 file system.
+/// Space that a tree takes in an ext4 file system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContentSize {
     /// Blocks of files, directories and long symbolic links; a file with several names counts once.
@@ -59,7 +60,7 @@ pub(super) fn entry_size(length: usize) -> u64 {
     (8 + u64::try_from(length).unwrap_or(255)).next_multiple_of(4)
 }
 
-/// Length of a file system that holds `content` and has at least `extra` free: a multiple of 4 MiB.
+/// Returns the length of a file system that holds `content` and has at least `extra` free: a multiple of 4 MiB.
 pub(super) fn partition_size(content: &ContentSize, extra: Bytes) -> Bytes {
     // Fragments, attributes and what a measurement cannot know.
     let payload = content.blocks * BLOCK + content.blocks * BLOCK / 100 + extra.0;
@@ -78,13 +79,14 @@ pub(super) fn inode_count(size: Bytes, used: u64) -> u64 {
     (size.0 / INODE_RATIO).max(used + used / 4 + 256)
 }
 
-/// Length of the journal in MiB.
+/// Returns the length of the journal in MiB.
 pub(super) fn journal_mib(size: Bytes) -> u64 {
     const STEPS: [(u64, u64); 3] = [(256, 4), (1024, 16), (4096, 32)];
     STEPS.iter().find(|(below, _)| size < Bytes::mib(*below)).map_or(64, |(_, journal)| *journal)
 }
 
-/// What the file system itself takes of `size`.
+/// Returns the overhead of the file system itself. The layout is described in
+/// <https://docs.kernel.org/filesystems/ext4/overview.html>.
 fn overhead(size: Bytes, used_inodes: u64) -> u64 {
     let groups = size.0.div_ceil(GROUP * BLOCK).max(1);
     let descriptors = (groups * 64).div_ceil(BLOCK);

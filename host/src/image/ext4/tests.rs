@@ -43,7 +43,7 @@ fn with_holes() -> Vec<u8> {
 
 fn write(tree: &Path, extra: Bytes) -> Result<(File, Superblock)> {
     let out = tempfile::tempfile().unwrap();
-    let identity = Identity::derive(b"test");
+    let identity = DiskIds::derive(b"test");
     let tree = Tree::read(tree, EPOCH)?;
     let options = Ext4Options { identity: &identity, label: "rootfs" };
     let superblock = tree.write(&out, tree.partition_size(extra), &options)?;
@@ -60,7 +60,7 @@ fn a_tree_arrives_whole() {
     let tree = tree();
     let (out, superblock) = write(tree.path(), Bytes::mib(20)).unwrap();
     check(&out);
-    assert_eq!((superblock.label.as_str(), superblock.uuid), ("rootfs", Identity::derive(b"test").root_uuid));
+    assert_eq!((superblock.label.as_str(), superblock.uuid), ("rootfs", DiskIds::derive(b"test").root_uuid));
     assert!(superblock.free >= Bytes::mib(20), "{}", superblock.free);
     let reader = Ext4Reader::open(&out, Bytes(0)).unwrap();
     assert_eq!(reader.read_text("/etc/hostname").unwrap().as_deref(), Some("robot\n"));
@@ -130,7 +130,7 @@ fn what_cannot_be_stored_is_named() {
 
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("big"), vec![1; 20 << 20]).unwrap();
-    let identity = Identity::derive(b"");
+    let identity = DiskIds::derive(b"");
     let options = Ext4Options { identity: &identity, label: "rootfs" };
     let tree = Tree::read(dir.path(), EPOCH).unwrap();
     let error = tree.write(&tempfile::tempfile().unwrap(), Bytes::mib(16), &options).unwrap_err();

@@ -1,4 +1,4 @@
-//! The stream below `fatfs` while it writes.
+//! Buffers the stream below `fatfs` while it writes.
 //!
 //! `fatfs` reads and writes the allocation tables four bytes at a time, between the clusters of a file. They are
 //! kept in memory until the end; everything behind them goes straight to its place. It also reads directories
@@ -37,12 +37,12 @@ impl<'a> Disk<'a> {
         })
     }
 
-    /// The part of the memory from the position on, if it lies there.
+    /// Returns the part of the memory from the position on, if it lies there.
     fn in_head(&self) -> Option<usize> {
         usize::try_from(self.position).ok().filter(|position| *position < self.head.len())
     }
 
-    /// What the block at the position holds from there on.
+    /// Reads the block at the position, and returns it from there on.
     fn read_block(&mut self) -> io::Result<&[u8]> {
         let (start, inside) = (self.position - self.position % BLOCK, self.position % BLOCK);
         if self.recent.0 != start || self.recent.1.is_empty() {

@@ -15,7 +15,7 @@ const DIRECTORY: u8 = 0x10;
 /// First byte of an unused entry.
 const UNUSED: u8 = 0xe5;
 
-/// What the boot sector says about places.
+/// Layout of the file system, by its boot sector.
 #[derive(Clone, Copy, Debug)]
 struct Geometry {
     table: u64,
@@ -66,7 +66,7 @@ pub(super) fn correct(disk: &mut (impl Read + Write + Seek)) -> io::Result<()> {
     Ok(())
 }
 
-/// First clusters of the directories in `directory`.
+/// Returns the first clusters of the directories in `directory`.
 fn children(disk: &mut (impl Read + Seek), geometry: &Geometry, directory: u32) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     let mut cluster = Some(directory);

@@ -1,4 +1,4 @@
-//! What a FAT32 file system has not left free.
+//! Finds the clusters of a FAT32 file system that are in use.
 
 use std::fs::File;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use crate::image::layout::Bytes;
 /// Longest table: 2^28 clusters of four bytes are the most that FAT32 has.
 const LONGEST_TABLE: u64 = 1 << 30;
 
-/// Where the parts of a file system lie, in bytes from its start.
+/// Layout of a file system, in bytes from its start.
 #[derive(Debug, PartialEq, Eq)]
 struct Geometry {
     /// The first table.
@@ -20,7 +20,8 @@ struct Geometry {
     cluster: u64,
 }
 
-/// Boot sector, both tables, and every cluster in use of the FAT32 at `start` of `image`, as bytes from there.
+/// Returns the boot sector, both tables, and all clusters in use of the FAT32 at `start` of `image`, as bytes from
+/// there.
 ///
 /// # Errors
 /// If there is no FAT32.

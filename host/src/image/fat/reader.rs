@@ -1,4 +1,4 @@
-//! Reading the FAT inside an image that anybody may have made.
+//! Reads the FAT inside an untrusted image.
 //!
 //! It ends whatever the image holds: no cluster is followed twice, so a chain that leads back into itself, a directory in
 //! itself and two files of one cluster are refused, and depth and number of entries have a limit.
@@ -37,7 +37,7 @@ const LONG_NAME: u8 = 0x0f;
 /// Bits that say that a short name is to be shown in small letters: its stem, its ending.
 const SMALL: [u8; 2] = [0x08, 0x10];
 
-/// Where the 13 characters of a part of a long name are.
+/// Offsets of the 13 characters in a part of a long name.
 const CHARACTERS: [usize; 13] = [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30];
 
 /// A file of a boot partition.
@@ -64,12 +64,12 @@ struct Found {
     first: u32,
 }
 
-/// What the directories say, read once.
+/// Index of the directories, read once.
 #[derive(Debug, Default)]
 struct Index {
     /// Sorted by path.
     files: Vec<Found>,
-    /// Where a file is among them, by its path in small letters.
+    /// Position among the files, by lower-case path.
     by_name: BTreeMap<String, usize>,
     label: Option<String>,
 }
@@ -102,7 +102,7 @@ impl FatReader {
         })
     }
 
-    /// All files, sorted by path.
+    /// Returns all files, sorted by path.
     ///
     /// # Errors
     /// If the file system is broken.
@@ -110,7 +110,7 @@ impl FatReader {
         Ok(self.index()?.files.iter().map(|found| found.file.clone()).collect())
     }
 
-    /// The content of the file `path`; case is ignored, as FAT does.
+    /// Returns the content of the file `path`; case is ignored, as FAT does.
     ///
     /// # Errors
     /// If the file does not exist or is longer than `limit` bytes.
@@ -192,7 +192,7 @@ impl<'a> Walk<'a> {
         Ok(self.index)
     }
 
-    /// The content of the directory that begins at this cluster.
+    /// Returns the content of the directory that begins at this cluster.
     fn directory(&mut self, first: u32, path: &str) -> Result<Vec<u8>> {
         let cluster = self.volume.geometry.cluster;
         let (mut content, mut next) = (Vec::new(), Some(first));
@@ -224,7 +224,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The place of a cluster that belongs to nothing else.
+    /// Returns the place of a cluster that belongs to nothing else.
     fn take(&mut self, cluster: u32, path: &str) -> Result<u64> {
         let is_new = self.taken.take(self.volume, cluster);
         self.volume.place(cluster).filter(|_| is_new).with_context(|| {
@@ -286,7 +286,7 @@ impl<'a> Walk<'a> {
 /// Parts of a long name, which stand before the entry that they name, the last part first.
 #[derive(Debug, Default)]
 struct LongName {
-    /// By their numbers, from 1.
+    /// Parts by their numbers, from 1.
     parts: Vec<[u16; 13]>,
     /// The number that must come next; 0 when all are there.
     next: u8,
@@ -307,7 +307,7 @@ impl LongName {
         self.next = number - 1;
     }
 
-    /// The name, if all of it is there and it is that of `entry`.
+    /// Returns the name, if all of it is there and it is that of `entry`.
     fn of(&self, entry: &[u8; ENTRY]) -> Option<String> {
         let checksum = entry[..11].iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
         if self.parts.is_empty() || self.next != 0 || checksum != self.checksum {
@@ -333,7 +333,7 @@ fn short_name(entry: &[u8; ENTRY]) -> String {
     if ending.is_empty() { stem } else { format!("{stem}.{ending}") }
 }
 
-/// Text in nobody knows which code page: all of them agree on ASCII.
+/// Decodes a short name. Its code page is unknown; all of them agree on ASCII.
 fn text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { char::REPLACEMENT_CHARACTER }).collect()
 }

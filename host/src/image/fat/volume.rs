@@ -1,4 +1,4 @@
-//! A FAT file system of anybody's, as its boot sector and its table describe it: where clusters lie and which follows which.
+//! Reads the boot sector and the table of an untrusted FAT file system: where clusters lie and which follows which.
 //!
 //! Whatever the bytes say, each step ends: numbers are checked against the partition before they are used, and a
 //! [`Taken`] follows each cluster once. The names of fields are those of Microsoft's "FAT: General Overview of On-Disk
@@ -28,27 +28,27 @@ enum Kind {
     Fat32,
 }
 
-/// Where the top directory is.
+/// Place of the top directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Top {
-    /// Of FAT32: in clusters, like any other.
+    /// FAT32: in clusters, like any other directory.
     Cluster(u32),
-    /// Of the older kinds: bytes from the partition's start.
+    /// FAT12 and FAT16: at a fixed place, in bytes from the partition's start.
     Fixed { at: u64, length: u64 },
 }
 
-/// What the boot sector says.
+/// Layout of the file system, by its boot sector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
     kind: Kind,
-    /// Where the first table starts, in bytes from the partition's start.
+    /// Start of the first table, in bytes from the partition's start.
     table: u64,
     table_length: u64,
-    /// Where the first cluster starts.
+    /// Start of the first cluster.
     data: u64,
     /// Bytes of a cluster.
     pub(super) cluster: u64,
-    /// How many clusters there are; they are numbered from 2.
+    /// Number of clusters; they are numbered from 2.
     pub(super) count: u32,
     pub(super) top: Top,
     pub(super) volume_id: u32,
@@ -112,7 +112,7 @@ impl Geometry {
     }
 }
 
-/// What an entry of the table says of its cluster.
+/// Meaning of a table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
     Free,
@@ -134,7 +134,7 @@ struct Window {
 #[derive(Debug)]
 pub(super) struct Volume {
     image: File,
-    /// Where the partition starts in the image.
+    /// Start of the partition in the image.
     start: u64,
     pub(super) geometry: Geometry,
     window: RefCell<Window>,
@@ -161,7 +161,7 @@ impl Volume {
         })
     }
 
-    /// Where a cluster lies, in bytes from the partition's start; none if there is no such cluster.
+    /// Returns the place of a cluster, in bytes from the partition's start; `None` if there is no such cluster.
     pub(super) fn place(&self, cluster: u32) -> Option<u64> {
         let index = cluster.checked_sub(2).filter(|index| *index < self.geometry.count)?;
         Some(self.geometry.data + u64::from(index) * self.geometry.cluster)
@@ -176,7 +176,7 @@ impl Volume {
         Ok(free)
     }
 
-    /// The cluster behind this one, none behind the last.
+    /// Returns the cluster behind this one, none behind the last.
     pub(super) fn next(&self, cluster: u32) -> Result<Option<u32>> {
         match self.entry(cluster)? {
             Entry::Next(next) => Ok(Some(next)),
@@ -187,7 +187,7 @@ impl Volume {
         }
     }
 
-    /// The entry of a cluster that [`Volume::place`] knows.
+    /// Returns the entry of a cluster that [`Volume::place`] knows.
     fn entry(&self, cluster: u32) -> Result<Entry> {
         let number = u64::from(cluster);
         let (at, mask, is_odd) = match self.geometry.kind {
@@ -205,7 +205,7 @@ impl Volume {
         })
     }
 
-    /// Four bytes of the table; what is behind it is of no meaning to the caller.
+    /// Reads four bytes of the table. Bytes behind its end have no meaning for the caller.
     fn table(&self, at: u64) -> Result<[u8; 4]> {
         let mut window = self.window.borrow_mut();
         let inside = |window: &Window| {
@@ -238,7 +238,7 @@ impl Taken {
         Self { bits: vec![0; usize::try_from(words).expect("28 bits")] }
     }
 
-    /// Takes a cluster; false if it was taken before, or is none.
+    /// Takes a cluster; returns `false` if it was taken before, or does not exist.
     pub(super) fn take(&mut self, volume: &Volume, cluster: u32) -> bool {
         let (word, bit) = (usize::try_from(cluster / 64).expect("32 bits fit"), 1 << (cluster % 64));
         let is_new = volume.place(cluster).is_some() && self.bits[word] & bit == 0;

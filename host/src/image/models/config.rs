@@ -1,4 +1,5 @@
-//! The part of `config.txt` that names files, as one model reads it.
+//! Parses the part of `config.txt` that names files, as one model reads it
+//! (<https://www.raspberrypi.com/documentation/computers/config_txt.html>).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +16,7 @@ const MOST_FILES: usize = 20;
 pub(super) struct Config {
     keys: BTreeMap<String, String>,
     initramfs: Vec<String>,
-    /// What is asked of the device tree, in its order.
+    /// Lines about the device tree, in order.
     pub(super) applied: Vec<Applied>,
     files: usize,
 }
@@ -94,7 +95,7 @@ impl Config {
         }
     }
 
-    /// The value of `key`; an empty one counts as none.
+    /// Returns the value of `key`; an empty one counts as none.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.keys.get(key).map(String::as_str).filter(|value| !value.is_empty())
     }
@@ -107,7 +108,7 @@ impl Config {
         self.flag("upstream_kernel")
     }
 
-    /// What the firmware puts before the names of the operating system's files.
+    /// Returns the prefix that the firmware puts before the names of the operating system's files.
     pub(super) fn os_prefix(&self) -> &str {
         self.get("os_prefix").unwrap_or_default()
     }
@@ -140,7 +141,7 @@ impl Config {
     }
 }
 
-/// Whether a section's name is that of a board.
+/// Returns whether a section's name is that of a board.
 fn is_model(name: &str) -> bool {
     name.strip_prefix("pi")
         .or_else(|| name.strip_prefix("cm"))

@@ -1,11 +1,10 @@
-//! The table of models: what each board is called, which files it starts with, and what it runs. Pure.
+//! Lists the models: the name of each board, the files that it starts with, and what it runs. Pure.
 
 use super::Model;
 
-/// What the table knows about a model.
+/// Facts about a model.
 #[derive(Debug)]
 pub(super) struct Facts {
-    pub(super) name: &'static str,
     /// Sections of `config.txt` that apply to it.
     pub(super) sections: &'static [&'static str],
     pub(super) firmware: Firmware,
@@ -20,7 +19,8 @@ pub(super) struct Facts {
     pub(super) runs_64: bool,
 }
 
-/// Where the stage before the kernel comes from.
+/// Source of the boot stages before the kernel:
+/// <https://www.raspberrypi.com/documentation/computers/raspberry-pi.html>.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Firmware {
     /// `bootcode.bin`, `start*.elf` and `fixup*.dat`.
@@ -34,7 +34,6 @@ pub(super) enum Firmware {
 impl Model {
     pub(super) const fn facts(self) -> Facts {
         const OLD: Facts = Facts {
-            name: "",
             sections: &[],
             firmware: Firmware::Disk,
             downstream: "",
@@ -55,7 +54,6 @@ impl Model {
             Facts { firmware: Firmware::Board, kernels_64: KERNELS, kernels_32: KERNELS, kernels_any: KERNELS, ..OLD };
         match self {
             Self::ZeroW => Facts {
-                name: "zerow",
                 sections: &["pi0", "pi0w"],
                 downstream: "bcm2708-rpi-zero-w.dtb",
                 mainline: "bcm2835-rpi-zero-w.dtb",
@@ -66,22 +64,16 @@ impl Model {
             },
             // The first one; later ones have the processor of a Pi 3.
             Self::Pi2 => Facts {
-                name: "pi2",
                 sections: &["pi2"],
                 downstream: "bcm2709-rpi-2-b.dtb",
                 mainline: "bcm2836-rpi-2-b.dtb",
                 runs_64: false,
                 ..OLD
             },
-            Self::Pi3 => Facts {
-                name: "pi3",
-                sections: &["pi3"],
-                downstream: "bcm2710-rpi-3-b.dtb",
-                mainline: "bcm2837-rpi-3-b.dtb",
-                ..OLD
-            },
+            Self::Pi3 => {
+                Facts { sections: &["pi3"], downstream: "bcm2710-rpi-3-b.dtb", mainline: "bcm2837-rpi-3-b.dtb", ..OLD }
+            }
             Self::Pi3Plus => Facts {
-                name: "pi3+",
                 sections: &["pi3", "pi3+"],
                 downstream: "bcm2710-rpi-3-b-plus.dtb",
                 mainline: "bcm2837-rpi-3-b-plus.dtb",
@@ -89,43 +81,34 @@ impl Model {
             },
             // The kernels of Raspberry Pi have one device tree for it and the B+, that of mainline has its own.
             Self::Pi3APlus => Facts {
-                name: "pi3a+",
                 sections: &["pi3", "pi3+"],
                 downstream: "bcm2710-rpi-3-b-plus.dtb",
                 mainline: "bcm2837-rpi-3-a-plus.dtb",
                 ..OLD
             },
             Self::Cm3 => Facts {
-                name: "cm3",
                 sections: &["pi3", "cm3"],
                 downstream: "bcm2710-rpi-cm3.dtb",
                 mainline: "bcm2837-rpi-cm3-io3.dtb",
                 ..OLD
             },
-            Self::Cm3Plus => Facts { name: "cm3+", sections: &["pi3", "cm3", "cm3+"], ..Self::Cm3.facts() },
+            Self::Cm3Plus => Facts { sections: &["pi3", "cm3", "cm3+"], ..Self::Cm3.facts() },
             Self::Zero2W => Facts {
-                name: "zero2w",
                 sections: &["pi0", "pi0w", "pi02"],
                 downstream: "bcm2710-rpi-zero-2-w.dtb",
                 mainline: "bcm2837-rpi-zero-2-w.dtb",
                 ..OLD
             },
-            Self::Pi4 => Facts {
-                name: "pi4",
-                sections: &["pi4"],
-                downstream: "bcm2711-rpi-4-b.dtb",
-                mainline: "bcm2711-rpi-4-b.dtb",
-                ..NEW
-            },
+            Self::Pi4 => {
+                Facts { sections: &["pi4"], downstream: "bcm2711-rpi-4-b.dtb", mainline: "bcm2711-rpi-4-b.dtb", ..NEW }
+            }
             Self::Pi400 => Facts {
-                name: "pi400",
                 sections: &["pi4", "pi400"],
                 downstream: "bcm2711-rpi-400.dtb",
                 mainline: "bcm2711-rpi-400.dtb",
                 ..NEW
             },
             Self::Cm4 => Facts {
-                name: "cm4",
                 sections: &["pi4", "cm4"],
                 downstream: "bcm2711-rpi-cm4.dtb",
                 mainline: "bcm2711-rpi-cm4-io.dtb",
@@ -133,21 +116,18 @@ impl Model {
             },
             // Mainline has none for it.
             Self::Cm4S => Facts {
-                name: "cm4s",
                 sections: &["pi4", "cm4s"],
                 downstream: "bcm2711-rpi-cm4s.dtb",
                 mainline: "bcm2711-rpi-cm4s.dtb",
                 ..NEW
             },
             Self::Pi5 => Facts {
-                name: "pi5",
                 sections: &["pi5"],
                 downstream: "bcm2712-rpi-5-b.dtb",
                 mainline: "bcm2712-rpi-5-b.dtb",
                 ..NEWEST
             },
             Self::Pi500 => Facts {
-                name: "pi500",
                 sections: &["pi5", "pi500"],
                 downstream: "bcm2712-rpi-500.dtb",
                 mainline: "bcm2712-rpi-500.dtb",
@@ -155,14 +135,12 @@ impl Model {
             },
             // On the board that is sold with it; the firmware takes another tree on that of the Compute Module 4.
             Self::Cm5 => Facts {
-                name: "cm5",
                 sections: &["pi5", "cm5"],
                 downstream: "bcm2712-rpi-cm5-cm5io.dtb",
                 mainline: "bcm2712-rpi-cm5-cm5io.dtb",
                 ..NEWEST
             },
             Self::Cm5Lite => Facts {
-                name: "cm5lite",
                 sections: &["pi5", "cm5"],
                 downstream: "bcm2712-rpi-cm5l-cm5io.dtb",
                 mainline: "bcm2712-rpi-cm5l-cm5io.dtb",

@@ -1,5 +1,6 @@
-//! Whether what config.txt asks of device trees can come true: overlays that are there and fit, parameters that somebody
-//! takes. Pure. The firmware skips a line that cannot, and says so where nobody looks.
+//! Checks the device tree lines of config.txt: whether overlays exist and fit, and parameters are known. Pure. The
+//! firmware skips a line that fails and reports it where nobody looks. See
+//! <https://www.raspberrypi.com/documentation/computers/configuration.html#device-trees-overlays-and-parameters>.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +8,9 @@ use super::config::{Applied, Config};
 use super::{BootFiles, Model, boot_plan};
 use crate::rootfs::device_tree::{DeviceTree, names_in};
 
-/// Where the firmware looks for overlays, unless `overlay_prefix` says otherwise.
+/// Directory of overlays, unless `overlay_prefix` names another.
 const OVERLAYS: &str = "overlays/";
-/// In there, what overlays are called on which processor.
+/// File in it with the names of overlays by processor.
 const MAP: &str = "overlay_map.dtb";
 /// An overlay may be renamed, and what it is renamed to may have a file for each processor.
 const MOST_NAMES: usize = 16;
@@ -17,7 +18,7 @@ const MOST_NAMES: usize = 16;
 /// Device trees of a boot partition, by the names of their files.
 pub type Trees = BTreeMap<String, DeviceTree>;
 
-/// Returns the files of `files` that [`idle`] wants to know; none if nobody asks for anything.
+/// Returns the files of `files` that [`idle`] wants to know; `None` if nobody asks for anything.
 pub fn wanted(files: &BootFiles, models: &[Model]) -> Vec<String> {
     let mut wanted = Vec::new();
     for (config, plan) in boards(files, models) {
@@ -66,7 +67,7 @@ struct Board<'a> {
     files: &'a BootFiles,
     trees: &'a Trees,
     tree: &'a DeviceTree,
-    /// Of the tree's file.
+    /// File name of the tree.
     name: &'a str,
     directory: String,
 }

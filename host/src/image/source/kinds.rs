@@ -1,4 +1,4 @@
-//! What a file is, by marks at fixed places in its beginning. Pure.
+//! Recognises the format of a file by magic numbers. Pure.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::error::{Failure, Result};
 /// Bytes that are looked at: the mark of btrfs is the last one.
 pub(super) const HEAD: usize = 0x1_0048;
 
-/// What a file can be that piimg takes.
+/// Formats that piimg accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A partition table, and file systems.
@@ -16,7 +16,7 @@ pub enum Kind {
     Tar,
 }
 
-/// Where a mark is, and what has it.
+/// Offset and bytes of a magic number, and the format's name.
 type Mark = (usize, &'static [u8], &'static str);
 
 /// File systems and what else a partition or a disk holds. Of two that a disk had, the marks of the first are left over at
@@ -109,7 +109,7 @@ pub(super) fn kind(head: &[u8]) -> Result<Kind> {
     }
 }
 
-/// What lies in a partition, or on a disk without one, that begins with `head`.
+/// Names the file system of a partition, or of a disk without a table, that begins with `head`.
 pub(super) fn file_system(head: &[u8]) -> Option<&'static str> {
     FILE_SYSTEMS
         .iter()
@@ -124,7 +124,8 @@ struct Entries {
 }
 
 impl Entries {
-    /// None if there is none, but the first sector of a file system, say: these end with the same two bytes.
+    /// Parses a master boot record. Returns `None` for anything else, such as the first sector of a file system, which
+    /// ends with the same two bytes.
     fn read(head: &[u8]) -> Option<Self> {
         let sector = head.get(..512).filter(|sector| sector.ends_with(&[0x55, 0xaa]))?;
         let is_file_system = FILE_SYSTEMS[..4].iter().any(|(at, bytes, _)| sector[*at..].starts_with(bytes));

@@ -1,4 +1,4 @@
-//! Whether the texts of an image name its own partitions. Pure.
+//! Checks that the texts of an image name its own partitions. Pure.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use crate::image::root;
 use crate::rootfs::device::Device;
 use crate::rootfs::fstab::{self, Entry};
 
-/// What is wrong with `root=` in the command lines that the expected models (or, without any, all) use; `root` is the number
-/// of the root partition.
+/// Checks `root=` in the command lines that the expected models use, or all models if none is expected. `root` is the
+/// number of the root partition.
 pub(super) fn cmdline(boot: &BootFiles, table: &Table, root: Option<usize>, expected: &[Model]) -> Vec<String> {
     models::command_lines(boot, expected)
         .iter()
@@ -39,7 +39,7 @@ fn root_of(file: &str, text: &str, table: &Table, number: Option<usize>) -> Opti
     }
 }
 
-/// Why a name is none by which a partition of any Pi is found.
+/// Returns why no Pi finds a partition by this name, if that is so.
 fn unknown(device: &Device<'_>) -> Option<&'static str> {
     match device {
         Device::Path(_) => Some("which depends on the kind of disk; use PARTUUID="),
@@ -48,7 +48,8 @@ fn unknown(device: &Device<'_>) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with the entries of `fstab`; `names` are the labels and UUIDs of the image's file systems.
+/// Checks the entries of `fstab`; `names` are the labels and UUIDs of the image's file systems. See
+/// <https://man7.org/linux/man-pages/man5/fstab.5.html>.
 pub(super) fn fstab(text: Option<&str>, names: &BTreeSet<String>, table: &Table, root: Option<usize>) -> Vec<String> {
     let Some(text) = text else {
         return vec!["`/etc/fstab` does not exist".to_owned()];

@@ -1,6 +1,6 @@
 //! `asset:<glob>`: a file or directory that the user hands over under that name.
 
-use super::glob::{TextGlob, text_scopes};
+use super::glob::{TextGlob, by_glob, text_scopes};
 use super::kind::{Kind, Risk, Scope};
 use super::package::parse_name;
 
@@ -18,21 +18,13 @@ text_scopes! {
 
 impl Scope for Asset {
     const KINDS: &'static [&'static Kind] = &[&ASSET];
-    type Need = String;
+    by_glob!(String, matches);
 
     fn parse(scope: &str) -> Result<Self, String> {
         parse_name(scope).map(Self)
     }
 
-    fn covers(&self, name: &String) -> bool {
-        self.0.matches(name)
-    }
-
-    fn includes(&self, other: &Self) -> bool {
-        self.0.includes(&other.0)
-    }
-
-    /// What a plugin does with an asset is judged where it writes or runs it.
+    /// Ranks it as harmless: what a plugin does with an asset is judged where it writes or runs it.
     fn risk(&self, _: &str) -> Option<(Risk, String)> {
         None
     }

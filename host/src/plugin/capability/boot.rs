@@ -2,7 +2,7 @@
 //!
 //! In both `*` is any text. The value is the plugin's to choose: what a key does is what the user allows.
 
-use super::glob::{TextGlob, text_scopes};
+use super::glob::{TextGlob, by_glob, text_scopes};
 use super::kind::{Kind, Risk, Scope};
 
 pub(crate) const CONFIG: Kind =
@@ -56,21 +56,15 @@ text_scopes! {
 
 impl Scope for Config {
     const KINDS: &'static [&'static Kind] = &[&CONFIG];
-    /// A key.
-    type Need = String;
+    by_glob! {
+        /// A key.
+        String, matches
+    }
 
     fn parse(scope: &str) -> Result<Self, String> {
         parse(scope, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c)).map(Self).map_err(|found| {
             found.unwrap_or_else(|| "a key of config.txt has lowercase letters, digits, `_` and `:`".into())
         })
-    }
-
-    fn covers(&self, key: &String) -> bool {
-        self.0.matches(key)
-    }
-
-    fn includes(&self, other: &Self) -> bool {
-        self.0.includes(&other.0)
     }
 
     fn risk(&self, declared: &str) -> Option<(Risk, String)> {
@@ -84,21 +78,15 @@ impl Scope for Config {
 
 impl Scope for Cmdline {
     const KINDS: &'static [&'static Kind] = &[&CMDLINE];
-    /// The name of a parameter.
-    type Need = String;
+    by_glob! {
+        /// The name of a parameter.
+        String, matches
+    }
 
     fn parse(scope: &str) -> Result<Self, String> {
         parse(scope, |c| c.is_ascii_alphanumeric() || "_-.".contains(c)).map(Self).map_err(|found| {
             found.unwrap_or_else(|| "a parameter's name has letters, digits, `_`, `-` and `.`, and no value".into())
         })
-    }
-
-    fn covers(&self, name: &String) -> bool {
-        self.0.matches(name)
-    }
-
-    fn includes(&self, other: &Self) -> bool {
-        self.0.includes(&other.0)
     }
 
     fn risk(&self, declared: &str) -> Option<(Risk, String)> {

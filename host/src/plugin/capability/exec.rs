@@ -6,6 +6,7 @@
 //! Variables stand before the program, as in a shell. Each that the scope has must be set, to this value (`*`: to any);
 //! of others a command has only those that are harmless ([`super::variables`]).
 
+mod code;
 mod risk;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::fmt;
 
 use super::kind::{Kind, Risk, Scope};
 use super::variables::{assignment, decides_code, is_harmless};
+pub(crate) use code::CodeFrom;
 
 pub(crate) const EXEC: Kind = Kind { name: "exec", verb: "run", cannot: Some("run commands"), by_command: false };
 
@@ -61,17 +63,17 @@ pub struct ExecPattern {
     more: bool,
 }
 
-/// Whether the grammar can spell this argument literally.
+/// Returns whether the grammar can spell this argument literally.
 pub(super) fn is_literal(arg: &str) -> bool {
     !arg.is_empty() && arg != "*" && arg != "**" && !arg.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
-/// Whether the grammar can spell this value of a variable literally.
+/// Returns whether the grammar can spell this value of a variable literally.
 fn is_literal_value(value: &str) -> bool {
     value.is_empty() || is_literal(value)
 }
 
-/// Whether this is a program that a command may name: absolute without `..`, or a bare name.
+/// Checks that this is a program that a command may name: absolute without `..`, or a bare name.
 ///
 /// # Errors
 /// Says what is wrong with it.
@@ -156,24 +158,29 @@ impl Scope for ExecPattern {
 }
 
 impl ExecPattern {
-    /// Whether `env` has each variable of this pattern, and beside them only such as are `free`.
+    /// Returns whether `env` has each variable of this pattern, and beside them only such as are `free`.
     fn matches_env(&self, env: &BTreeMap<String, String>, free: fn(&str, &str) -> bool) -> bool {
         let is_set =
             |(name, pattern): (&String, &String)| env.get(name).is_some_and(|value| pattern == "*" || pattern == value);
         self.env.iter().all(is_set) && env.iter().all(|(name, value)| self.env.contains_key(name) || free(name, value))
     }
 
-    /// The program; a name or a path.
+    /// Tells where from the command takes what it runs, beside its program.
+    pub(crate) fn code_from(&self) -> CodeFrom {
+        code::code_from(self)
+    }
+
+    /// Returns the program; a name or a path.
     pub fn program(&self) -> &str {
         &self.program
     }
 
-    /// Whether it may have any arguments after some.
+    /// Returns whether it may have any arguments after some.
     pub fn has_any_arguments(&self) -> bool {
         self.more
     }
 
-    /// The variables that it sets, and to what; `*` is any value.
+    /// Returns the variables that it sets, and to what; `*` is any value.
     pub fn variables(&self) -> impl Iterator<Item = (&str, &str)> {
         self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -183,7 +190,7 @@ impl ExecPattern {
         enough && self.args.iter().zip(args).all(|(pattern, arg)| one(pattern, arg))
     }
 
-    /// A variable by which it may run what the scope does not name: one that is known for it, or of any value.
+    /// Returns a variable by which it may run what the scope does not name: one that is known for it, or of any value.
     pub fn telling_variable(&self) -> Option<&str> {
         self.variables().find(|(name, value)| *value == "*" || decides_code(name)).map(|(name, _)| name)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::glob::by_glob;
 use super::kind::{Kind, Risk, Scope};
 use super::{Need, glob};
 use crate::rootfs::places::{PLACES, Place};
@@ -24,21 +25,12 @@ const SECRET_FILES: [&str; 9] = [
     "/root/**",
 ];
 
-/// What of the image a call reaches; paths are resolved ones.
+/// A part of the image that a call reaches; paths are resolved ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     Path(String),
     /// The path and everything below it.
     Tree(String),
-}
-
-impl Reach {
-    fn is_within(&self, glob: &PathGlob) -> bool {
-        match self {
-            Self::Path(path) => glob.matches(path),
-            Self::Tree(path) => glob.matches_tree(path),
-        }
-    }
 }
 
 impl fmt::Display for Reach {
@@ -74,18 +66,10 @@ pub struct Read(PathGlob);
 
 impl Scope for Read {
     const KINDS: &'static [&'static Kind] = &[&READ];
-    type Need = Reach;
+    by_glob!(Reach, holds);
 
     fn parse(scope: &str) -> Result<Self, String> {
         PathGlob::parse(scope).map(Self)
-    }
-
-    fn covers(&self, need: &Reach) -> bool {
-        need.is_within(&self.0)
-    }
-
-    fn includes(&self, other: &Self) -> bool {
-        self.0.includes(&other.0)
     }
 
     fn risk(&self, _: &str) -> Option<(Risk, String)> {
@@ -107,18 +91,10 @@ pub struct Write(PathGlob);
 
 impl Scope for Write {
     const KINDS: &'static [&'static Kind] = &[&WRITE];
-    type Need = Reach;
+    by_glob!(Reach, holds);
 
     fn parse(scope: &str) -> Result<Self, String> {
         PathGlob::parse(scope).map(Self)
-    }
-
-    fn covers(&self, need: &Reach) -> bool {
-        need.is_within(&self.0)
-    }
-
-    fn includes(&self, other: &Self) -> bool {
-        self.0.includes(&other.0)
     }
 
     fn risk(&self, declared: &str) -> Option<(Risk, String)> {
@@ -144,14 +120,19 @@ pub(crate) fn begins_anywhere(glob: &str) -> bool {
 
 /// Names the places that a glob could write to, the gravest risk and the first of them first.
 fn reached(declared: &str, glob: &str) -> Option<(Risk, String)> {
-    // A directory's owner and mode are in reach too, and a link in its place.
-    let mut found: Vec<(&Place, &str, &str)> = PLACES
-        .iter()
-        .filter_map(|place| {
-            let within = place.within(glob).map(|at| (place, "covers", at));
-            within.or_else(|| place.below(glob).map(|at| (place, "leads to", at)))
-        })
-        .collect();
+    // A directory's owner and mode are in reach too, and a link in its place. The narrower place comes first: where one
+    // has all that the glob matches, those after it say nothing more.
+    let mut found: Vec<(&Place, &str, &str)> = Vec::new();
+    for place in PLACES {
+        if let Some(at) = place.within(glob) {
+            found.push((place, "covers", at));
+        } else if let Some(at) = place.below(glob) {
+            found.push((place, "leads to", at));
+        }
+        if place.has_all_of(glob) {
+            break;
+        }
+    }
     found.sort_by_key(|(place, ..)| std::cmp::Reverse(place.risk));
     let risk = found.first()?.0.risk;
     if !declared.contains(['*', '{']) && found[0].1 == "covers" {
@@ -174,6 +155,14 @@ struct PathGlob {
 }
 
 impl PathGlob {
+    /// Returns whether all of what a call reaches is matched.
+    fn holds(&self, reach: &Reach) -> bool {
+        match reach {
+            Reach::Path(path) => self.matches(path),
+            Reach::Tree(path) => self.matches_tree(path),
+        }
+    }
+
     fn parse(scope: &str) -> Result<Self, String> {
         let Some(rest) = scope.strip_prefix('/') else {
             return Err("the path is not absolute".into());
@@ -207,7 +196,7 @@ impl PathGlob {
             && glob::matches_all(&self.segments, &segments, &|pattern, item| glob::matches(pattern, item))
     }
 
-    /// Whether the path and everything that could be below it is covered.
+    /// Returns whether the path and everything that could be below it is covered.
     fn matches_tree(&self, path: &str) -> bool {
         self.segments.last().is_some_and(|last| last == "**") && self.matches(path)
     }

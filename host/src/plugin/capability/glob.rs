@@ -18,7 +18,7 @@ impl TextGlob {
         matches(&self.0, text)
     }
 
-    /// Whether everything that `other` matches is matched by this one; errs on the side of no.
+    /// Returns whether everything that `other` matches is matched by this one; errs on the side of no.
     pub(super) fn includes(&self, other: &Self) -> bool {
         includes(&self.0, &other.0)
     }
@@ -45,4 +45,20 @@ macro_rules! text_scopes {
     )* };
 }
 
-pub(super) use text_scopes;
+/// Writes what is the same in each scope that is one glob: what calls ask for, and which of its methods compares that.
+macro_rules! by_glob {
+    ($(#[$doc:meta])* $need:ty, $covers:ident) => {
+        $(#[$doc])*
+        type Need = $need;
+
+        fn covers(&self, need: &$need) -> bool {
+            self.0.$covers(need)
+        }
+
+        fn includes(&self, other: &Self) -> bool {
+            self.0.includes(&other.0)
+        }
+    };
+}
+
+pub(super) use {by_glob, text_scopes};

@@ -1,4 +1,4 @@
-//! What a kind of capability is: how its scopes are read and compared, and what it means to whoever grants one.
+//! A kind of capability: how its scopes are read and compared, and what it means to whoever grants one.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ pub use crate::rootfs::places::Risk;
 /// A kind, as a reviewer is told of it.
 #[derive(Debug)]
 pub struct Kind {
-    /// What stands before the scope, without the last `:`.
+    /// The text before the scope, without the last `:`.
     pub name: &'static str,
-    /// What it lets a plugin do; the scope follows.
+    /// A verb for what it lets a plugin do; the scope follows.
     pub verb: &'static str,
-    /// What a plugin cannot do that imports no function of this kind. `None` if piimg acts on the request alone, without a
-    /// call: then no import proves anything.
+    /// A phrase for what a plugin cannot do that imports no function of this kind. `None` if piimg acts on the request
+    /// alone, without a call: then no import proves anything.
     pub cannot: Option<&'static str>,
     /// Whether a command inside the image could do the same.
     pub by_command: bool,
@@ -31,7 +31,7 @@ pub trait Scope: Sized + fmt::Display {
     /// The kinds, in the order in which they are told.
     const KINDS: &'static [&'static Kind];
 
-    /// What a call asks for; displayed as the narrowest scope that covers it.
+    /// The need of a call, displayed as the narrowest scope that covers it.
     type Need: fmt::Display;
 
     /// Parses what stands after the kind.

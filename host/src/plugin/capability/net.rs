@@ -18,7 +18,7 @@ pub(crate) const NET: Kind = Kind {
     by_command: false,
 };
 
-/// What of the network a call reaches.
+/// A part of the network that a call reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// A download.
@@ -98,14 +98,14 @@ impl Scope for UrlGlob {
             && glob::matches_all(&self.segments, &inner, &|outer, inner| *inner != "**" && glob::includes(outer, inner))
     }
 
-    /// What a plugin does with what it gets is judged where it writes or runs it.
+    /// Ranks it as harmless: what a plugin does with a download is judged where it writes or runs it.
     fn risk(&self, _: &str) -> Option<(Risk, String)> {
         None
     }
 }
 
 impl UrlGlob {
-    /// Whether the address, which must have its one form, is covered.
+    /// Returns whether the address, which must have its one form, is covered.
     fn matches(&self, url: &str) -> bool {
         let Ok(url) = Url::parse(url) else { return false };
         let Origin { scheme, port, .. } = &self.origin;
@@ -118,13 +118,17 @@ impl UrlGlob {
             && glob::matches_all(&self.segments, &segments, &|pattern, item| glob::matches(pattern, item))
     }
 
-    /// Whether the address, which ends in no `/`, and everything that could be below it is covered.
+    /// Returns whether the address, which ends in no `/`, and everything that could be below it is covered.
     fn matches_tree(&self, url: &str) -> bool {
         self.segments.last().is_some_and(|last| last == "**") && self.matches(url)
     }
 
-    /// Whether everything at that host and port is covered. A command's connections are encrypted, so that of what it asks
-    /// for no more can be seen.
+    pub(super) fn is_https(&self) -> bool {
+        self.origin.scheme == "https"
+    }
+
+    /// Returns whether everything at that host and port is covered. A command's connections are encrypted, so that of
+    /// what it asks for no more can be seen.
     pub(super) fn matches_all_of(&self, host: &str, port: u16) -> bool {
         self.segments == ["**"] && self.origin.real_port() == port && self.matches_host(host)
     }
@@ -143,7 +147,7 @@ impl fmt::Display for UrlGlob {
     }
 }
 
-/// The narrowest glob for an address, as text.
+/// Returns the narrowest glob for an address, as text.
 fn narrowest(url: &str) -> String {
     match Url::parse(url) {
         Ok(url) if url.query.is_some() || url.path.ends_with('/') => format!("{}{}*", url.origin, url.path),

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::fmt;
 
-use super::glob::{TextGlob, text_scopes};
+use super::glob::{TextGlob, by_glob, text_scopes};
 use super::kind::{Kind, Risk, Scope};
 
 pub(crate) const INSTALL: Kind =
@@ -31,18 +31,10 @@ text_scopes! {
 
 impl Scope for Install {
     const KINDS: &'static [&'static Kind] = &[&INSTALL];
-    type Need = String;
+    by_glob!(String, matches);
 
     fn parse(scope: &str) -> Result<Self, String> {
         parse_name(scope).map(Self)
-    }
-
-    fn covers(&self, name: &String) -> bool {
-        self.0.matches(name)
-    }
-
-    fn includes(&self, other: &Self) -> bool {
-        self.0.includes(&other.0)
     }
 
     fn risk(&self, declared: &str) -> Option<(Risk, String)> {
@@ -56,18 +48,10 @@ impl Scope for Install {
 
 impl Scope for Remove {
     const KINDS: &'static [&'static Kind] = &[&REMOVE];
-    type Need = String;
+    by_glob!(String, matches);
 
     fn parse(scope: &str) -> Result<Self, String> {
         parse_name(scope).map(Self)
-    }
-
-    fn covers(&self, name: &String) -> bool {
-        self.0.matches(name)
-    }
-
-    fn includes(&self, other: &Self) -> bool {
-        self.0.includes(&other.0)
     }
 
     fn risk(&self, declared: &str) -> Option<(Risk, String)> {
@@ -105,7 +89,7 @@ impl Scope for Pin {
     }
 }
 
-/// A glob over names without `/`.
+/// Parses a glob over names without `/`.
 pub(super) fn parse_name(scope: &str) -> Result<TextGlob, String> {
     if scope.is_empty() {
         return Err("the name is empty".into());

@@ -34,7 +34,7 @@ impl Scope for SecretName {
         self == other
     }
 
-    /// What is done with a secret is judged where it may be sent.
+    /// Ranks it as harmless: what is done with a secret is judged where it may be sent.
     fn risk(&self, _: &str) -> Option<(Risk, String)> {
         None
     }

@@ -15,7 +15,15 @@ pub(crate) const DISABLE: Kind =
 pub(crate) const MASK: Kind =
     Kind { name: "svc:mask", verb: "mask the units", cannot: Some("mask units"), by_command: true };
 
-/// What is done to a unit.
+/// Suffixes of units that have no command in them: systemd.timer(5), systemd.path(5), systemd.target(5), systemd.slice(5).
+const RUN_NOTHING: [&str; 4] = [".timer", ".path", ".target", ".slice"];
+
+/// Returns whether a unit of that name has no command in it, whatever is written into it.
+pub(crate) fn runs_nothing(unit: &str) -> bool {
+    RUN_NOTHING.iter().any(|suffix| unit.ends_with(suffix))
+}
+
+/// An action on a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceAction {
     Enable,
@@ -38,7 +46,7 @@ impl fmt::Display for ServiceAction {
     }
 }
 
-/// What a call does to a unit.
+/// A unit, and the action of a call on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change(ServiceAction, String);
 
@@ -100,6 +108,9 @@ impl Scope for ServicePattern {
 
     fn risk(&self, declared: &str) -> Option<(Risk, String)> {
         Some(match self.action {
+            ServiceAction::Install if runs_nothing(declared) => {
+                (Risk::Medium, format!("`{declared}` says what starts, and when"))
+            }
             ServiceAction::Install => {
                 (Risk::High, format!("`{declared}` runs what the plugin writes into it, at boot if enabled"))
             }

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::{Capability, MAX_SCOPE, ScopeError};
 use crate::ui::printable;
 
@@ -28,7 +30,7 @@ enum Piece {
     Param(String),
 }
 
-/// Why there is no capability yet.
+/// The reason why there is no capability yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfilled {
     /// This parameter has no value.
@@ -77,12 +79,12 @@ impl Template {
         Ok(template)
     }
 
-    /// The text as it was written.
+    /// Returns the text as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The parameters in it.
+    /// Returns the parameters in it.
     pub fn params(&self) -> impl Iterator<Item = &str> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Param(name) => Some(name.as_str()),
@@ -90,7 +92,7 @@ impl Template {
         })
     }
 
-    /// The capability that it is with these values.
+    /// Returns the capability that it is with these values.
     ///
     /// # Errors
     /// Names the first parameter without a value, or the value, its parameter and this text.
@@ -115,8 +117,8 @@ impl Template {
         })
     }
 
-    /// The widest capability that values could make of it, for a judgement in advance: each parameter is a wildcard.
-    /// Where the grammar has none for it, some name stands there.
+    /// Returns the widest capability that values could make of it, for a judgement in advance: each parameter is a
+    /// wildcard. Where the grammar has none for it, some name stands there.
     pub fn widest(&self) -> Capability {
         let mut text = String::new();
         let mut is_open = false;
@@ -133,7 +135,7 @@ impl Template {
         Capability::parse(&text).ok().or(first).or(second).expect("a template is a capability with one of these")
     }
 
-    /// Whether what `other` allows is allowed by this one too, whatever the values are; errs on the side of no.
+    /// Returns whether what `other` allows is allowed by this one too, whatever the values are; errs on the side of no.
     pub fn includes(&self, other: &Self) -> bool {
         let plain = |template: &Self| {
             template.params().next().is_none().then(|| Capability::parse(&template.text).ok()).flatten()
@@ -141,7 +143,8 @@ impl Template {
         self.text == other.text || plain(self).zip(plain(other)).is_some_and(|(outer, inner)| outer.includes(&inner))
     }
 
-    /// As [`Template::includes`], with the same value for all parameters: finds slips of the pen and decides nothing.
+    /// Compares as [`Template::includes`], with the same value for all parameters: finds slips of the pen and decides
+    /// nothing.
     pub fn seems_to_include(&self, other: &Self) -> bool {
         PLACEHOLDERS.iter().any(|value| {
             let filled = |template: &Self| Capability::parse(&template.with(|_| value));
@@ -166,11 +169,37 @@ impl fmt::Display for Template {
     }
 }
 
+impl PartialEq<str> for Template {
+    fn eq(&self, text: &str) -> bool {
+        self.text == text
+    }
+}
+
+impl PartialEq<&str> for Template {
+    fn eq(&self, text: &&str) -> bool {
+        self.text == *text
+    }
+}
+
+/// Travels as its text, and is parsed once where it arrives.
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Template {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
 fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
-/// Whether a parameter has a part in the name of a variable of a command.
+/// Returns whether a parameter has a part in the name of a variable of a command.
 fn names_a_variable(text: &str) -> bool {
     let words = text.strip_prefix("exec:").into_iter().flat_map(|scope| scope.split(' '));
     // What has no `=` is the program, and arguments follow.
@@ -178,7 +207,7 @@ fn names_a_variable(text: &str) -> bool {
     assigned.any(|(name, _)| !name.starts_with('/') && name.contains('{'))
 }
 
-/// Whether a value is no more than a name, or a part of one.
+/// Checks that a value is no more than a name, or a part of one.
 fn check_value(value: &str, in_command: bool) -> Result<(), &'static str> {
     if value.is_empty() {
         return Err("it is empty");

@@ -16,7 +16,7 @@ pub(crate) const KEYS: Kind =
 pub(crate) const PASSWORD: Kind =
     Kind { name: "user:password", verb: "set the password of", cannot: Some("set passwords"), by_command: true };
 
-/// What is done to an account.
+/// An action on an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserAction {
     /// Make a user.
@@ -40,7 +40,7 @@ impl fmt::Display for UserAction {
     }
 }
 
-/// What a call does to an account.
+/// An account, and the action of a call on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change(UserAction, String);
 

@@ -11,7 +11,7 @@ struct Harmless {
     is_value: fn(&str) -> bool,
 }
 
-/// What they decide is said behind each. None of them names a file, a program or an option of one.
+/// Variables that decide what is said behind each. None of them names a file, a program or an option of one.
 const HARMLESS: [Harmless; 11] = [
     // Language and character set of messages.
     Harmless { name: "LANG", is_value: is_locale },
@@ -83,28 +83,28 @@ fn is_named(pattern: &str, name: &str) -> bool {
     pattern.strip_suffix('*').map_or(name == pattern, |start| name.starts_with(start))
 }
 
-/// Whether a command may have the variable without a grant of it.
+/// Returns whether a command may have the variable without a grant of it.
 pub(super) fn is_harmless(name: &str, value: &str) -> bool {
     HARMLESS.iter().any(|known| is_named(known.name, name) && (known.is_value)(value))
 }
 
-/// Whether the variable is known to decide which code runs.
+/// Returns whether the variable is known to decide which code runs.
 pub(super) fn decides_code(name: &str) -> bool {
     DECIDING.iter().any(|known| is_named(known, name))
 }
 
-/// Whether this can be the name of a variable, as shells have them.
+/// Returns whether this can be the name of a variable, as shells have them.
 pub(in crate::plugin) fn is_variable(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Name and value, if a word of a scope sets a variable.
+/// Returns name and value, if a word of a scope sets a variable.
 pub(super) fn assignment(word: &str) -> Option<(&str, &str)> {
     word.split_once('=').filter(|(name, _)| is_variable(name))
 }
 
-/// As `de_DE.UTF-8@euro`, or several of them: no path, from which a library would load what it finds.
+/// Accepts `de_DE.UTF-8@euro` and its like, or several of them: no path, from which a library would load what it finds.
 fn is_locale(value: &str) -> bool {
     value.len() <= 200
         && value.chars().all(|c| c.is_ascii_alphanumeric() || "_.@:-".contains(c))

@@ -1,4 +1,4 @@
-//! Between the types of the bindings and those of [`crate::plugin::protocol`].
+//! Converts between the types of the bindings and those of [`crate::plugin::protocol`].
 
 use super::bindings::piimg::plugin::{
     context, fs, log, manifest, net, packages, process, services, types, users, wishes,
@@ -173,7 +173,7 @@ impl From<manifest::PluginConf> for conf::PluginConf {
             conflicts: raw.conflicts,
             releases: raw.releases,
             architectures: raw.architectures,
-            // Another export says.
+            // Wishes come from the export `preparation`.
             wishes: conf::Wishes::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! The imports of a component: each becomes one [`Call`].
+//! Implements the imports of a component: each becomes one [`Call`].
 
 use wasmtime::component::Resource;
 
@@ -28,7 +28,7 @@ macro_rules! ask {
     };
 }
 
-/// As `ask!`, for functions that cannot fail.
+/// Does the same as `ask!`, for functions that cannot fail.
 macro_rules! ask_plain {
     ($state:expr, $call:expr, $reply:pat => $value:expr) => {
         match $state.port.ask($call) {
@@ -124,6 +124,12 @@ impl fs::Host for State {
 
     fn install(&mut self, source: Blob, dest: String, attrs: Option<types::FileAttrs>) -> Answer<()> {
         ask!(self, Call::Install { blob: source.rep(), dest, attrs: attrs.map(Into::into) }, Reply::Done => ())
+    }
+
+    fn unpack(&mut self, source: Blob, dest: String, owner: Option<types::Owner>, strip: u32) -> Answer<u32> {
+        let owner = owner.map(|owner| Owner { user: owner.user, group: owner.group });
+        let call = Call::Unpack { blob: source.rep(), dest, owner, strip };
+        ask!(self, call, Reply::Count(count) => u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     fn mkdir(&mut self, path: String, attrs: Option<types::FileAttrs>, parents: bool) -> Answer<()> {

@@ -1,4 +1,4 @@
-//! The export `preparation`, which a component need not have: what it wants of the package manager before `execute`.
+//! Calls the optional export `preparation`: a component's wishes for the package manager before `execute`.
 
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, ComponentType, Instance, Lift};
@@ -26,7 +26,7 @@ pub(in crate::plugin) fn wishes(store: &mut Store<State>, instance: &Instance) -
     })
 }
 
-/// As the contract has it: the bindings are of what every component exports.
+/// The contract's type, declared here: the bindings cover only what every component exports.
 #[derive(ComponentType, Lift)]
 #[component(record)]
 struct Repository {

@@ -1,5 +1,5 @@
-//! The few interfaces of WASI that a Rust standard library wants: standard streams that end up in the log, clocks
-//! that stand still, seeded random numbers, and an empty environment. No directory, no socket, no waiting.
+//! Implements the few interfaces of WASI that the Rust standard library needs: standard streams that end up in the log,
+//! clocks that stand still, seeded random numbers, and an empty environment. No directory, no socket, no waiting.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +75,7 @@ impl HostMonotonicClock for StoppedClock {
     }
 }
 
-/// `is_read` becomes true when the guest asks for the time.
+/// Makes the WASI context. `is_read` becomes true when the guest asks for the time.
 pub(super) fn context(epoch: u64, is_read: Arc<AtomicBool>, seed: &[u8; 32]) -> WasiCtx {
     let number = u128::from_le_bytes(seed[..16].try_into().expect("16 of 32 bytes"));
     let mut builder = WasiCtx::builder();
@@ -127,7 +127,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     no_waiting(l)
 }
 
-/// Its own standard streams instead of WASI's: those would pass through a task and lose their last line.
+/// Adds standard streams of piimg's own: those of WASI would pass through a task and lose their last line.
 fn output(linker: &mut Linker<State>, name: &'static str, error: bool) -> wasmtime::Result<()> {
     let mut instance = linker.instance(&format!("wasi:cli/{name}@{VERSION}"))?;
     instance.func_wrap(&format!("get-{name}"), move |mut store, ()| -> wasmtime::Result<(Resource<DynOutputStream>,)> {
@@ -136,7 +136,8 @@ fn output(linker: &mut Linker<State>, name: &'static str, error: bool) -> wasmti
     })
 }
 
-/// The clock stands still, so waiting would never end; and a guest that sleeps is not stopped by its time limit.
+/// Returns the clock stands still, so waiting would never end; and a guest that sleeps is not stopped by its time
+/// limit.
 fn no_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     let mut clock = linker.instance(&format!("wasi:clocks/monotonic-clock@{VERSION}"))?;

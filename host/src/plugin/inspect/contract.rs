@@ -1,11 +1,11 @@
 //! Compares a component's imports and exports with the contract, without compiling or running it.
 
-use serde::{Deserialize, Serialize};
-use wit_component::DecodedWasm;
+use wit_component::{DecodedWasm, WitPrinter};
 use wit_parser::{InterfaceId, Resolve, WorldId, WorldItem, WorldKey};
 
 use crate::error::Failure;
 use crate::plugin::guest::OFFERED;
+use crate::plugin::info::ImportedInterface;
 use crate::ui::printable;
 
 /// The contract's files, the one that names the package first.
@@ -36,16 +36,7 @@ const PREPARATION: &str = "preparation";
 /// Series of the contract: within it functions are only added.
 const SERIES: (u64, u64) = (0, 1);
 
-/// An interface that a component imports, with the functions of it that it can call.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImportedInterface {
-    /// `package:name/interface`, without version.
-    pub name: String,
-    /// Methods by their own names.
-    pub functions: Vec<String>,
-}
-
-/// Why a file is no plugin for this piimg.
+/// Reason why a file is no plugin for this piimg.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     what: String,
@@ -57,7 +48,7 @@ impl Problem {
         Self { what: what.into(), hint: hint.into() }
     }
 
-    /// The failure of the file with that name.
+    /// Returns the failure of the file with that name.
     pub fn failure(&self, path: &str) -> Failure {
         Failure::usage(format!("`{}` {}", printable(path), printable(&self.what))).hint(&self.hint)
     }
@@ -67,7 +58,7 @@ const BUILD: &str = "build the plugin with `cargo build --release --target wasm3
 const NEWER: &str = "use a newer piimg, or build the plugin with the plugin-sdk of this one";
 const NO_OTHER: &str = "a plugin reaches the outside only through the functions of the plugin-sdk";
 
-/// The imports, if the component is a plugin. It is read, not compiled and not run.
+/// Returns the imports, if the component is a plugin. It is read, not compiled and not run.
 ///
 /// # Errors
 /// Why it is no plugin for this piimg.
@@ -114,6 +105,36 @@ fn contract() -> (Resolve, WorldId) {
     (resolve, world)
 }
 
+/// Returns the contract with a world `plugin` that has only the functions that `is_kept` says, by `interface.function`, as
+/// WIT. Types stay, for functions that are left may use them.
+///
+/// # Panics
+/// If the contract cannot be written as WIT, which each test run tries.
+pub(crate) fn narrowed(is_kept: impl Fn(&str) -> bool) -> String {
+    let (mut resolve, world) = contract();
+    let mut unused = Vec::new();
+    for (key, item) in &resolve.worlds[world].imports {
+        let WorldItem::Interface { id, .. } = item else { continue };
+        let interface = &mut resolve.interfaces[*id];
+        let name = interface.name.clone().unwrap_or_default();
+        let had = interface.functions.len();
+        interface.functions.retain(|function, _| {
+            let plain = function.rsplit_once('.').map_or(function.as_str(), |(_, method)| method);
+            is_kept(&format!("{name}.{plain}"))
+        });
+        if had > 0 && interface.functions.is_empty() {
+            unused.push(key.clone());
+        }
+    }
+    for key in &unused {
+        resolve.worlds[world].imports.shift_remove(key);
+    }
+    let package = resolve.worlds[world].package.expect("the world is in the contract's package");
+    let mut printer = WitPrinter::default();
+    printer.print(&resolve, package, &[]).expect("the contract can be written");
+    printer.output.to_string()
+}
+
 /// Returns all functions that a plugin may import, as `interface.function`.
 #[cfg(test)]
 pub(crate) fn functions() -> std::collections::BTreeSet<String> {
@@ -153,7 +174,7 @@ fn check_exports(resolve: &Resolve, world: WorldId) -> Result<(), Problem> {
     Err(Problem::new(what, BUILD))
 }
 
-/// What it wants before `execute` may be nothing that this piimg does not know: it would be left out without a word.
+/// Refuses wishes before `execute` that this piimg does not know: they would be ignored silently.
 fn check_preparation(resolve: &Resolve, world: WorldId, ours: &Resolve) -> Result<(), Problem> {
     for (key, item) in &resolve.worlds[world].exports {
         let (WorldItem::Interface { id, .. }, name) = (item, resolve.name_world_key(key)) else { continue };
@@ -222,7 +243,7 @@ fn imported(resolve: &Resolve, id: InterfaceId) -> ImportedInterface {
     ImportedInterface { name: split(&name).0.to_owned(), functions }
 }
 
-/// `a:b/c@1.2.3` as name and version.
+/// Splits `a:b/c@1.2.3` into name and version.
 fn split(name: &str) -> (&str, &str) {
     name.split_once('@').unwrap_or((name, ""))
 }

@@ -2,7 +2,7 @@
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value, value};
 
-use super::{Entry, Lock};
+use super::{Entry, Lock, Template};
 use crate::error::{Context as _, Result};
 
 pub(super) const NEW: &str =
@@ -36,8 +36,9 @@ pub fn set(text: Option<&str>, entry: &Entry) -> Result<String> {
     finish(&document)
 }
 
-/// Takes entries out of the file's text: those of the component with this digest and of the plugin with this id, or only
-/// the grants of theirs that are named. Returns the text and the grants that are gone; none if it has nothing of that.
+/// Takes entries out of the file's text: those of the component with this digest and of the plugin with this id, or
+/// only the grants of theirs that are named. Returns the text and the grants that are gone; `None` if it has nothing of
+/// that.
 ///
 /// # Errors
 /// If the text is no lock file.
@@ -70,7 +71,7 @@ fn parse(text: &str) -> Result<DocumentMut> {
     Ok(text.parse()?)
 }
 
-/// What is written must be what is read.
+/// Returns the document's text, after checking that it reads back as written.
 fn finish(document: &DocumentMut) -> Result<String> {
     let text = document.to_string();
     Lock::parse(&text).context("the changed file would not be understood")?;
@@ -93,7 +94,8 @@ fn fill(table: &mut Table, entry: &Entry) {
             table[key] = value(text.as_str());
         }
     }
-    for (key, texts) in [("request", entry.request.as_deref()), ("grant", Some(entry.grant.as_slice()))] {
+    let grant: Vec<String> = entry.grant.iter().map(Template::to_string).collect();
+    for (key, texts) in [("request", entry.request.as_deref()), ("grant", Some(grant.as_slice()))] {
         match texts {
             None => {
                 table.remove(key);
@@ -113,7 +115,7 @@ fn strings(item: Option<&Item>) -> Vec<String> {
     array.into_iter().flat_map(Array::iter).filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// One line for each text: a change is then a line of a diff.
+/// Makes a list with one line for each text: one change is then one line of a diff.
 fn list(texts: &[String]) -> Item {
     let mut array = Array::new();
     for text in texts {
@@ -136,7 +138,8 @@ mod tests {
 
     fn entry(id: &str, digit: char, scopes: &[&str]) -> Entry {
         let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
-        Entry { id: id.into(), digest: digest(digit), request: Some(scopes.clone()), grant: scopes }
+        let grant = scopes.iter().map(|scope| Template::parse(scope).unwrap()).collect();
+        Entry { id: id.into(), digest: digest(digit), request: Some(scopes), grant }
     }
 
     /// A file that somebody wrote by hand.
@@ -180,7 +183,7 @@ mod tests {
         let entry = entry("a/a", 'a', &["asset:x", "asset:\"odd\""]);
         let text = set(Some(&by_hand()), &entry).unwrap();
         assert_eq!(set(Some(&text), &entry).unwrap(), text);
-        let unchanged = Entry { request: None, grant: vec!["asset:x".into()], ..entry };
+        let unchanged = Entry { request: None, grant: vec![Template::parse("asset:x").unwrap()], ..entry };
         assert_eq!(set(Some(&by_hand()), &unchanged).unwrap(), by_hand());
     }
 

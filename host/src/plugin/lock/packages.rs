@@ -1,4 +1,4 @@
-//! The packages of an image as `piimg.lock` holds them. Pure.
+//! Parses and writes the packages in `piimg.lock`. Pure.
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value};
 
@@ -35,7 +35,7 @@ pub fn set_packages(text: Option<&str>, locked: &Locked) -> Result<String> {
     let text = text.unwrap_or(super::edit::NEW);
     Lock::parse(text)?;
     let mut document: DocumentMut = text.parse()?;
-    // Behind the plugins, which a person reads.
+    // After the plugins, which a person reads.
     set_table(&mut document, IMAGE, &locked.image, isize::MAX - 1);
     if locked.build.is_empty() {
         document.remove(BUILD.0);

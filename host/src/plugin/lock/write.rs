@@ -9,12 +9,12 @@ use crate::error::{Context as _, Failure, Result};
 use crate::host_files::{Directory, for_user};
 use crate::ui::Printable as _;
 
-/// What a new file may be used for, and by whom: it holds no secret.
+/// Mode of a new file: it holds no secret.
 const NEW_MODE: u32 = 0o644;
 
-/// Changes the file to what `edit` makes of its text, which is none if there is no file yet. Nothing is written if that
-/// is none or the same. The file keeps its mode and owner; where root makes one, it belongs to whom the
-/// directory belongs to.
+/// Replaces the file by the result of `edit`, which gets the old text, or `None` without a file. Nothing is written if
+/// the result is `None` or the same text. The file keeps its mode and owner. A file that root makes gets the owner of
+/// its directory.
 ///
 /// # Errors
 /// [`Failure::usage`] if it cannot be read, understood or written, a link among others; the file is then what it was.

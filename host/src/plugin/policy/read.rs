@@ -14,7 +14,7 @@ use crate::ui::Printable as _;
 /// Most bytes of a file.
 const LIMIT: u64 = 1 << 20;
 
-/// Reads a file that nobody but root can have written; none if there is none.
+/// Reads a file that only root can have written; returns `None` if it does not exist.
 ///
 /// # Errors
 /// [`Failure::host`] if it is there and others could write to it or put another one in its place.
@@ -26,7 +26,7 @@ pub(super) fn trusted(path: &Path) -> Result<Option<String>> {
     let opened = rustix::fs::openat(CWD, directory, flags | OFlags::PATH | OFlags::DIRECTORY, Mode::empty());
     let Some(directory_fd) = there_is(opened, directory)? else { return Ok(None) };
     check(&directory_fd, directory, FileType::Directory)?;
-    // A FIFO must not keep anyone waiting.
+    // Opening a FIFO must not block.
     let opened = rustix::fs::openat(&directory_fd, name, flags | OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty());
     let Some(file) = there_is(opened, path)? else { return Ok(None) };
     check(&file, path, FileType::RegularFile)?;
@@ -67,7 +67,7 @@ fn check(fd: &OwnedFd, path: &Path, kind: FileType) -> Result<()> {
     }
 }
 
-/// Why others than root could have put it there.
+/// Returns why somebody other than root may have written the file, if that is so.
 fn untrusted(stat: &Stat, kind: FileType) -> Option<String> {
     if FileType::from_raw_mode(stat.st_mode) != kind {
         return Some(match kind {
@@ -78,7 +78,7 @@ fn untrusted(stat: &Stat, kind: FileType) -> Option<String> {
     if stat.st_uid != 0 {
         return Some(format!("belongs to the user {}, not to root", stat.st_uid));
     }
-    // The group's bits are also those of an access control list.
+    // The group's bits are also the mask of an access control list: <https://man7.org/linux/man-pages/man5/acl.5.html>.
     (stat.st_mode & 0o022 != 0).then(|| "can be written to by others than root".into())
 }
 

@@ -1,4 +1,4 @@
-//! The worker's side: everything that touches a guest's code.
+//! Runs in the worker: everything that touches a guest's code.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -17,8 +17,9 @@ use crate::plugin::guest::{self, Plugin, Port};
 use crate::plugin::protocol::Reply;
 use crate::recipe::conf::PluginConf;
 use crate::sandbox::worker::{Entered, enter};
+use crate::sealed;
 
-/// `piimg __worker`: does one job of its host's.
+/// Implements `piimg __worker`: does one job of its host.
 ///
 /// # Errors
 /// If it was not started by a host, or the host is gone.
@@ -54,11 +55,9 @@ fn work(socket: &Arc<Mutex<UnixStream>>, job: &Job, files: &[File]) -> Result<En
     })
 }
 
-fn read(mut file: &File) -> std::result::Result<Vec<u8>, String> {
+fn read(file: &File) -> std::result::Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    std::io::Seek::rewind(&mut file)
-        .and_then(|()| file.read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}"))?;
+    sealed::content(file).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
     Ok(bytes)
 }
 
@@ -70,8 +69,8 @@ fn compile(engine: &Engine, component: &File, mut code: &File) -> std::result::R
 
 #[expect(unsafe_code, reason = "the engine cannot know where native code comes from")]
 fn load(engine: &Engine, code: &File) -> std::result::Result<Component, String> {
-    // SAFETY: nothing is promised about these bytes but that this process is confined: whatever they do, they can do no
-    // more than a guest that has broken out of the engine, which is what the process is made for.
+    // SAFETY: these bytes may be anything, but this process is confined. They can do no more than a guest that has
+    // broken out of the engine, which is what the process is made for.
     unsafe { Component::deserialize(engine, read(code)?) }.map_err(|error| format!("cannot be loaded: {error:#}"))
 }
 
@@ -79,7 +78,7 @@ fn conf(engine: &Engine, component: &Component) -> std::result::Result<Answer, S
     let explain = |error: wasmtime::Error| engine::explain(&error, Limits::CONF);
     let linker = guest::pure_linker(engine, component).map_err(explain)?;
     let run = || -> wasmtime::Result<PluginConf> {
-        // Nothing is linked that would ask, so an answer is never needed.
+        // No function that would ask is linked, so no answer is needed.
         let port = Port::new(Box::new(|_| Reply::Done));
         let mut store = guest::store(engine, port, Limits::CONF, 0, &[0; 32])?;
         let instance = linker.instantiate(&mut store, component)?;

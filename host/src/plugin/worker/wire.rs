@@ -13,7 +13,7 @@ use crate::sandbox::ending::{Bounds, describe};
 /// Longest message from a worker: more than one call may carry from the guest to the host, and less than would hurt.
 const MAX_FROM_WORKER: usize = super::engine::HOSTCALL_FUEL + (1 << 20);
 
-/// How a worker broke its word.
+/// Violation of the protocol by a worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Broken {
     /// It closed the socket.
@@ -28,7 +28,7 @@ pub(super) enum Broken {
 impl Broken {
     pub(super) const WRONG_ANSWER: &'static str = "gave the answer to another question";
 
-    /// In words that follow "it"; `memory` is what it was allowed.
+    /// Describes the fault in words that follow "it"; `memory` is the limit that it had.
     pub(super) fn describe(&self, memory: u64) -> String {
         const ABORTED: i32 = 128 + nix::libc::SIGABRT;
         match self {
@@ -116,7 +116,7 @@ fn fill(socket: &mut UnixStream, buffer: &mut [u8], patience: &mut Patience) -> 
     Ok(())
 }
 
-/// A worker that waits for an answer says nothing.
+/// Checks that the worker sends nothing: it is waiting for an answer.
 pub(super) fn expect_silence(socket: &UnixStream) -> Result<(), Broken> {
     match rustix::net::recv(socket, &mut [0u8; 1][..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Ok((_, 1..)) => Err(Broken::Garbage("a message out of turn")),
@@ -124,7 +124,7 @@ pub(super) fn expect_silence(socket: &UnixStream) -> Result<(), Broken> {
     }
 }
 
-/// The worker's way to send and receive, without a limit of time: the host ends a worker.
+/// Sends a message from the worker. There is no time limit: the host ends a worker.
 pub(super) fn say<T: Serialize>(socket: &mut UnixStream, message: &T) -> std::io::Result<()> {
     socket.write_all(&encode(message)?)
 }
@@ -137,7 +137,7 @@ pub(super) fn hear<T: DeserializeOwned>(socket: &mut UnixStream) -> std::io::Res
     decode(&message).ok_or_else(|| ErrorKind::InvalidData.into())
 }
 
-/// A message with its length before it.
+/// Returns a message with its length before it.
 ///
 /// # Errors
 /// If it cannot be written down, or is longer than a length can tell.
@@ -148,7 +148,7 @@ pub fn encode<T: Serialize>(message: &T) -> std::io::Result<Vec<u8>> {
     Ok(encoded)
 }
 
-/// Reads the content of a message, none if it is none: all of it, nothing may be left.
+/// Decodes a message body; returns `None` if it is malformed or has trailing bytes.
 pub fn decode<T: DeserializeOwned>(message: &[u8]) -> Option<T> {
     let (value, rest) = postcard::take_from_bytes(message).ok()?;
     rest.is_empty().then_some(value)

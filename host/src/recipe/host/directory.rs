@@ -1,4 +1,4 @@
-//! The directory that a recipe lies in, and where a path leads from there.
+//! Resolves paths of a recipe from the directory that it lies in.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,7 +12,7 @@ const MOST_LINKS: usize = 40;
 /// The directory that a recipe lies in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecipeDirectory {
-    /// As the user named it.
+    /// Path as the user named it.
     pub(super) shown: PathBuf,
     /// Absolute, without links.
     pub(super) place: PathBuf,
@@ -26,19 +26,19 @@ impl RecipeDirectory {
         Ok(Self { shown: shown.to_owned(), place: named.canonicalize()? })
     }
 
-    /// Absolute, without links.
+    /// Returns the absolute path, without links.
     pub fn place(&self) -> &Path {
         &self.place
     }
 
-    /// The recipe itself, whose file is called `name`; none if it is a link that leads out of the directory.
+    /// Returns the recipe itself, whose file is called `name`; `None` if it is a link that leads out of the directory.
     pub(in crate::recipe) fn recipe(&self, name: &Path) -> Option<HostPath> {
         let place = find(&self.place.join(name))?;
-        self.holds(&place).then(|| HostPath { shown: self.shown.join(name), place: Some(place), is_recipes: true })
+        self.holds(&place).then(|| HostPath::admitted(self.shown.join(name), place, true))
     }
 
-    /// Whether a path, absolute and without links, is in it. What git keeps there is not the recipe's: the configuration may
-    /// hold the token by which it was cloned.
+    /// Returns whether a path, absolute and without links, is in it. What git keeps there is not the recipe's: the
+    /// configuration may hold the token by which it was cloned.
     pub(super) fn holds(&self, place: &Path) -> bool {
         let Ok(inside) = place.strip_prefix(&self.place) else { return false };
         let is_gits = inside.components().any(|part| part.as_os_str().eq_ignore_ascii_case(".git"));
@@ -46,7 +46,8 @@ impl RecipeDirectory {
     }
 }
 
-/// Where a path leads, by an absolute path without links. What does not exist is in what does; none where nobody can tell.
+/// Resolves a path to an absolute one without links. Missing components are appended to those that exist. Returns
+/// `None` if it cannot be resolved.
 pub(super) fn find(path: &Path) -> Option<PathBuf> {
     let mut path = path.to_owned();
     // What is not there, the last name first.

@@ -1,5 +1,4 @@
-//! Where packages come from: which of the release's repositories and of the recipe's own, by which mirrors, signed with
-//! which keys.
+//! Plans the sources of packages: the release's repositories and the recipe's own, with mirrors and keys.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +11,7 @@ use crate::recipe::release::repository::{Chosen, Given};
 use crate::recipe::repository::Brought;
 use crate::ui::printable;
 
-/// In the address of a mirror that keeps old states.
+/// Placeholder in the address of a snapshot mirror.
 const TIMESTAMP: &str = "{timestamp}";
 
 /// Adds the recipe's own repositories, behind those of the release.
@@ -108,7 +107,7 @@ pub(super) fn check_words(file: &RecipeFile, flags: &Overrides, findings: &mut F
     }
 }
 
-/// A repository's name, unless it is the release's own, and a mirror.
+/// Returns a repository's name, unless it is the release's own, and a mirror.
 fn parse_mirror(flag: &str) -> (Option<&str>, &str) {
     match flag.split_once('=') {
         Some((name, mirror)) if check::flavour(name).is_ok() => (Some(name), mirror),
@@ -158,7 +157,7 @@ pub(super) fn mirrors(
     mirrors
 }
 
-/// Key rings that somebody chose, by name.
+/// Returns the key rings that somebody chose, by name.
 pub(super) fn keyrings(
     release: &Release,
     recipes: BTreeMap<String, Chosen>,

@@ -26,7 +26,7 @@ pub(super) fn checked(
     sourced.value
 }
 
-/// Flag, then file, then the plugins, which must agree.
+/// Chooses a value: the flag's, else the file's, else the plugins', which must agree.
 pub(super) fn choose<T: Clone + PartialEq + std::fmt::Display>(
     findings: &mut Findings,
     what: &str,
@@ -60,7 +60,7 @@ pub(super) fn choose<T: Clone + PartialEq + std::fmt::Display>(
     chosen
 }
 
-/// A host directory: the user's word, or a plugin's wish if the user consented.
+/// Returns a host directory: the user's word, or a plugin's wish if the user consented.
 pub(super) fn directory(
     findings: &mut Findings,
     parameter: &str,

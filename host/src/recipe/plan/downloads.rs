@@ -1,4 +1,4 @@
-//! How files are fetched, and which state of the archive is meant.
+//! Plans downloads, and the state of the archive.
 
 use super::Findings;
 use crate::recipe::check;
@@ -19,7 +19,7 @@ pub(super) fn fetching(file: &RecipeFile, flags: &Overrides, findings: &mut Find
     fetching
 }
 
-/// The time of the state in its usual form, if one is meant.
+/// Returns the time of the state in its usual form, if one is meant.
 pub(super) fn snapshot(file: &RecipeFile, flags: &Overrides, findings: &mut Findings) -> Option<String> {
     let wanted = flags.snapshot.as_ref().or(file.snapshot.as_ref())?;
     let time = check::snapshot(wanted);

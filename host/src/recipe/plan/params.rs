@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Findings, PluginSource};
-use crate::recipe::conf::{Param, ParamKind};
+use crate::error::{Failure, Result};
+use crate::recipe::conf::{Param, ParamKind, PluginConf};
 use crate::recipe::file::RecipeFile;
 use crate::recipe::overrides::Overrides;
 use crate::ui::printable;
@@ -24,7 +25,34 @@ pub(super) fn values(
     known(plugin, file, flags, findings)
 }
 
-/// As [`values`], without those that are missing.
+/// Returns the values of a plugin's parameters where there is neither recipe nor flags: `given`, then its defaults.
+///
+/// # Errors
+/// [`Failure::usage`] that names each parameter that is missing, wrong or none of the plugin's.
+pub fn complete(conf: &PluginConf, given: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    let mut values = BTreeMap::new();
+    let mut problems = Vec::new();
+    for param in &conf.params {
+        let name = printable(&param.name);
+        match given.get(&param.name).or(param.default.as_ref()) {
+            None => problems.push(format!("it needs a value for `{name}`: --param '{name}=…'")),
+            Some(text) => match value(param, text) {
+                Ok(value) => {
+                    values.insert(param.name.clone(), value);
+                }
+                Err(rule) => problems.push(format!("its parameter `{name}` {rule}, not `{}`", printable(text))),
+            },
+        }
+    }
+    let unknown = given.keys().filter(|name| conf.params.iter().all(|param| param.name != **name));
+    problems.extend(unknown.map(|name| format!("it has no parameter `{}`", printable(name))));
+    if problems.is_empty() {
+        return Ok(values);
+    }
+    Err(Failure::usage(format!("the plugin `{}` cannot run: {}", printable(&conf.id), problems.join("; "))).into())
+}
+
+/// Returns the values as [`values`] does, without missing ones.
 pub(super) fn known(
     plugin: &PluginSource,
     file: &RecipeFile,
@@ -49,7 +77,7 @@ pub(super) fn known(
     values
 }
 
-/// What was given for a parameter, unchecked.
+/// Returns the text given for a parameter, unchecked.
 fn text(plugin: &PluginSource, param: &Param, file: &RecipeFile, flags: &Overrides) -> Option<String> {
     let id = &plugin.conf.id;
     let flag = flags
@@ -86,7 +114,7 @@ pub(super) fn check_unknown(file: &RecipeFile, flags: &Overrides, plugins: &[Plu
     findings.0.extend(malformed);
 }
 
-/// `id:name=value`.
+/// Splits `id:name=value`.
 fn split(text: &str) -> Option<(&str, &str, &str)> {
     let (key, value) = text.split_once('=')?;
     let (id, name) = key.rsplit_once(':')?;
@@ -100,7 +128,7 @@ fn text_of(value: &toml::Value) -> String {
     }
 }
 
-/// The value in its one spelling, or the rule it breaks.
+/// Returns the value in its one spelling, or the rule it breaks.
 fn value(param: &Param, text: &str) -> Result<String, String> {
     match &param.kind {
         ParamKind::Bool => match text {

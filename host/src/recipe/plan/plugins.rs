@@ -1,4 +1,4 @@
-//! The plugins of a build: in which order they run, whether they may be together, and what of each is in the plan.
+//! Plans the plugins of a build: their order, their compatibility, and their part of the plan.
 
 use super::{Findings, PlannedPlugin, PluginSource, params, wishes};
 use crate::recipe::check;
@@ -34,7 +34,7 @@ pub(super) fn order<'a>(plugins: &'a [PluginSource], findings: &mut Findings) ->
     ordered
 }
 
-/// Whether a plugin's author meant it for this image.
+/// Returns whether a plugin's author meant it for this image.
 pub(super) fn check_made_for(conf: &PluginConf, release: &str, architecture: &str, findings: &mut Findings) {
     for (made_for, actual) in [(&conf.releases, release), (&conf.architectures, architecture)] {
         if !made_for.is_empty() && !made_for.iter().any(|name| name == actual) {

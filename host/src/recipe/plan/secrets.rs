@@ -1,4 +1,5 @@
-//! Where secrets come from: flags over the recipe. No finding quotes what was written, which may be a value by mistake.
+//! Chooses the sources of secrets: flags over the recipe. No finding quotes what was written, which may be a value by
+//! mistake.
 
 use std::collections::BTreeMap;
 

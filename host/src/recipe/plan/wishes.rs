@@ -1,4 +1,4 @@
-//! What plugins and the recipe want of package runs beside packages: each wish by itself, and all of them together.
+//! Checks wishes of plugins and the recipe for package runs, each by itself and all of them together.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::recipe::package::{PackageSpec, check_name};
 use crate::recipe::pin::Pin;
 use crate::ui::printable;
 
-/// The answers of a plugin that are some.
+/// Returns the answers of a plugin that are some.
 pub(super) fn answers(conf: &PluginConf, findings: &mut Findings) -> Vec<Answer> {
     let mut checked = Vec::new();
     for answer in &conf.wishes.answers {
@@ -21,7 +21,7 @@ pub(super) fn answers(conf: &PluginConf, findings: &mut Findings) -> Vec<Answer>
     checked
 }
 
-/// The pins of a plugin that are some.
+/// Returns the pins of a plugin that are some.
 pub(super) fn pins(conf: &PluginConf, findings: &mut Findings) -> Vec<Pin> {
     let mut checked = Vec::new();
     for pin in &conf.wishes.pins {
@@ -53,7 +53,7 @@ pub(super) fn check(packages: &[String], removals: &[String], plugins: &[Planned
     check_answers(of_plugins, findings);
 }
 
-/// A question has one answer in an image.
+/// Checks that each debconf question has one answer in an image.
 fn check_answers<'a>(plugins: impl Iterator<Item = (String, &'a PlannedPlugin)>, findings: &mut Findings) {
     let mut given: BTreeMap<&str, (String, &Answer)> = BTreeMap::new();
     for (who, answer) in plugins.flat_map(|(who, plugin)| plugin.answers.iter().map(move |it| (who.clone(), it))) {

@@ -1,4 +1,4 @@
-//! What releases have in common is written once: a description may include others.
+//! Includes descriptions in others, so that what releases share is written once.
 
 use toml::{Table, Value};
 

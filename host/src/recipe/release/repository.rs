@@ -8,16 +8,16 @@ use crate::recipe::host::HostPath;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Repository {
-    /// By which recipe and flags mean it, and the name of its file in `/etc/apt/sources.list.d` of the image.
+    /// Name for recipes and flags, and of its file in `/etc/apt/sources.list.d` of the image.
     pub name: String,
-    /// None for an archive that mmdebstrap knows by itself, with the pockets for updates and security.
+    /// `None` for an archive that mmdebstrap knows by itself, with the pockets for updates and security.
     #[serde(default)]
     pub uris: Vec<String>,
     /// The first one is what is bootstrapped, the others are pockets.
     pub suites: Vec<String>,
-    /// None of a flat archive, whose suite is a directory.
+    /// Components; empty for a flat archive, whose suite is a directory.
     pub components: Vec<String>,
-    /// Those that it has packages of; all if there are none.
+    /// Architectures that it has; empty for all.
     #[serde(default)]
     pub architectures: Vec<String>,
     /// Name of its key ring.
@@ -31,13 +31,14 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Whether it has packages of `architecture`.
+    /// Returns whether it has packages of `architecture`.
     pub fn has(&self, architecture: &str) -> bool {
         self.architectures.is_empty() || self.architectures.iter().any(|name| name == architecture)
     }
 
-    /// What apt reads in `/etc/apt/sources.list.d/NAME.sources` of a tree for `architectures`: packages from `uris`, signed
-    /// by a key of the file `key_ring`.
+    /// Returns the content of `/etc/apt/sources.list.d/NAME.sources`
+    /// (<https://manpages.debian.org/stable/apt/sources.list.5.en.html>) for `architectures`: packages from `uris`,
+    /// signed by a key of the file `key_ring`.
     pub fn sources(&self, architectures: &[String], uris: &[String], key_ring: &str) -> String {
         let mut lines = vec![
             "Types: deb".to_owned(),
@@ -62,15 +63,15 @@ impl Repository {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRing {
-    /// Where it is in the image. If no package brings it, piimg writes it, with the keys of these fingerprints alone.
+    /// Path in the image. If no package brings the file, piimg writes it, with exactly the keys of these fingerprints.
     pub image: String,
-    /// Where a package of the host puts it; the first one that exists is taken.
+    /// Paths of the host's package; the first one that exists is used.
     #[serde(default)]
     pub host: Vec<String>,
-    /// That package.
+    /// The host's package.
     pub package: Option<String>,
-    /// Full fingerprints of the primary keys that may sign; none if it is the recipe's, where all keys of the file may unless
-    /// it says which.
+    /// Full fingerprints of the primary keys that may sign; `None` if it is the recipe's, where all keys of the file
+    /// may unless it says which.
     pub fingerprints: Vec<String>,
 }
 
@@ -78,7 +79,7 @@ pub struct KeyRing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
     pub plugin: String,
-    /// Of all of them, in capitals.
+    /// Fingerprints of all keys, in upper case.
     pub fingerprints: Vec<String>,
     /// A key ring that must hold these and no others.
     #[serde(with = "hex")]
@@ -102,7 +103,7 @@ impl Chosen {
         Self { path: HostPath::named(path), fingerprints }
     }
 
-    /// The name of a file, and fingerprints.
+    /// Returns the name of a file, and fingerprints.
     pub(in crate::recipe) fn parts(text: &str) -> (&str, Vec<String>) {
         let fingerprints = |list: &str| list.split(',').map(|one| one.to_ascii_uppercase()).collect::<Vec<_>>();
         match text.rsplit_once('#') {
@@ -112,7 +113,7 @@ impl Chosen {
     }
 }
 
-/// Whether `text` is the whole fingerprint of a key, of version 4 (40 digits) or 6 (64 digits).
+/// Returns whether `text` is the whole fingerprint of a key, of version 4 (40 digits) or 6 (64 digits).
 pub fn is_fingerprint(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::repository::is_fingerprint;
 use super::*;
-use crate::image::models::Model;
+use crate::recipe::model::Model;
 use crate::rootfs::boot_config::ConfigTxt;
 use crate::rootfs::files::ImagePath;
 

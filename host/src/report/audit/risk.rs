@@ -1,14 +1,15 @@
-//! How far a plugin reaches if all that it asks for is granted: by single capabilities, and by what they make possible
+//! The reach of a plugin if all that it asks for is granted: by single capabilities, and by what they make possible
 //! together. Every rank comes with its reason.
 
 use serde::Serialize;
 
 use super::{Possible, Row};
 pub use crate::plugin::Risk;
-use crate::plugin::capability::begins_anywhere;
+use crate::plugin::capability::{CodeFrom, begins_anywhere, runs_nothing};
 use crate::plugin::{Capability, Kind, Template};
+use crate::rootfs::places::{self, PLACES, Place};
 
-/// Why a plugin has its rank.
+/// A reason for a plugin's rank.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub risk: Risk,
@@ -17,7 +18,7 @@ pub struct Finding {
     pub says: String,
 }
 
-/// The rank and all that led to it, the gravest first.
+/// Returns the rank and all that led to it, the gravest first.
 pub(super) fn judge(rows: &[Row]) -> (Risk, Vec<Finding>) {
     let mut findings: Vec<Finding> =
         rows.iter().filter(|row| row.possible != Possible::Never).filter_map(alone).collect();
@@ -38,85 +39,166 @@ fn alone(row: &Row) -> Option<Finding> {
     }
 }
 
-/// The capability with each parameter as a wildcard, where it can be one: a value may be any name.
+/// Returns the capability with each parameter as a wildcard, where it can be one: a value may be any name.
 fn widest(row: &Row) -> Option<Capability> {
     Template::parse(&row.declared).ok().map(|template| template.widest())
 }
 
-/// Where programs are, and what they load and run.
-const PROGRAMS: [&str; 7] =
-    ["/usr/**", "/bin/**", "/sbin/**", "/lib/**", "/lib64/**", "/etc/alternatives/**", "/etc/ld.so*"];
+/// Directories in which a program of a bare name is looked for, and files that may decide which file a name means.
+const PATH: [&str; 8] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/games", "/etc/alternatives"];
 
-/// What several make possible together.
+/// Returns the usable rows of one kind.
+fn of<'a>(rows: &'a [Row], kind: &str) -> Vec<&'a Row> {
+    rows.iter().filter(|row| row.possible != Possible::Never && row.kind().is_some_and(|it| it.name == kind)).collect()
+}
+
+/// Makes a finding about several capabilities, each of which the text names.
+fn finding(risk: Risk, from: &[&Row], says: String) -> Finding {
+    Finding { risk, from: from.iter().map(|row| row.declared.clone()).collect(), says }
+}
+
+/// Finds what several make possible together.
 fn together(rows: &[Row]) -> Vec<Finding> {
-    let of = |wanted: &str| -> Vec<&Row> {
-        rows.iter()
-            .filter(|row| row.possible != Possible::Never && row.kind().is_some_and(|kind| kind.name == wanted))
-            .collect()
-    };
-    let mut found = Vec::new();
-    let mut add = |risk, a: &Row, b: &Row, says: &str| {
-        found.push(Finding { risk, from: vec![a.declared.clone(), b.declared.clone()], says: says.to_owned() });
-    };
-    let (execs, writes, packages) = (of("exec"), of("fs:write"), of("pkg:install"));
-    for exec in &execs {
-        let Some(Capability::Exec(pattern)) = widest(exec) else { continue };
-        for write in &writes {
-            let Some(Capability::FsWrite(glob)) = widest(write) else { continue };
-            let (glob, program) = (glob.to_string(), pattern.program());
-            // A bare name may be any of these, and a path may be one that links to it.
-            let is_own = crate::glob::meets_path(&glob, program);
-            if is_own || PROGRAMS.iter().any(|place| crate::glob::meets_path(&glob, place)) {
-                add(Risk::Critical, exec, write, "can replace the program that it may run");
-            }
-        }
-    }
-    for unit in of("svc:install") {
-        if let Some(write) =
-            writes.iter().find(|row| is_program(Kind::split(&row.declared).map_or("", |(_, scope)| scope)))
-        {
-            add(Risk::Critical, unit, write, "runs what it writes at every boot");
-        }
-    }
-    if let (Some(exec), Some(net)) = (execs.first(), of("net").first()) {
-        add(Risk::Critical, exec, net, "can run what it downloads");
-    }
-    let secrets = of("secret");
-    if let Some(secret) = secrets.first() {
-        for net in of("net").iter().filter(|net| net.possible == Possible::Yes) {
-            add(Risk::High, secret, net, "can have piimg send the secret to any address that this covers");
-        }
-        let passwords = of("user:password");
-        let is_of_shadow = |row: &&Row| match widest(row) {
-            Some(Capability::FsRead(glob)) => crate::glob::meets_path(&glob.to_string(), "/etc/shadow"),
-            _ => false,
-        };
-        let reads = of("fs:read").into_iter().find(is_of_shadow);
-        if let (false, Some(reader)) = (passwords.is_empty(), reads.or(execs.first().copied())) {
-            add(Risk::Medium, secret, reader, "can read the hash of a secret that it made a password, and try values");
-        }
-    }
-    if let (Some(exec), Some(asset)) = (execs.first(), of("asset").first()) {
-        add(Risk::High, exec, asset, "can run what it is handed over");
-    }
-    if let (Some(package), Some(write)) =
-        (packages.first(), writes.iter().find(|row| row.declared.contains(":/etc/apt")))
-    {
-        add(Risk::Critical, package, write, "can choose the archive that packages come from");
+    let mut found = commands_and_files(rows);
+    found.extend(units_and_files(rows));
+    found.extend(commands_and_others(rows));
+    found.extend(secrets(rows));
+    let packages = of(rows, "pkg:install");
+    let sources = of(rows, "fs:write").into_iter().find(|row| row.declared.contains(":/etc/apt"));
+    if let (Some(package), Some(write)) = (packages.first(), sources) {
+        let says = format!("can choose the archive that packages come from: `{}`", write.declared);
+        found.push(finding(Risk::Critical, &[package, write], says));
     }
     found
 }
 
-/// Whether a file that the glob matches is likely to be run.
-fn is_program(scope: &str) -> bool {
-    ["/usr", "/opt", "/srv", "/bin", "/sbin", "/home"].iter().any(|top| scope.starts_with(top))
-        || begins_anywhere(scope)
+/// Finds who may write what a command is, loads or takes its orders from.
+fn commands_and_files(rows: &[Row]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let writes = of(rows, "fs:write");
+    for exec in of(rows, "exec") {
+        let Some(Capability::Exec(pattern)) = widest(exec) else { continue };
+        let (program, from) = (pattern.program(), pattern.code_from());
+        for write in &writes {
+            let Some(Capability::FsWrite(glob)) = widest(write) else { continue };
+            let glob = glob.to_string();
+            let says = if takes_code(&from, &glob) {
+                format!("`{}` runs what `{}` writes", exec.declared, write.declared)
+            } else if is_program_of(program, &glob) {
+                format!("`{}` can replace the program of `{}`", write.declared, exec.declared)
+            } else if loads(&glob) {
+                format!("`{}` can replace code that `{}` loads", write.declared, exec.declared)
+            } else {
+                continue;
+            };
+            found.push(finding(Risk::Critical, &[exec, write], says));
+        }
+    }
+    found
+}
+
+fn takes_code(from: &CodeFrom, glob: &str) -> bool {
+    match from {
+        CodeFrom::Program => false,
+        // What nobody runs by its path is taken in by name alone, and that is what the rank of the command says.
+        CodeFrom::Anywhere => begins_anywhere(glob) || is_own_tree(glob),
+        CodeFrom::Paths(paths) => paths
+            .iter()
+            .any(|path| crate::glob::meets_path(glob, path) || crate::glob::meets_path(glob, &format!("{path}/**"))),
+    }
+}
+
+/// Returns whether files that the glob matches are a plugin's own, such as a workspace: they may be scripts.
+fn is_own_tree(glob: &str) -> bool {
+    ["/opt", "/srv", "/home", "/usr/local", "/var/lib", "/root"].iter().any(|top| glob.starts_with(&format!("{top}/")))
+}
+
+/// Returns whether the file of a program may match the glob: any of that name where a bare one is looked for.
+fn is_program_of(program: &str, glob: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    crate::glob::meets_path(glob, program)
+        || PATH.iter().any(|directory| crate::glob::meets_path(glob, &format!("{directory}/{name}")))
+        || !glob.contains('*') && PATH.contains(&glob)
+}
+
+/// Returns whether a glob matches code that programs load, but are not programs themselves.
+fn loads(glob: &str) -> bool {
+    let is_loaded =
+        |place: &&Place| place.is_code() && !["first-in-path", "programs", "alternatives"].contains(&place.id);
+    if glob.contains('*') {
+        return PLACES.iter().filter(is_loaded).any(|place| place.within(glob).is_some())
+            && !places::PLACES.iter().any(|place| !place.is_code() && place.has_all_of(glob));
+    }
+    places::of_file(glob).is_some_and(|place| is_loaded(&place))
+}
+
+fn units_and_files(rows: &[Row]) -> Option<Finding> {
+    let units: Vec<&Row> = of(rows, "svc:install").into_iter().filter(|row| !runs_nothing(&row.declared)).collect();
+    let is_run = |row: &&Row| match widest(row) {
+        Some(Capability::FsWrite(glob)) => is_program(&glob.to_string()),
+        _ => false,
+    };
+    let programs: Vec<&Row> = of(rows, "fs:write").into_iter().filter(is_run).collect();
+    let (unit, write) = (units.first()?, programs.first()?);
+    let says = format!("can run what it writes at every boot: `{}` runs `{}`", unit.declared, write.declared);
+    Some(finding(Risk::Critical, &[&units[..], &programs[..]].concat(), says))
+}
+
+fn commands_and_others(rows: &[Row]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    // What the helpers of the SDK run takes nothing in.
+    let execs: Vec<&Row> = of(rows, "exec").into_iter().filter(|row| row.declared != "exec:locale-gen").collect();
+    let Some(exec) = execs.iter().max_by_key(|row| alone(row).map(|finding| finding.risk)) else { return found };
+    if let Some(net) = of(rows, "net").first() {
+        let says = format!("can run what it downloads: `{}` and `{}`", exec.declared, net.declared);
+        found.push(finding(Risk::Critical, &[exec, net], says));
+    }
+    if let Some(asset) = of(rows, "asset").first() {
+        let says = format!("can run what it is handed over: `{}` and `{}`", exec.declared, asset.declared);
+        found.push(finding(Risk::High, &[exec, asset], says));
+    }
+    found
+}
+
+fn secrets(rows: &[Row]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let secrets = of(rows, "secret");
+    let Some(secret) = secrets.first() else { return found };
+    for net in of(rows, "net").iter().filter(|net| net.possible == Possible::Yes) {
+        let says = format!("can have piimg send the secret to any address that `{}` covers", net.declared);
+        found.push(finding(Risk::High, &[secret, net], says));
+    }
+    let is_of_shadow = |row: &&Row| match widest(row) {
+        Some(Capability::FsRead(glob)) => crate::glob::meets_path(&glob.to_string(), "/etc/shadow"),
+        _ => false,
+    };
+    let reads = of(rows, "fs:read").into_iter().find(is_of_shadow);
+    let reader = reads.or(of(rows, "exec").first().copied());
+    if let (false, Some(reader)) = (of(rows, "user:password").is_empty(), reader) {
+        let says = "can read the hash of a secret that it made a password, and try values".to_owned();
+        found.push(finding(Risk::Medium, &[secret, reader], says));
+    }
+    found
+}
+
+/// Returns whether a file that the glob matches is likely to be run.
+fn is_program(glob: &str) -> bool {
+    if begins_anywhere(glob) {
+        return true;
+    }
+    match places::of_file(glob).filter(|_| !glob.contains('*')) {
+        Some(place) => place.is_code(),
+        None => {
+            ["/usr", "/opt", "/srv", "/bin", "/sbin", "/home"].iter().any(|top| glob.starts_with(top))
+                && !PLACES.iter().any(|place| !place.is_code() && place.has_all_of(glob))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rootfs::places::PLACES;
 
     fn rows(scopes: &[&str]) -> Vec<Row> {
         let row = |scope: &&str| Row {
@@ -182,8 +264,35 @@ mod tests {
             (&["secret:token"], Risk::Low, ""),
             (&["secret:token", "net:https://example.org/**"], Risk::High, "send the secret to any address"),
             (&["secret:token", "fs:read:/etc/shadow", "user:password:ann"], Risk::High, ""),
-            (&["svc:install:x.service", "fs:write:/opt/x"], Risk::Critical, "at every boot"),
-            (&["exec:htop", "fs:write:/usr/bin/htop"], Risk::Critical, "replace the program"),
+            (
+                &["svc:install:x.service", "fs:write:/opt/x"],
+                Risk::Critical,
+                "can run what it writes at every boot: `svc:install:x.service` runs `fs:write:/opt/x`",
+            ),
+            (&["svc:install:x.timer", "fs:write:/opt/x"], Risk::Medium, "`x.timer` says what starts"),
+            (
+                &["exec:htop", "fs:write:/usr/bin/htop"],
+                Risk::Critical,
+                "`fs:write:/usr/bin/htop` can replace the program of `exec:htop`",
+            ),
+            (&["exec:/usr/bin/htop", "fs:write:/bin/*"], Risk::Critical, "can replace the program of"),
+            (&["exec:htop", "fs:write:/etc/ld.so.preload"], Risk::Critical, "can replace code that `exec:htop` loads"),
+            (&["exec:htop", "fs:write:/usr/lib/**"], Risk::Critical, "can replace code that"),
+            (&["exec:htop", "fs:write:/usr/local/sbin/name-machine"], Risk::High, "runs `htop` as root"),
+            // A locale archive is no program.
+            (&["fs:write:/usr/lib/locale/locale-archive"], Risk::Medium, "says how programs show text"),
+            (&["exec:locale-gen", "fs:write:/usr/lib/locale/locale-archive"], Risk::High, "runs `locale-gen`"),
+            (&["svc:install:x.service", "fs:write:/usr/lib/locale/locale-archive"], Risk::High, "`x.service` runs"),
+            (&["exec:locale-gen", "net:https://example.org/**"], Risk::High, "runs `locale-gen`"),
+            // What a command takes its orders from.
+            (
+                &["exec:npm --prefix /home/robot/ws ci", "fs:write:/home/robot/ws/**"],
+                Risk::Critical,
+                "`exec:npm --prefix /home/robot/ws ci` runs what `fs:write:/home/robot/ws/**` writes",
+            ),
+            (&["exec:pip3 install /opt/app", "fs:write:/opt/app/setup.py"], Risk::Critical, "runs what"),
+            (&["exec:npm --prefix /home/robot/ws ci", "fs:write:/home/robot/data/**"], Risk::High, "runs `npm`"),
+            (&["exec:dconf compile /etc/dconf/db/x", "fs:write:/etc/dconf/db/x"], Risk::High, ""),
             (&["pkg:install:htop", "fs:write:/etc/apt/sources.list.d/x.sources"], Risk::Critical, "choose the archive"),
         ] {
             let (found, findings) = judge(&rows(scopes));
@@ -199,6 +308,23 @@ mod tests {
         assert!(says(&["secret:a", "user:password:ann", "exec:id"]));
         assert!(!says(&["secret:a", "user:password:ann", "fs:read:/etc/passwd"]));
         assert!(!says(&["secret:a", "fs:read:/etc/shadow"]));
+    }
+
+    #[test]
+    fn the_makefile_that_it_writes_is_told() {
+        let (risk, findings) = judge(&rows(&["exec:make -C /home/robot/ws", "fs:write:/home/robot/ws/**"]));
+        let expected = "`exec:make -C /home/robot/ws` runs what `fs:write:/home/robot/ws/**` writes";
+        assert_eq!(risk, Risk::Critical);
+        assert!(findings.iter().any(|finding| finding.says == expected), "{findings:?}");
+    }
+
+    #[test]
+    fn no_sentence_is_there_twice() {
+        let scopes =
+            ["svc:install:a.service", "svc:install:b.service", "fs:write:/opt/x", "fs:write:/opt/y", "exec:make"];
+        let (_, findings) = judge(&rows(&scopes));
+        let says: std::collections::BTreeSet<&str> = findings.iter().map(|finding| finding.says.as_str()).collect();
+        assert_eq!(says.len(), findings.len(), "{findings:?}");
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Database {
     }
 }
 
-/// The number asked for, or the next free one: upwards behind the highest for people, downwards for services.
+/// Returns the number asked for, or the next free one: upwards behind the highest for people, downwards for services.
 fn choose(wanted: Option<u32>, system: bool, taken: &dyn Fn(u32) -> bool) -> Result<u32, String> {
     let range = if system { SYSTEM } else { PEOPLE };
     if let Some(id) = wanted {
@@ -162,7 +162,7 @@ fn append(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// The first line of that name.
+/// Returns the first line of that name.
 fn line_of<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     text.lines().find(|line| line.split(':').next() == Some(name))
 }
@@ -175,7 +175,7 @@ fn replace_line(text: &mut String, name: &str, new: &str) {
     }
 }
 
-/// Adds a member to the last field of a line; none if there is no such line.
+/// Adds a member to the last field of a line; `None` if there is no such line.
 fn join(text: &mut String, group: &str, user: &str) -> Option<bool> {
     let line = line_of(text, group)?;
     let (start, members) = line.rsplit_once(':')?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Types that OpenSSH accepts today; `ssh-dss` is none.
+/// Key types that OpenSSH accepts today, without `ssh-dss`.
 const TYPES: [&str; 7] = [
     "ssh-ed25519",
     "ssh-rsa",
@@ -55,7 +55,7 @@ impl fmt::Display for AuthorizedKey<'_> {
     }
 }
 
-/// The text of the file with the keys that it lacks, and how many those are.
+/// Returns the text of the file with the keys that it lacks, and how many those are.
 pub fn add(text: &str, keys: &[AuthorizedKey<'_>]) -> (String, u32) {
     let mut new = text.to_owned();
     let mut count = 0;
@@ -74,7 +74,7 @@ pub fn add(text: &str, keys: &[AuthorizedKey<'_>]) -> (String, u32) {
     (new, count)
 }
 
-/// Strict base64 with padding.
+/// Decodes strict base64 with padding: <https://www.rfc-editor.org/rfc/rfc4648.html#section-4>.
 fn decode(text: &str) -> Option<Vec<u8>> {
     use base64ct::{Base64, Encoding as _};
     Base64::decode_vec(text).ok()

@@ -1,4 +1,4 @@
-//! The filters of config.txt: which of them replace each other, and which may hold at the same time, by
+//! Compares the filters of config.txt: which of them replace each other, and which may hold at the same time, by
 //! <https://www.raspberrypi.com/documentation/computers/config_txt.html#conditional-filters>.
 
 use std::collections::BTreeMap;
@@ -46,12 +46,12 @@ impl Filters {
         }
     }
 
-    /// Whether no filter is open.
+    /// Returns whether no filter is open.
     pub(super) fn is_clear(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this is the part under exactly the filter `name`, or under none.
+    /// Returns whether this is the part under exactly the filter `name`, or under none.
     pub(super) fn is(&self, name: Option<&str>) -> bool {
         match name {
             None => self.is_clear(),
@@ -59,7 +59,7 @@ impl Filters {
         }
     }
 
-    /// Whether some board reads a line of this part that also reads one under the filter `name`.
+    /// Returns whether some board reads a line of this part that also reads one under the filter `name`.
     pub(super) fn may_hold_with(&self, name: Option<&str>) -> bool {
         if self.0.contains_key(NONE) {
             return false;
@@ -74,7 +74,7 @@ impl Filters {
     }
 }
 
-/// What a filter asks for.
+/// Returns the kind of a filter.
 fn kind(name: &str) -> String {
     if is_model(name) {
         return MODEL.to_owned();
@@ -86,13 +86,13 @@ fn kind(name: &str) -> String {
     question.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
 }
 
-/// Whether a filter's name is that of boards, known here or not.
+/// Returns whether a filter's name is that of boards, known here or not.
 fn is_model(name: &str) -> bool {
     let numbered = |rest: &str| rest.starts_with(|c: char| c.is_ascii_digit());
     name.strip_prefix("pi").or_else(|| name.strip_prefix("cm")).is_some_and(numbered) || name.starts_with("board-type=")
 }
 
-/// Of filters that are not in [`MODELS`], any board may be meant.
+/// Returns whether a board may match both filters. A filter that is not in [`MODELS`] may match any board.
 fn have_a_board_in_common(one: &str, other: &str) -> bool {
     let boards = |name: &str| MODELS.iter().find(|(known, _)| *known == name).map_or(&[][..], |(_, boards)| boards);
     let (ones, others) = (boards(one), boards(other));

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Result};
-use crate::sandbox::disk::Room;
+use crate::sandbox::free_space::Room;
 use crate::ui::{bytes, printable};
 
 /// Longest list: that of all of Debian has 60 MB.
 pub(super) const LONGEST: u64 = 1 << 30;
 
-/// What all lists of a bootstrap may come to.
+/// Most bytes of all lists of a bootstrap.
 const ALL: u64 = 4 << 30;
 
 /// Longest signed file, which nothing says the length of: twice what apt takes.
@@ -27,7 +27,7 @@ type Lengths = Vec<(PathBuf, u64)>;
 /// If the disk cannot be asked.
 pub(super) fn look(lists: &Path) -> Result<impl FnMut() -> Result<()> + Send + use<>> {
     let lists = lists.to_owned();
-    // The tree is there before mmdebstrap is.
+    // The tree exists before mmdebstrap starts.
     let tree = lists.ancestors().find(|directory| directory.is_dir()).unwrap_or(Path::new("/")).to_owned();
     let room = Room::new(&tree, "the store", "the package lists")?;
     let mut said = Said::default();
@@ -38,9 +38,9 @@ pub(super) fn look(lists: &Path) -> Result<impl FnMut() -> Result<()> + Send + u
     })
 }
 
-/// What there is.
+/// Returns the lengths of the files so far.
 fn lengths(lists: &Path) -> Lengths {
-    // Files come and go, and a directory that is not there has none.
+    // Files come and go; a directory that is missing has no files.
     let files = |directory: PathBuf| {
         fs::read_dir(directory).into_iter().flatten().filter_map(|entry| {
             let entry = entry.ok()?;
@@ -72,7 +72,7 @@ impl Said {
     }
 }
 
-/// How long the signed file at `path` says that lists are. What is not whole yet says nothing wrong.
+/// Returns the lengths of lists according to the signed file at `path`; nothing while it is incomplete.
 fn said_by(path: &Path) -> Vec<(String, u64)> {
     let text = fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -104,7 +104,7 @@ fn check(lengths: &Lengths, said: &mut Said) -> Result<()> {
     };
     for (path, length) in lengths {
         let name = name(path);
-        // apt names it by its address.
+        // apt names a list after its address.
         let shown = printable(&name.replace('_', "/"));
         if let Some(signed) = said.lengths.get(&name).filter(|signed| length > signed) {
             return refuse(format!(

@@ -1,4 +1,4 @@
-//! The half of a bootstrap in which programs of the image run.
+//! Runs the half of a bootstrap in which programs of the image run.
 //!
 //! As mmdebstrap does it: the files of essential packages are laid into the tree, so that there is a dpkg; dpkg installs
 //! these packages; apt installs all others. Each program is in a box of its own.
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::{Context, Failure, Result};
 use crate::rootfs::files::{Attrs, FileKind, ImagePath, Rootfs};
-use crate::rootfs::packages::{ARCHIVES, Archive, Resolved, index, offered, progress};
+use crate::rootfs::packages::{ARCHIVES, Archive, Progress, Resolved, index, offered};
 use crate::sandbox::command::{Bind, BoxCommand};
 use crate::sandbox::host_box::{HostBox, INPUT, WORK};
 use crate::ui::Step;
@@ -22,7 +22,7 @@ for package; do
     tar -C "$tree" --numeric-owner --keep-directory-symlink --extract --file /tmp/files.tar
 done"#;
 
-/// What the packages leave behind of the moment at which they were installed.
+/// Files that packages leave behind and that depend on the moment of installation.
 const LEFTOVERS: [&str; 6] = [
     "/var/log/dpkg.log",
     "/var/log/alternatives.log",
@@ -33,7 +33,7 @@ const LEFTOVERS: [&str; 6] = [
 ];
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// What is installed, and where.
+/// Parameters of an installation.
 #[derive(Debug)]
 pub struct Installation<'a> {
     /// The release, for messages.
@@ -62,7 +62,9 @@ pub fn install(it: &Installation<'_>, step: &Step) -> Result<()> {
     let rootfs = Rootfs::open(it.root, it.archive.epoch)?;
     step.note("installing the essential packages");
     let failed = format!("cannot install the essential packages of `{}`", it.suite);
-    let output = dpkg(it, &archives, &files).run(None, &mut |stream, line| progress(step, stream, line));
+    let mut progress = Progress::new(step, files.len());
+    let output = dpkg(it, &archives, &files).run(None, &mut |stream, line| progress.line(stream, line));
+    drop(progress);
     output.with_context(|| Failure::build(&failed))?.check(&format!("{failed}: dpkg"))?;
     step.note("installing all other packages");
     index(&it.archive.apt, it.root, &it.archive.lists, &it.archive.index)?;
@@ -88,8 +90,8 @@ fn extract(it: &Installation<'_>, archives: &Path, files: &[String], step: &Step
     crate::store::remove_tree(&jail)
 }
 
-/// dpkg and not apt, as it has base-passwd make the accounts before others ask for them; and with `--force-depends`, as it
-/// does not put packages in the order of their `Pre-Depends`: apt did.
+/// Makes the dpkg command that installs `files`. dpkg and not apt: base-passwd must make the accounts before other
+/// packages ask for them. With `--force-depends`: dpkg does not sort packages by their `Pre-Depends`, apt has done so.
 fn dpkg(it: &Installation<'_>, archives: &Path, files: &[String]) -> BoxCommand {
     // A file written in advance wins over the one in the package.
     let options = ["dpkg", "--install", "--force-depends", "--force-confold"].map(str::to_owned);

@@ -1,4 +1,4 @@
-//! What apt refused, and why, in words that say what to do. Pure: works on single lines of its output.
+//! Explains what apt refused and what to do. Pure: works on single lines of its output.
 //!
 //! apt's own words are in several lines, the cause often not in the first, and some of what makes a bootstrap senseless
 //! is to it a mere warning.
@@ -6,16 +6,16 @@
 use crate::error::Failure;
 use crate::ui::{printable, shell_quoted};
 
-/// How a kind of refusal ranks: of several lines, the one with the higher rank is the cause of the others.
+/// Rank of a kind of refusal: of several lines, the one with the highest rank is the cause of the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    /// That it failed to fetch something.
+    /// A download failed.
     Fetch,
-    /// That a package cannot be found.
+    /// A package cannot be found.
     Package,
-    /// That the archive is not signed: it may be signed by somebody else.
+    /// The archive is not signed by a known key; it may be signed by somebody else.
     Unsigned,
-    /// What is wrong with the archive.
+    /// The archive itself is faulty.
     Archive,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Refusal {
     pub(super) failure: Failure,
 }
 
-/// Of two refusals the one that explains the other; the first of equals.
+/// Picks the more specific of two refusals; on a tie the first.
 pub(super) fn better(old: Option<Refusal>, new: Option<Refusal>) -> Option<Refusal> {
     match (old, new) {
         (Some(old), Some(new)) if new.rank > old.rank => Some(new),
@@ -35,12 +35,12 @@ pub(super) fn better(old: Option<Refusal>, new: Option<Refusal>) -> Option<Refus
     }
 }
 
-/// Whether the line tells something without which the bootstrap must not go on, although apt does.
+/// Returns whether the line tells something without which the bootstrap must not go on, although apt does.
 pub(super) fn is_only_a_warning(line: &str) -> bool {
     line.starts_with("W: ") && explain(line).is_some_and(|refusal| refusal.rank == Rank::Archive)
 }
 
-/// What a line of apt's output means; none if it is not known as the cause of a failure.
+/// Explains a line of apt's output; `None` if it is not known as the cause of a failure.
 pub(super) fn explain(line: &str) -> Option<Refusal> {
     let text = line.strip_prefix("E: ").or_else(|| line.strip_prefix("W: "))?;
     let refusal = |rank, failure| Some(Refusal { rank, failure });
@@ -56,14 +56,14 @@ pub(super) fn explain(line: &str) -> Option<Refusal> {
     fetch(text).and_then(|failure| refusal(Rank::Fetch, failure))
 }
 
-/// That an offline build lacks these files.
+/// Makes the failure of an offline build that lacks these files.
 pub(in crate::rootfs) fn not_in_the_store<'a>(files: impl Iterator<Item = &'a str>) -> Failure {
     let files: Vec<&str> = files.collect();
     Failure::build(format!("the build is offline, and the store lacks: {}", files.join(", ")))
         .hint("build once without --offline: what is fetched is kept")
 }
 
-/// What apt refused, as it said in `text`.
+/// Explains apt's refusal by its output `text`.
 pub(in crate::rootfs) fn refusal_in(text: &str) -> Option<Failure> {
     let refusal = text.lines().fold(None, |found, line| better(found, explain(&printable(line))));
     refusal.map(|refusal| refusal.failure)
@@ -136,11 +136,11 @@ fn archive(text: &str) -> Option<Failure> {
     None
 }
 
-/// What checks signatures for apt does not count those by SHA-1 any more.
+/// Reason for a rejected signature: programs that check signatures for apt no longer accept SHA-1.
 const WEAK: &str = "it was made with an algorithm that is too weak, such as SHA-1";
 const SIGN_ANEW: &str = "its maker must sign it with SHA-256 or better, and with a key that is certified by such";
 
-/// What sqv said, which checks signatures where there is no gpgv.
+/// Explains the output of sqv, which checks signatures where there is no gpgv.
 fn by_sqv(archive: &str, text: &str) -> Option<Failure> {
     let (_, said) = text.split_once("sqv returned an error code")?;
     if let Some(key) = between(said, "Missing key ", ",") {
@@ -187,7 +187,7 @@ fn package(text: &str) -> Option<Failure> {
     None
 }
 
-/// `Failed to fetch URL  REASON`, or a reason alone.
+/// Parses `Failed to fetch URL  REASON`, or a reason alone.
 fn fetch(text: &str) -> Option<Failure> {
     let (address, reason) = text.strip_prefix("Failed to fetch ")?.split_once("  ")?;
     let reason = reason.split(" [IP: ").next().unwrap_or(reason).trim();
@@ -209,18 +209,18 @@ fn fetch(text: &str) -> Option<Failure> {
     })
 }
 
-/// Whether gpgv, sqv or GnuTLS says that what was signed is not valid yet.
+/// Returns whether gpgv, sqv or GnuTLS says that what was signed is not valid yet.
 fn is_of_the_future(text: &str) -> bool {
     ["in the future", "ot live until", "not yet valid", "not yet activated"].iter().any(|words| text.contains(words))
 }
 
-/// A Release file and how long its date is off.
+/// Returns a Release file and how long its date is off.
 fn dated<'a>(text: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
     let (file, rest) = text.strip_prefix("Release file for ")?.split_once(word)?;
     Some((file, rest.split_once(')')?.0))
 }
 
-/// The text after the first `start`, up to the next `end`.
+/// Returns the text after the first `start`, up to the next `end`.
 fn between<'a>(text: &'a str, start: &str, end: &str) -> Option<&'a str> {
     Some(text.split_once(start)?.1.split_once(end)?.0)
 }

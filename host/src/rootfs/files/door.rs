@@ -1,4 +1,4 @@
-//! There is one door to the files of an image: this looks for others, in the text of the modules that work on images.
+//! Checks, in the text of the modules that work on images, that they use no other way to an image's files.
 //!
 //! A path into an image's tree is followed through whatever links are in it, and the compiler cannot tell such a path from
 //! one of the host. So a module of these directories uses no function on plain paths, unless it stands in [`MEANT`].
@@ -6,10 +6,11 @@
 use std::fs;
 use std::path::Path;
 
-/// Directories of `src` whose modules work on images.
-const LOOKED_AT: [&str; 4] = ["build", "plugin/interface", "report", "rootfs"];
+/// Modules of `src` that work on images, with all below them.
+const LOOKED_AT: [&str; 7] =
+    ["kernel_probe", "plugin/host_calls", "report", "rootfs", "steps", "store_maintenance", "supervisor"];
 
-/// Functions that are given a path. What is only asked of a file's metadata is none.
+/// Functions that take a path, without those that only read metadata.
 const FUNCTIONS: [&str; 13] = [
     "fs::",
     "File::create",
@@ -28,29 +29,29 @@ const FUNCTIONS: [&str; 13] = [
 
 /// Modules that are for files of the host, each with its reason, and the words of which one is in each line that uses
 /// such a function; without any, all lines may.
-const MEANT: [(&str, &[&str], &str); 30] = [
-    ("build.rs", &["layer.json"], "a description in the store"),
-    ("build/archives.rs", &[], "what apt is given for a build"),
-    ("build/assets.rs", &[], "files that the user names"),
-    ("build/base.rs", &[], "directories of the stage; the tree is one that no plugin has touched"),
-    ("build/bootstrap.rs", &[], "directories of the stage; the tree is one that no plugin has touched"),
-    ("build/cache.rs", &["store.path()", "store.place("], "files of the store"),
-    ("build/compare.rs", &["below"], "two trees of a bootstrap, in an overlay"),
-    ("build/earlier.rs", &[], "images beside the recipe, and the store"),
-    ("build/effects.rs", &["place"], "removes from a finished layer what was found by walking it"),
-    ("build/emulated.rs", &[], "one name at the top of a layer"),
+const MEANT: [(&str, &[&str], &str); 36] = [
+    ("steps.rs", &["layer.json"], "a description in the store"),
+    ("steps/archives.rs", &[], "what apt is given for a build"),
+    ("steps/assets.rs", &[], "files that the user names"),
+    ("steps/base.rs", &[], "directories of the stage; the tree is one that no plugin has touched"),
+    ("steps/bootstrap.rs", &[], "directories of the stage; the tree is one that no plugin has touched"),
+    ("store_maintenance.rs", &["store.path()", "store.place("], "files of the store"),
+    ("steps/compare_emulation.rs", &["below"], "two trees of a bootstrap, in an overlay"),
+    ("supervisor/previous_output.rs", &[], "images beside the recipe, and the store"),
+    ("steps/change_review.rs", &["place"], "removes from a finished layer what was found by walking it"),
+    ("steps/emulation_setup.rs", &[], "one name at the top of a layer"),
     (
-        "build/import.rs",
+        "steps/import.rs",
         &["&place", "directory", "script", "options().read", "stage.path()", "&names", "&source"],
         "the stage",
     ),
-    ("build/locked.rs", &[], "what apt is given for a build"),
-    ("build/native_tools.rs", &[], "the tools layer, which no plugin has touched"),
-    ("build/output.rs", &[], "files beside the recipe"),
+    ("steps/locked.rs", &[], "what apt is given for a build"),
+    ("steps/native_tools.rs", &[], "the tools layer, which no plugin has touched"),
+    ("supervisor/output.rs", &[], "files beside the recipe"),
     ("build/output/", &[], "files beside the recipe"),
-    ("build/outside.rs", &[], "files that the user names"),
+    ("supervisor.rs", &[], "files that the user names"),
     (
-        "build/partitions.rs",
+        "steps/partitions.rs",
         &[
             "out",
             "self.directory",
@@ -64,10 +65,20 @@ const MEANT: [(&str, &[&str], &str); 30] = [
         ],
         "artifacts and the stage; a mount at a descriptor",
     ),
-    ("build/plugins.rs", &["AUDIT_LOG", "mount(&stage"], "a log in the store; the layer's own overlay"),
-    ("build/probe.rs", &[], "a mount, to see whether it can be made"),
-    ("build/room.rs", &["fs::open(path", "fstatvfs"], "directories that the user names"),
-    ("build/workbench.rs", &[], "downloads in the store"),
+    ("steps/layer.rs", &["(directory)", "layer.json", "mount("], "directories of the stage; the layer's own overlay"),
+    ("steps/plugins.rs", &["AUDIT_LOG", "draft.mount("], "a log in the store; the layer's own overlay"),
+    ("kernel_probe.rs", &[], "a mount, to see whether it can be made"),
+    ("supervisor/disk_space.rs", &["fs::open(path", "fstatvfs"], "directories that the user names"),
+    ("steps/trial.rs", &["create_dir(path)"], "the directory of a copy"),
+    ("steps/trial/base.rs", &[], "reads what the user names; writes through `Rootfs`"),
+    (
+        "steps/trial/bench.rs",
+        &["fs::read(path)", "copy.join(inside)"],
+        "downloads of a test; walks a copy, and follows no link",
+    ),
+    ("steps/trial/checkout.rs", &[], "a directory of the host that stands for a commit"),
+    ("steps/trial/differences.rs", &["symlink_metadata(&place)"], "asks for the entries of a walk"),
+    ("steps/workbench.rs", &[], "downloads in the store"),
     ("rootfs/bootstrap", &[], "lists and packages of the store; the tree is one that no program has run in"),
     ("rootfs/compare.rs", &[], "asks for the entries of a walk, and opens what is a file"),
     ("rootfs/files", &[], "the door"),
@@ -76,7 +87,7 @@ const MEANT: [(&str, &[&str], &str); 30] = [
     ("rootfs/policy.rs", &[], "a tree of the private namespace, of one file"),
     ("rootfs/sources.rs", &[], "a tree that no plugin has touched"),
     ("rootfs/times.rs", &[], "settles the times of a layer from directory to directory, through descriptors"),
-    ("rootfs/tracker.rs", &[], "walks a layer from directory to directory, by names that were found there"),
+    ("rootfs/change_tracker.rs", &[], "walks a layer from directory to directory, by names that were found there"),
 ];
 
 /// Lines of a module that use such a function and are not meant to, without its tests.
@@ -94,7 +105,7 @@ fn findings(module: &str, text: &str) -> Vec<String> {
     lines.filter(|line| uses(line) && !is_meant(line)).map(|line| format!("{module}: {}", line.trim())).collect()
 }
 
-/// Whether the function's name at that place is a whole one, and names no type.
+/// Returns whether the function's name at that place is a whole one, and names no type.
 fn is_call(line: &str, at: usize, function: &str) -> bool {
     let before = line[..at].chars().next_back();
     let after = line[at + function.len()..].chars().next();
@@ -117,14 +128,18 @@ fn modules(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
 fn modules_that_work_on_images_use_no_plain_path() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut all: Vec<_> = LOOKED_AT.iter().map(|directory| source.join(format!("{directory}.rs"))).collect();
-    for directory in LOOKED_AT {
-        modules(&source.join(directory), &mut all);
+    for room in LOOKED_AT {
+        let directory = source.join(room);
+        assert!(directory.is_dir() || directory.with_extension("rs").is_file(), "there is no `{room}`");
+        if directory.is_dir() {
+            modules(&directory, &mut all);
+        }
     }
     let mut found = Vec::new();
     for path in all.iter().filter(|path| path.exists()) {
         let module = path.strip_prefix(&source).unwrap().to_str().unwrap();
         // Tests make trees, and look at what became of them.
-        if !module.ends_with("tests.rs") && module != "build/finalise/hostile.rs" {
+        if !module.ends_with("tests.rs") && module != "steps/finalise/hostile.rs" {
             found.extend(findings(module, &fs::read_to_string(path).unwrap()));
         }
     }
@@ -135,21 +150,21 @@ fn modules_that_work_on_images_use_no_plain_path() {
 #[test]
 fn a_plain_path_is_found() {
     for (module, line, expected) in [
-        ("build/finalise.rs", "    std::fs::remove_file(root.join(path))?;", true),
-        ("build/finalise.rs", "    let text = fs::read_to_string(&path)?;", true),
-        ("build/users.rs", "if root.join(\"etc\").exists() {", true),
-        ("build/users.rs", "// fs::write(path)", false),
-        ("build/tarball.rs", "let file = File::open(root.join(\"etc/passwd\"))?;", true),
-        ("build/partitions.rs", "let text = fs::read(root.join(\"etc/hosts\"))?;", true),
-        ("build/partitions.rs", "fs::create_dir(&out)?;", false),
-        ("build/import.rs", "fs::remove_dir_all(tree.join(BOOT))?;", true),
+        ("steps/finalise.rs", "    std::fs::remove_file(root.join(path))?;", true),
+        ("steps/finalise.rs", "    let text = fs::read_to_string(&path)?;", true),
+        ("steps/users.rs", "if root.join(\"etc\").exists() {", true),
+        ("steps/users.rs", "// fs::write(path)", false),
+        ("steps/tarball.rs", "let file = File::open(root.join(\"etc/passwd\"))?;", true),
+        ("steps/partitions.rs", "let text = fs::read(root.join(\"etc/hosts\"))?;", true),
+        ("steps/partitions.rs", "fs::create_dir(&out)?;", false),
+        ("steps/import.rs", "fs::remove_dir_all(tree.join(BOOT))?;", true),
         ("rootfs/accounts.rs", "fs::read(path)", true),
         ("rootfs/files/tree.rs", "rustix::fs::fstat(fd)", false),
-        ("plugin/interface/users.rs", "let home = std::fs::metadata(&home);", true),
-        ("plugin/interface/users.rs", "self.bench.rootfs().metadata(&home)", false),
-        ("build/above.rs", "unmount(&stage, mounted)?;", false),
-        ("build/above.rs", "Rootfs::open(path, 0)?", false),
-        ("build/above.rs", "umount2(path)?", true),
+        ("plugin/host_calls/users.rs", "let home = std::fs::metadata(&home);", true),
+        ("plugin/host_calls/users.rs", "self.bench.rootfs().metadata(&home)", false),
+        ("steps/users.rs", "unmount(&stage, mounted)?;", false),
+        ("steps/layer.rs", "Rootfs::open(path, 0)?", false),
+        ("steps/layer.rs", "umount2(path)?", true),
         ("report.rs", "let file = std::fs::File::create(path);", true),
     ] {
         assert_eq!(!findings(module, line).is_empty(), expected, "{module}: {line}");

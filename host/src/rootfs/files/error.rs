@@ -1,4 +1,4 @@
-//! Why a file of the image could not be reached: a code for programs, a sentence for people.
+//! Defines errors about files of the image: a code for programs, a sentence for people.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 pub enum FileErrorCode {
     NotFound,
     Exists,
-    /// Not a regular file, where one is needed.
+    /// A regular file is needed, and this is something else.
     NotAFile,
     NotADirectory,
     /// The request itself makes no sense, or asks for something refused on principle.
@@ -30,7 +30,7 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// `action` completes "cannot …"; `path` is the one inside the image.
+    /// Makes an error. `action` completes "cannot …"; `path` is the one inside the image.
     pub(super) fn new(
         code: FileErrorCode,
         action: &'static str,
@@ -52,12 +52,12 @@ impl FileError {
         }
     }
 
-    /// The path inside the image, as the caller wrote it.
+    /// Returns the path inside the image, as the caller wrote it.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The reason alone, without action and path.
+    /// Returns the reason alone, without action and path.
     pub fn cause(&self) -> &str {
         &self.cause
     }
@@ -72,7 +72,7 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// The kernel's answer in the image's terms; none keeps the kernel's own words.
+/// Returns the kernel's answer in the image's terms; none keeps the kernel's own words.
 fn explain(errno: Errno) -> (FileErrorCode, Option<&'static str>) {
     match errno {
         Errno::NOENT => (FileErrorCode::NotFound, Some("there is no such file in the image")),

@@ -26,7 +26,7 @@ pub struct Exact<'a> {
     rootfs: &'a Rootfs,
 }
 
-/// What becomes of an entry of a directory that is cleared.
+/// Treatment of an entry of a directory that is cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It goes, with all that is below it.
@@ -38,19 +38,19 @@ pub enum Fate {
 }
 
 impl Rootfs {
-    /// The same files, with no link followed.
+    /// Returns a view of the same tree that follows no link at all.
     pub fn exact(&self) -> Exact<'_> {
         Exact { rootfs: self }
     }
 }
 
 impl<'a> Exact<'a> {
-    /// The same tree for those who follow links within it.
+    /// Returns the tree for callers that follow links within it.
     pub fn rootfs(&self) -> &'a Rootfs {
         self.rootfs
     }
 
-    /// The directory that holds `path`, and the name in it; none if a directory on the way is missing.
+    /// Returns the directory that holds `path`, and the name in it; `None` if a directory on the way is missing.
     fn place(&self, path: &ImagePath, action: &'static str) -> Result<Option<Place>, FileError> {
         let fail = |errno| FileError::system(errno, action, path);
         let mut dir = open_entry(self.rootfs.root.as_fd(), ".", OFlags::PATH | OFlags::DIRECTORY).map_err(fail)?;
@@ -71,7 +71,7 @@ impl<'a> Exact<'a> {
         Ok(Some(Place { dir, name: Some(name.to_owned()) }))
     }
 
-    /// The entry at `path` itself, as an `O_PATH` descriptor; none if there is nothing.
+    /// Returns the entry at `path` itself, as an `O_PATH` descriptor; `None` if there is nothing.
     fn entry(&self, path: &ImagePath, action: &'static str) -> Result<Option<OwnedFd>, FileError> {
         let Some(Place { dir, name: Some(name) }) = self.place(path, action)? else { return Ok(None) };
         match open_entry(dir.as_fd(), &name, OFlags::PATH) {
@@ -80,16 +80,16 @@ impl<'a> Exact<'a> {
         }
     }
 
-    /// What is at `path`; none if there is nothing.
+    /// Returns the metadata of `path`; `None` if it does not exist.
     ///
     /// # Errors
     /// [`FileErrorCode::Invalid`] if a link is on the way, or a mount.
     pub fn metadata(&self, path: &ImagePath) -> Result<Option<Metadata>, FileError> {
         const ACTION: &str = "look at";
-        self.entry(path, ACTION)?.map(|entry| describe(&entry, path, ACTION)).transpose()
+        self.entry(path, ACTION)?.map(|entry| describe(&self.rootfs.keeper, &entry, path, ACTION)).transpose()
     }
 
-    /// The content of a regular file of at most `limit` bytes; none if there is nothing.
+    /// Returns the content of a regular file of at most `limit` bytes; `None` if there is nothing.
     ///
     /// # Errors
     /// [`FileErrorCode::Invalid`] for a link, there or on the way; [`FileErrorCode::NotAFile`] for what else is no file,
@@ -147,7 +147,8 @@ impl<'a> Exact<'a> {
         Ok(true)
     }
 
-    /// The directory at `path`, which is just that: neither a link to one nor a mount. None if there is nothing.
+    /// Returns the directory at `path`, which is just that: neither a link to one nor a mount. `None` if there is
+    /// nothing.
     ///
     /// # Errors
     /// [`FileErrorCode::Invalid`] for a link, there or on the way; [`FileErrorCode::NotADirectory`].
@@ -158,10 +159,10 @@ impl<'a> Exact<'a> {
         Ok(Some(entry))
     }
 
-    /// The entries of the directory at `path`, sorted by name; none if there is nothing.
+    /// Returns the entries of the directory at `path`, sorted by name; `None` if there is nothing.
     ///
     /// # Errors
-    /// As [`Exact::directory`]; [`FileErrorCode::Invalid`] if a name is not UTF-8.
+    /// Those of [`Exact::directory`]; [`FileErrorCode::Invalid`] if a name is not UTF-8.
     pub fn list(&self, path: &ImagePath) -> Result<Option<Vec<(String, FileKind)>>, FileError> {
         let Some(directory) = self.directory(path)? else { return Ok(None) };
         super::entries(directory.as_fd(), path).map(Some)
@@ -170,7 +171,7 @@ impl<'a> Exact<'a> {
     /// Decides for each entry of the directory at `path`, and carries it out; true if there is a directory.
     ///
     /// # Errors
-    /// As [`Exact::directory`].
+    /// Those of [`Exact::directory`].
     pub fn clear(&self, path: &ImagePath, fate: &dyn Fn(&CStr) -> Fate) -> Result<bool, FileError> {
         let Some(directory) = self.directory(path)? else { return Ok(false) };
         let place = Place { dir: directory, name: None };
@@ -206,7 +207,7 @@ impl<'a> Exact<'a> {
         tree::set_time(directory, self.rootfs.epoch).map_err(fail)
     }
 
-    /// A new file with the attributes of the old one: its other names keep the content.
+    /// Replaces a file by an empty one with the same attributes: other names of the old file keep its content.
     fn empty_file(&self, directory: BorrowedFd<'_>, name: &CStr, path: &ImagePath) -> Result<(), FileError> {
         const ACTION: &str = "empty";
         let fail = |errno| FileError::system(errno, ACTION, path);

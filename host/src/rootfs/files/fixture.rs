@@ -1,4 +1,4 @@
-//! A root file system for tests, in a directory with other things that nothing may read or change.
+//! Makes a root file system for tests, in a directory with other things that nothing may read or change.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -31,12 +31,12 @@ impl Fixture {
         Self { dir, rootfs }
     }
 
-    /// Where the host has a path of the image.
+    /// Returns the host's path of a path of the image.
     pub(super) fn host(&self, path: &str) -> PathBuf {
         self.dir.path().join("root").join(path.trim_start_matches('/'))
     }
 
-    /// Own numbers: an ordinary user may not give files away.
+    /// Returns attributes with this process's own ids: an ordinary user may not change owners.
     pub(super) fn attrs(&self, mode: u32) -> Attrs {
         let own = self.dir.path().metadata().unwrap();
         Attrs { mode, uid: own.uid(), gid: own.gid() }

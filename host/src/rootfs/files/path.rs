@@ -17,7 +17,7 @@ const MAX_NAME: usize = 255;
 pub struct ImagePath(String);
 
 impl ImagePath {
-    /// The image's `/`.
+    /// Returns the image's `/`.
     pub fn root() -> Self {
         Self("/".to_owned())
     }
@@ -59,26 +59,26 @@ impl ImagePath {
         self.0 == "/"
     }
 
-    /// `relative` below this path; a leading slash of `relative` has no meaning.
+    /// Appends `relative` to this path; a leading slash of `relative` has no meaning.
     ///
     /// # Errors
-    /// As [`ImagePath::parse`].
+    /// Those of [`ImagePath::parse`].
     pub fn join(&self, relative: &str) -> Result<Self, FileError> {
         Self::parse(&format!("{}/{relative}", self.0))
     }
 
-    /// The directory that holds this path's last component; none for `/` and for a path that ends in `..`,
+    /// Returns the directory that holds this path's last component; `None` for `/` and for a path that ends in `..`,
     /// whose directory only [`super::Rootfs::resolve`] can tell.
     pub fn parent(&self) -> Option<Self> {
         self.split().map(|(parent, _)| parent)
     }
 
-    /// The last component; none for `/` and for a path that ends in `..`.
+    /// Returns the last component; `None` for `/` and for a path that ends in `..`.
     pub fn file_name(&self) -> Option<&str> {
         self.0.rsplit('/').next().filter(|name| !name.is_empty() && *name != "..")
     }
 
-    /// Parent and last component together.
+    /// Splits the path into parent and last component.
     pub(super) fn split(&self) -> Option<(Self, &str)> {
         let name = self.file_name()?;
         let parent = &self.0[..self.0.len() - name.len() - 1];

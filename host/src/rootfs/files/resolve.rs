@@ -1,4 +1,5 @@
-//! From a path to a directory descriptor and one name, without ever leaving the image.
+//! Resolves a path to a directory descriptor and one name, without ever leaving the image
+//! (<https://man7.org/linux/man-pages/man2/openat2.2.html>).
 //!
 //! The kernel walks all directories of a path (`openat2`, where an absolute symbolic link means the image and
 //! no mount is crossed). Only a *final* link is followed here, one step at a time, because the target of a
@@ -51,7 +52,7 @@ pub(super) fn open_entry(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Resu
     })
 }
 
-/// The kernel answers EAGAIN when it cannot prove that a concurrent rename did not break a walk.
+/// Returns the kernel answers EAGAIN when it cannot prove that a concurrent rename did not break a walk.
 fn retry<T>(mut attempt: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     for _ in 0..MAX_RETRIES {
         match attempt() {
@@ -101,7 +102,7 @@ fn link_target(
     if target.starts_with('/') { ImagePath::parse(target) } else { canonical(root, dir, path, action)?.join(target) }
 }
 
-/// The kernel's own path of an open file of the image.
+/// Returns the kernel's own path of an open file of the image.
 ///
 /// The text of `/proc/self/fd` marks a removed file with a suffix that a name may also have, and it is old as
 /// soon as it was read. So it counts only if it leads, without any link, to the same file again.
@@ -147,13 +148,13 @@ fn fd_text(fd: i32) -> Result<Vec<u8>, Errno> {
     rustix::fs::readlinkat(CWD, proc_path(fd), Vec::new()).map(CString::into_bytes)
 }
 
-/// `text` below `base`; a root that is `/` itself, as in a mount of its own, is the empty prefix.
+/// Strips the prefix `base`. If the root is `/` itself, as in a mount of its own, the prefix is empty.
 fn strip_root<'a>(base: &[u8], text: &'a [u8]) -> Option<&'a [u8]> {
     let base = if base == b"/" { b"".as_slice() } else { base };
     text.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// The link through which an `O_PATH` descriptor can be opened for real or have its attributes set.
+/// Returns the link through which an `O_PATH` descriptor can be opened for real or have its attributes set.
 pub(super) fn proc_path(fd: i32) -> String {
     format!("/proc/self/fd/{fd}")
 }

@@ -2,7 +2,6 @@ use super::fixture::{EPOCH, Fixture, path};
 use super::*;
 use std::io::Seek as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::time::{Duration, Instant};
 
 /// A root file system beside a canary.
 fn fixture() -> Fixture {
@@ -100,7 +99,6 @@ fn a_write_through_a_link_lands_inside() {
 fn only_regular_files_are_opened_and_nothing_blocks() {
     let f = fixture();
     f.fifo("etc/fifo");
-    let started = Instant::now();
     for text in ["/etc/fifo", "/etc", "/"] {
         let p = path(text);
         assert_eq!(f.rootfs.read(&p, 10).unwrap_err().code, FileErrorCode::NotAFile, "{text}");
@@ -110,7 +108,6 @@ fn only_regular_files_are_opened_and_nothing_blocks() {
     assert_eq!(error.to_string(), "cannot open `/etc/fifo`: it is a device, FIFO or socket");
     assert_eq!(f.rootfs.metadata(&path("/etc/fifo")).unwrap().unwrap().kind, FileKind::Other);
     assert!(f.rootfs.set_attrs(&path("/etc"), f.attrs(0o755), true).unwrap_err().to_string().contains("/etc/fifo"));
-    assert!(started.elapsed() < Duration::from_secs(1));
 }
 
 #[test]

@@ -1,13 +1,14 @@
-//! What is done to a whole directory tree: removal and attributes, entry by entry through open directories.
+//! Removes whole directory trees and sets their attributes, entry by entry through open directories.
 //!
 //! No link is followed and no mount is crossed: each directory is opened from its parent's descriptor.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
+use super::keeper::Keeper;
 use super::resolve::{file_type, open_entry, proc_path};
 use super::{Attrs, FileError, FileErrorCode, ImagePath};
 
@@ -89,24 +90,12 @@ pub(super) fn check_attrs(attrs: Attrs, action: &'static str, path: &ImagePath) 
     Err(FileError::new(FileErrorCode::Invalid, action, path, cause))
 }
 
-/// Owner first: a change of owner clears the set-user-id bits.
-pub(super) fn apply(fd: BorrowedFd<'_>, attrs: Attrs) -> Result<(), Errno> {
-    chown(fd, (attrs.uid, attrs.gid))?;
-    // `fchmod` does not take `O_PATH` descriptors; the link in /proc leads to exactly this file.
-    rustix::fs::chmodat(CWD, proc_path(fd.as_raw_fd()), Mode::from_raw_mode(attrs.mode), AtFlags::empty())
-}
-
-fn chown(fd: BorrowedFd<'_>, (uid, gid): (u32, u32)) -> Result<(), Errno> {
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    rustix::fs::chownat(fd, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)
-}
-
 /// Access and modification time of the file behind `fd`.
 pub(super) fn set_time(fd: BorrowedFd<'_>, seconds: i64) -> Result<(), Errno> {
     rustix::fs::utimensat(CWD, proc_path(fd.as_raw_fd()), &timestamps(seconds), AtFlags::empty())
 }
 
-/// The same for an entry of `dir`, a link included.
+/// Sets the times of the entry `name` of `dir`, a link included.
 pub(super) fn set_time_at(dir: BorrowedFd<'_>, name: &str, seconds: i64) -> Result<(), Errno> {
     rustix::fs::utimensat(dir, name, &timestamps(seconds), AtFlags::SYMLINK_NOFOLLOW)
 }
@@ -124,7 +113,7 @@ pub(super) enum Pass {
     Apply,
 }
 
-/// What is done to attributes, for errors.
+/// Description of setting attributes, for errors.
 pub(super) const SET: &str = "change the attributes of";
 
 /// Attributes that a tree is to have.
@@ -138,11 +127,11 @@ pub(super) struct Wanted {
 
 impl Wanted {
     /// Gives the attributes to a file or directory, and these bits of the mode too.
-    pub(super) fn apply(self, fd: BorrowedFd<'_>, more: u32) -> Result<(), Errno> {
+    pub(super) fn apply(self, keeper: &Keeper, fd: BorrowedFd<'_>, more: u32) -> Result<(), Errno> {
         let (uid, gid) = self.owner;
         match self.mode {
-            Some(mode) => apply(fd, Attrs { mode: mode | more, uid, gid }),
-            None => chown(fd, self.owner),
+            Some(mode) => keeper.apply(fd, Attrs { mode: mode | more, uid, gid }),
+            None => keeper.chown(fd, self.owner),
         }
     }
 }
@@ -150,7 +139,14 @@ impl Wanted {
 /// Walks the tree at `fd` (an `O_PATH` descriptor of any file) and gives the attributes to everything in it.
 ///
 /// A directory may be searched by whoever may read it, as with `chmod`'s `X`; links get the owner only.
-pub(super) fn set(fd: &OwnedFd, wanted: Wanted, pass: Pass, path: &ImagePath, depth: usize) -> Result<(), FileError> {
+pub(super) fn set(
+    keeper: &Keeper,
+    fd: &OwnedFd,
+    wanted: Wanted,
+    pass: Pass,
+    path: &ImagePath,
+    depth: usize,
+) -> Result<(), FileError> {
     let fail = |errno| FileError::system(errno, SET, path);
     let stat = rustix::fs::fstat(fd).map_err(fail)?;
     let kind = file_type(&stat);
@@ -162,7 +158,7 @@ pub(super) fn set(fd: &OwnedFd, wanted: Wanted, pass: Pass, path: &ImagePath, de
                     return Err(FileError::new(FileErrorCode::Invalid, SET, path, "a name below it is not UTF-8"));
                 };
                 let child = open_entry(fd.as_fd(), text, OFlags::PATH).map_err(fail)?;
-                set(&child, wanted, pass, &path.join(text)?, depth + 1)?;
+                set(keeper, &child, wanted, pass, &path.join(text)?, depth + 1)?;
             }
         }
         FileType::RegularFile => check_single(&stat, SET, path)?,
@@ -180,14 +176,14 @@ pub(super) fn set(fd: &OwnedFd, wanted: Wanted, pass: Pass, path: &ImagePath, de
         return Ok(());
     }
     let done = match kind {
-        FileType::Directory => wanted.apply(fd.as_fd(), wanted.mode.map_or(0, |mode| (mode & 0o444) >> 2)),
-        FileType::Symlink => chown(fd.as_fd(), wanted.owner),
-        _ => wanted.apply(fd.as_fd(), 0),
+        FileType::Directory => wanted.apply(keeper, fd.as_fd(), wanted.mode.map_or(0, |mode| (mode & 0o444) >> 2)),
+        FileType::Symlink => keeper.chown(fd.as_fd(), wanted.owner),
+        _ => wanted.apply(keeper, fd.as_fd(), 0),
     };
     done.map_err(fail)
 }
 
-/// A file with a second name elsewhere would change there too, where nobody granted it.
+/// Refuses a file with several names: it would change at the others too, where nobody granted it.
 pub(super) fn check_single(stat: &rustix::fs::Stat, action: &'static str, path: &ImagePath) -> Result<(), FileError> {
     if stat.st_nlink <= 1 {
         return Ok(());

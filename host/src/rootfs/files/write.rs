@@ -1,7 +1,7 @@
 //! Writes whole files: a new inode under another name, which then takes the place of what was there.
 
 use std::fs::File;
-use std::io::{Seek as _, Write as _};
+use std::io::{ErrorKind, Read, Seek as _, Write as _};
 use std::os::fd::AsFd as _;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -21,10 +21,27 @@ impl Rootfs {
         self.replace(path, attrs, size, "write", |file| file.write_all(data))
     }
 
+    /// Writes `length` bytes of `source` in the same way.
+    ///
+    /// # Errors
+    /// Those of [`Rootfs::write`], and if `source` ends before.
+    pub fn write_from(
+        &self,
+        source: &mut dyn Read,
+        length: u64,
+        path: &ImagePath,
+        attrs: Attrs,
+    ) -> Result<(), FileError> {
+        self.replace(path, attrs, length, "write", |file| match std::io::copy(&mut source.take(length), file)? {
+            written if written == length => Ok(()),
+            _ => Err(ErrorKind::UnexpectedEof.into()),
+        })
+    }
+
     /// Copies a host file into the image the same way and returns its size. It is read from its beginning.
     ///
     /// # Errors
-    /// As [`Rootfs::write`]; [`FileErrorCode::Invalid`] if `source` is no regular file.
+    /// Those of [`Rootfs::write`]; [`FileErrorCode::Invalid`] if `source` is no regular file.
     pub fn install(&self, source: &File, path: &ImagePath, attrs: Attrs) -> Result<u64, FileError> {
         const ACTION: &str = "install";
         let fail = |error| FileError::io(&error, ACTION, path);
@@ -43,7 +60,8 @@ impl Rootfs {
         Ok(size)
     }
 
-    /// New inode under a temporary name, attributes, time, then rename: an existing file is never written to.
+    /// Replaces a file: makes a new inode under a temporary name, sets attributes and time, then renames. An existing
+    /// file is never written to.
     pub(super) fn replace(
         &self,
         path: &ImagePath,
@@ -65,7 +83,7 @@ impl Rootfs {
         self.put(place, path, attrs, size, action, fill)
     }
 
-    /// The second half of [`Rootfs::replace`]: whatever is at `place`, but for a directory, makes way.
+    /// Renames the new file to `place`, and replaces anything there except a directory.
     pub(super) fn put(
         &self,
         place: Place,
@@ -85,12 +103,12 @@ impl Rootfs {
         let mut file = File::from(fd);
         let finish = |file: &mut File| -> Result<(), FileError> {
             fill(file).map_err(|error| FileError::io(&error, action, path))?;
-            tree::apply(file.as_fd(), attrs).map_err(fail)?;
+            self.keeper.apply(file.as_fd(), attrs).map_err(fail)?;
             tree::set_time(file.as_fd(), self.epoch).map_err(fail)?;
             rustix::fs::renameat(&dir, &temporary, &dir, &name).map_err(fail)
         };
         if let Err(error) = finish(&mut file) {
-            // The first error is the one to tell; a leftover would only be one more of it.
+            // The first error is the one to report.
             rustix::fs::unlinkat(&dir, &temporary, AtFlags::empty()).ok();
             return Err(error);
         }
@@ -98,7 +116,7 @@ impl Rootfs {
     }
 }
 
-/// A name nothing in an image has, so that a leftover of a killed build is recognised.
+/// Returns a name nothing in an image has, so that a leftover of a killed build is recognised.
 fn temporary_name() -> Result<String, Errno> {
     let mut random = [0; 8];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;

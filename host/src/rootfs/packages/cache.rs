@@ -1,5 +1,5 @@
-//! The files of packages, shared by all builds, by their digests. Each is compared with the digest of the signed list
-//! whenever it is used: the cache saves a download, and is believed in nothing.
+//! Keeps the files of packages for all builds, by their digests. Each file is compared with the digest of the signed
+//! list at every use: the cache saves a download, and is not trusted.
 //!
 //! Builds that want the same new package at the same time download it each for itself, into directories of their own; what
 //! they kept is the same.
@@ -17,10 +17,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::lists::Listed;
 use super::locked::Kept;
+use super::progress::Download;
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
 use crate::rootfs::bootstrap::{not_in_the_store, refusal_in};
-use crate::sandbox::disk::Room;
+use crate::sandbox::free_space::Room;
 use crate::sandbox::tool::Tool;
 use crate::sandbox::watched;
 use crate::ui::{Printable as _, Step, bytes, printable};
@@ -31,7 +32,7 @@ const AT_ONCE: usize = 200;
 /// Bytes by which a file may outgrow the longest one of a run before the kernel ends it: it must be seen that it does.
 const EXCESS: u64 = 1 << 20;
 
-/// How apt calls a directory of what is not whole yet.
+/// apt's name for its directory of incomplete files.
 const PARTIAL: &str = "partial";
 
 /// The shared directory, and how what it lacks is fetched.
@@ -46,7 +47,7 @@ impl Cache<'_> {
     /// are used.
     ///
     /// # Errors
-    /// As [`Cache::lay`].
+    /// Those of [`Cache::lay`].
     pub(super) fn fill(&self, files: &[&Listed], place: &Path) -> Result<()> {
         prepare(place)?;
         let is_there = |listed: &Listed| {
@@ -80,7 +81,7 @@ impl Cache<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             other => other.with_context(failed)?,
         }
-        // Under its own name: another build may replace that of the cache at any moment.
+        // Hard-linked under its own name: another build may replace the file of the cache at any moment.
         if is_whole(listed, &laid)? {
             File::open(&laid).and_then(|file| file.set_modified(SystemTime::now())).with_context(failed)?;
             return Ok(true);
@@ -102,7 +103,6 @@ impl Cache<'_> {
         if self.fetching.offline {
             return Err(not_in_the_store(files.iter().map(|listed| listed.file.as_str())).into());
         }
-        self.step.note(&format!("downloading {} packages", files.len()));
         let mut missing: BTreeMap<&str, &Listed> = files.iter().map(|listed| (listed.file.as_str(), *listed)).collect();
         let mut pauses = self.fetching.pauses();
         loop {
@@ -113,7 +113,7 @@ impl Cache<'_> {
                     missing.remove(listed.file.as_str());
                 }
             }
-            // What was not whole keeps its place otherwise.
+            // An incomplete file would stay in the way.
             make_partial(place)?;
             let Some(first) = missing.keys().next() else { return Ok(()) };
             // apt asks again where a connection broke, but not a server that says it is busy.
@@ -137,8 +137,10 @@ impl Cache<'_> {
     fn download(&self, files: &[&Listed], partial: &Path) -> Result<String> {
         let mut said = String::new();
         let sum = |files: &[&Listed]| files.iter().fold(0_u64, |sum, listed| sum.saturating_add(listed.size));
-        let room = Room::new(partial, "the store", &format!("{} packages", files.len()))?;
+        let room = Room::new(partial, "the store", &crate::ui::count(files.len(), "package"))?;
         room.check(sum(files), sum(files))?;
+        let download = Download::new(self.step, files.len(), sum(files));
+        let mut before = 0;
         for files in files.chunks(AT_ONCE) {
             let mut helper = Tool::new("/usr/lib/apt/apt-helper")
                 .args(self.fetching.apt_options().iter().map(|(name, value)| format!("-o{name}={value}")))
@@ -146,18 +148,19 @@ impl Cache<'_> {
             for listed in files {
                 helper = helper.arg(&listed.uri).arg(partial.join(&listed.file));
                 helper = helper.arg(format!("SHA256:{}", listed.digest));
-                // It refuses an answer that begins with another length.
+                // apt refuses an answer whose announced length differs.
                 helper = helper.arg(format!("Checksum-FileSize:{}", listed.size));
             }
             let longest = files.iter().map(|listed| listed.size).max().unwrap_or_default();
             let mut look = || {
-                check_lengths(files, partial)?;
+                download.show(before + arrived(files, partial)?);
                 room.check(0, sum(files))
             };
             let output = watched::run(helper.command()?, longest.saturating_add(EXCESS), &mut look)?;
             if output.status != 0 {
                 said += &String::from_utf8_lossy(&output.stderr);
             }
+            before += sum(files);
         }
         Ok(said)
     }
@@ -181,10 +184,12 @@ impl Cache<'_> {
     }
 }
 
-/// Refuses what is longer already than the signed list says.
-fn check_lengths(files: &[&Listed], partial: &Path) -> Result<()> {
+/// Returns how much has come, and refuses what is longer already than the signed list says.
+fn arrived(files: &[&Listed], partial: &Path) -> Result<u64> {
     let length = |listed: &Listed| fs::metadata(partial.join(&listed.file)).map_or(0, |metadata| metadata.len());
-    let Some(listed) = files.iter().find(|listed| length(listed) > listed.size) else { return Ok(()) };
+    let Some(listed) = files.iter().find(|listed| length(listed) > listed.size) else {
+        return Ok(files.iter().map(|listed| length(listed)).sum());
+    };
     let text = format!(
         "`{}` is longer than the archive's signature says, which is {}",
         printable(&listed.uri),
@@ -224,7 +229,7 @@ fn is_gone(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// Whether apt was answered with a status that says to come back later.
+/// Returns whether apt was answered with a status that says to come back later.
 fn is_busy(said: &str) -> bool {
     let statuses = ["429", "500", "502", "503", "504"];
     statuses.iter().any(|status| said.contains(&format!("  {status}  ")))
@@ -275,11 +280,11 @@ mod tests {
     fn a_file_that_outgrows_the_list_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let (good, bad) = (listed("good_1_all.deb", b"good"), listed("bad_1_all.deb", b"bad"));
-        for (length, expected) in [(0, None), (3, None), (4, Some("cannot download `bad_1_all.deb`"))] {
+        for (length, expected) in [(0, Ok(4)), (3, Ok(7)), (4, Err("cannot download `bad_1_all.deb`".to_owned()))] {
             fs::write(dir.path().join(&good.file), b"good").unwrap();
             fs::write(dir.path().join(&bad.file), &[b'x'; 4][..length]).unwrap();
-            let checked = check_lengths(&[&good, &bad], dir.path());
-            assert_eq!(checked.map_err(|error| error.to_string()).err().as_deref(), expected, "{length}");
+            let come = arrived(&[&good, &bad], dir.path()).map_err(|error| error.to_string());
+            assert_eq!(come, expected, "{length}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! dpkg's own database: what is installed in an image.
+//! Reads dpkg's own database: the packages installed in an image.
 
 use std::collections::{BTreeMap, BTreeSet};
 

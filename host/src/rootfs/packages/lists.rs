@@ -1,4 +1,5 @@
-//! What apt fetched of an archive: the signed files, and the lists of packages.
+//! Reads apt's downloads from an archive: the signed files, and the lists of packages
+//! (<https://wiki.debian.org/DebianRepository/Format>).
 //!
 //! apt of the host compared them with the signature before any program of the image ran, and they were laid where none can
 //! write. Whatever is said of packages afterwards, by the image's apt above all, is looked up here.
@@ -17,7 +18,7 @@ use crate::error::{Context, Failure, Result};
 use crate::recipe::package::{PackageSpec, check_architecture, check_name, check_version};
 use crate::ui::{Printable as _, printable};
 
-/// Where each list is from: its file's name → the address of its archive, which the files of its packages are below.
+/// Origin of each list: its file name → the address of its archive, below which its packages' files are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origins(BTreeMap<String, String>);
 
@@ -28,7 +29,7 @@ impl Origins {
             let mut words = line.split(' ');
             let (kind, file, archive) = (words.next()?, words.next()?, words.next()?);
             let name = Path::new(file).file_name()?.to_str()?.to_owned();
-            // Else what follows could become part of the host's name.
+            // Otherwise the path could become part of the host's name.
             (kind == "Packages").then(|| (name, format!("{}/", archive.trim_end_matches('/'))))
         };
         Self(text.lines().filter_map(line).collect())
@@ -41,7 +42,7 @@ impl Origins {
         fs::write(path, text).context("cannot keep where the package lists are from")
     }
 
-    /// Where that list is from.
+    /// Returns the archive that a list came from.
     pub(super) fn archive_of(&self, list: &str) -> Option<&str> {
         self.0.get(list).map(String::as_str)
     }
@@ -56,7 +57,7 @@ impl Origins {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Listed {
     pub(super) package: Package,
-    /// What apt calls it.
+    /// Name of the file in apt's output.
     pub(super) file: String,
     pub(super) uri: String,
     pub(super) size: u64,
@@ -68,7 +69,7 @@ pub(super) struct Listed {
     pub(super) archive: String,
 }
 
-/// All that the lists say of the files `wanted`; of one there may be several, in archives of their own.
+/// Finds the `wanted` files in the lists. Several archives may list the same file.
 ///
 /// # Errors
 /// If a list cannot be read, or describes one in a way that cannot be used.
@@ -97,7 +98,7 @@ pub(super) fn find(lists: &Path, origins: &Path, wanted: &BTreeSet<&str>) -> Res
     Ok(found)
 }
 
-/// The file that a stanza describes; none if something of it is missing or malformed.
+/// Returns the file that a stanza describes; `None` if something of it is missing or malformed.
 fn listed(stanza: &str, file: &str, archive: &str) -> Option<Listed> {
     let digest = field(stanza, "SHA256").filter(|digest| digest.len() == 64)?;
     let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -117,7 +118,7 @@ fn listed(stanza: &str, file: &str, archive: &str) -> Option<Listed> {
     })
 }
 
-/// A path as an address has it (RFC 3986, section 2.3).
+/// Returns a path as an address has it (RFC 3986, section 2.3).
 fn escaped(path: &str) -> String {
     path.bytes().fold(String::new(), |mut text, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
@@ -129,15 +130,15 @@ fn escaped(path: &str) -> String {
     })
 }
 
-/// The file name that apt keeps the package of `stanza` under: the colon of an epoch is escaped. None if one of its parts
-/// is not what Debian allows.
+/// Returns the file name that apt keeps the package of `stanza` under: the colon of an epoch is escaped. `None` if one
+/// of its parts is not what Debian allows.
 pub(super) fn archive_name(stanza: &str) -> Option<String> {
     let value = |name, check: fn(&str) -> Result<(), String>| field(stanza, name).filter(|value| check(value).is_ok());
     let (name, version) = (value("Package", check_name)?, value("Version", check_version)?);
     Some(file_name(name, version, value("Architecture", check_architecture)?))
 }
 
-/// The file name that apt keeps a package under.
+/// Returns the file name that apt keeps a package under.
 pub fn file_name(name: &str, version: &str, architecture: &str) -> String {
     format!("{name}_{}_{architecture}.deb", version.replace(':', "%3a"))
 }
@@ -200,7 +201,7 @@ fn provided(paths: &[PathBuf]) -> Result<BTreeSet<String>> {
 }
 
 pub(super) fn name_of(stanza: &str) -> Option<&str> {
-    // It comes first everywhere, and lists are long.
+    // This field comes first everywhere, and lists are long.
     match stanza.strip_prefix("Package: ") {
         Some(rest) => rest.split('\n').next(),
         None => field(stanza, "Package"),
@@ -218,7 +219,7 @@ pub(super) fn each_stanza(path: &Path, see: &mut dyn FnMut(&str) -> Result<()>) 
     Ok(())
 }
 
-/// The SHA-256 of the files of `wanted`, in hexadecimal, as far as the lists of the archive hold them.
+/// Returns the SHA-256 of the files of `wanted`, in hexadecimal, as far as the lists of the archive hold them.
 ///
 /// # Errors
 /// If a list cannot be read.
@@ -246,7 +247,8 @@ pub fn digests<'a>(lists: &Path, wanted: impl Iterator<Item = &'a Package>) -> R
     Ok(digests)
 }
 
-/// Those of `names` that are names of packages, and not only of what packages provide.
+/// Returns those of `names` that are real packages, and not only provided by others:
+/// <https://www.debian.org/doc/debian-policy/ch-relationships.html#virtual-packages-provides>.
 ///
 /// # Errors
 /// If a list cannot be read.
@@ -264,7 +266,7 @@ pub fn real(lists: &Path, names: &BTreeSet<&str>) -> Result<BTreeSet<String>> {
     Ok(real)
 }
 
-/// The `Packages` lists, in an order that does not change.
+/// Returns the `Packages` lists, in an order that does not change.
 pub(super) fn package_files(lists: &Path) -> Result<Vec<PathBuf>> {
     let entries: std::io::Result<Vec<PathBuf>> =
         fs::read_dir(lists).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
@@ -274,7 +276,7 @@ pub(super) fn package_files(lists: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// One digest for the state of the archive: that of the signed files in `lists`.
+/// Computes one digest for the state of the archive: that of the signed files in `lists`.
 ///
 /// # Errors
 /// If a list cannot be read.
@@ -292,7 +294,7 @@ pub fn archive_state(lists: &Path) -> Result<String> {
     Ok(hex::encode(hash.finalize()))
 }
 
-/// The newest `Date` of the archive's signed files: seconds since 1970.
+/// Returns the newest `Date` of the archive's signed files: seconds since 1970.
 ///
 /// # Errors
 /// If none has one.
@@ -308,7 +310,8 @@ pub fn archive_date(lists: &Path) -> Result<u64> {
     newest.context(Failure::build("the archive's Release file has no date").hint("set SOURCE_DATE_EPOCH"))
 }
 
-/// `Sat, 09 Nov 2024 10:08:56 UTC`, as in RFC 5322 but always in UTC.
+/// Parses a date such as `Sat, 09 Nov 2024 10:08:56 UTC`: RFC 5322, but always in UTC
+/// (<https://wiki.debian.org/DebianRepository/Format#Date.2C_Valid-Until>).
 fn parse_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split(", ").nth(1)?.split(' ');

@@ -12,10 +12,10 @@ use super::field;
 use super::lists::{Listed, Origins, each_stanza, name_of, package_files};
 use crate::error::{Context, Result};
 use crate::recipe::locked::{Locked, LockedPackage, Packages, difference};
-use crate::store::{STANZA, sealed};
+use crate::store::{STANZA, replace, sealed};
 use crate::ui::Printable as _;
 
-/// What a signed list said of a package of the store.
+/// Entry of a signed list for a package in the store.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Kept {
     stanza: String,
@@ -32,34 +32,32 @@ impl Kept {
     /// If it cannot be written.
     pub(super) fn write(&self, cache: &Path, digest: &str) -> Result<()> {
         let failed = "cannot keep what is known of a package";
-        let fresh = cache.join(format!("{digest}{STANZA}.{}", std::process::id()));
-        fs::write(&fresh, sealed::to_text(self).context(failed)?)
-            .and_then(|()| fs::rename(&fresh, cache.join(format!("{digest}{STANZA}"))))
-            .context(failed)
+        let text = sealed::to_text(self).context(failed)?;
+        replace(&cache.join(format!("{digest}{STANZA}")), text.as_ref()).context(failed)
     }
 
-    /// What is known of the file of that digest, if the store has both.
+    /// Reads what the store knows of the file with that digest, if it has both.
     fn read(cache: &Path, digest: &str) -> Option<Self> {
         fs::metadata(cache.join(digest)).ok().filter(fs::Metadata::is_file)?;
         sealed::from_text(&fs::read(cache.join(format!("{digest}{STANZA}"))).ok()?)
     }
 
-    /// Whether it is of that package, and of that very file.
+    /// Returns whether it is of that package, and of that very file.
     fn is_of(&self, name: &str, package: &LockedPackage) -> bool {
         identity(&self.stanza).is_some_and(|found| found.name == name && found.package == *package)
     }
 }
 
-/// What identifies the package of a stanza.
+/// Identity of the package of a stanza.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Found {
-    /// With the architecture.
+    /// Name with the architecture.
     name: String,
     package: LockedPackage,
 }
 
 impl Found {
-    /// Whether apt would take it for one of those, which have other content.
+    /// Returns whether apt would take it for one of those, which have other content.
     fn is_in_the_way_of(&self, added: &Several) -> bool {
         let is_same =
             |(name, package): &&(String, LockedPackage)| *name == self.name && package.version == self.package.version;
@@ -77,12 +75,12 @@ fn identity(stanza: &str) -> Option<Found> {
 /// Packages by name and architecture, of which there may be several versions: for the image, and to build with.
 pub type Several = BTreeSet<(String, LockedPackage)>;
 
-/// What came of [`complete`].
+/// Result of [`complete`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Completed {
-    /// What the lists have now and had not.
+    /// Packages that were added to the lists.
     pub added: Several,
-    /// What neither they nor the store have, each in words of its own: then nothing was changed.
+    /// One message for each package that neither the lists nor the store have; nothing was changed then.
     pub missing: Vec<String>,
 }
 
@@ -110,7 +108,7 @@ pub fn complete(lists: &Path, origins: &Path, cache: &Path, locked: &Locked) -> 
     Ok(completed)
 }
 
-/// Those of the lock that the lists do not have, and what they have in their place.
+/// Returns the locked packages that the lists lack, and what they have instead.
 fn absent(lists: &Path, locked: &Locked) -> Result<(Several, Packages)> {
     let all = locked.image.iter().chain(&locked.build);
     let mut absent: Several = all.map(|(name, package)| (name.clone(), package.clone())).collect();
@@ -176,7 +174,7 @@ fn add(lists: &Path, origins: &Origins, kept: &[(&str, Kept)], added: &Several) 
     Ok(())
 }
 
-/// The list that the package goes back to: of its architecture, and of its own archive if that is still there.
+/// Returns the list that the package goes back to: of its architecture, and of its own archive if that is still there.
 fn list_for<'a>(files: &'a [PathBuf], origins: &Origins, name: &str, archive: &str) -> Option<&'a PathBuf> {
     let architecture = name.rsplit(':').next().unwrap_or_default();
     let fits = |file: &&PathBuf| {

@@ -46,7 +46,8 @@ const FILES: &[(&str, &str)] = &[
     ("/etc/ld.so.cache", "loader"),
     ("/lib/ld-linux-aarch64.so.1", "loader"),
     ("/usr/lib/aarch64-linux-gnu/gconv/gconv-modules", "character-sets"),
-    ("/usr/lib/locale/C.utf8/LC_CTYPE", "character-sets"),
+    ("/usr/lib/locale/C.utf8/LC_CTYPE", "locales"),
+    ("/usr/lib/locale/locale-archive", "locales"),
     ("/etc/asound.conf", "loaded-by-name"),
     ("/etc/environment", "environment"),
     ("/etc/environment.d/x.conf", "environment"),
@@ -316,5 +317,22 @@ fn the_table_is_in_order() {
         let is_tried = FILES.iter().any(|(_, id)| *id == place.id);
         let is_like_another = ["-of-packages", "account-rules"].iter().any(|end| place.id.ends_with(end));
         assert!(is_tried || is_like_another, "{} has no file in the table above", place.id);
+    }
+}
+
+#[test]
+fn each_place_of_code_is_in_the_table() {
+    for id in CODE {
+        assert!(PLACES.iter().any(|place| place.id == id), "{id}");
+    }
+    for (path, expected) in [
+        ("/usr/bin/sh", true),
+        ("/usr/local/sbin/x", true),
+        ("/etc/ld.so.preload", true),
+        ("/usr/lib/gconv/x.so", true),
+        ("/usr/lib/locale/locale-archive", false),
+        ("/etc/systemd/system/x.service", false),
+    ] {
+        assert_eq!(of_file(path).unwrap().is_code(), expected, "{path}");
     }
 }

@@ -1,9 +1,9 @@
-//! Which addresses are somebody's own network.
+//! Tells public addresses from private ones.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether `address` is one that everybody on the internet means the same machine by. All others lead to this machine,
-/// its network or its provider's, which a grant for a host's name does not cover: whoever owns the name decides where it
+/// Returns whether `address` means the same machine everywhere on the internet. All others lead to this machine, its
+/// network or its provider's. A grant for a host's name does not cover these: the owner of the name decides where it
 /// leads.
 pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
@@ -12,7 +12,8 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The blocks of IANA's special-purpose registry that are not globally reachable, multicast and what is reserved.
+/// Checks against IANA's special-purpose registry (blocks that are not globally reachable), multicast and reserved
+/// blocks: <https://www.iana.org/assignments/iana-ipv4-special-registry/iana-ipv4-special-registry.xhtml>.
 fn is_public_v4(address: Ipv4Addr) -> bool {
     !matches!(
         address.octets(),
@@ -29,11 +30,12 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
     )
 }
 
-/// Global unicast is `2000::/3`, without the parts of it that hold IPv4 addresses or serve as examples.
+/// Accepts global unicast, `2000::/3`, without the parts that embed IPv4 addresses or serve as examples:
+/// <https://www.iana.org/assignments/iana-ipv6-special-registry/iana-ipv6-special-registry.xhtml>.
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     if let [0x64, 0xff9b, 0, 0, 0, 0, high, low] = segments {
-        // A gateway leads from there to IPv4.
+        // NAT64 gateways translate these to IPv4: <https://www.rfc-editor.org/rfc/rfc6052.html>.
         let [a, b] = high.to_be_bytes();
         let [c, d] = low.to_be_bytes();
         return is_public_v4(Ipv4Addr::new(a, b, c, d));

@@ -1,4 +1,4 @@
-//! What a program inside the box asks of the proxy.
+//! Parses the requests that programs in a box send to the proxy.
 
 use std::net::IpAddr;
 
@@ -6,39 +6,39 @@ use std::net::IpAddr;
 pub const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
-/// Headers that are between the client and the proxy.
+/// Headers that concern only the client and the proxy: <https://www.rfc-editor.org/rfc/rfc9110.html#section-7.6.1>.
 const HOP_BY_HOP: [&str; 8] =
     ["connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "upgrade", "expect"];
 
 /// A request for one host.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
-    /// In lower case; an address without brackets.
+    /// Host in lower case; an IPv6 address without brackets.
     pub host: String,
     pub port: u16,
     pub kind: Kind,
 }
 
-/// What is to be done about it.
+/// Kind of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Kind {
     Tunnel,
-    /// One request, as the server gets it, and the length of its body.
+    /// Forward one request in the form that the server expects; `length` counts its body.
     Forward {
         head: Vec<u8>,
         body: u64,
     },
 }
 
-/// Why a request is not understood: a status line and, in words, what is wrong.
+/// Reason for rejecting a request: a status line and an explanation.
 pub type Refusal = (&'static str, &'static str);
 
 const BAD: &str = "400 Bad Request";
 
-/// Reads the head of a request and its length; none if it is not complete yet.
+/// Parses the head of a request; returns it with its length, or `None` if it is incomplete.
 ///
 /// # Errors
-/// A [`Refusal`] for what is no request for one host.
+/// A [`Refusal`] if it is no request for one host.
 pub fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Refusal> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -76,7 +76,8 @@ fn strip_scheme(target: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("http://").then_some(rest)
 }
 
-/// `host`, `host:port`, `address:port` or `[address]:port`; no user, no other way to write an address.
+/// Parses `host`, `host:port`, `address:port` or `[address]:port`. Rejects user names and unusual ways to write an
+/// address.
 fn authority(text: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -106,7 +107,7 @@ fn values<'a>(headers: &'a [httparse::Header<'_>], name: &str) -> impl Iterator<
     headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
 }
 
-/// The header must name what the request is for: the server goes by the one, the grant by the other.
+/// Checks that the `Host` header names the requested host: the server goes by the header, the grant by the request.
 fn check_host(headers: &[httparse::Header<'_>], host: &str, port: u16, is_http: bool) -> Result<(), Refusal> {
     let mut found = values(headers, "host");
     let Some(value) = found.next() else {
@@ -120,7 +121,8 @@ fn check_host(headers: &[httparse::Header<'_>], host: &str, port: u16, is_http: 
     if is_same && found.next().is_none() { Ok(()) } else { Err((BAD, "its Host header names another host")) }
 }
 
-/// The length of the body, which ends what is passed on: a second request behind it could name another host.
+/// Returns the length of the body, after which forwarding stops: a second request behind it could name another host.
+/// See <https://www.rfc-editor.org/rfc/rfc9112.html#section-6>.
 fn body(headers: &[httparse::Header<'_>]) -> Result<u64, Refusal> {
     if values(headers, "transfer-encoding").next().is_some() {
         return Err(("411 Length Required", "its body has no length"));

@@ -1,11 +1,11 @@
-//! System calls by what they are for. Numbers differ between processors; names that one of them lacks are kept apart.
+//! Lists system calls by purpose. Numbers differ between processors; calls that one of them lacks are listed apart.
 
 use nix::libc::*;
 
-/// What ordinary programs, package managers and qemu-user need, whatever their arguments; [`super::refusals`] has
-/// the exceptions. Absent, and so unknown to the program: whatever mounts, makes namespaces, looks into other
-/// processes, loads code into the kernel, or was added to the kernel later; and what takes from a stock that the whole
-/// machine has, uncounted: memory without a file system that has a size (`memfd_create`), requests of `io_setup`.
+/// Calls that ordinary programs, package managers and qemu-user need; [`super::refusals`] has exceptions by argument.
+/// Calls that are absent do not exist for the program: those that mount, make namespaces, inspect other processes, load
+/// code into the kernel, or are newer than this list; and those that use up a resource of the whole machine without
+/// being counted: memory without a file system that has a size (`memfd_create`), requests of `io_setup`.
 #[rustfmt::skip]
 pub(super) const OF_PROGRAMS: &[c_long] = &[
     SYS_accept, SYS_accept4, SYS_adjtimex, SYS_bind, SYS_brk, SYS_capget, SYS_capset, SYS_chdir, SYS_chroot,
@@ -43,7 +43,7 @@ pub(super) const OF_PROGRAMS: &[c_long] = &[
     SYS_utimensat, SYS_vmsplice, SYS_wait4, SYS_waitid, SYS_write, SYS_writev,
 ];
 
-/// The older calls, which newer processors never had.
+/// Older calls, which newer processors never had.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 pub(super) const OF_PROGRAMS_HERE: &[c_long] = &[
@@ -54,7 +54,8 @@ pub(super) const OF_PROGRAMS_HERE: &[c_long] = &[
     SYS_utime, SYS_utimes, SYS_vfork,
 ];
 
-/// `renameat`, `getrlimit`, `setrlimit`: numbers of the generic table, which have no names there.
+/// `renameat`, `getrlimit`, `setrlimit`: numbers of the generic table (`asm-generic/unistd.h`), without names in
+/// `libc`.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const OF_PROGRAMS_HERE: &[c_long] = &[38, 163, 164];
 
@@ -62,8 +63,8 @@ pub(super) const OF_PROGRAMS_HERE: &[c_long] = &[38, 163, 164];
 /// `removexattrat`: newer than the names, with one number everywhere.
 pub(super) const OF_PROGRAMS_NEW: &[c_long] = &[451, 452, 454, 455, 456, 463, 464, 465, 466];
 
-/// What is refused in a way that programs have always had to expect. Nothing in this list is needed for safety: the
-/// calls are not in the lists above.
+/// Calls refused with an error that programs have always had to expect. Safety does not depend on this list: the calls
+/// are not in the lists above.
 #[rustfmt::skip]
 pub(super) const REFUSED: &[c_long] = &[
     SYS_acct, SYS_add_key, SYS_bpf, SYS_clock_settime, SYS_delete_module, SYS_fanotify_init, SYS_finit_module,
@@ -75,7 +76,7 @@ pub(super) const REFUSED: &[c_long] = &[
     SYS_swapon, SYS_syslog, SYS_umount2, SYS_unshare, SYS_userfaultfd, SYS_vhangup,
 ];
 
-/// What a program does not get that only reads files which are open: other processes, signals, sockets.
+/// Calls that a program does not get if it only reads open files: processes, signals, sockets.
 #[rustfmt::skip]
 pub(super) const NOT_OF_A_READER: &[c_long] = &[
     SYS_accept, SYS_accept4, SYS_bind, SYS_kill, SYS_listen, SYS_mq_open, SYS_msgget, SYS_pidfd_open,
@@ -88,10 +89,10 @@ pub(super) const NOT_OF_A_READER_HERE: &[c_long] = &[SYS_fork, SYS_vfork];
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const NOT_OF_A_READER_HERE: &[c_long] = &[];
 
-/// Of these, what a program gets that others connect to.
+/// Calls among these for a program that accepts connections.
 pub(super) const OF_LISTENERS: &[c_long] = &[SYS_accept, SYS_accept4, SYS_bind, SYS_listen];
 
-/// What changes files, which a program that may not write has no use for.
+/// Calls that change files; a program that may not write does not get them.
 #[rustfmt::skip]
 pub(super) const OF_WRITERS: &[c_long] = &[
     SYS_copy_file_range, SYS_fallocate, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_fremovexattr,
@@ -105,12 +106,12 @@ pub(super) const OF_WRITERS_HERE: &[c_long] = &[
     SYS_chmod, SYS_chown, SYS_creat, SYS_futimesat, SYS_lchown, SYS_link, SYS_mkdir, SYS_mknod, SYS_rename, SYS_renameat,
     SYS_rmdir, SYS_symlink, SYS_unlink, SYS_utime, SYS_utimes,
 ];
-/// `renameat`: a number of the generic table, which has no name there.
+/// `renameat`: a number of the generic table, without a name in `libc`.
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) const OF_WRITERS_HERE: &[c_long] = &[38];
 
-/// What the engine of plugins needs once it is confined, beside threads and memory of its own: it waits for events that
-/// only it can cause.
+/// Calls that the plugin engine needs once it is confined, beside threads and memory: it waits for events that only it
+/// can cause.
 #[rustfmt::skip]
 pub(super) const OF_A_WORKER: &[c_long] = &[
     SYS_brk, SYS_clock_gettime, SYS_clock_nanosleep, SYS_close, SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
@@ -120,7 +121,7 @@ pub(super) const OF_A_WORKER: &[c_long] = &[
     SYS_sched_yield, SYS_sendto, SYS_set_robust_list, SYS_set_tid_address, SYS_sigaltstack, SYS_write, SYS_writev,
 ];
 
-/// The same, where the processor has older calls.
+/// The same for processors with older calls.
 #[cfg(target_arch = "x86_64")]
 pub(super) const OF_A_WORKER_HERE: &[c_long] = &[SYS_epoll_wait, SYS_poll];
 #[cfg(not(target_arch = "x86_64"))]

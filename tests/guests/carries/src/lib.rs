@@ -29,7 +29,10 @@ impl Plugin for Carries {
         if assets::names().iter().any(|name| name == ASSET) {
             fs::install(&assets::open(ASSET)?, &format!("{DIRECTORY}/{ASSET}")).apply()?;
         }
-        assets::install_all(&format!("{ASSET}/"), DIRECTORY)?;
+        let prefix = format!("{ASSET}/");
+        if assets::names().iter().any(|name| name.starts_with(&prefix)) {
+            assets::tree(&prefix, DIRECTORY).apply()?;
+        }
         Ok(())
     }
 }

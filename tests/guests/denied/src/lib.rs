@@ -22,7 +22,7 @@ impl Plugin for Denied {
             fs::write("/etc/allowed2", "no\n").apply(),
             fs::rename("/etc/allowed", "/etc/elsewhere"),
             fs::set_owner_all("/etc/allowed", "root", "root"),
-            Command::new("sh").args(["-c", "echo no"]).run(),
+            Command::new("sh").args(["-c", "echo no"]).apply(),
             packages::install(&["nano"]).map(|_| ()),
         ];
         for result in refused {

@@ -15,7 +15,7 @@ impl Plugin for Everywhere {
 
     fn execute() -> Result {
         let script = context::param("script").expect("the parameter is required");
-        Ok(Command::new("sh").args(["-c", &script]).run()?)
+        Ok(Command::new("sh").args(["-c", &script]).apply()?)
     }
 }
 

@@ -45,7 +45,7 @@ impl Plugin for Judged {
         let script = context::param("script").unwrap_or_default();
         if !script.is_empty() {
             fs::create_dir_all("/opt/judged").apply()?;
-            return Ok(Command::new("sh").args(["-c", &script]).run_with_input(&fs::open("/etc/os-release")?)?);
+            return Ok(Command::new("sh").args(["-c", &script]).apply_with_input(&fs::open("/etc/os-release")?)?);
         }
         fs::create_dir_all("/opt/judged/tree").apply()?;
         fs::write("/opt/judged/tree/leaf", "green\n").apply()?;
@@ -58,14 +58,14 @@ impl Plugin for Judged {
             tell(&format!("rename {source}"), fs::rename(source, dest));
         }
         let tar = Command::new("tar").arg("x");
-        tell("tar", tar.clone().env("LANG", "C").env("TZ", "Europe/Berlin").run());
-        tell("loudly", tar.clone().env("TAR_OPTIONS", "--verbose").run());
-        tell("twice", tar.clone().env("LANG", "C").env("LANG", "de_DE").run());
+        tell("tar", tar.clone().env("LANG", "C").env("TZ", "Europe/Berlin").apply());
+        tell("loudly", tar.clone().env("TAR_OPTIONS", "--verbose").apply());
+        tell("twice", tar.clone().env("LANG", "C").env("LANG", "de_DE").apply());
         for name in VARIABLES {
-            tell(name, tar.clone().env(name, "/opt/x").run());
+            tell(name, tar.clone().env(name, "/opt/x").apply());
         }
-        tell("greeting", Command::new("hello").env("GREETING", "good day").run());
-        tell("no greeting", Command::new("hello").run());
+        tell("greeting", Command::new("hello").env("GREETING", "good day").apply());
+        tell("no greeting", Command::new("hello").apply());
         Ok(())
     }
 }

@@ -24,7 +24,7 @@ impl Plugin for Meddles {
         fs::create_dir("/opt/meddles/games").apply()?;
         fs::set_owner_all("/opt/meddles", "games", "games")?;
         fs::write("/opt/meddles/note", "by hand\n").apply()?;
-        User::new("ann").ensure()?;
+        User::new("ann").apply()?;
         services::disable("ssh.service")?;
         boot_config::set(Some("pi4"), "gpu_mem", &128)?;
         run("after")
@@ -33,7 +33,7 @@ impl Plugin for Meddles {
 
 fn run(param: &str) -> Result {
     let script = context::param(param).expect("the parameter has a default");
-    Ok(Command::new("sh").args(["-c", &script]).run()?)
+    Ok(Command::new("sh").args(["-c", &script]).apply()?)
 }
 
 piimg_plugin_sdk::plugin!(Meddles);

@@ -85,13 +85,16 @@ fn downloads() {
 
 fn checkouts() {
     let commit = "ce013625030ba8dba906f756967f9e9ca394464a";
-    let checkout = |path: &str| git::checkout("https://example.org/pub/app.git", commit, path);
-    tell("checkout", checkout("/opt/app").authorized("ann", "token"));
-    tell("checkout of everybody's", checkout("/opt/app").owner("ann", "root").run());
-    tell("elsewhere", checkout("/etc/app").authorized("ann", "token"));
-    tell("by another", checkout("/opt/app").authorized("ann", "database"));
-    tell("unencrypted", git::checkout("http://example.org/pub/app.git", commit, "/opt/app").authorized("ann", "token"));
-    tell("a branch", git::checkout("https://example.org/pub/app.git", "main", "/opt/app").run());
+    let checkout = |path| git::checkout("https://example.org/pub/app.git", commit, path);
+    tell("checkout", checkout("/opt/app").authorized("ann", "token").apply());
+    tell("checkout of everybody's", checkout("/opt/app").owner("ann", "root").apply());
+    tell("elsewhere", checkout("/etc/app").authorized("ann", "token").apply());
+    tell("by another", checkout("/opt/app").authorized("ann", "database").apply());
+    tell(
+        "unencrypted",
+        git::checkout("http://example.org/pub/app.git", commit, "/opt/app").authorized("ann", "token").apply(),
+    );
+    tell("a branch", git::checkout("https://example.org/pub/app.git", "main", "/opt/app").apply());
 }
 
 piimg_plugin_sdk::plugin!(Secrets);

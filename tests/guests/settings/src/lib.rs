@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use piimg_plugin_sdk::users::User;
+use piimg_plugin_sdk::users::{Group, User};
 use piimg_plugin_sdk::{
     Error, Kind, Param, Plugin, PluginConf, Result, boot_config, context, fs, log, net, services, users,
 };
@@ -110,18 +110,18 @@ fn services() {
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJVJPcpmZh+Z1hpVH+KDLfxDlU2XSCMkjd0XnpmV4mJT ann";
 
 fn users() {
-    tell("group", users::ensure_group("field"));
-    tell("user", User::new("ann").group("video").group("field").ensure());
-    tell("again", User::new("ann").group("video").ensure());
-    tell("service", User::system("app").ensure());
+    tell("group", Group::new("field").apply());
+    tell("user", User::new("ann").groups(&["video", "field"]).apply());
+    tell("again", User::new("ann").groups(&["video"]).apply());
+    tell("service", User::system("app").apply());
     tell("keys", users::authorize_keys("ann", &[KEY]));
     tell("keys again", users::authorize_keys("ann", &[KEY]));
-    tell("root", User::new("root").ensure());
-    tell("second root", User::system("toor").uid(0).ensure());
-    tell("smuggled", User::new("bob").shell("/bin/sh\nroot2::0:0::/:/bin/sh").ensure());
-    tell("home", User::new("bob").home("/etc").ensure());
-    tell("sudo", User::new("bob").group("sudo").ensure());
-    tell("package's", User::new("daemon").ensure());
+    tell("root", User::new("root").apply());
+    tell("second root", User::system("toor").uid(0).apply());
+    tell("smuggled", User::new("bob").shell("/bin/sh\nroot2::0:0::/:/bin/sh").apply());
+    tell("home", User::new("bob").home("/etc").apply());
+    tell("sudo", User::new("bob").groups(&["sudo"]).apply());
+    tell("package's", User::new("daemon").apply());
     tell("options", users::authorize_keys("ann", &[&format!("command=\"sh\" {KEY}")]));
     tell("daemon's keys", users::authorize_keys("daemon", &[KEY]));
     tell("other's keys", users::authorize_keys("ubuntu", &[KEY]));

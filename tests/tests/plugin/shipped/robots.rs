@@ -182,7 +182,7 @@ fn breadcrumb_sends_a_secret_only_with_its_grant() {
         (without_secret, "secret:git-token"),
         (required.collect(), "net:https://git.example.org/example/breadcrumb/**"),
     ] {
-        let granted = Granted { scopes, ..Granted::default() };
+        let granted = Granted { scopes: scopes_of("--grant", &scopes).unwrap(), ..Granted::default() };
         let ran = run_plugin(image_of_ann(&BREADCRUMB), &plugin, &granted, &params, Limits::EXECUTE);
         let report = ran.failure(Kind::Grant);
         assert!(report.hints.iter().any(|hint| hint.contains(needed)), "{needed}: {report:?}");

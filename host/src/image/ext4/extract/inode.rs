@@ -1,4 +1,4 @@
-//! What `debugfs` prints of directories and inodes. Pure.
+//! Parses the output of `debugfs` about directories and inodes. Pure.
 
 use crate::error::{Context as _, Failure, Result};
 use crate::ui::printable;
@@ -31,7 +31,7 @@ pub(super) mod flags {
     pub(in super::super) const APPEND_ONLY: u32 = 0x20;
     pub(in super::super) const ENCRYPTED: u32 = 0x800;
     pub(in super::super) const VERITY: u32 = 0x10_0000;
-    /// What there is of it is in the inode.
+    /// The content is in the inode itself.
     pub(in super::super) const INLINE: u32 = 0x1000_0000;
     pub(in super::super) const IGNORES_CASE: u32 = 0x4000_0000;
 }
@@ -46,11 +46,11 @@ pub(super) struct Run {
     pub(super) blocks: u64,
 }
 
-/// What is known of an inode.
+/// Metadata of an inode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Inode {
     pub(super) kind: Kind,
-    /// Those of [`flags`], and others.
+    /// Flags, those of [`flags`] among them.
     pub(super) flags: u32,
     /// Permission bits, the upper three included.
     pub(super) mode: u32,
@@ -62,7 +62,7 @@ pub(super) struct Inode {
     pub(super) modified: i64,
     /// Names of those that are kept.
     pub(super) attributes: Vec<String>,
-    /// Of a symbolic link that is short enough to be in the inode.
+    /// Target of a symbolic link that is short enough to be in the inode.
     pub(super) target: Option<Vec<u8>>,
     /// Blocks that were written; all others are zeros.
     pub(super) runs: Vec<Run>,
@@ -77,7 +77,7 @@ impl Inode {
 /// Reads what `ls -p` printed: lines of `/inode/mode/uid/gid/name/size/`.
 ///
 /// # Errors
-/// If a line is none, which means that a name has a line break in it.
+/// If a line has another form, which means that a name has a line break in it.
 pub(super) fn entries(text: &[u8]) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     // Room without an entry is listed as inode 0.
@@ -192,7 +192,7 @@ fn attributes(text: &str) -> Result<Vec<String>> {
         .collect()
 }
 
-/// Of the last line, which no other can imitate.
+/// Parses the target of a link from the last line, which no file name can imitate.
 fn target(text: &[u8]) -> Option<Vec<u8>> {
     const BEFORE: &[u8] = b"\nFast link dest: \"";
     let start = text.windows(BEFORE.len()).position(|window| window == BEFORE)? + BEFORE.len();

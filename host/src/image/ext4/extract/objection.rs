@@ -1,4 +1,4 @@
-//! What keeps a file system from becoming a tree here, found before anything is copied. Pure.
+//! Finds what cannot become a tree here, before anything is copied. Pure.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::{DEEPEST, ROOT};
 use crate::error::{Failure, Result};
 use crate::image::layout::Bytes;
 use crate::image::parsing::LONGEST;
-use crate::sandbox::private::IDS;
+use crate::sandbox::id_map::IDS;
 use crate::ui::Printable as _;
 
 /// Refuses what cannot be taken over, by its path; the partition holds `most`, in blocks of `block` bytes.
@@ -48,7 +48,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// The first path of an inode.
+/// Returns the first path of an inode.
 fn find(tree: &BTreeMap<u32, Vec<Entry>>, number: u32) -> PathBuf {
     fn below(tree: &BTreeMap<u32, Vec<Entry>>, from: u32, number: u32, path: &Path, depth: usize) -> Option<PathBuf> {
         if from == number {

@@ -26,7 +26,7 @@ fn change(image: &Path, commands: &str) {
     Tool::new("debugfs").args(["-w", "-f", "-"]).arg(image).stdin(format!("{commands}\n")).run().unwrap();
 }
 
-fn extracted(dir: &Path, image: &Path) -> Result<(PathBuf, Left)> {
+fn extracted(dir: &Path, image: &Path) -> Result<(PathBuf, Skipped)> {
     let (into, scratch) = (dir.join("into"), dir.join("scratch"));
     fs::create_dir(&into).unwrap();
     fs::create_dir(&scratch).unwrap();
@@ -182,7 +182,7 @@ fn file_systems_of_all_kinds_are_read() {
             change(&image, "fallocate /d/9000 3 40\nfallocate /lastlog 3 40");
         }
         let (into, left) = extracted(place.path(), &image).unwrap_or_else(|error| panic!("{options:?}: {error:#}"));
-        assert_eq!(left, Left::default(), "{options:?}");
+        assert_eq!(left, Skipped::default(), "{options:?}");
         for (name, content) in &contents {
             assert!(fs::read(into.join(name)).unwrap() == *content, "{options:?}: {name}");
         }

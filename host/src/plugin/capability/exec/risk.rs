@@ -1,4 +1,4 @@
-//! How far a command reaches: as far as its program does what others tell it.
+//! The reach of a command: as far as its program does what others tell it.
 
 use super::ExecPattern;
 use crate::plugin::capability::kind::Risk;
@@ -78,7 +78,7 @@ pub(super) fn rank(pattern: &ExecPattern, declared: &str) -> (Risk, String) {
 }
 
 /// Returns whether a program does whatever its arguments or input say, by its name without a version.
-fn is_interpreter(name: &str) -> bool {
+pub(super) fn is_interpreter(name: &str) -> bool {
     let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     INTERPRETERS.contains(&name) || INTERPRETERS.contains(&plain) || name.starts_with("ld-linux")
 }

@@ -1,6 +1,5 @@
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use rustix::fs::CWD;
 
@@ -90,7 +89,6 @@ fn what_is_no_file_is_not_opened() {
     let f = fixture();
     let tree = f.rootfs.exact();
     f.fifo("etc/fifo");
-    let started = Instant::now();
     let error = tree.read(&path("/etc/fifo"), 100).unwrap_err();
     assert_eq!((error.code, error.cause()), (FileErrorCode::NotAFile, "it is a device, FIFO or socket"));
     assert_eq!(tree.read(&path("/etc"), 100).unwrap_err().cause(), "it is a directory");
@@ -99,7 +97,6 @@ fn what_is_no_file_is_not_opened() {
     assert_eq!(tree.write(&path("/etc"), b"", f.attrs(0o644)).unwrap_err().code, FileErrorCode::NotAFile);
     tree.write(&path("/etc/fifo"), b"new", f.attrs(0o644)).unwrap();
     assert_eq!(std::fs::read(f.host("etc/fifo")).unwrap(), b"new");
-    assert!(started.elapsed() < Duration::from_secs(1));
     let error = tree.read(&path("/etc/shadow"), 5).unwrap_err();
     assert_eq!((error.code, error.cause()), (FileErrorCode::Limit, "it is bigger than 5 bytes"));
 }
