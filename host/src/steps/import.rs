@@ -4,7 +4,7 @@
 //! it names its partitions. No package and no file of the release is added; the release says what the image is, where its
 //! packages come from, and what it must boot on.
 
-mod boot;
+pub(super) mod boot;
 mod mounts;
 
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use crate::error::{Context, Failure, Result};
 use crate::image::assemble::copy_extents;
 use crate::image::command_lines::command_lines;
 use crate::image::ext4::device_in;
-use crate::image::ext4::extract::{self, Debugfs, Source, extract};
+use crate::image::ext4::extract::{self, Attributes, Debugfs, Source, extract};
 use crate::image::layout::{Bytes, Partition, Sectors};
 use crate::image::parsing::{self, LONGEST, recognise};
 use crate::image::source::{self, Disk, Kind};
@@ -148,7 +148,7 @@ fn take_image(whole: &File, host: &HostBox, place: &Path, parser: &Parser, room:
     let (scratch, scratch_inside) = (place.join("scratch"), format!("{WORK}/scratch"));
     let debugfs = Debugfs { run: &run, scratch: &scratch, scratch_inside: &scratch_inside };
     let tree = place.join("tree");
-    let left = extract(&debugfs, Source::new(source, at, room.again()?)?, &tree)?;
+    let left = extract(&debugfs, Source::new(source, at, room.again()?)?, &tree, Attributes::OfFiles)?;
     let inside = |path: &Path| path.strip_prefix(&tree).unwrap_or(path).printable();
     for path in left.special {
         step.detail(&format!("left out, for it is no file: /{}", inside(&path)));

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fs;
 
-use piimg::image::ext4::extract::{Debugfs, Source, extract};
+use piimg::image::ext4::extract::{Attributes, Debugfs, Source, extract};
 use piimg::image::layout::{Bytes, Partition, PartitionType, Sectors};
 use piimg::sandbox::free_space::Room;
 use piimg::sandbox::tool::Output;
@@ -58,7 +58,7 @@ pub(super) fn check(data: &[u8]) -> bool {
     };
     let room = Room::new(dir.path(), "the disk", "the tree").expect("it is there");
     let source = Source::new(&image, partition, room).expect("it has a superblock");
-    let done = extract(&debugfs, source, &into).is_ok();
+    let done = extract(&debugfs, source, &into, Attributes::OfFiles).is_ok();
     let mut names: Vec<_> =
         fs::read_dir(dir.path()).expect("it is there").map(|entry| entry.expect("it is there").file_name()).collect();
     names.sort();

@@ -140,3 +140,32 @@ fn the_root_partition_is_the_one_that_the_command_line_names() {
     let named = "the root partition holds f2fs, not ext4; piimg reads and builds root file systems of ext4 alone";
     assert!(report.findings().contains(&("root file system", named)), "{report:#?}");
 }
+
+#[test]
+fn a_plugin_is_tried_on_the_files_of_an_image() {
+    let (dir, tree) = (tempdir().unwrap(), tree());
+    let sub = tree.path().join("usr/bin");
+    std::fs::create_dir_all(&sub).unwrap();
+    std::fs::write(sub.join("mount"), "x").unwrap();
+    Tool::new("chmod").arg("4711").arg(sub.join("mount")).run().unwrap();
+    std::fs::copy(build(tree.path()).unwrap().path(), dir.path().join("a.img")).unwrap();
+    Tool::new("xz").args(["-k", "-0", "-q"]).arg(dir.path().join("a.img")).run().unwrap();
+    let plugin = piimg_tests::guest("minimal");
+    for (image, kept) in [("a.img", "plain"), ("a.img.xz", "unpacked")] {
+        let run = ["plugin", "run", plugin.to_str().unwrap(), "--rootfs", image, "--keep", kept];
+        let (code, data, said) = piimg(dir.path(), &[&run[..], &["--command", "htop --version"]].concat());
+        assert_eq!(code, Some(0), "{said}");
+        assert!(data.starts_with("/etc/\n  piimg-minimal  added by call "), "{data}");
+        let read = |path: &str| std::fs::read_to_string(dir.path().join(kept).join(path)).unwrap();
+        assert_eq!(read("etc/hostname"), "robot\n");
+        assert_eq!(read("boot/firmware/config.txt"), "arm_64bit=1\n[pi4]\narm_boost=1\n[all]\n");
+        assert_eq!(read("boot/firmware/overlays/vc4-kms-v3d.dtbo"), "overlays/vc4-kms-v3d.dtbo");
+        assert_eq!(read("usr/bin/mount"), "x");
+        let link = std::fs::read_link(dir.path().join(kept).join("etc/os-release")).unwrap();
+        assert_eq!(link, Path::new("../usr/lib/os-release"));
+    }
+    std::fs::write(dir.path().join("b.img"), "x").unwrap();
+    let (code, _, said) = piimg(dir.path(), &["plugin", "run", plugin.to_str().unwrap(), "--rootfs", "b.img"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("it is neither an image with a partition table nor a tar archive"), "{said}");
+}

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Longest description of a trial.
 const LONGEST: u64 = 64 << 20;
 
-/// Try a plugin on a copy of a directory or archive, and show what it changed and by which call.
+/// Try a plugin on a copy of a directory, archive or image, and show what it changed and by which call.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Needs no root and no network. Commands, packages, downloads and checkouts are what you say they are.
@@ -35,8 +35,8 @@ Example: piimg plugin run target/wasm32-wasip2/release/hello.wasm --param greeti
 pub(super) struct Arguments {
     /// The component.
     plugin: PathBuf,
-    /// Directory, or tar archive of a root file system; it is copied and never changed. Without it: a few files of a Debian.
-    #[arg(long, value_name = "DIR|TAR")]
+    /// Directory, tar archive of a root file system, or image; it is copied and never changed. Without it: a few files of a Debian.
+    #[arg(long, value_name = "DIR|TAR|IMAGE")]
     rootfs: Option<PathBuf>,
     /// Grant this alone, and what else is named so; without it, everything that the plugin requests. May be repeated.
     #[arg(long = "grant", value_name = "SCOPE")]

@@ -22,6 +22,7 @@ use super::Superblock;
 use crate::error::{Context as _, Failure, Result, with_cause};
 use crate::image::assemble::copy_extents;
 use crate::image::layout::{Bytes, Partition};
+use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::sandbox::free_space::Room;
 use crate::sandbox::tool::Output;
 use crate::ui::printable;
@@ -101,6 +102,16 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Home of the owners, modes and extended attributes of what is taken out.
+#[derive(Debug)]
+pub enum Attributes<'a> {
+    /// The files themselves, which needs uid 0 of a private namespace.
+    OfFiles,
+    /// This view of the tree, which keeps owners and modes beside the files: an ordinary user may not give files away. Extended
+    /// attributes are not taken.
+    Kept(&'a Rootfs),
+}
+
 /// Entries that were left out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Skipped {
@@ -111,22 +122,23 @@ pub struct Skipped {
 }
 
 /// Puts the tree of a file system into the empty directory `into`, with owners, modes, times, hard links and extended
-/// attributes.
+/// attributes, which go where `attributes` says.
 ///
 /// # Privileges
-/// Uid 0 of a private namespace.
+/// Those of [`Attributes`].
 ///
 /// # Errors
 /// [`Failure::build`] if the file system cannot be read, or holds what no tree here can: names with a line break, a directory
 /// with two parents, encrypted files, owners beyond those of a namespace.
-pub fn extract(debugfs: &Debugfs<'_>, source: Source<'_>, into: &Path) -> Result<Skipped> {
+pub fn extract(debugfs: &Debugfs<'_>, source: Source<'_>, into: &Path, attributes: Attributes<'_>) -> Result<Skipped> {
     let tree = debugfs.walk()?;
     let numbers: BTreeSet<u32> = tree.values().flatten().map(|entry| entry.inode).chain([ROOT]).collect();
     let inodes = debugfs.stat(&numbers)?;
     objection::check(&tree, &inodes, source.partition.length.to_bytes(), source.block)?;
     debugfs.fetch(&inodes)?;
     let scratch = debugfs.scratch;
-    let mut builder = Builder { tree, inodes, scratch, source, made: BTreeMap::new(), left: Skipped::default() };
+    let (made, left) = (BTreeMap::new(), Skipped::default());
+    let mut builder = Builder { tree, inodes, scratch, source, into, attributes, made, left };
     builder.fill(ROOT, into, 0)?;
     Ok(builder.left)
 }
@@ -230,6 +242,8 @@ struct Builder<'a> {
     inodes: BTreeMap<u32, Inode>,
     scratch: &'a Path,
     source: Source<'a>,
+    into: &'a Path,
+    attributes: Attributes<'a>,
     /// First path of each file, by inode.
     made: BTreeMap<u32, PathBuf>,
     left: Skipped,
@@ -292,6 +306,28 @@ impl Builder<'_> {
 
     fn attributes(&mut self, number: u32, place: &Path) -> Result<()> {
         let inode = self.inodes.get(&number).context("an inode is missing")?;
+        match self.attributes {
+            Attributes::OfFiles => self.give(number, inode, place)?,
+            Attributes::Kept(rootfs) if inode.kind != Kind::Symlink => {
+                let inside = place.strip_prefix(self.into).context("it is outside of the tree")?;
+                let inside = inside.to_str().context("its name is no text")?;
+                let attrs = Attrs { mode: u32::from(inode.mode), uid: inode.owner, gid: inode.group };
+                rootfs.set_attrs(&ImagePath::parse(&format!("/{inside}"))?, attrs, false)?;
+            }
+            Attributes::Kept(_) => {}
+        }
+        for (flag, what) in LOST_FLAGS {
+            if inode.has(flag) {
+                self.left.flags.entry(what).or_insert_with(|| (place.to_owned(), 0)).1 += 1;
+            }
+        }
+        let time = Timespec { tv_sec: inode.modified, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        Ok(rustix::fs::utimensat(CWD, place, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Gives a file its own owner, mode and extended attributes.
+    fn give(&self, number: u32, inode: &Inode, place: &Path) -> Result<()> {
         let (owner, group) = (Uid::from_raw(inode.owner), Gid::from_raw(inode.group));
         rustix::fs::chownat(CWD, place, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
         if inode.kind != Kind::Symlink {
@@ -304,14 +340,7 @@ impl Builder<'_> {
             rustix::fs::lsetxattr(place, written.as_c_str(), &value, XattrFlags::empty())
                 .with_context(|| format!("cannot give it the attribute `{name}`"))?;
         }
-        for (flag, what) in LOST_FLAGS {
-            if inode.has(flag) {
-                self.left.flags.entry(what).or_insert_with(|| (place.to_owned(), 0)).1 += 1;
-            }
-        }
-        let time = Timespec { tv_sec: inode.modified, tv_nsec: 0 };
-        let times = Timestamps { last_access: time, last_modification: time };
-        Ok(rustix::fs::utimensat(CWD, place, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ const LIMIT: Bytes = BOOT_LENGTH;
 const KNOWN: [&str; 3] = ["config.txt", "cmdline.txt", "overlays"];
 
 /// Copies the files of the boot partition to where it is mounted. What it covers there goes.
-pub(super) fn take(parser: &Parser, whole: &File, partition: &Partition, rootfs: &Rootfs) -> Result<()> {
+pub(in crate::steps) fn take(parser: &Parser, whole: &File, partition: &Partition, rootfs: &Rootfs) -> Result<()> {
     let (tree, directory) = (rootfs.exact(), ImagePath::parse(BOOT)?);
     tree.make_dir_all(&directory, DIRECTORY)?;
     tree.clear(&directory, &|_| Fate::Remove)?;

@@ -6,15 +6,18 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::scenario::{Place, Scenario, StubFile};
-use crate::error::{Context as _, Failure, Kind, Result};
-use crate::image::parsing;
-use crate::image::source::Kind as FileKind;
-use crate::image::temporary_place;
+use crate::error::{Context as _, Failure, Result};
+use crate::image::ext4::device_in;
+use crate::image::ext4::extract::{self, Attributes, Debugfs, Source, extract};
+use crate::image::source::{self, Disk, Kind as FileKind};
+use crate::image::{parsing, temporary_place};
 use crate::rootfs::accounts::Accounts;
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::members::{self, Member, MemberKind};
+use crate::sandbox::confined::Confined;
 use crate::sandbox::free_space::Room;
 use crate::sandbox::parser::Parser;
+use crate::steps::import::boot;
 use crate::steps::served::unpacked;
 use crate::ui::{Printable as _, printable};
 
@@ -79,9 +82,9 @@ pub(super) fn fill(copy: &Path, scenario: &Scenario, epoch: u64) -> Result<Rootf
             if metadata.is_dir() {
                 copy_directory(base, copy, &rootfs).with_context(failed)?;
             } else if metadata.is_file() {
-                copy_archive(base, &rootfs).with_context(failed)?;
+                copy_file(base, copy, &rootfs).with_context(failed)?;
             } else {
-                return Err(failed().hint("it must be a directory or a tar archive").into());
+                return Err(failed().hint("it must be a directory, a tar archive or an image").into());
             }
         }
     }
@@ -179,20 +182,44 @@ fn copy_directory(base: &Path, copy: &Path, rootfs: &Rootfs) -> Result<()> {
     Ok(())
 }
 
-/// Unpacks a tar archive, compressed or not. Devices, pipes and sockets are left out; a hard link becomes a file.
-fn copy_archive(base: &Path, rootfs: &Rootfs) -> Result<()> {
+/// Unpacks a tar archive or an image, compressed or not. Devices, pipes and sockets are left out.
+fn copy_file(base: &Path, copy: &Path, rootfs: &Rootfs) -> Result<()> {
     let file = File::open(base)?;
-    let parser = Parser::default();
-    let found = parsing::recognise(&parser, &file)?;
-    if found.kind == FileKind::Image {
-        let text = "it is an image, and its tree must be taken out with privileges that a trial has not";
-        let failure = Failure::new(Kind::Usage, text);
-        return Err(failure.hint(format!("piimg build --base {} --rootfs-only", base.printable())).into());
-    }
+    let kind = parsing::recognise(&Parser::default(), &file)?.kind;
     let place = temporary_place();
     let whole = unpacked(&file, &place)?;
-    let mut room = Room::new(&place, &place.printable(), "what is in the archive")?;
-    unpack_all(&whole, rootfs, &mut room)
+    match kind {
+        FileKind::Image => take_image(&whole, base, copy, rootfs),
+        FileKind::Tar => {
+            let mut room = Room::new(&place, &place.printable(), "what is in the archive")?;
+            unpack_all(&whole, rootfs, &mut room)
+        }
+    }
+}
+
+/// Takes the trees of both partitions out of an image. What a trial does not need of it is left out: extended attributes.
+fn take_image(whole: &File, base: &Path, copy: &Path, rootfs: &Rootfs) -> Result<()> {
+    let parser = Parser::default();
+    let Disk { boot, root, .. } = source::disk(whole, &parser)?;
+    if source::superblock(whole, &root, &parser)?.needs_recovery {
+        let failure =
+            Failure::usage("its root file system has changes in its journal alone: it was copied while it was in use");
+        return Err(failure.hint(format!("finish them: piimg build --base {} --rootfs-only", base.printable())).into());
+    }
+    // What `debugfs` writes becomes a part of the copy.
+    let beside = copy.parent().unwrap_or(Path::new("."));
+    let scratch = tempfile::tempdir_in(beside).context("cannot make a directory beside the copy")?;
+    let run = |commands: String| {
+        let debugfs = Confined::new("debugfs", &[whole])?.writing_to(scratch.path()).without_sync();
+        let device = device_in(&debugfs.place(0), root.start.to_bytes());
+        let (name, value) = extract::ENVIRONMENT;
+        debugfs.env(name, value).args(extract::ARGUMENTS).arg(device).stdin(commands).output()
+    };
+    let inside = scratch.path().to_str().context("its name is no text")?;
+    let debugfs = Debugfs { run: &run, scratch: scratch.path(), scratch_inside: inside };
+    let room = Room::new(copy, &copy.printable(), "what is in the image")?;
+    extract(&debugfs, Source::new(whole, root, room)?, copy, Attributes::Kept(rootfs))?;
+    boot::take(&parser, whole, &boot, rootfs)
 }
 
 /// Unpacks a tar archive that is not compressed.

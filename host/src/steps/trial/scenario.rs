@@ -18,7 +18,7 @@ pub(super) const VERSION: u32 = 1;
 pub struct Scenario {
     /// Version of this form.
     pub version: u32,
-    /// A directory or tar archive to copy; without one, the first files of a Debian.
+    /// A directory, a tar archive or an image to copy; without one, the first files of a Debian.
     pub base: Option<PathBuf>,
     /// Facts that the plugin is told of the image.
     #[serde(deserialize_with = "image")]

@@ -37,7 +37,7 @@ fn extracted(dir: &Path, image: &Path) -> Result<(PathBuf, Skipped)> {
     let length = Bytes(file.metadata().unwrap().len()).to_sectors();
     let partition = Partition { kind: PartitionType::LINUX, start: Sectors(0), length };
     let room = Room::new(dir, "the disk", "the tree")?;
-    extract(&debugfs, Source::new(&file, partition, room)?, &into).map(|left| (into, left))
+    extract(&debugfs, Source::new(&file, partition, room)?, &into, Attributes::OfFiles).map(|left| (into, left))
 }
 
 /// One user beside the owner may read, as `acl(5)` has it in an attribute.
