@@ -46,6 +46,7 @@ pub mod login;
 mod need;
 pub mod net;
 pub mod network;
+pub mod node;
 pub mod packages;
 pub mod process;
 pub mod python;

@@ -44,6 +44,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "program",
             "python_app",
             "wheels",
+            "modules",
             "compile",
             "checkout",
             "timer",

@@ -175,6 +175,24 @@ const PROGRAMS: Attempts = &[
         assert!(ran.exists("/opt/gauge/lib/gauge/__main__.py") && !ran.exists(wheel));
         uses_all_but(&ran, "wheels", &["fs:write:/opt/gauge/lib/**"]);
     }),
+    ("modules", |trial| {
+        let package = tempfile::tempdir().unwrap();
+        std::fs::create_dir(package.path().join("package")).unwrap();
+        std::fs::write(package.path().join("package/index.js"), "exports.watch = () => {};\n").unwrap();
+        // The same bytes each time: the plugin names their digest.
+        let mut tar = Command::new("tar");
+        tar.args(["--format=ustar", "--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
+        tar.args(["--mode=u=rwX,go=rX", "-cf", "-", "-C"]).arg(package.path()).arg("package");
+        let archive = tar.output().unwrap().stdout;
+        let ran = trial
+            .download("https://example.org/npm/gauge-1.2.0.tgz", &archive)
+            .download("https://example.org/npm/@robots/wheels-2.0.1.tgz", &archive)
+            .run();
+        for module in ["gauge", "@robots/wheels"] {
+            assert_eq!(ran.read(&format!("/opt/panel/node_modules/{module}/index.js")), "exports.watch = () => {};\n");
+        }
+        uses_all_but(&ran, "modules", &["fs:write:/opt/panel/node_modules/**"]);
+    }),
     ("compile", |trial| {
         let arguments = ["-O2", "-x", "c", "-o", "/usr/local/bin/blink", "-"];
         let ran = trial.stub(Stub::new("gcc", arguments).writes("/usr/local/bin/blink", "\x7fELF")).run();

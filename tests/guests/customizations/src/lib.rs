@@ -48,6 +48,7 @@ customizations! {
     kernel::Kernel,
     kiosk::Kiosk,
     message::Message,
+    modules::Modules,
     packages::Packages,
     password::Password,
     program::Program,
