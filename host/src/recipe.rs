@@ -13,6 +13,7 @@ pub mod file;
 pub mod host;
 mod layers;
 pub mod limits;
+pub mod local_package;
 pub mod locked;
 pub mod model;
 pub mod output;

@@ -26,6 +26,8 @@ mod import;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod layer;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
+mod local_packages;
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod locked;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod native_tools;
@@ -98,6 +100,8 @@ pub struct Job {
     pub base: Option<i32>,
     /// Assets by name.
     pub assets: BTreeMap<String, i32>,
+    /// Files of packages by digest.
+    pub local_packages: BTreeMap<String, i32>,
     /// Secrets by name, each in a file in memory: what they are is no part of the job.
     pub secrets: BTreeMap<String, i32>,
     /// Takes what goes into `piimg.lock`, if that is to be written.
@@ -138,6 +142,8 @@ struct Build<'a> {
     /// The compiled plugins, in the order of the plan: one may run several times.
     codes: Vec<File>,
     assets: BTreeMap<String, File>,
+    /// Files of packages that the recipe brings, by digest.
+    local_files: BTreeMap<String, File>,
     /// Digests of the assets, when somebody has asked.
     asset_digests: OnceCell<BTreeMap<String, String>>,
     /// The file that becomes the audit log beside the image; `None` where no plugin runs.
@@ -228,6 +234,7 @@ fn run(job: &Job) -> Result<()> {
     let emulation = Emulation::new(&job.plan.architecture, job.emulation, job.registered_on_host);
     let open = |(name, number): (&String, &i32)| Ok((name.clone(), File::from(process::adopt_fd(*number)?)));
     let assets = job.assets.iter().map(open).collect::<Result<_>>()?;
+    let local_files = job.local_packages.iter().map(open).collect::<Result<_>>()?;
     let take = |(name, number): (&String, &i32)| {
         Ok((name.clone(), Secret::from_file(name, process::adopt_fd(*number)?.into())?))
     };
@@ -246,6 +253,7 @@ fn run(job: &Job) -> Result<()> {
         authorities: job.authorities.clone(),
         codes: job.plugins.iter().map(|plugin| Ok(process::adopt_fd(plugin.code)?.into())).collect::<Result<_>>()?,
         assets,
+        local_files,
         asset_digests: OnceCell::new(),
         audit: files.remove(&Part::AuditLog),
         secrets: job.secrets.iter().map(take).collect::<Result<_>>()?,
@@ -266,6 +274,7 @@ fn run(job: &Job) -> Result<()> {
 
 fn work(build: &Build<'_>, job: &Job, files: &BTreeMap<Part, File>) -> Result<()> {
     let mut layers = base::ensure(build)?;
+    local_packages::lay(build, &mut layers)?;
     packages::lay(build, &mut layers, &job.plugins)?;
     let layers = plugins::ensure(build, layers, &job.plugins)?;
     warn_of_conflicts(build, job, &layers);

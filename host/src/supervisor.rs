@@ -62,6 +62,8 @@ pub struct Order {
     pub needs: Vec<Need>,
     /// `piimg.lock`.
     pub lock: PathBuf,
+    /// Files of packages that the recipe brings, by digest.
+    pub local_packages: BTreeMap<String, HostPath>,
     /// Whether the packages of the image are written to it.
     pub updates_lock: bool,
 }
@@ -84,7 +86,7 @@ const MOST_REPAIRS: usize = 3;
 /// What goes wrong outside the private namespace.
 pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     let plan = &order.plan;
-    shell::check(plan.assets.len() + order.plugins.len())?;
+    shell::check(plan.assets.len() + order.plugins.len() + order.local_packages.len())?;
     // Read first, so that a missing secret is known before anything is written.
     let secrets = read_secrets(&order.secrets)?;
     let name = file_name(plan.epoch.unwrap_or(now), &plan.flavour, &plan.release.name);
@@ -103,6 +105,12 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     };
     let base = plan.base.as_ref().map(open_base).transpose()?;
     let assets = assets::open(&plan.assets)?;
+    let open_package = |(digest, path): (&String, &HostPath)| {
+        let failed = || Failure::usage(format!("cannot open the package `{}`", path.shown().printable()));
+        Ok((digest.clone(), path.open().with_context(failed)?))
+    };
+    let local_packages: BTreeMap<String, File> =
+        order.local_packages.iter().map(open_package).collect::<Result<_>>()?;
     let secrets: BTreeMap<&str, File> =
         secrets.iter().map(|(name, secret)| Ok((name.as_str(), secret.to_file()?))).collect::<Result<_>>()?;
     let mut job = Job {
@@ -125,6 +133,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         taken: taken.as_raw_fd(),
         base: base.as_ref().map(|file| file.as_raw_fd()),
         assets: assets.iter().map(|(name, file)| (name.clone(), file.as_raw_fd())).collect(),
+        local_packages: local_packages.iter().map(|(digest, file)| (digest.clone(), file.as_raw_fd())).collect(),
         secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
         packages: packages.as_ref().map(|file| file.as_raw_fd()),
         output: output.job(),
@@ -136,6 +145,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     };
     let mut files: Vec<BorrowedFd<'_>> =
         codes.iter().copied().chain(assets.values()).chain(secrets.values()).map(|file| file.as_fd()).collect();
+    files.extend(local_packages.values().map(|file| file.as_fd()));
     files.extend(base.iter().chain(&packages).chain([&taken]).map(|file| file.as_fd()));
     files.extend(output.files());
     files.extend(ui.events().map(|events| events.as_fd()));

@@ -1,6 +1,7 @@
 //! Turns flags into a build request, for `build` and `plan`. It reads files and runs `conf()`. It writes only
 //! `piimg.lock`, after consent at the terminal.
 
+mod local_packages;
 mod problems;
 pub(super) mod programs;
 mod secrets;
@@ -124,6 +125,7 @@ pub(super) fn order_to_look_at(arguments: &OrderArguments, asker: Option<&Ui>) -
         .iter()
         .map(|info| PluginSource { path: info.path.clone(), digest: info.digest.clone(), conf: info.conf.clone() })
         .collect();
+    let local = local_packages::Places::new(&admitted, &overrides);
     let mut plan = plan(&file, admitted, &overrides, &sources, &Releases::builtin()?, &environment)?;
     if keeps_to_lock {
         plan.locked = granted.lock.as_ref().and_then(Lock::packages);
@@ -134,6 +136,7 @@ pub(super) fn order_to_look_at(arguments: &OrderArguments, asker: Option<&Ui>) -
     let mut problems = Problems::default();
     problems.take(assets::open(&plan.assets));
     problems.take(check_base(&plan));
+    let local_packages = problems.take(local.add_to(&mut plan));
     let has_programs = problems.take(programs::check(&plan)).is_some();
     let rings = if has_programs { problems.take(key_rings(&plan)) } else { None };
     let needs = problems.take(check_room(&plan, &name, refresh));
@@ -146,7 +149,9 @@ pub(super) fn order_to_look_at(arguments: &OrderArguments, asker: Option<&Ui>) -
             planned.build_packages = grants.build_packages();
         }
         let secrets = problems.take(secrets::needed(&plan, &question, &infos, &grants));
-        if let (true, Some(rings), Some(needs), Some(secrets)) = (problems.is_empty(), rings, needs, secrets) {
+        if let (true, Some(rings), Some(needs), Some(secrets), Some(local_packages)) =
+            (problems.is_empty(), rings, needs, secrets, local_packages)
+        {
             let updates_lock = false;
             let order = Order {
                 plan,
@@ -160,6 +165,7 @@ pub(super) fn order_to_look_at(arguments: &OrderArguments, asker: Option<&Ui>) -
                 limit,
                 needs,
                 lock,
+                local_packages,
                 updates_lock,
             };
             return Ok((order, refusal));

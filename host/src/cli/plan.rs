@@ -160,6 +160,14 @@ fn lines(order: &Order) -> Vec<String> {
     for need in order.needs.iter().filter(|need| need.needed > 0) {
         lines.push(format!("disk        {} or more in {}", bytes(need.needed), disk_space::shown(&need.places)));
     }
+    for package in &plan.local_packages {
+        lines.push(format!(
+            "file        {}, the package {} {}",
+            printable(&package.shown),
+            package.id(),
+            package.version
+        ));
+    }
     if !plan.removals.is_empty() {
         lines.push(format!("removed     {}", plan.removals.join(", ")));
     }

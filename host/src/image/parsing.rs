@@ -14,6 +14,7 @@ use super::models::overlays::Trees;
 use super::source::{self, Recognised};
 use crate::error::{Context as _, Failure, Result};
 use crate::rootfs::device_tree::DeviceTree;
+use crate::rootfs::packages;
 use crate::sandbox::free_space::Room;
 use crate::sandbox::parser::{Inside, Limits, Parser, Piece, serve};
 
@@ -40,6 +41,8 @@ enum Job {
     FileSystem(Partition),
     /// Sends what is in a compressed file.
     Unpack,
+    /// Answers with the control file of a package.
+    ControlFile,
 }
 
 /// A boot partition, and the texts in it that firmware reads.
@@ -153,6 +156,14 @@ pub fn file_system(parser: &Parser, image: &File, partition: &Partition) -> Resu
     parser.run(Limits::LOOK, &Job::FileSystem(*partition), &[image], &mut nothing)
 }
 
+/// Returns the control file of the Debian package in `file`.
+///
+/// # Errors
+/// What is wrong with it, if it is no package.
+pub fn control_file(parser: &Parser, file: &File) -> Result<String> {
+    parser.run(Limits::LOOK, &Job::ControlFile, &[file], &mut nothing)
+}
+
 /// Writes what is in `file` to `out`, an empty file on the disk of `room`, with holes where it is zero; not more than
 /// `longest`.
 ///
@@ -205,6 +216,7 @@ pub(crate) fn inside(arguments: &[String]) -> Result<i32> {
                 Ok(Answer::Done)
             }
             Job::Unpack => source::unpack(&file, inside).map(|()| Answer::Done),
+            Job::ControlFile => packages::control(&file).map(Answer::Text),
         }
     })
 }
@@ -217,5 +229,6 @@ enum Answer {
     Trees(Trees),
     Recognised(Recognised),
     FileSystem(Option<String>),
+    Text(String),
     Done,
 }

@@ -73,7 +73,7 @@ pub struct RecipeFile {
     pub output: Vec<String>,
     /// Compression of image and archive: none, zstd, zstd:LEVEL, xz or xz:LEVEL.
     pub compress: Option<String>,
-    /// Packages to install, name or name=version: with the base layer, or on top of a base.
+    /// Packages to install, name, name=version or the path of a file such as ./app.deb: with the base layer, or on top of a base.
     pub packages: Vec<String>,
     /// Packages of the release, with what they brought, that the image must not have.
     pub remove_packages: Vec<String>,

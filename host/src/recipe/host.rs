@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::file::RecipeFile;
 use super::overrides::Overrides;
+use super::package::is_file;
 use super::release::repository::Chosen;
 use super::trust::Trust;
 pub use crate::host_files::HostPath;
@@ -139,6 +140,10 @@ pub struct Admitted {
     /// Key rings, those of its own repositories included.
     pub keyrings: BTreeMap<String, Chosen>,
     pub secrets: BTreeMap<String, Offer>,
+    /// Files of packages that are to be installed.
+    pub packages: Vec<HostPath>,
+    /// Directories of packages' files, beside the archives.
+    pub package_directories: Vec<HostPath>,
 }
 
 /// Returns the door: what the recipe names and no flag stands in for, as far as it lies in the recipe's own directory
@@ -160,7 +165,11 @@ pub fn admit(file: &RecipeFile, flags: &Overrides, trust: &Trust) -> Result<Admi
     for (name, path) in file.assets.iter().filter(|(name, _)| !is_flagged(&flags.assets, name)) {
         assets.insert(name.clone(), door.path(path, false, &format!("the asset `{}`", printable(name))));
     }
-    let own = file.own_repositories.iter().map(|own| (&own.name, &own.keyring));
+    let files = file.packages.iter().filter(|text| is_file(text));
+    let packages = files.map(|text| door.path(&RecipePath(text.into()), false, "a package")).collect();
+    let directories = file.own_repositories.iter().filter_map(|own| own.path.as_ref());
+    let package_directories = directories.map(|path| door.path(path, false, "a directory of packages")).collect();
+    let own = file.own_repositories.iter().filter(|own| own.path.is_none()).map(|own| (&own.name, &own.keyring));
     let mut keyrings = BTreeMap::new();
     for (name, ring) in own.chain(&file.keyrings).filter(|(name, _)| !is_flagged(&flags.keyrings, name)) {
         let (path, fingerprints) = Chosen::parts(&ring.0);
@@ -177,7 +186,7 @@ pub fn admit(file: &RecipeFile, flags: &Overrides, trust: &Trust) -> Result<Admi
         refused.extend(refused_secrets(&secrets));
         return Err(refused);
     }
-    Ok(Admitted { plugins, base, imagedir, store, assets, keyrings, secrets })
+    Ok(Admitted { plugins, base, imagedir, store, assets, keyrings, secrets, packages, package_directories })
 }
 
 /// Returns the secrets among these that nobody trusts the recipe with.

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use super::local_package::LocalPackage;
+
 /// Higher than what is installed, so that apt goes back to an older version too.
 const PRIORITY: u32 = 1001;
 
@@ -48,6 +50,15 @@ impl Locked {
     /// Returns whether anything of that name is locked, for whatever architecture.
     pub fn names(&self, name: &str) -> bool {
         self.image.keys().chain(self.build.keys()).any(|locked| locked.split(':').next() == Some(name))
+    }
+
+    /// Returns what is locked of the archives: all but packages of these ids, which come as files.
+    pub fn without(&self, local: &[LocalPackage]) -> Self {
+        let kept = |packages: &Packages| {
+            let is_local = |name: &String| local.iter().any(|package| package.id() == *name);
+            packages.iter().filter(|(name, _)| !is_local(name)).map(|(name, it)| (name.clone(), it.clone())).collect()
+        };
+        Self { image: kept(&self.image), build: kept(&self.build) }
     }
 
     /// Returns all but those of `chosen`, by name.

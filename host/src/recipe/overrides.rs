@@ -76,8 +76,8 @@ pub struct Overrides {
     /// Compress image and archive: none, zstd[:LEVEL] or xz[:LEVEL].
     #[arg(long, value_name = "HOW", help_heading = RESULTS)]
     pub compress: Option<String>,
-    /// Package to install with the base; may be repeated.
-    #[arg(long = "package", value_name = "NAME", help_heading = PACKAGES)]
+    /// Package to install with the base: a name, or a path such as ./app.deb; may be repeated.
+    #[arg(long = "package", value_name = "NAME|FILE", help_heading = PACKAGES)]
     pub packages: Vec<String>,
     /// Value of a plugin's parameter; may be repeated.
     #[arg(long = "param", value_name = "ID:NAME=VALUE", help_heading = PLUGINS)]

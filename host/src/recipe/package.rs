@@ -42,6 +42,16 @@ impl fmt::Display for PackageSpec {
     }
 }
 
+/// Returns whether a text means a package's file, and not a name: no name has a `/` in it.
+pub fn is_file(text: &str) -> bool {
+    text.contains('/')
+}
+
+/// Returns the value of the field `name` in a stanza of a control file.
+pub fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
+    stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
 /// Checks a name by Debian Policy 5.6.1. One that ends with `-` would be a wish to remove to apt; no package has such a
 /// name.
 ///

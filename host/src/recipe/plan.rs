@@ -24,10 +24,12 @@ use super::fetching::Fetching;
 use super::file::{RecipeFile, UserFile};
 use super::host::{self, Admitted, HostPath, Offer};
 use super::limits::CommandLimits;
+use super::local_package::LocalPackage;
 use super::locked::Locked;
 use super::model::Model;
 use super::output::OutputKind;
 use super::overrides::Overrides;
+use super::package::is_file;
 use super::pin::Pin;
 use super::release::repository::{Chosen, Given};
 use super::release::{Release, Releases};
@@ -79,6 +81,8 @@ pub struct Plan {
     pub compression: Option<Compression>,
     /// Added to those of the release or of the base.
     pub packages: Vec<String>,
+    /// Packages that come as files, whether they are listed or only needed.
+    pub local_packages: Vec<LocalPackage>,
     /// Packages that the image is not to have.
     pub removals: Vec<String>,
     /// Pi models the image must boot.
@@ -225,9 +229,15 @@ pub fn plan(
         |conf| conf.image.imagedir.as_ref(),
     )
     .unwrap_or_else(|| HostPath::named(&environment.current_directory));
-    let packages: Vec<String> = file.packages.iter().chain(&flags.packages).cloned().collect();
+    // What files hold is known when they are read.
+    let packages = file.packages.iter().chain(&flags.packages).filter(|text| !is_file(text));
+    let packages: Vec<String> = packages.cloned().collect();
     for package in &packages {
-        findings.check("the package", package, check::package(package));
+        let rule = match package.ends_with(".deb") {
+            true => Err(format!("must be written `./{}` if the file is meant", printable(package))),
+            false => check::package(package),
+        };
+        findings.check("the package", package, rule);
     }
     let planned: Vec<PlannedPlugin> = order(plugins, &mut findings)
         .into_iter()
@@ -292,6 +302,8 @@ pub fn plan(
         outputs,
         compression,
         packages,
+        // Files are not read here.
+        local_packages: Vec::new(),
         removals: file.remove_packages.clone(),
         models,
         user,

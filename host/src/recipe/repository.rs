@@ -6,14 +6,17 @@ use serde::Deserialize;
 
 use super::check;
 use super::conf;
-use super::host::RecipeRing;
+use super::host::{RecipePath, RecipeRing};
 use super::release::repository::{Given, KeyRing, Repository, is_fingerprint};
 use crate::download::{Origin, check_path, is_host};
 
-/// An archive of packages that no release has.
+/// An archive of packages that no release has, or a directory of packages' files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OwnRepository {
+    /// Directory of packages' files, in place of all else here: what the packages of the recipe, plugins and other packages need
+    /// is found there too.
+    pub path: Option<RecipePath>,
     /// Name of it and of its key ring; another one than those of the release.
     pub name: String,
     /// Address in the image; a mirror may stand in for it during the build.
@@ -34,6 +37,12 @@ type Checked = (&'static str, String, Result<(), String>);
 impl OwnRepository {
     /// Returns each value with its description and the rule that it breaks, if any.
     pub(super) fn checked(&self) -> Vec<Checked> {
+        if self.path.is_some() {
+            let alone = Self { path: self.path.clone(), name: self.name.clone(), ..Self::default() };
+            let rule =
+                || "cannot be one of files (`path`) and of an archive (`url`, `suite`, `keyring` …) at once".to_owned();
+            return vec![("kind", "repository".to_owned(), if *self == alone { Ok(()) } else { Err(rule()) })];
+        }
         let mut checked = self.checked_words();
         checked.push(("url", self.url.clone(), check::mirror(&self.url)));
         checked.push(("keyring", self.keyring.text().to_owned(), signed(self.keyring.text())));

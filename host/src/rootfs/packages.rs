@@ -11,6 +11,7 @@ mod cache;
 mod database;
 mod lists;
 mod locked;
+mod package_file;
 mod progress;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
 use crate::recipe::locked::{LockedPackage, Packages};
-use crate::recipe::package::PackageSpec;
+use crate::recipe::package::{PackageSpec, field};
 use crate::rootfs::files::Rootfs;
 use crate::sandbox::command::{Bind, BoxCommand};
 use crate::ui::{Step, printable};
@@ -32,7 +33,8 @@ pub use database::{check, installed};
 pub use lists::file_name;
 use lists::{Listed, check_known, find};
 pub use lists::{Origins, archive_date, archive_state, digests, real};
-pub use locked::{Several, complete};
+pub use locked::{Several, add_local, complete};
+pub use package_file::control;
 pub(super) use progress::Progress;
 
 /// Options of every apt run in a box.
@@ -411,11 +413,6 @@ fn parse_install(line: &str) -> Result<String> {
 
 fn unexpected(line: &str) -> Failure {
     Failure::build(format!("apt printed an unexpected line: `{}`", printable(line)))
-}
-
-/// Returns the value of `name` in a stanza of a control file.
-fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
-    stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ const STALE_DAYS: u64 = 7;
 /// Files beside the tree of the base layer: apt's lists, their origins, and apt's index of them.
 pub(super) const LISTS: &str = "lists";
 pub(super) const ORIGINS: &str = "origins.json";
-const INDEX: &str = "index";
+pub(super) const INDEX: &str = "index";
 /// The sources that its lists are from, where the image has others.
 pub(super) const SOURCES: &str = "sources";
 
@@ -101,7 +101,8 @@ pub(super) fn ensure(build: &Build<'_>) -> Result<Layers> {
 
 /// Returns the first of the bases that is whole and that this build can stand on.
 fn serving<'a>(build: &Build<'_>, heads: &'a Choices<Head>) -> Result<Option<(&'a Head, Layer)>> {
-    let lock = build.plan.locked.as_ref();
+    let lock = locked::of_archives(build);
+    let lock = lock.as_ref();
     for head in heads.candidates(lock) {
         let Some(layer) = build.finished(&head.key) else { continue };
         let serves = match lock {

@@ -6,6 +6,7 @@ use super::base::{LISTS, ORIGINS, SOURCES, archive, write_files};
 use super::{Build, finalise, locked};
 use crate::error::{Context, Failure, Result};
 use crate::recipe::fetching::Fetching;
+use crate::recipe::package::PackageSpec;
 use crate::rootfs::bootstrap::{self, Bootstrap, Extent, Fetched, Installation};
 use crate::rootfs::files::{Attrs, ImagePath, Rootfs};
 use crate::rootfs::packages::{self, Resolved, Several};
@@ -198,10 +199,14 @@ fn lay_early(build: &Build<'_>, tree: &Path, extent: Extent) -> Result<()> {
     write_files(build, tree, true)
 }
 
-/// Returns the packages for layers above the base: those of the recipe, of plugins and of their builds.
+/// Returns the packages for layers above the base that the archives must have: those of the recipe, of plugins and of their
+/// builds.
 fn later(build: &Build<'_>) -> Vec<String> {
-    let listed = build.plan.plugins.iter().flat_map(|plugin| plugin.packages.iter().chain(&plugin.build_packages));
-    build.plan.packages.iter().chain(listed).cloned().collect()
+    let plan = build.plan;
+    let listed = plan.plugins.iter().flat_map(|plugin| plugin.packages.iter().chain(&plugin.build_packages));
+    let name = |spec: &str| PackageSpec::parse(spec).map(|spec| spec.name).unwrap_or_default();
+    let is_local = |spec: &&String| plan.local_packages.iter().any(|package| package.name == name(spec));
+    plan.packages.iter().chain(listed).filter(|spec| !is_local(spec)).cloned().collect()
 }
 
 /// Runs the hooks that were held back, for each kernel that has no initramfs.

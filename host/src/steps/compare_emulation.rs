@@ -164,6 +164,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
         authorities: Default::default(),
         codes: Vec::new(),
         assets: Default::default(),
+        local_files: Default::default(),
         asset_digests: Default::default(),
         audit: None,
         secrets: Default::default(),

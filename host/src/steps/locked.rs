@@ -37,12 +37,17 @@ pub(super) fn refuse(build: &Build<'_>, chosen: &Packages) -> Result<()> {
     build.plan.locked.as_ref().map_or(Ok(()), |locked| check(locked.refuses(chosen)))
 }
 
+/// Returns the part of the lock that the archives must have.
+pub(super) fn of_archives(build: &Build<'_>) -> Option<Locked> {
+    build.plan.locked.as_ref().map(|locked| locked.without(&build.plan.local_packages))
+}
+
 /// Adds to the fresh lists in the directory `beside` what is locked, is not in them and is in the store. Returns what that was.
 ///
 /// # Errors
 /// [`Failure::build`] that names all of the lock that neither the archive nor the store has, before anything is installed.
 pub(super) fn complete(build: &Build<'_>, beside: &Path) -> Result<packages::Several> {
-    let Some(locked) = &build.plan.locked else { return Ok(packages::Several::new()) };
+    let Some(locked) = &of_archives(build) else { return Ok(packages::Several::new()) };
     let (lists, origins) = (beside.join(LISTS), beside.join(ORIGINS));
     let completed = packages::complete(&lists, &origins, &build.store.archives(), locked)?;
     check(completed.missing)?;

@@ -131,7 +131,10 @@ impl Package {
     }
 
     /// Puts the package at `target`, as one more name of a file that must not be changed there.
-    pub(super) fn build(&self, target: &Path) {
+    ///
+    /// # Panics
+    /// If `dpkg-deb` is missing or makes none.
+    pub fn build(&self, target: &Path) {
         let made = match &self.content {
             Content::Ready { file, .. } => file.clone(),
             Content::Files(files) => self.made(files),

@@ -145,3 +145,52 @@ fn a_base_that_is_none_is_known_before_the_build() {
         &["\nbase        old.img\n", "arm64), 1 package named\n", "\nuser        as the base has them\n"],
     );
 }
+
+#[test]
+fn what_is_no_package_for_the_image_is_known_before_the_build() {
+    use piimg_tests::repository::Package;
+
+    let scratch = Scratch::new();
+    let put = |package: Package, name: &str| package.build(&scratch.path(name));
+    std::fs::create_dir_all(scratch.path("debs/none")).unwrap();
+    put(Package::new("app", "1.0", "arm64"), "app.deb");
+    put(Package::new("app", "1.0", "arm64").file("/x", "y"), "debs/other.deb");
+    put(Package::new("pc", "1.0", "amd64"), "pc.deb");
+    scratch.write("page.deb", "<!doctype html>");
+    scratch.write("key.asc", "x");
+    let fine = fine(&scratch, &["plan", "--release", "bookworm", "--package", "./app.deb"]);
+    contains(&fine, &["file        ./app.deb, the package app:arm64 1.0\n"]);
+    for (recipe, expected) in [
+        ("packages = [\"app.deb\"]", "the package `app.deb` must be written `./app.deb` if the file is meant"),
+        ("packages = [\"./page.deb\"]", "cannot use the package `./page.deb`: it is no Debian package"),
+        (
+            "packages = [\"./pc.deb\"]",
+            "cannot use the package `./pc.deb`: it is for amd64, and the image has packages for arm64",
+        ),
+        ("packages = [\"./gone.deb\"]", "cannot use the package `./gone.deb`: No such file"),
+        ("packages = [\"./debs\"]", "cannot use the package `./debs`: it is no file"),
+        (
+            "packages = [\"./app.deb\"]\nremove-packages = [\"app\"]",
+            "cannot use the package `./app.deb`: the recipe removes `app`",
+        ),
+        (
+            "packages = [\"./app.deb\"]\n[[repository]]\npath = \"debs\"",
+            "`./app.deb` is another file of app 1.0 for arm64",
+        ),
+        (
+            "[[repository]]\npath = \"debs/none\"",
+            "cannot use the packages in `debs/none`: there is no file `*.deb` in it",
+        ),
+        ("[[repository]]\npath = \"gone\"", "cannot use the packages in `gone`: No such file"),
+        (
+            "[[repository]]\npath = \"debs\"\nkeyring = \"key.asc\"",
+            "cannot be one of files (`path`) and of an archive (`url`, `suite`, `keyring` …) at once",
+        ),
+    ] {
+        scratch.write("piimg.toml", &format!("release = \"bookworm\"\n{recipe}\n"));
+        let said = fails(&scratch, USAGE, &["plan"]);
+        assert!(said.replace("\n  caused by: ", ": ").contains(expected), "{recipe}:\n{said}");
+    }
+    scratch.write("piimg.toml", "release = \"bookworm\"\npackages = [\"../out.deb\"]\n");
+    contains(&fails(&scratch, GRANT, &["plan"]), &["  reads `$DIR/out.deb`, as a package, by the name `../out.deb`\n"]);
+}

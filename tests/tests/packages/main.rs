@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests start piimg")]
 
 mod archive;
+mod local;
 mod wishes;
 
 use std::path::{Path, PathBuf};

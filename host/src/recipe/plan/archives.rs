@@ -16,7 +16,7 @@ const TIMESTAMP: &str = "{timestamp}";
 
 /// Adds the recipe's own repositories, behind those of the release.
 pub(super) fn add_own_repositories(release: &mut Release, file: &RecipeFile, findings: &mut Findings) {
-    for own in &file.own_repositories {
+    for own in file.own_repositories.iter().filter(|own| own.path.is_none()) {
         let (repository, ring) = own.described();
         if names(release).contains(&own.name.as_str()) || release.keyrings.contains_key(&own.name) {
             findings.add(format!(

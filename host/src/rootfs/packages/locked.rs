@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::field;
 use super::lists::{Listed, Origins, each_stanza, name_of, package_files};
 use crate::error::{Context, Result};
+use crate::recipe::local_package::LocalPackage;
 use crate::recipe::locked::{Locked, LockedPackage, Packages, difference};
 use crate::store::{STANZA, replace, sealed};
 use crate::ui::Printable as _;
@@ -106,6 +107,27 @@ pub fn complete(lists: &Path, origins: &Path, cache: &Path, locked: &Locked) -> 
         completed.added = absent;
     }
     Ok(completed)
+}
+
+/// Makes the directory `fresh` of `lists`, with packages that no archive has added. Of such a package another file of the same
+/// version is not in it: apt could not tell them apart.
+///
+/// # Errors
+/// If a list cannot be read or written.
+pub fn add_local(lists: &Path, origins: &Path, fresh: &Path, packages: &[LocalPackage]) -> Result<()> {
+    let failed = "cannot copy the package lists";
+    fs::create_dir(fresh).context(failed)?;
+    for entry in fs::read_dir(lists).context(failed)? {
+        let entry = entry.context(failed)?;
+        if entry.file_type().context(failed)?.is_file() {
+            fs::copy(entry.path(), fresh.join(entry.file_name())).context(failed)?;
+        }
+    }
+    let ids: Vec<String> = packages.iter().map(LocalPackage::id).collect();
+    let added: Several = ids.iter().cloned().zip(packages.iter().map(LocalPackage::locked)).collect();
+    let stanza = |package: &LocalPackage| Kept { stanza: package.stanza.clone(), archive: String::new() };
+    let stanzas: Vec<(&str, Kept)> = ids.iter().map(String::as_str).zip(packages.iter().map(stanza)).collect();
+    add(fresh, &Origins::read(origins)?, &stanzas, &added)
 }
 
 /// Returns the locked packages that the lists lack, and what they have instead.
