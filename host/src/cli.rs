@@ -16,6 +16,7 @@ mod plan;
 mod plugin;
 mod recipe;
 mod schema;
+mod shell;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,7 @@ Exit codes: 0 done, 1 build failed, 2 usage or recipe, 3 the host lacks a tool o
 enum Command {
     Init(init::Arguments),
     Build(build::Arguments),
+    Shell(shell::Arguments),
     Plan(plan::Arguments),
     Grant(grant::Arguments),
     Plugin(plugin::Arguments),
@@ -117,6 +119,7 @@ pub fn main() -> i32 {
     let result = match arguments.command {
         Command::Init(arguments) => init::run(&arguments, &ui),
         Command::Build(arguments) => build::run(&arguments, started, ui.clone()),
+        Command::Shell(arguments) => shell::run(&arguments, &ui),
         Command::Plan(arguments) => plan::run(&arguments, &ui),
         Command::Grant(arguments) => grant::run(&arguments, &ui),
         Command::Plugin(arguments) => plugin::run(&arguments, &ui),

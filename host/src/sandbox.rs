@@ -2,7 +2,7 @@
 //!
 //! [`process`] is what all of it stands on: starting piimg again, descriptors, ids. [`namespace`] is the namespace in which
 //! the whole build runs. [`command`] runs a command of the image in a tighter box of its own, and [`proxy`] is the network
-//! of a box that has one. [`worker`] is a process for untrusted code, [`parser`] one that parses untrusted files. [`tool`] runs a program of the host, [`confined`] one that reads
+//! of a box that has one. [`worker`] is a process for untrusted code, [`parser`] one that parses untrusted files. [`terminal`] gives a command a terminal. [`tool`] runs a program of the host, [`confined`] one that reads
 //! untrusted files. [`ending`] explains an exit status. Nothing else in piimg starts a process.
 
 mod collect;
@@ -28,6 +28,7 @@ pub mod process;
 pub mod proxy;
 mod seccomp;
 pub mod shell;
+pub mod terminal;
 pub mod tool;
 pub mod watched;
 pub mod worker;

@@ -38,6 +38,7 @@ pub(crate) mod partitions;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod plugins;
 mod served;
+pub mod shell;
 mod tarball;
 pub mod trial;
 mod users;
@@ -58,6 +59,7 @@ use nix::sched::CloneFlags;
 use output_job::{OutputJob, Part};
 use packages::Packages;
 use serde::{Deserialize, Serialize};
+use shell::{Shell, ShellJob, When};
 
 use crate::download::Authorities;
 use crate::emulation;
@@ -113,6 +115,8 @@ pub struct Job {
     pub registered_on_host: bool,
     /// Make the base layer anew, whatever the store holds.
     pub refresh: bool,
+    /// A shell that somebody wants in the image.
+    pub shell: Option<ShellJob>,
     pub verbosity: Verbosity,
     /// The file of events, and the moment that their times count from.
     pub events: Option<(i32, Duration)>,
@@ -149,6 +153,8 @@ struct Build<'a> {
     /// The file that becomes the audit log beside the image; `None` where no plugin runs.
     audit: Option<File>,
     secrets: Secrets,
+    /// See [`Job::shell`].
+    shell: Option<Shell>,
     /// See [`Job::refresh`].
     refresh: bool,
     ui: Ui,
@@ -257,6 +263,7 @@ fn run(job: &Job) -> Result<()> {
         asset_digests: OnceCell::new(),
         audit: files.remove(&Part::AuditLog),
         secrets: job.secrets.iter().map(take).collect::<Result<_>>()?,
+        shell: job.shell.as_ref().map(Shell::of_job).transpose()?,
         refresh: job.refresh,
         ui,
     };
@@ -278,6 +285,9 @@ fn work(build: &Build<'_>, job: &Job, files: &BTreeMap<Part, File>) -> Result<()
     packages::lay(build, &mut layers, &job.plugins)?;
     let layers = plugins::ensure(build, layers, &job.plugins)?;
     warn_of_conflicts(build, job, &layers);
+    if let Some(shell) = build.shell.as_ref().filter(|shell| shell.when == When::AtTheEnd) {
+        return shell::at_the_end(build, &layers, shell);
+    }
     let packages = job.packages.map(process::adopt_fd).transpose()?.map(File::from);
     locked::record_and_check(build, &layers, packages)?;
     let key = partitions::key_of(build, &layers);

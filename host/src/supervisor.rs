@@ -32,10 +32,12 @@ use crate::recipe::store_limit::Limit;
 use crate::sandbox::ending::{self, Bounds};
 use crate::sandbox::namespace::{self, Entry};
 use crate::sandbox::shell;
+use crate::sandbox::terminal::Terminal;
 use crate::sealed;
 use crate::secret::Secrets;
 use crate::secret::source::Source;
 use crate::steps::output_job::Taken;
+use crate::steps::shell::{ShellJob, When};
 use crate::steps::{AGAIN, Job, PluginJob, assets};
 use crate::store;
 use crate::ui::{Printable as _, Ui, printable};
@@ -64,8 +66,18 @@ pub struct Order {
     pub lock: PathBuf,
     /// Files of packages that the recipe brings, by digest.
     pub local_packages: BTreeMap<String, HostPath>,
+    /// A shell that somebody wants in the image; where it takes the place of the image, there are no results.
+    pub shell: Option<ShellRequest>,
     /// Whether the packages of the image are written to it.
     pub updates_lock: bool,
+}
+
+/// A shell in the image.
+#[derive(Clone, Debug)]
+pub struct ShellRequest {
+    pub when: When,
+    /// Program and arguments; empty for a shell.
+    pub command: Vec<String>,
 }
 
 /// Outcome of a build that did not fail in this process.
@@ -113,6 +125,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         order.local_packages.iter().map(open_package).collect::<Result<_>>()?;
     let secrets: BTreeMap<&str, File> =
         secrets.iter().map(|(name, secret)| Ok((name.as_str(), secret.to_file()?))).collect::<Result<_>>()?;
+    let terminal = order.shell.as_ref().map(|_| Terminal::open()).transpose()?;
     let mut job = Job {
         plan: plan.clone(),
         plugins: order
@@ -140,6 +153,13 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         emulation: order.emulation,
         registered_on_host: emulation::is_registered_on_host(&plan.architecture),
         refresh: order.refresh,
+        shell: order.shell.as_ref().zip(terminal.as_ref()).map(|(shell, terminal)| ShellJob {
+            when: shell.when,
+            command: shell.command.clone(),
+            terminal: terminal.far().as_raw_fd(),
+            asks: terminal.asks().as_raw_fd(),
+            kind: std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
+        }),
         verbosity: ui.verbosity(),
         events: ui.events().map(|events| (events.as_fd().as_raw_fd(), events.base())),
     };
@@ -147,13 +167,18 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         codes.iter().copied().chain(assets.values()).chain(secrets.values()).map(|file| file.as_fd()).collect();
     files.extend(local_packages.values().map(|file| file.as_fd()));
     files.extend(base.iter().chain(&packages).chain([&taken]).map(|file| file.as_fd()));
+    files.extend(terminal.iter().flat_map(|terminal| [terminal.far(), terminal.asks()]));
     files.extend(output.files());
     files.extend(ui.events().map(|events| events.as_fd()));
     let told = serde_json::to_vec(&job).context("cannot describe the job")?;
     let hidden = order.secrets.values().filter_map(Source::variable).collect();
     let entry = Entry { ids, role: "__build", store: plan.store.path(), files, hidden };
     let handed: Vec<&File> = packages.iter().chain([&taken]).collect();
-    let mut status = run_inside(&entry, &told, &output, &handed)?;
+    let run = || run_inside(&entry, &told, &output, &handed);
+    let mut status = terminal.as_ref().map_or_else(run, |terminal| terminal.join(run)?)?;
+    if status == 0 && order.shell.as_ref().is_some_and(|shell| shell.when == When::AtTheEnd) {
+        return Ok(Outcome::Built(Vec::new()));
+    }
     if status == 0 && output.has_lost_an_earlier_one(ui)? {
         // After a mismatch, no earlier result is used.
         job.output.earlier.clear();

@@ -249,6 +249,14 @@ impl Ui {
         }
     }
 
+    /// Runs `work` while no live line is drawn, for the terminal is somebody else's meanwhile. `work` must print nothing here.
+    pub(crate) fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.live {
+            Some(live) => live.suspend(work),
+            None => work(),
+        }
+    }
+
     /// Writes a line in one call, so that lines of several processes do not mix; clears live lines first.
     fn line(&self, text: &str) {
         let line = format!("{text}\n");

@@ -6,9 +6,10 @@ use std::time::Instant;
 use clap::Args;
 
 use super::build_request::{OrderArguments, now, order};
+use super::shell;
 use crate::error::Result;
-use crate::recipe::overrides::heading::{PACKAGES, RESULTS};
-use crate::supervisor::{Outcome, build};
+use crate::recipe::overrides::heading::{PACKAGES, PLUGINS, RESULTS};
+use crate::supervisor::{Order, Outcome, build};
 use crate::ui::{Events, Ui, shell_quoted};
 
 /// Build an image; its path is the only line on standard output. With `--output`, each result has a line.
@@ -23,6 +24,9 @@ pub(super) struct Arguments {
     /// Write the packages of the image, with versions and digests, to `piimg.lock`.
     #[arg(long, conflicts_with = "locked", help_heading = PACKAGES)]
     update_lock: bool,
+    /// Where a plugin fails, open a shell in the image as it left it; needs a terminal.
+    #[arg(long, help_heading = PLUGINS)]
+    shell_on_failure: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, started: Instant, mut ui: Ui) -> Result<i32> {
@@ -37,7 +41,8 @@ pub(super) fn run(arguments: &Arguments, started: Instant, mut ui: Ui) -> Result
 
 /// Builds, and returns the exit code.
 fn built(arguments: &Arguments, ui: &Ui) -> Result<i32> {
-    let mut order = order(&arguments.order, Some(ui))?;
+    let shell = arguments.shell_on_failure.then(shell::on_failure).transpose()?;
+    let mut order = Order { shell, ..order(&arguments.order, Some(ui))? };
     order.updates_lock = arguments.update_lock;
     match build(&order, now(), ui)? {
         Outcome::Built(paths) => {

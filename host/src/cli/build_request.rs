@@ -77,6 +77,14 @@ pub(super) struct OrderArguments {
     refresh: bool,
 }
 
+impl OrderArguments {
+    /// Builds on this image or archive.
+    pub(super) fn on(mut self, base: &Path) -> Self {
+        self.overrides.base = Some(base.to_owned());
+        self
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum EmulationArgument {
     /// Native tools where host and kernel can, plain emulation otherwise.
@@ -166,6 +174,7 @@ pub(super) fn order_to_look_at(arguments: &OrderArguments, asker: Option<&Ui>) -
                 needs,
                 lock,
                 local_packages,
+                shell: None,
                 updates_lock,
             };
             return Ok((order, refusal));

@@ -28,7 +28,7 @@ pub use super::proxy::Network;
 use super::proxy::{self, ProxyServer};
 use super::{ending, init, tool};
 use crate::error::{Context, Failure, Result, with_cause};
-use crate::log::{self, CommandLine};
+use crate::log::{self, CommandLine, Running};
 use crate::sealed;
 use crate::ui::Printable as _;
 
@@ -143,6 +143,14 @@ impl BoxOutput {
     }
 }
 
+/// A box that was started.
+struct Started {
+    child: Child,
+    running: Running,
+    /// Serves it until it is dropped.
+    _served: Option<ProxyServer>,
+}
+
 /// Output stream that a line came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -189,7 +197,58 @@ impl BoxCommand {
     /// # Errors
     /// [`Failure::host`] if the box cannot be made. A status other than 0 is no error here.
     pub fn run(&self, stdin: Option<File>, on_line: &mut dyn FnMut(Stream, &str)) -> Result<BoxOutput> {
-        let (_served, network) = match &self.network {
+        let stdio = [stdin.map_or_else(Stdio::null, Stdio::from), Stdio::piped(), Stdio::piped()];
+        let mut started = self.start(stdio)?;
+        let mut output = self.collect(&mut started.child, on_line)?;
+        started.running.ended(&self.argv[0], output.status);
+        if output.status == SET_UP_FAILED {
+            let reason = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+            if let Some(reason) = reason.strip_prefix(BOX_ERROR) {
+                let cause = anyhow::anyhow!("{reason}");
+                return Err(with_cause(cause, Failure::host(format!("cannot run `{}` in its box", self.argv[0]))));
+            }
+        }
+        if output.status == FOREIGN_CALL {
+            on_line(Stream::Stderr, FOREIGN_CALL_TEXT);
+            // For callers that ignore single lines and read the whole output.
+            output.stderr.extend_from_slice(format!("{FOREIGN_CALL_TEXT}\n").as_bytes());
+        }
+        Ok(output)
+    }
+
+    /// Runs the command on a terminal, which becomes the one that controls it; nothing of what it prints is kept.
+    ///
+    /// # Privileges
+    /// Uid 0 of the build's private namespace.
+    ///
+    /// # Errors
+    /// [`Failure::host`] if the box cannot be made.
+    pub fn run_on(&self, terminal: &File) -> Result<BoxOutput> {
+        let end = || -> Result<Stdio> { Ok(terminal.try_clone().context("cannot pass on a terminal")?.into()) };
+        let mut started = self.start([end()?, end()?, end()?])?;
+        let monitor = LimitMonitor::new(self.limits, started.child.id(), &self.root).inspect_err(|_| {
+            started.child.kill().ok();
+            started.child.wait().ok();
+        })?;
+        let (running, ended) = mpsc::channel::<()>();
+        let (status, exceeded) = std::thread::scope(|scope| {
+            let watcher = scope.spawn(move || monitor.run(self.timeout, &ended));
+            let status = started.child.wait();
+            drop(running);
+            (status, watcher.join().expect("the watch does not panic"))
+        });
+        let status = tool::exit_status(status.context("cannot wait for a box")?);
+        started.running.ended(&self.argv[0], status);
+        if status == SET_UP_FAILED {
+            // The reason stands on the terminal.
+            return Err(Failure::host(format!("cannot run `{}` in its box", self.argv[0])).into());
+        }
+        Ok(BoxOutput { status, stdout: Vec::new(), stderr: Vec::new(), dropped: 0, exceeded })
+    }
+
+    /// Starts the box, with standard input, output and error.
+    fn start(&self, [stdin, stdout, stderr]: [Stdio; 3]) -> Result<Started> {
+        let (served, network) = match &self.network {
             Some(network) => {
                 let (inner, outer) = UnixStream::pair().context("cannot make a socket pair")?;
                 (Some(ProxyServer::start(outer, network.clone())?), Some(inner))
@@ -214,28 +273,12 @@ impl BoxCommand {
             .arg(format!("{SPEC_ARG}{}", spec.as_raw_fd()))
             .args(network.as_ref().map(|network| format!("{NETWORK_ARG}{}", network.as_raw_fd())))
             .env_clear()
-            .stdin(stdin.map_or_else(Stdio::null, Stdio::from))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = spawn_with(command, &descriptors).context(Failure::host("cannot start a box"))?;
-        // Closes the build's copy: the proxy must notice the end of a box that could not be made.
-        drop(descriptors);
-        drop(network);
-        let mut output = self.collect(&mut child, on_line)?;
-        running.ended(&self.argv[0], output.status);
-        if output.status == SET_UP_FAILED {
-            let reason = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
-            if let Some(reason) = reason.strip_prefix(BOX_ERROR) {
-                let cause = anyhow::anyhow!("{reason}");
-                return Err(with_cause(cause, Failure::host(format!("cannot run `{}` in its box", self.argv[0]))));
-            }
-        }
-        if output.status == FOREIGN_CALL {
-            on_line(Stream::Stderr, FOREIGN_CALL_TEXT);
-            // For callers that ignore single lines and read the whole output.
-            output.stderr.extend_from_slice(format!("{FOREIGN_CALL_TEXT}\n").as_bytes());
-        }
-        Ok(output)
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(stderr);
+        let child = spawn_with(command, &descriptors).context(Failure::host("cannot start a box"))?;
+        // The build's copy of the socket is closed here: the proxy must notice the end of a box that could not be made.
+        Ok(Started { child, running, _served: served })
     }
 
     /// Runs the command; a status other than 0 is an error that quotes the end of its output.

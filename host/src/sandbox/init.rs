@@ -275,6 +275,10 @@ fn become_command(command: &BoxCommand, has_network: bool) -> Result<std::conver
     become_user(&Credentials::default())?;
     drop_capabilities()?;
     nix::unistd::setsid().context("cannot start a session")?;
+    if rustix::termios::isatty(rustix::stdio::stdin()) {
+        // For job control: <https://man7.org/linux/man-pages/man2/TIOCSCTTY.2const.html>.
+        rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).context("cannot take the terminal")?;
+    }
     set_limits(command.addresses)?;
     rustix::thread::set_no_new_privs(true).context("cannot set no_new_privs")?;
     if command.identity.uid != 0 || command.identity.gid != 0 {

@@ -168,6 +168,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
         asset_digests: Default::default(),
         audit: None,
         secrets: Default::default(),
+        shell: None,
         refresh: true,
         ui: ui.clone(),
     };

@@ -17,7 +17,7 @@ use super::change_review;
 use super::layer::LayerDraft;
 use super::packages::{self, Owner};
 use super::workbench::Bench;
-use super::{Build, Layer, Layers, PluginJob, users};
+use super::{Build, Layer, Layers, PluginJob, shell, users};
 use crate::error::{Context, Failure, Result};
 use crate::plugin::audit_log::Transcript;
 use crate::plugin::grant::GrantSet;
@@ -295,7 +295,8 @@ impl<'a> Prepared<'a> {
             &mut bench,
             &mut |plugin, level, line| log(&step, plugin, level, line),
             Some(Transcript::new(vec![kept, told])),
-        )?;
+        );
+        let ended = ended.inspect_err(|error| shell::on_failure(build, draft.root(), &planned.id, error))?;
         let key = |read_clock| if read_clock { &timed } else { &timeless };
         let report = match ended {
             RunEnd::Done(report) => report,

@@ -5,6 +5,7 @@
 
 mod archive;
 mod local;
+mod shell;
 mod wishes;
 
 use std::path::{Path, PathBuf};

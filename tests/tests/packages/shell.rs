@@ -1,0 +1,61 @@
+//! A shell in the image, which has a terminal whoever starts it.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use super::*;
+
+/// Runs `piimg shell` with these arguments, and types `typed`.
+fn shell(dir: &Path, arguments: &[&str], typed: &str) -> Output {
+    let mut command = Command::new(piimg());
+    command.current_dir(dir).env("SOURCE_DATE_EPOCH", "1750000000").env("TERM", "vt100").arg("shell");
+    command.args(["--release", "bookworm", "--store"]).arg(system_store()).args(arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_shell_is_in_the_image_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "tty -s && echo a terminal; echo $TERM; uname -n; id -u; echo x > /etc/new; rm /etc/issue.net; \
+                  mkdir /opt/new; touch /opt/new/file; stty size";
+    let output = shell(dir.path(), &["--", "sh", "-c", script], "");
+    piimg_tests::expect_success(&output);
+    let said = text(&output.stdout).replace('\r', "");
+    for expected in [
+        "a terminal\nvt100\nimage\n0\n",
+        "\n/etc/issue.net  removed\n",
+        "\n/etc/new  added\n",
+        "\n/opt/new/  added\n",
+        "\n/opt/new/file  added\n",
+    ] {
+        assert!(said.contains(expected), "{expected:?} is missing:\n{said}");
+    }
+    assert!(!said.contains("/root"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "an image was made");
+
+    // What is typed gets there, to its end; a shell's status is not that of piimg.
+    let output = shell(dir.path(), &[], "test -e /etc/new || echo it is $((6 * 7))\nfalse\n");
+    piimg_tests::expect_success(&output);
+    let said = text(&output.stdout);
+    assert!(said.contains("it is 42\r\n"), "{said}");
+    assert!(text(&output.stderr).contains("nothing was changed"), "{said}{}", text(&output.stderr));
+
+    let output = shell(dir.path(), &["--", "sh", "-c", "cat; exit 3"], "typed\n");
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("typed\r\ntyped\r\n"), "{}", text(&output.stdout));
+    let expected = "error: `sh -c cat; exit 3` in the image ended with status 3\n";
+    assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    let output = shell(dir.path(), &["--", "no-such-program"], "");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("the image has no program `no-such-program`"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn nobody_is_waited_for_where_a_plugin_fails_and_nobody_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = build_with("runs", dir.path(), 1_750_000_000, &["--shell-on-failure"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).starts_with("error: --shell-on-failure needs a terminal"), "{}", text(&output.stderr));
+}
