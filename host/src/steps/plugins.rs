@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -296,7 +297,15 @@ impl<'a> Prepared<'a> {
             &mut |plugin, level, line| log(&step, plugin, level, line),
             Some(Transcript::new(vec![kept, told])),
         );
-        let ended = ended.inspect_err(|error| shell::on_failure(build, draft.root(), &planned.id, error))?;
+        let look = |tree: &Path, error: &anyhow::Error| shell::on_failure(build, &below.seen, tree, &planned.id, error);
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                drop(bench);
+                look(&draft.unmount()?.tree(), &error);
+                return Err(error);
+            }
+        };
         let key = |read_clock| if read_clock { &timed } else { &timeless };
         let report = match ended {
             RunEnd::Done(report) => report,
@@ -316,7 +325,8 @@ impl<'a> Prepared<'a> {
         let draft = draft.unmount()?;
         let tree = draft.tree();
         let (changes, leftovers) = below.changes(&tree, run.grants, &planned.id)?;
-        let judged = change_review::judge(&planned.id, run.grants, changes, &tracker)?;
+        let judged = change_review::judge(&planned.id, run.grants, changes, &tracker);
+        let judged = judged.inspect_err(|error| look(&tree, error))?;
         change_review::drop_paths(&tree, &judged.dropped)?;
         change_review::drop_paths(&tree, &leftovers)?;
         change_review::check_secrets(&planned.id, &search, &tree, &draft.stage().path().join(AUDIT_LOG))?;

@@ -112,16 +112,22 @@ pub(super) fn at_the_end(build: &Build<'_>, layers: &Layers, shell: &Shell) -> R
     ended
 }
 
-/// Starts the shell where a plugin failed, if one is wanted there, and lists nothing: what the plugin made is in the way.
-pub(super) fn on_failure(build: &Build<'_>, root: &Path, id: &str, error: &anyhow::Error) {
+/// Starts the shell where a plugin failed, if one is wanted there, above what the plugin had made in `upper`.
+pub(super) fn on_failure(build: &Build<'_>, lowers: &[PathBuf], upper: &Path, id: &str, error: &anyhow::Error) {
     let Some(shell) = build.shell.as_ref().filter(|shell| shell.when == When::OnFailure) else { return };
-    let cause = printable(&format!("{error:#}"));
+    let cause = format!("{error:#}").lines().map(printable).collect::<Vec<_>>().join("\r\n");
     let greeting = format!(
         "The plugin {} failed: {cause}\r\nThis is the image as it left it, without a network. `exit` ends the build; nothing of \
          this is kept.\r\n",
         printable(id)
     );
-    if let Err(error) = build.ui.aside(|| shell.enter(root, &greeting)) {
+    let looked = || -> Result<()> {
+        let stage = build.store.stage()?;
+        let mounted = mount(&stage, &[lowers, &[upper.to_owned()]].concat())?;
+        build.ui.aside(|| shell.enter(mounted.path(), &greeting))?;
+        unmount(&stage, mounted)
+    };
+    if let Err(error) = looked() {
         build.ui.warn(&format!("cannot open a shell there: {error:#}"));
     }
 }

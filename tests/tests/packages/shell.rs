@@ -59,3 +59,36 @@ fn nobody_is_waited_for_where_a_plugin_fails_and_nobody_is_there() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).starts_with("error: --shell-on-failure needs a terminal"), "{}", text(&output.stderr));
 }
+
+/// Has `script` run a command line on a terminal, and types `typed`.
+fn on_a_terminal(dir: &Path, line: &str, typed: &str) -> (Option<i32>, String) {
+    let mut command = Command::new("script");
+    command.current_dir(dir).args(["--quiet", "--echo", "never", "--return", "--command", line, "/dev/null"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), text(&output.stdout).replace('\r', ""))
+}
+
+#[test]
+fn a_shell_opens_where_a_plugin_failed_or_did_what_it_may_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("--param 'test/runs:script=echo made > /opt/made # {}'", std::process::id());
+    for (plugin, arguments, file, content, status) in
+        [("runs", script.as_str(), "/opt/made", "\nmade\n", 5), ("denied", "", "/etc/allowed", "\nfine\n", 4)]
+    {
+        let line = format!(
+            "{} build --release bookworm --imagedir images --store {} --plugin {} --grant-requested {arguments} \
+             --shell-on-failure",
+            piimg().display(),
+            system_store().display(),
+            guest(plugin).display()
+        );
+        let (code, said) =
+            on_a_terminal(dir.path(), &line, &format!("echo; cat {file}; echo it is $((6 * 7))\nexit\n"));
+        assert_eq!(code, Some(status), "{said}");
+        for expected in [&format!("The plugin test/{plugin} failed: "), content, "it is 42\n", "error: "] {
+            assert!(said.replace("\u{1b}[0m", "").contains(expected), "{expected:?} is missing:\n{said}");
+        }
+    }
+}
