@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::Seek as _;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use disk_space::Need;
 use output::Output;
@@ -78,6 +79,8 @@ pub struct ShellRequest {
     pub when: When,
     /// Program and arguments; empty for a shell.
     pub command: Vec<String>,
+    /// An empty file that takes what was changed, for a draft of a plugin.
+    pub draft: Option<Arc<File>>,
 }
 
 /// Outcome of a build that did not fail in this process.
@@ -158,6 +161,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
             command: shell.command.clone(),
             terminal: terminal.far().as_raw_fd(),
             asks: terminal.asks().as_raw_fd(),
+            draft: shell.draft.as_ref().map(|file| file.as_raw_fd()),
             kind: std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
         }),
         verbosity: ui.verbosity(),
@@ -168,6 +172,7 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
     files.extend(local_packages.values().map(|file| file.as_fd()));
     files.extend(base.iter().chain(&packages).chain([&taken]).map(|file| file.as_fd()));
     files.extend(terminal.iter().flat_map(|terminal| [terminal.far(), terminal.asks()]));
+    files.extend(order.shell.iter().flat_map(|shell| &shell.draft).map(|file| file.as_fd()));
     files.extend(output.files());
     files.extend(ui.events().map(|events| events.as_fd()));
     let told = serde_json::to_vec(&job).context("cannot describe the job")?;

@@ -2,7 +2,7 @@
 
 mod build;
 mod check;
-mod new;
+pub(super) mod new;
 mod python;
 mod run;
 mod test;

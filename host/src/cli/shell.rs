@@ -1,15 +1,22 @@
 //! Implements `piimg shell`.
 
-use std::io::IsTerminal as _;
+mod draft;
+
+use std::fs::File;
+use std::io::{IsTerminal as _, Read as _, Seek as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::build_request::{OrderArguments, now, order};
-use crate::error::{Failure, Result};
-use crate::steps::shell::When;
+use super::plugin::new;
+use crate::error::{Context as _, Failure, Result};
+use crate::recipe::overrides::heading::RESULTS;
+use crate::sealed;
+use crate::steps::shell::{DraftEntry, LONGEST_DRAFT, When};
 use crate::supervisor::{Outcome, ShellRequest, build};
-use crate::ui::Ui;
+use crate::ui::{Printable as _, Ui};
 
 /// Open a shell in the image that a build would make, or in another one; what is changed there is listed and dropped.
 #[derive(Debug, Args)]
@@ -23,6 +30,12 @@ pub(super) struct Arguments {
     image: Option<PathBuf>,
     #[command(flatten)]
     order: OrderArguments,
+    /// Make a plugin in this directory, which must not exist yet, that changes the same: a draft, to be read and reasoned.
+    #[arg(long, value_name = "DIR", help_heading = RESULTS)]
+    draft: Option<PathBuf>,
+    /// Where the SDK of the draft comes from, as with `piimg plugin new`.
+    #[arg(long, value_name = "PATH|GIT", requires = "draft", help_heading = RESULTS)]
+    sdk: Option<String>,
     /// Command to run in place of a shell.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -34,11 +47,33 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         None => arguments.order.clone(),
     };
     let mut order = order(&request, Some(ui))?;
-    order.shell = Some(ShellRequest { when: When::AtTheEnd, command: arguments.command.clone() });
-    match build(&order, now(), ui)? {
-        Outcome::Built(_) => Ok(0),
-        Outcome::Failed(code) => Ok(code),
+    let draft = match &arguments.draft {
+        None => None,
+        // Before anybody works for it.
+        Some(target) => new::check(target).and_then(|_| sealed::empty_file("draft")).map(Arc::new).map(Some)?,
+    };
+    let command = arguments.command.clone();
+    order.shell = Some(ShellRequest { when: When::AtTheEnd, command, draft: draft.clone() });
+    let code = match build(&order, now(), ui)? {
+        Outcome::Built(_) => 0,
+        Outcome::Failed(code) => return Ok(code),
+    };
+    if let (Some(file), Some(target)) = (draft, &arguments.draft) {
+        let entries = read(&file)?;
+        if entries.is_empty() {
+            return Ok(code);
+        }
+        draft::write(target, arguments.sdk.as_deref(), &order.plan.release.name, &entries)?;
+        ui.info(&format!("a draft of a plugin is in `{}`: read its src/lib.rs", target.printable()));
     }
+    Ok(code)
+}
+
+/// Reads what was changed.
+fn read(mut file: &File) -> Result<Vec<DraftEntry>> {
+    let mut text = Vec::new();
+    file.rewind().and_then(|()| file.take(LONGEST_DRAFT).read_to_end(&mut text)).context("cannot read the draft")?;
+    postcard::from_bytes(&text).context("cannot read the draft")
 }
 
 /// Returns the request for a shell where a plugin fails.
@@ -47,7 +82,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 /// [`Failure::usage`] if nobody could type into it.
 pub(super) fn on_failure() -> Result<ShellRequest> {
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
-        return Ok(ShellRequest { when: When::OnFailure, command: Vec::new() });
+        return Ok(ShellRequest { when: When::OnFailure, command: Vec::new(), draft: None });
     }
     let failure = Failure::usage("--shell-on-failure needs a terminal to type into");
     Err(failure.hint("leave it out where nobody is there, as in CI").into())

@@ -1,11 +1,16 @@
 //! Lets a person into the image that is being built: on a layer that nobody keeps.
 
+#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
+mod draft;
+
 use std::fs::File;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use draft::{DraftEntry, Made};
 
 use super::layer::{mount, unmount};
 use super::{Build, Layers};
@@ -26,6 +31,9 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 const GREETING: &str =
     "This is the image, without a network. What you change in it is listed at the end; `exit` leaves it.\r\n";
 
+/// What takes the draft's entries is not longer than a plugin that has them.
+pub const LONGEST_DRAFT: u64 = 256 << 20;
+
 /// When the shell is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum When {
@@ -45,6 +53,8 @@ pub struct ShellJob {
     pub terminal: i32,
     /// Descriptor of the socket for the word that the command has ended.
     pub asks: i32,
+    /// Descriptor of the file for a draft's entries, if there is to be one.
+    pub draft: Option<i32>,
     /// Kind of the user's terminal, as `TERM` names it.
     pub kind: String,
 }
@@ -56,6 +66,7 @@ pub(super) struct Shell {
     command: Vec<String>,
     terminal: File,
     asks: UnixStream,
+    draft: Option<File>,
     kind: String,
 }
 
@@ -67,7 +78,8 @@ impl Shell {
     pub(super) fn of_job(job: &ShellJob) -> Result<Self> {
         let terminal = File::from(process::adopt_fd(job.terminal)?);
         let asks = UnixStream::from(process::adopt_fd(job.asks)?);
-        Ok(Self { when: job.when, command: job.command.clone(), terminal, asks, kind: job.kind.clone() })
+        let draft = job.draft.map(process::adopt_fd).transpose()?.map(File::from);
+        Ok(Self { when: job.when, command: job.command.clone(), terminal, asks, draft, kind: job.kind.clone() })
     }
 
     /// Starts the shell in the tree that is mounted at `root`, and waits for its end.
@@ -108,7 +120,7 @@ pub(super) fn at_the_end(build: &Build<'_>, layers: &Layers, shell: &Shell) -> R
     step.done();
     let ended = shell.enter(mounted.path(), GREETING);
     unmount(&stage, mounted)?;
-    tell(build, &lowers, &stage.path().join("fs"))?;
+    tell(build, &lowers, &stage.path().join("fs"), shell.draft.as_ref())?;
     ended
 }
 
@@ -132,13 +144,16 @@ pub(super) fn on_failure(build: &Build<'_>, lowers: &[PathBuf], upper: &Path, id
     }
 }
 
-/// Lists what a layer changed.
-fn tell(build: &Build<'_>, lowers: &[PathBuf], upper: &Path) -> Result<()> {
-    let found = {
-        let before = Mounted::read_only(lowers)?;
-        let after = Mounted::read_only(&[lowers, &[upper.to_owned()]].concat())?;
-        changes(upper, before.path(), after.path())?
-    };
+/// Lists what a layer changed, and describes it for a draft.
+fn tell(build: &Build<'_>, lowers: &[PathBuf], upper: &Path, draft: Option<&File>) -> Result<()> {
+    let before = Mounted::read_only(lowers)?;
+    let after = Mounted::read_only(&[lowers, &[upper.to_owned()]].concat())?;
+    let found = changes(upper, before.path(), after.path())?;
+    if let Some(mut file) = draft {
+        let entries =
+            postcard::to_allocvec(&draft::gather(&found, after.path())?).context("cannot describe a draft")?;
+        std::io::Write::write_all(&mut file, &entries).context("cannot hand on a draft")?;
+    }
     if found.is_empty() {
         build.ui.info("nothing was changed");
     }

@@ -60,6 +60,43 @@ fn nobody_is_waited_for_where_a_plugin_fails_and_nobody_is_there() {
     assert!(text(&output.stderr).starts_with("error: --shell-on-failure needs a terminal"), "{}", text(&output.stderr));
 }
 
+#[test]
+fn what_was_changed_becomes_a_plugin_that_passes_its_test() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "printf 'a\\nb\\n' > /etc/new; head -c 3000 /dev/zero > /opt/blob; chmod 755 /opt/blob; mkdir /opt/d; \
+                  ln -s /etc/new /opt/d/l; rm /etc/issue.net; chown ubuntu:ubuntu /opt/d; rm -r /etc/apt; chmod 600 /etc/hosts; \
+                  ln -sfn x /etc/mtab; mkfifo /opt/pipe; touch '/opt/a*b' '/opt/\"quoted\"'";
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let draft = ["--draft", "field-draft", "--sdk", top.to_str().unwrap()];
+    let output = shell(dir.path(), &[&draft[..], &["--", "sh", "-c", script]].concat(), "");
+    piimg_tests::expect_success(&output);
+    let place = dir.path().join("field-draft");
+    let source = std::fs::read_to_string(place.join("src/lib.rs")).unwrap();
+    for expected in [
+        ".capability(\"fs:write:/etc/apt/**\", \"was removed\")",
+        ".capability(\"fs:write:/etc/new\", \"was made\")",
+        "fs::remove_all(\"/etc/apt\")?;",
+        "fs::write(\"/etc/new\", \"a\\nb\\n\").apply()?;",
+        "fs::write(\"/opt/blob\", include_bytes!(\"../files/1-blob\").as_slice()).mode(0o755).apply()?;",
+        "fs::create_dir_all(\"/opt/d\").owner(\"ubuntu\", \"ubuntu\").apply()?;",
+        "fs::symlink(\"/opt/d/l\", \"/etc/new\")?;",
+        "// `/opt/pipe` was changed, and nothing is done here: it is a device, a pipe or a socket.",
+        "// `/opt/a*b` was changed, and nothing is done here: no capability can name it.",
+    ] {
+        assert!(source.contains(expected), "{expected} is missing:\n{source}");
+    }
+    // Offline, with the versions and what was compiled of this repository.
+    std::fs::copy(top.join("Cargo.lock"), place.join("Cargo.lock")).unwrap();
+    let mut test = Command::new(piimg());
+    test.current_dir(&place).args(["plugin", "test"]).env("CARGO_NET_OFFLINE", "true").env("PIIMG", piimg());
+    let output = test.env("CARGO_TARGET_DIR", piimg_tests::target().join("author")).output().unwrap();
+    assert!(output.status.success(), "{}\n{}\n{source}", text(&output.stdout), text(&output.stderr));
+
+    let output = shell(dir.path(), &[&draft[..], &["--", "true"]].concat(), "");
+    assert_eq!(output.status.code(), Some(2), "a draft is not written over another one");
+    assert!(text(&output.stderr).contains("the directory has files in it"), "{}", text(&output.stderr));
+}
+
 /// Has `script` run a command line on a terminal, and types `typed`.
 fn on_a_terminal(dir: &Path, line: &str, typed: &str) -> (Option<i32>, String) {
     let mut command = Command::new("script");

@@ -46,12 +46,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         Failure::usage("this piimg has no template for plugins in Python").hint("leave out --python for one in Rust")
     })?;
     let target = &arguments.name;
-    let name = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    check_name(name)
-        .map_err(|rule| Failure::usage(format!("`{}` is no name for a plugin: {rule}", printable(name))))?;
-    check_free(target)?;
-    let words = Words::new(name, arguments.sdk.as_deref())?;
-    write(template, target, &words)?;
+    let words = Words::new(check(target)?, arguments.sdk.as_deref())?;
+    write(&[template], target, &words, &[])?;
     ui.path(target);
     let next = if arguments.python {
         words.fill("piimg plugin build customize_{{module}}.py")
@@ -60,6 +56,37 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     };
     ui.info(&format!("next: cd {} && {next}", crate::ui::shell_quoted(&target.printable())));
     Ok(0)
+}
+
+/// Checks that a plugin can be made in the directory `target`, and returns its name.
+///
+/// # Errors
+/// [`Failure::usage`] if the name is none, or the directory is not free.
+pub(in crate::cli) fn check(target: &Path) -> Result<&str> {
+    let name = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    check_name(name)
+        .map_err(|rule| Failure::usage(format!("`{}` is no name for a plugin: {rule}", printable(name))))?;
+    check_free(target)?;
+    Ok(name)
+}
+
+/// Directory of a draft with what is in files.
+pub(in crate::cli) const FILES: &str = "files";
+
+/// Makes the repository of a draft: as one for a new plugin, with these words and files in place of the example.
+///
+/// # Errors
+/// Those of [`check`], and if it cannot be written.
+pub(in crate::cli) fn make_draft(
+    target: &Path,
+    sdk: Option<&str>,
+    more: Vec<(&'static str, String)>,
+    files: &[(String, Vec<u8>)],
+) -> Result<()> {
+    let mut words = Words::new(check(target)?, sdk)?;
+    words.0.extend(more);
+    let template = |name| TEMPLATES.get_dir(name).context(Failure::bug("a template is missing"));
+    write(&[template("rust")?, template("draft")?], target, &words, files)
 }
 
 fn check_name(name: &str) -> Result<(), String> {
@@ -151,14 +178,24 @@ fn checkout(path: &Path) -> Result<PathBuf> {
     })
 }
 
-/// Writes the repository beside its place, and moves it there when it is whole.
-fn write(template: &Dir<'_>, target: &Path, words: &Words) -> Result<()> {
+/// Writes the repository beside its place, and moves it there when it is whole. A later template lies over an earlier one, whose
+/// assets are not its own.
+fn write(templates: &[&Dir<'_>], target: &Path, words: &Words, files: &[(String, Vec<u8>)]) -> Result<()> {
     let failed = || Failure::host(format!("cannot make the plugin `{}`", target.printable()));
     let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Whatever goes wrong, it is removed.
     let place = tempfile::Builder::new().prefix(".piimg-new-").tempdir_in(parent).with_context(failed)?;
     let directory = Directory::open(place.path(), Links::Followed).with_context(failed)?;
-    fill(template, &directory, words).with_context(failed)?;
+    for template in templates {
+        fill(template, &directory, words).with_context(failed)?;
+    }
+    if templates.len() > 1 {
+        fs::remove_dir_all(place.path().join("assets")).with_context(failed)?;
+    }
+    if !files.is_empty() {
+        let below = directory.subdirectory(FILES, 0o777).with_context(failed)?;
+        files.iter().try_for_each(|(name, content)| below.replace(name, content, 0o666)).with_context(failed)?;
+    }
     let mode = for_user(0o777);
     directory.set_mode(mode.bits()).with_context(failed)?;
     // An empty directory makes way, one with files does not.
@@ -247,13 +284,13 @@ mod tests {
         let target = place.path().join("hello");
         fs::create_dir(&target).unwrap();
         check_free(&target).unwrap();
-        write(template, &target, &words).unwrap();
+        write(&[template], &target, &words, &[]).unwrap();
         let manifest = fs::read_to_string(target.join("Cargo.toml")).unwrap();
         assert!(manifest.contains("name = \"hello\""), "{manifest}");
         assert!(target.join(".gitignore").exists() && target.join(".github/workflows").is_dir());
         let error = format!("{:#}", check_free(&target).unwrap_err());
         assert!(error.contains("cannot make the plugin `"), "{error}");
-        write(template, &target, &words).unwrap_err();
+        write(&[template], &target, &words, &[]).unwrap_err();
         let names: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["hello"], "nothing half written is left");
     }
