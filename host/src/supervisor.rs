@@ -83,6 +83,16 @@ pub struct ShellRequest {
     pub draft: Option<Arc<File>>,
 }
 
+impl ShellRequest {
+    /// Makes a file for [`ShellRequest::draft`].
+    ///
+    /// # Errors
+    /// [`Failure::host`] if there is no memory for it.
+    pub fn draft_file() -> Result<Arc<File>> {
+        sealed::empty_file("draft").map(Arc::new)
+    }
+}
+
 /// Outcome of a build that did not fail in this process.
 #[derive(Debug)]
 pub enum Outcome {

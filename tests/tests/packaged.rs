@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
-/// Starts a command in a system that is a directory, `$1`, with mounts that end with it. The kernel changes the root
-/// directory only where it is a mount.
+/// Starts a command in a system that is a directory, `$1`, with mounts that end with it. The directory becomes the root of the
+/// mount namespace: in a mere chroot the kernel makes no user namespace
+/// (<https://man7.org/linux/man-pages/man7/user_namespaces.7.html>).
 const INSIDE: &str = "set -e; mount --bind \"$1\" \"$1\"; cd \"$1\"; shift
 mount -t proc proc proc; mount --rbind /sys sys; mount --rbind /dev dev; mount -t tmpfs tmpfs run
 cp --dereference /etc/resolv.conf etc/resolv.conf
-exec chroot . \"$@\"";
+pivot_root . .; umount -l .; cd /; exec \"$@\"";
 
 /// Options of a container in which piimg builds.
 const OPTIONS: [&str; 2] = ["seccomp=unconfined", "unmask=ALL"];
@@ -121,6 +122,11 @@ struct Podman {
 impl Podman {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("podman");
+        // With both versions of cgroups at once, crun starts nothing:
+        // <https://github.com/containers/crun/blob/main/src/libcrun/cgroup.c>.
+        if Path::new("/sys/fs/cgroup/unified").is_dir() {
+            command.args(["--runtime", "runc"]);
+        }
         command.arg("--root").arg(self.place.path().join("images"));
         command.arg("--runroot").arg(self.place.path().join("run")).args(arguments);
         command

@@ -5,7 +5,6 @@ mod draft;
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _, Seek as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 
@@ -13,7 +12,6 @@ use super::build_request::{OrderArguments, now, order};
 use super::plugin::new;
 use crate::error::{Context as _, Failure, Result};
 use crate::recipe::overrides::heading::RESULTS;
-use crate::sealed;
 use crate::steps::shell::{DraftEntry, LONGEST_DRAFT, When};
 use crate::supervisor::{Outcome, ShellRequest, build};
 use crate::ui::{Printable as _, Ui};
@@ -50,7 +48,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let draft = match &arguments.draft {
         None => None,
         // Before anybody works for it.
-        Some(target) => new::check(target).and_then(|_| sealed::empty_file("draft")).map(Arc::new).map(Some)?,
+        Some(target) => new::check(target).and_then(|_| ShellRequest::draft_file()).map(Some)?,
     };
     let command = arguments.command.clone();
     order.shell = Some(ShellRequest { when: When::AtTheEnd, command, draft: draft.clone() });

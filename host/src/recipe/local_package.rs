@@ -19,7 +19,7 @@ pub struct LocalPackage {
     pub architecture: String,
     /// SHA-256 of the file, in hexadecimal.
     pub digest: String,
-    /// What a list of packages says of it.
+    /// Its entry in a list of packages.
     pub stanza: String,
     /// Path of the file, for messages.
     pub shown: String,

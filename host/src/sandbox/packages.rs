@@ -134,6 +134,7 @@ pub const PACKAGES: &[Package] = &[
     package(Purpose::Test, "git", &[], "/usr/bin/git", "must find the proxy of a box, and serves commits to piimg"),
     package(Purpose::Test, "python3-pytest", &[], "/usr/lib/python3/dist-packages/pytest", "tests plugins in Python"),
     package(Purpose::LongTest, "podman", &[], "/usr/bin/podman", "runs piimg in a container"),
+    package(Purpose::LongTest, "runc", &[], "/usr/bin/runc", "starts containers where crun cannot"),
     package(Purpose::Fuzz, "g++", &[], "/usr/bin/c++", "compiles libFuzzer"),
     package(Purpose::Package, "dpkg-dev", &[], "/usr/bin/dpkg-shlibdeps", "finds the libraries that piimg needs"),
     package(Purpose::Package, "binutils", &[], "/usr/bin/objcopy", "moves debug symbols into a package of their own"),

@@ -20,7 +20,7 @@ use crate::error::{Context as _, Failure, Result};
 /// Time between two looks at the size of the user's terminal.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// What ends the input of a terminal (`Ctrl-D`), and the time after which it is typed again: a program that begins to edit lines
+/// Byte that ends the input of a terminal (`Ctrl-D`), and the time after which it is typed again: a program that begins to edit lines
 /// loses what was typed before, and a first one may end a line.
 const END_OF_INPUT: u8 = 4;
 const AGAIN: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ const PIECE: usize = 4096;
 pub struct Terminal {
     near: OwnedFd,
     far: OwnedFd,
-    /// What [`left`] talks to, and its other end.
+    /// The socket of [`left`], and its other end.
     asked: UnixStream,
     asks: UnixStream,
 }

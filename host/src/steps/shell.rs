@@ -1,6 +1,5 @@
 //! Lets a person into the image that is being built: on a layer that nobody keeps.
 
-#[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod draft;
 
 use std::fs::File;
@@ -31,7 +30,7 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 const GREETING: &str =
     "This is the image, without a network. What you change in it is listed at the end; `exit` leaves it.\r\n";
 
-/// What takes the draft's entries is not longer than a plugin that has them.
+/// Most bytes of a draft's entries: a plugin that has them is longer.
 pub const LONGEST_DRAFT: u64 = 256 << 20;
 
 /// When the shell is started.
@@ -39,7 +38,7 @@ pub const LONGEST_DRAFT: u64 = 256 << 20;
 pub enum When {
     /// In place of the image, above all layers.
     AtTheEnd,
-    /// Where a plugin failed, with what it had made.
+    /// After the failure of a plugin, with what it had made.
     OnFailure,
 }
 

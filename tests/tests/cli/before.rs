@@ -187,7 +187,7 @@ fn what_is_no_package_for_the_image_is_known_before_the_build() {
             "cannot be one of files (`path`) and of an archive (`url`, `suite`, `keyring` …) at once",
         ),
     ] {
-        scratch.write("piimg.toml", &format!("release = \"bookworm\"\n{recipe}\n"));
+        scratch.write("piimg.toml", format!("release = \"bookworm\"\n{recipe}\n"));
         let said = fails(&scratch, USAGE, &["plan"]);
         assert!(said.replace("\n  caused by: ", ": ").contains(expected), "{recipe}:\n{said}");
     }

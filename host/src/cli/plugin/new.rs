@@ -61,7 +61,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 /// Checks that a plugin can be made in the directory `target`, and returns its name.
 ///
 /// # Errors
-/// [`Failure::usage`] if the name is none, or the directory is not free.
+/// [`Failure::usage`] if a plugin cannot have that name, or the directory is not free.
 pub(in crate::cli) fn check(target: &Path) -> Result<&str> {
     let name = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     check_name(name)

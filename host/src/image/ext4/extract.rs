@@ -311,7 +311,7 @@ impl Builder<'_> {
             Attributes::Kept(rootfs) if inode.kind != Kind::Symlink => {
                 let inside = place.strip_prefix(self.into).context("it is outside of the tree")?;
                 let inside = inside.to_str().context("its name is no text")?;
-                let attrs = Attrs { mode: u32::from(inode.mode), uid: inode.owner, gid: inode.group };
+                let attrs = Attrs { mode: inode.mode, uid: inode.owner, gid: inode.group };
                 rootfs.set_attrs(&ImagePath::parse(&format!("/{inside}"))?, attrs, false)?;
             }
             Attributes::Kept(_) => {}

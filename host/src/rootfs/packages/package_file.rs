@@ -91,7 +91,6 @@ mod tests {
         for (name, content) in members {
             builder.append(&ar::Header::new(name.as_bytes().to_vec(), content.len() as u64), *content).unwrap();
         }
-        drop(builder);
         file.rewind().unwrap();
         file
     }
