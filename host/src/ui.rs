@@ -5,6 +5,7 @@
 
 mod ask;
 mod events;
+mod groups;
 mod printable;
 mod step;
 mod step_times;

@@ -123,7 +123,7 @@ impl Podman {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("podman");
         // With both versions of cgroups at once, crun starts nothing:
-        // <https://github.com/containers/crun/blob/main/src/libcrun/cgroup.c>.
+        // <https://github.com/containers/crun>.
         if Path::new("/sys/fs/cgroup/unified").is_dir() {
             command.args(["--runtime", "runc"]);
         }
@@ -134,7 +134,8 @@ impl Podman {
 
     /// Runs piimg in the container, in a directory of the host, with a store that it keeps.
     fn piimg(&self, options: &[&str], arguments: &[&str]) -> Command {
-        let mut command = self.command(&["run", "--rm"]);
+        // Without the right to raise limits, which the machine of a test may lack, podman starts none with its own.
+        let mut command = self.command(&["run", "--rm", "--ulimit", "host"]);
         for option in options {
             command.args(["--security-opt", option]);
         }

@@ -38,13 +38,16 @@ const ENVIRONMENT: [(&str, &str); 10] = [
     ("NO_PROXY", NETWORK),
 ];
 
+const FOLDS: &str = "whose marks fold a log";
 const NETWORK: &str = "how apt reaches the network";
 
 /// Further variables for piimg itself, when it starts itself again.
-const OF_PIIMG: [(&str, &str); 3] = [
+const OF_PIIMG: [(&str, &str); 5] = [
     ("TERM", "whether progress can be drawn"),
     ("COLUMNS", "how wide progress may be"),
     ("NO_COLOR", "whether it has colours"),
+    ("GITHUB_ACTIONS", FOLDS),
+    ("GITLAB_CI", FOLDS),
 ];
 
 /// Lines of a failed program's output that an error quotes.

@@ -8,6 +8,7 @@ use console::Style;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::events::Event;
+use super::groups::{Group, Service};
 use super::{Ui, Verbosity, printable, seconds};
 use crate::log;
 
@@ -27,6 +28,8 @@ pub struct Step {
     started: Instant,
     bar: Option<ProgressBar>,
     state: Arc<Mutex<State>>,
+    /// The fold of the log that holds what is printed meanwhile.
+    group: Option<Group>,
     /// Ends the thread that prints plain lines when it is dropped.
     _ticker: Option<Sender<()>>,
     finished: bool,
@@ -66,6 +69,13 @@ impl Step {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
+        // Without the output of programs there is nothing to fold.
+        let service = Service::of(|name| std::env::var_os(name).is_some());
+        let service = service.filter(|_| bar.is_none() && ui.verbosity == Verbosity::Verbose);
+        let group = service.and_then(|service| Group::open(service, &title)).map(|(group, line)| {
+            ui.line(&line);
+            group
+        });
         let state: Arc<Mutex<State>> = Arc::default();
         // With a live line there is nothing to add, and with all output of programs neither.
         let is_plain = bar.is_none() && ui.verbosity == Verbosity::Normal;
@@ -73,7 +83,7 @@ impl Step {
             let (state, title, ui) = (Arc::clone(&state), title.clone(), ui.clone());
             tick(INTERVAL, move || ui.line(&lock(&state).line(&title, started.elapsed(), &expected)))
         });
-        Self { ui, title, started, bar, state, _ticker: ticker.flatten(), finished: false }
+        Self { ui, title, started, bar, state, group, _ticker: ticker.flatten(), finished: false }
     }
 
     pub fn title(&self) -> &str {
@@ -162,6 +172,9 @@ impl Step {
     fn close(&self, mark: &str, result: &str, took: Duration) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+        if let Some(group) = &self.group {
+            self.ui.line(&group.last_line());
         }
         if let Some(events) = self.ui.events() {
             let (start, seconds) = (events.at(self.started), took.as_secs_f64());
