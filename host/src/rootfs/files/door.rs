@@ -29,12 +29,14 @@ const FUNCTIONS: [&str; 13] = [
 
 /// Modules that are for files of the host, each with its reason, and the words of which one is in each line that uses
 /// such a function; without any, all lines may.
-const MEANT: [(&str, &[&str], &str); 36] = [
+const MEANT: [(&str, &[&str], &str); 38] = [
     ("steps.rs", &["layer.json"], "a description in the store"),
     ("steps/archives.rs", &[], "what apt is given for a build"),
     ("steps/assets.rs", &[], "files that the user names"),
     ("steps/base.rs", &[], "directories of the stage; the tree is one that no plugin has touched"),
     ("steps/bootstrap.rs", &[], "directories of the stage; the tree is one that no plugin has touched"),
+    ("steps/local_packages.rs", &[], "lists of packages and their files in the store; the layer has no others"),
+    ("steps/shell.rs", &["mount("], "an overlay of finished layers"),
     ("store_maintenance.rs", &["store.path()", "store.place("], "files of the store"),
     ("steps/compare_emulation.rs", &["below"], "two trees of a bootstrap, in an overlay"),
     ("supervisor/previous_output.rs", &[], "images beside the recipe, and the store"),

@@ -1,7 +1,5 @@
 //! Describes what was changed in a shell, for a plugin that does the same.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -10,8 +8,7 @@ use crate::error::{Context as _, Result};
 use crate::rootfs::accounts::Accounts;
 use crate::rootfs::changes::{Change, ChangeKind};
 use crate::rootfs::compare::Aspect;
-use crate::rootfs::files::Rootfs;
-use crate::ui::Printable as _;
+use crate::rootfs::files::{Exact, FileKind, ImagePath, Rootfs};
 
 /// Longest file that goes into a plugin, and most bytes of all: what is longer is better an asset.
 const LONGEST: u64 = 1 << 20;
@@ -52,12 +49,13 @@ pub enum Made {
 /// # Errors
 /// If something of the tree cannot be read.
 pub(super) fn gather(changes: &[Change], after: &Path) -> Result<Vec<DraftEntry>> {
-    let accounts = Accounts::read(&Rootfs::open(after, 0)?)?;
+    let rootfs = Rootfs::open(after, 0)?;
+    let (tree, accounts) = (rootfs.exact(), Accounts::read(&rootfs)?);
     let mut left = MOST;
-    changes.iter().map(|change| entry(change, after, &accounts, &mut left)).collect()
+    changes.iter().map(|change| entry(change, &tree, &accounts, &mut left)).collect()
 }
 
-fn entry(change: &Change, after: &Path, accounts: &Accounts, left: &mut u64) -> Result<DraftEntry> {
+fn entry(change: &Change, tree: &Exact<'_>, accounts: &Accounts, left: &mut u64) -> Result<DraftEntry> {
     let of = |made| DraftEntry { path: change.path.clone(), made, mode: 0, user: String::new(), group: String::new() };
     if change.unreadable || change.path.contains(['*', '?', '[', '{']) {
         return Ok(of(Made::Nothing("no capability can name it".to_owned())));
@@ -68,39 +66,36 @@ fn entry(change: &Change, after: &Path, accounts: &Accounts, left: &mut u64) -> 
     if change.kind == ChangeKind::Removed {
         return Ok(of(if change.directory { Made::TreeRemoved } else { Made::Removed }));
     }
-    let place = after.join(&change.place);
-    let failed = || format!("cannot read `{}`", place.printable());
-    // The tree is the image's: no link in it is followed.
-    let metadata = fs::symlink_metadata(&place).with_context(failed)?;
+    let path = ImagePath::parse(&change.path)?;
+    let metadata = tree.metadata(&path)?.with_context(|| format!("`{path}` is gone"))?;
     let is_new = match &change.kind {
         ChangeKind::Changed(aspects) => {
             aspects.iter().any(|aspect| matches!(aspect, Aspect::Type | Aspect::Size | Aspect::Content))
         }
         _ => true,
     };
-    let kind = metadata.file_type();
-    let made = if kind.is_symlink() {
-        match fs::read_link(&place).with_context(failed)?.into_os_string().into_string() {
-            Ok(target) => Made::Link { target, replaces: change.kind != ChangeKind::Added },
-            Err(_) => Made::Nothing("what the link says is no text".to_owned()),
+    let made = match metadata.kind {
+        FileKind::Symlink => match metadata.target {
+            Some(target) => Made::Link { target, replaces: change.kind != ChangeKind::Added },
+            None => Made::Nothing("what the link says is no text".to_owned()),
+        },
+        FileKind::Other => Made::Nothing("it is a device, a pipe or a socket".to_owned()),
+        _ if !is_new => Made::Attributes,
+        FileKind::Directory => Made::Directory,
+        FileKind::File if metadata.size > LONGEST.min(*left) => {
+            Made::Nothing("it is too long for a plugin: give it as an asset".to_owned())
         }
-    } else if !is_new {
-        Made::Attributes
-    } else if kind.is_dir() {
-        Made::Directory
-    } else if !kind.is_file() {
-        Made::Nothing("it is a device, a pipe or a socket".to_owned())
-    } else if metadata.len() > LONGEST.min(*left) {
-        Made::Nothing("it is too long for a plugin: give it as an asset".to_owned())
-    } else {
-        *left -= metadata.len();
-        Made::File(fs::read(&place).with_context(failed)?)
+        FileKind::File => {
+            *left -= metadata.size;
+            Made::File(tree.read(&path, LONGEST)?.unwrap_or_default())
+        }
     };
+    let attrs = metadata.attrs;
     let name = |known: Option<&str>, number: u32| known.map_or_else(|| number.to_string(), str::to_owned);
     Ok(DraftEntry {
-        mode: metadata.mode() & 0o7777,
-        user: name(accounts.user_name(metadata.uid()), metadata.uid()),
-        group: name(accounts.group_name(metadata.gid()), metadata.gid()),
+        mode: attrs.mode,
+        user: name(accounts.user_name(attrs.uid), attrs.uid),
+        group: name(accounts.group_name(attrs.gid), attrs.gid),
         ..of(made)
     })
 }
