@@ -135,7 +135,9 @@ impl Podman {
     /// Runs piimg in the container, in a directory of the host, with a store that it keeps.
     fn piimg(&self, options: &[&str], arguments: &[&str]) -> Command {
         // Without the right to raise limits, which the machine of a test may lack, podman starts none with its own.
-        let mut command = self.command(&["run", "--rm", "--ulimit", "host"]);
+        let limits = ["--ulimit", "nofile=8192:8192", "--ulimit", "nproc=8192:8192"];
+        let mut command = self.command(&["run", "--rm"]);
+        command.args(limits);
         for option in options {
             command.args(["--security-opt", option]);
         }
