@@ -158,8 +158,9 @@ fn one_that_sends_a_list_without_end() {
     let place = Place::new(&suite());
     place.server.answer("main/binary-arm64/Packages", Answer::Endless);
     let list = format!("{}/dists/bookworm/main/binary-arm64/Packages", place.server.url().replace("http://", ""));
-    let longer = format!("the list `{list}` is longer than the archive's signature says");
-    contains(&place.refused(&[]), &[&longer, "use another mirror"]);
+    // apt may notice it before piimg does.
+    let longer = "longer than the archive's signature says";
+    contains(&place.refused(&[]), &[&list, longer, "use another mirror"]);
     // Of the signed file nobody knows the length. apt may give it up first, and then looks for one without a signature.
     let place = Place::new(&suite());
     place.server.answer("InRelease", Answer::Endless);

@@ -196,7 +196,8 @@ fn fetch(text: &str) -> Option<Failure> {
         Failure::host(format!("the certificate of `{address}` is of the future: this machine's clock is wrong"))
             .hint("set the clock (see `date`, `timedatectl`) and build again")
     } else if reason.starts_with("Hash Sum mismatch") || reason.contains("unexpected size") {
-        failed("it is not what the archive's signature says")
+        let is = if is_too_long(reason) { "longer than" } else { "not what" };
+        failed(&format!("it is {is} the archive's signature says"))
             .hint("a mirror that is being renewed is whole again in some minutes; a proxy may keep an old file")
             .hint("if it stays so, the file was changed: use another mirror")
     } else if reason.starts_with("404") {
@@ -207,6 +208,13 @@ fn fetch(text: &str) -> Option<Failure> {
     } else {
         failed(reason).hint("check the network, the mirror (--mirror) and the proxy")
     })
+}
+
+/// Returns whether a fetched file has more bytes than were signed: `unexpected size (HAS != SIGNED)`.
+fn is_too_long(reason: &str) -> bool {
+    let sizes = between(reason, "unexpected size (", ")").and_then(|sizes| sizes.split_once(" != "));
+    let number = |text: &str| text.parse::<u64>().ok();
+    sizes.and_then(|(has, signed)| Some(number(has)? > number(signed)?)).unwrap_or(false)
 }
 
 /// Returns whether gpgv, sqv or GnuTLS says that what was signed is not valid yet.
@@ -263,6 +271,10 @@ mod tests {
             (
                 "E: Failed to fetch http://h/d/x.deb  File has unexpected size (3 != 4). Mirror sync in progress? [IP: 1.2.3.4 80]",
                 "cannot fetch `http://h/d/x.deb`: it is not what the archive's signature says",
+            ),
+            (
+                "E: Failed to fetch http://h/d/Packages  File has unexpected size (65540 != 4). Mirror sync in progress? [IP: 1.2.3.4 80]",
+                "cannot fetch `http://h/d/Packages`: it is longer than the archive's signature says",
             ),
             (
                 "E: Failed to fetch http://h/d/x.deb  Temporary failure resolving 'h'",
