@@ -7,7 +7,6 @@
 mod authorities;
 mod resolver;
 mod retry;
-mod url;
 
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -24,9 +23,9 @@ use ureq::{Agent, AsSendBody, Body};
 use crate::error::{Context, Failure, Result};
 use crate::secret::Authorization;
 pub use authorities::Authorities;
+pub use piimg_capability::url::{Origin, Url, check_path, is_host};
 use resolver::PublicOnly;
 pub use retry::get_patiently;
-pub use url::{Origin, Url, check_path, is_host};
 
 /// Limits of a download.
 #[derive(Clone, Copy, Debug)]

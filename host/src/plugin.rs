@@ -8,24 +8,20 @@
 
 pub(crate) mod about;
 pub mod audit_log;
-pub(crate) mod capability;
 mod code;
 mod code_cache;
 mod engine;
-pub mod functions;
-pub mod grant;
-pub mod grant_prompt;
 mod guest;
 mod host_calls;
-pub mod info;
 pub mod inspect;
-pub mod lock;
-pub mod policy;
+mod inspected;
 pub mod protocol;
 pub mod replay;
 pub mod run;
 pub mod workbench;
 mod worker;
+
+pub use piimg_capability::{capability, functions, grant, grant_prompt, info, lock, policy};
 
 pub use capability::{
     Capability, Declared, Invocation, Kind, Need, Reach, Risk, ScopeError, ServiceAction, Template, UserAction,
@@ -33,6 +29,7 @@ pub use capability::{
 pub use code_cache::CodeCache;
 pub use engine::Limits;
 pub use host_calls::{LogSink, Session, Uses};
+pub use inspected::InspectedPlugin;
 pub use protocol::{ImageInfo, Level};
 pub(crate) use worker::inside;
 pub use worker::{Answer, CompileLimits, Ended, Engine, Returned, Said, engine, wire};

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::{Context as _, Failure, Result};
 use crate::home::Home;
 use crate::host_files::{Directory, Links};
-use crate::plugin::info::PluginInfo;
+use crate::plugin::InspectedPlugin;
 use crate::plugin::inspect::{inspect, keep_code, narrowed};
 use crate::plugin::{CodeCache, Engine, Kind, functions};
 use crate::ui::{Printable as _, Ui};
@@ -46,7 +46,7 @@ pub fn build(
     script: &Path,
     output: Option<&Path>,
     ui: &Ui,
-) -> Result<(PathBuf, PluginInfo)> {
+) -> Result<(PathBuf, InspectedPlugin)> {
     let sources = Sources::read(script)?;
     let asked = conf::read(&sources)?;
     let world = narrowed(|function| can_be_used(function, &asked));
@@ -82,7 +82,7 @@ fn can_be_used(function: &str, asked: &BTreeSet<&'static str>) -> bool {
 }
 
 /// Returns the kinds of all that a plugin asks for.
-fn kinds(info: &PluginInfo) -> BTreeSet<&'static str> {
+fn kinds(info: &InspectedPlugin) -> BTreeSet<&'static str> {
     info.requests.iter().filter_map(|request| request.scope.kind()).map(|kind| kind.name).collect()
 }
 
@@ -139,7 +139,7 @@ fn write(output: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Inspects the component as every command does, and keeps what it was compiled to: no build waits for that again.
-fn look(engine: &Engine, home: &Home, output: &Path, ui: &Ui) -> Result<PluginInfo> {
+fn look(engine: &Engine, home: &Home, output: &Path, ui: &Ui) -> Result<InspectedPlugin> {
     let step = ui.step("Compiling the component");
     let cache = CodeCache::open(home);
     let info = inspect(engine, output, cache.as_ref())?;

@@ -2,7 +2,6 @@
 //!
 //! Data and questions to it; who makes the data is in [`crate::steps`].
 
-pub mod audit;
 pub mod blame;
 pub mod conflicts;
 mod listing;
@@ -12,12 +11,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use piimg_capability::audit::Record;
+
 use crate::plugin::Uses;
 use crate::plugin::about::shortened;
 use crate::rootfs::change_tracker::Party;
 use crate::rootfs::changes::{Change, Notable};
 use crate::ui::printable;
 pub use listing::{Listing, listing};
+pub use piimg_capability::audit;
 
 /// Path of an image's [`BuildInfo`].
 pub const BUILD_INFO: &str = "/usr/share/piimg/build.json";
@@ -96,6 +98,17 @@ pub struct PluginReport {
     /// Changes that are too many to be listed: how many there are below each directory.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unlisted: BTreeMap<String, usize>,
+}
+
+impl PluginReport {
+    /// Returns what an audit compares of it.
+    pub fn record(&self) -> Record {
+        Record {
+            granted: self.granted.clone(),
+            allowed: self.uses.iter().map(|(scope, uses)| (scope.clone(), uses.allowed)).collect(),
+            changed: self.effects.iter().map(|effect| effect.change.path.clone()).collect(),
+        }
+    }
 }
 
 /// Author of a change.

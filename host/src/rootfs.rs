@@ -20,11 +20,11 @@ pub mod machine_ids;
 pub mod members;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod packages;
-pub mod places;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod policy;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 pub mod sources;
 pub mod text;
 pub mod times;
-pub mod units;
+
+pub use piimg_capability::{places, units};

@@ -65,8 +65,8 @@ use crate::download::Authorities;
 use crate::emulation;
 use crate::error::{Context, Failure, Result};
 use crate::keyring::Rings;
+use crate::plugin::InspectedPlugin;
 use crate::plugin::grant::GrantSet;
-use crate::plugin::info::PluginInfo;
 use crate::recipe;
 use crate::recipe::plan::Plan;
 use crate::report::conflicts::{Ran, conflicts};
@@ -125,7 +125,7 @@ pub struct Job {
 /// One plugin, in the order of the plan.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct PluginJob {
-    pub info: PluginInfo,
+    pub info: InspectedPlugin,
     /// The compiled component, in memory.
     pub code: i32,
     /// Its rights, as they were decided outside.

@@ -22,8 +22,8 @@ use crate::error::{Context, Failure, Kind, Result};
 use crate::home::Home;
 use crate::image::name::file_name;
 use crate::keyring::Rings;
+use crate::plugin::InspectedPlugin;
 use crate::plugin::grant::GrantSet;
-use crate::plugin::info::PluginInfo;
 use crate::plugin::inspect::keep_code;
 use crate::plugin::lock;
 use crate::recipe::host::HostPath;
@@ -48,7 +48,7 @@ use crate::ui::{Printable as _, Ui, printable};
 pub struct Order {
     pub plan: Plan,
     /// The plugins with their rights, in the order of the plan.
-    pub plugins: Vec<(PluginInfo, GrantSet)>,
+    pub plugins: Vec<(InspectedPlugin, GrantSet)>,
     /// Sources of the secrets that plugins may use.
     pub secrets: BTreeMap<String, Source>,
     /// The user's own directories, if there are any.

@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
+use piimg::plugin::InspectedPlugin;
 use piimg::plugin::Limits;
 use piimg::plugin::audit_log::Transcript;
 use piimg::plugin::grant::{GrantSet, Granted};
-use piimg::plugin::info::PluginInfo;
 use piimg::plugin::inspect::inspect;
 use piimg::plugin::run::{Run as PluginRun, execute};
 use piimg_tests::bench::{Figure, Plot, Run, Section, Series, Spread, Table, Target, seconds};
@@ -142,14 +142,14 @@ fn assets(place: &Place) -> Result<[Series; 2]> {
     Ok(series)
 }
 
-fn look(name: &str) -> Result<PluginInfo> {
+fn look(name: &str) -> Result<InspectedPlugin> {
     inspect(&engine(), &guest(name), None)
 }
 
 /// Runs a plugin in a directory of its own.
 fn execute_in(
     place: &Place,
-    plugin: &PluginInfo,
+    plugin: &InspectedPlugin,
     params: &[(&str, &str)],
     assets: BTreeMap<String, File>,
 ) -> Result<Run> {

@@ -11,7 +11,7 @@
 mod customizations;
 mod examples;
 mod fuzz;
-#[path = "../../host/src/sandbox/packages.rs"]
+#[path = "../../host/sandbox/src/packages.rs"]
 pub mod needs;
 mod package;
 mod pages;

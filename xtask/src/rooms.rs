@@ -1,4 +1,4 @@
-//! The rooms of the host (the modules at the top of `host/src`) and which of them may use which.
+//! The rooms of the host (the modules at the top of `host/src`, and the crates below it) and which of them may use which.
 //!
 //! The rule is the table of `ARCHITECTURE.md` between the marks below, so that what is read is what is checked. A room
 //! uses rooms of later lines alone: the table cannot describe a circle. What tests use does not count.
@@ -17,6 +17,8 @@ const BEGIN: &str = "```text rooms\n";
 const END: &str = "\n```";
 /// Files at the top that are no rooms.
 const TOP: [&str; 2] = ["lib.rs", "main.rs"];
+/// Beginning of the names of crates that are rooms. Which crate uses which is the compiler's to check.
+const CRATE: &str = "piimg_";
 
 /// Checks that the code uses what the table allows, and that the table allows nothing that is not used.
 pub(crate) fn check() -> Result<()> {
@@ -80,7 +82,9 @@ fn findings(table: &Table, sources: &BTreeMap<PathBuf, String>) -> Vec<String> {
     let tests = test_files(sources);
     let mut findings = Vec::new();
     let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let present: BTreeSet<String> = sources.keys().filter_map(|path| room_of(path)).collect();
+    let own = sources.keys().filter_map(|path| room_of(path));
+    let present: BTreeSet<String> =
+        own.chain(sources.get(Path::new(TOP[0])).map(|lib| of_crates(lib)).unwrap_or_default()).collect();
     for room in present.iter().filter(|room| !table.rooms.contains_key(*room)) {
         findings.push(format!("{DOCUMENT}: the room `{room}` is missing in the table"));
     }
@@ -120,6 +124,18 @@ fn room_of(path: &Path) -> Option<String> {
     (!TOP.contains(&first)).then(|| first.trim_end_matches(".rs").to_owned())
 }
 
+/// Returns the rooms that are crates, and what the root of the host takes out of them to be rooms beside them.
+fn of_crates(lib: &str) -> Vec<String> {
+    let text = production(lib);
+    let mut found = Vec::new();
+    for (_, at) in ends(&text, CRATE) {
+        found.extend(first_names(&text[at..]));
+        let Some((_, taken)) = text[at..].split_once("::") else { continue };
+        found.extend(first_names(taken).into_iter().filter(|name| name != "self"));
+    }
+    found
+}
+
 /// Returns how many modules a file is below the crate's root.
 fn depth(path: &Path) -> usize {
     path.iter().count()
@@ -148,7 +164,7 @@ fn test_files(sources: &BTreeMap<PathBuf, String>) -> BTreeSet<PathBuf> {
 fn uses(text: &str, depth: usize) -> Vec<(usize, String)> {
     let text = production(text);
     let root = "super::".repeat(depth);
-    let mut found = Vec::new();
+    let mut found: Vec<_> = ends(&text, CRATE).map(|(line, at)| (line, first_names(&text[at..]).concat())).collect();
     for (line, at) in ["crate::", root.as_str()].iter().flat_map(|prefix| ends(&text, prefix)) {
         found.extend(first_names(&text[at..]).into_iter().map(|name| (line, name)));
     }
@@ -286,6 +302,19 @@ mod tests {
         for (source, expected) in cases {
             assert_eq!(found(&[source]), [expected]);
         }
+    }
+
+    #[test]
+    fn crates_are_rooms_and_so_is_what_the_root_takes_out_of_them() {
+        let lib = ("lib.rs", "pub use piimg_box::{self as box_, error};\nuse piimg_scope::glob;");
+        let text = "```text rooms\nui: box error glob scope\nbox:\nerror:\nglob:\nscope:\n```";
+        let of = |ui: &str| {
+            let all = [lib, ("ui.rs", ui)].map(|(path, text)| (PathBuf::from(path), text.to_owned()));
+            findings(&Table::parse(text).unwrap(), &all.into())
+        };
+        assert_eq!(of("use crate::{error, glob};\nuse piimg_scope::a;\nfn a() { piimg_box::b() }"), [""; 0]);
+        let left = of("use crate::{error, glob};\nuse piimg_box::b;");
+        assert_eq!(left, ["ARCHITECTURE.md: `ui` does not use `scope`: take it out of the table"]);
     }
 
     #[test]

@@ -7,8 +7,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 /// Directories whose comments are checked.
-const CHECKED: [&str; 7] =
-    ["host/src", "xtask/src", "tests/src", "tests/benches", "plugins", "plugin-sdk/src", "plugin-sdk/test-kit"];
+const CHECKED: [&str; 9] = [
+    "host/src",
+    "host/capability/src",
+    "host/sandbox/src",
+    "xtask/src",
+    "tests/src",
+    "tests/benches",
+    "plugins",
+    "plugin-sdk/src",
+    "plugin-sdk/test-kit",
+];
 
 /// Places whose comments on fields are the help of the command line, which may ask what a flag is about.
 const HELP: [&str; 2] = ["host/src/cli/", "host/src/recipe/overrides.rs"];

@@ -10,13 +10,12 @@ use super::blame::{build_info, open_root};
 use super::recipe::RecipeArguments;
 use crate::error::{Context, Failure, Kind, Result};
 use crate::home::Home;
-use crate::plugin::info::PluginInfo;
+use crate::plugin::InspectedPlugin;
 use crate::plugin::inspect::inspect;
 use crate::plugin::lock::Lock;
 use crate::plugin::replay::{Replayed, replay, replay_another};
 use crate::plugin::{self, CodeCache, audit_log};
-use crate::report::PluginReport;
-use crate::report::audit::{Audit, Risk, Tone, audit, difference, text};
+use crate::report::audit::{Audit, Record, Risk, Tone, audit, difference, text};
 use crate::ui::{Printable as _, Ui, count, printable, text_columns};
 
 /// Say what a plugin can and cannot do, before it runs: from its imports, what it asks for, and what it did in a build.
@@ -57,7 +56,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     let record = arguments.image.as_deref().map(|image| record(image, &info, ui)).transpose()?;
     let audit = audit(&info, record.as_ref());
     let difference = match &arguments.old {
-        Some(old) => Some(difference(&read(old)?, &info)),
+        Some(old) => Some(difference(&*read(old)?, &info)),
         None => None,
     };
     if arguments.json {
@@ -76,12 +75,12 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
     Ok(if reaches || widens { Kind::Build as i32 } else { 0 })
 }
 
-fn read(path: &Path) -> Result<PluginInfo> {
+fn read(path: &Path) -> Result<InspectedPlugin> {
     let cache = Home::of_user().as_ref().and_then(CodeCache::open);
     inspect(&plugin::engine()?, path, cache.as_ref())
 }
 
-fn replay_log(log: &Path, info: &PluginInfo, old: Option<&PluginInfo>, json: bool, ui: &Ui) -> Result<i32> {
+fn replay_log(log: &Path, info: &InspectedPlugin, old: Option<&InspectedPlugin>, json: bool, ui: &Ui) -> Result<i32> {
     let file = File::open(log).with_context(|| Failure::usage(format!("cannot open `{}`", log.printable())))?;
     let (engine, lines) = (plugin::engine()?, audit_log::read(file)?);
     let found = match old {
@@ -115,17 +114,18 @@ fn replay_lines(found: &Replayed, is_another: bool) -> Vec<String> {
 }
 
 /// Reads what the very plugin did in an image.
-fn record(image: &Path, info: &PluginInfo, ui: &Ui) -> Result<PluginReport> {
+fn record(image: &Path, info: &InspectedPlugin, ui: &Ui) -> Result<Record> {
     let told = build_info(&open_root(image, ui)?)?
         .with_context(|| Failure::usage(format!("the image `{}` does not tell how it was built", image.printable())))?;
-    told.plugins.into_iter().find(|plugin| plugin.digest == info.digest).with_context(|| {
+    let report = told.plugins.into_iter().find(|plugin| plugin.digest == info.digest).with_context(|| {
         Failure::usage(format!(
             "the image `{}` was not built with this build of `{}`",
             image.printable(),
             printable(&info.conf.id)
         ))
         .hint("build it again with this plugin, or audit the plugin that it was built with")
-    })
+    })?;
+    Ok(report.record())
 }
 
 fn style(tone: Tone) -> Style {
@@ -139,7 +139,7 @@ fn style(tone: Tone) -> Style {
 }
 
 /// Returns what the lock file of the current directory says of this plugin, in a sentence; `None` if nothing.
-fn granted_before(info: &PluginInfo) -> Result<Option<String>> {
+fn granted_before(info: &InspectedPlugin) -> Result<Option<String>> {
     let path = RecipeArguments::default().lock();
     let Some(lock) = Lock::read(&path)? else { return Ok(None) };
     let shown = path.printable();

@@ -22,9 +22,9 @@ use crate::error::{Context, Failure, Result};
 use crate::home::Home;
 use crate::image::parsing::recognise;
 use crate::keyring::{self, Rings};
+use crate::plugin::InspectedPlugin;
 use crate::plugin::grant::{GrantSet, Granted, check_all, scopes_of};
 use crate::plugin::grant_prompt::{Basis, Proposal};
-use crate::plugin::info::PluginInfo;
 use crate::plugin::inspect::inspect_at;
 use crate::plugin::lock::Lock;
 use crate::plugin::policy::Ceiling;
@@ -218,7 +218,7 @@ fn asked_for(plan: &Plan, grants: &[GrantSet]) -> Vec<Failure> {
 }
 
 /// Looks at plugins, with what the user's cache has of them.
-pub(super) fn inspect_all(paths: &[HostPath], home: Option<&Home>) -> Result<Vec<PluginInfo>> {
+pub(super) fn inspect_all(paths: &[HostPath], home: Option<&Home>) -> Result<Vec<InspectedPlugin>> {
     if paths.is_empty() {
         return Ok(Vec::new());
     }
@@ -230,13 +230,14 @@ pub(super) fn inspect_all(paths: &[HostPath], home: Option<&Home>) -> Result<Vec
 /// Finds what each plugin was granted, asks for what is missing, and puts them in the order of the plan.
 fn grant_all(
     plan: &Plan,
-    infos: Vec<PluginInfo>,
+    infos: Vec<InspectedPlugin>,
     mut granted: Granted,
     lock: &Path,
     asker: Option<&Ui>,
-) -> Result<(Vec<PluginInfo>, Vec<GrantSet>)> {
-    let mut infos: BTreeMap<String, PluginInfo> = infos.into_iter().map(|info| (info.conf.id.clone(), info)).collect();
-    let infos: Vec<PluginInfo> = plan
+) -> Result<(Vec<InspectedPlugin>, Vec<GrantSet>)> {
+    let mut infos: BTreeMap<String, InspectedPlugin> =
+        infos.into_iter().map(|info| (info.conf.id.clone(), info)).collect();
+    let infos: Vec<InspectedPlugin> = plan
         .plugins
         .iter()
         .map(|planned| infos.remove(&planned.id).context(Failure::bug("the plan names an unknown plugin")))
@@ -251,14 +252,14 @@ fn grant_all(
     Ok((infos, grants))
 }
 
-fn evaluate(plan: &Plan, infos: &[PluginInfo], granted: &Granted) -> Result<Vec<GrantSet>> {
+fn evaluate(plan: &Plan, infos: &[InspectedPlugin], granted: &Granted) -> Result<Vec<GrantSet>> {
     infos.iter().zip(&plan.plugins).map(|(info, planned)| GrantSet::new(info, &planned.params, granted)).collect()
 }
 
 /// Asks for what the plugins lack. Whether there was any yes; the first no ends it.
 fn ask(
     plan: &Plan,
-    infos: &[PluginInfo],
+    infos: &[InspectedPlugin],
     grants: &[GrantSet],
     granted: &Granted,
     lock: &Path,

@@ -10,10 +10,10 @@ use super::consent::{self, Answers};
 use super::recipe::RecipeArguments;
 use crate::error::{Failure, Result};
 use crate::home::Home;
+use crate::plugin::InspectedPlugin;
 use crate::plugin::Template;
 use crate::plugin::grant::scopes_of;
 use crate::plugin::grant_prompt::{Basis, Proposal, Question};
-use crate::plugin::info::PluginInfo;
 use crate::plugin::lock::{self, Lock};
 use crate::plugin::policy::Ceiling;
 use crate::recipe::file::RecipeFile;
@@ -86,7 +86,7 @@ fn plugins(arguments: &Arguments, file: &RecipeFile, home: Option<&Home>) -> Res
 
 /// Asks for one plugin.
 fn grant(
-    info: &PluginInfo,
+    info: &InspectedPlugin,
     values: &BTreeMap<String, String>,
     (arguments, only): (&Arguments, &[Template]),
     ceiling: &Ceiling,
@@ -136,9 +136,9 @@ fn nobody_to_ask(proposal: &Proposal, path: &Path, recipe: &RecipeArguments) -> 
 }
 
 /// Values of the plugins' parameters as far as they are known.
-fn values(infos: &[PluginInfo], file: &RecipeFile, params: &[String]) -> Result<Vec<BTreeMap<String, String>>> {
+fn values(infos: &[InspectedPlugin], file: &RecipeFile, params: &[String]) -> Result<Vec<BTreeMap<String, String>>> {
     let flags = Overrides { params: params.to_vec(), ..Overrides::default() };
-    let source = |info: &PluginInfo| PluginSource {
+    let source = |info: &InspectedPlugin| PluginSource {
         path: info.path.clone(),
         digest: info.digest.clone(),
         conf: info.conf.clone(),
@@ -147,7 +147,7 @@ fn values(infos: &[PluginInfo], file: &RecipeFile, params: &[String]) -> Result<
 }
 
 /// Refuses a scope that no plugin asks for: most often it is a spelling mistake.
-fn check_only(infos: &[PluginInfo], values: &[BTreeMap<String, String>], only: &[Template]) -> Result<()> {
+fn check_only(infos: &[InspectedPlugin], values: &[BTreeMap<String, String>], only: &[Template]) -> Result<()> {
     for scope in only {
         let mut concerned = false;
         for (info, values) in infos.iter().zip(values) {
@@ -171,7 +171,7 @@ fn revoke(plugins: &[HostPath], only: &[String], home: Option<&Home>, path: &Pat
         // The file may be gone; what it was called is then enough.
         let (id, digest) = if plugin.path().exists() {
             let infos = inspect_all(std::slice::from_ref(plugin), home)?;
-            infos.into_iter().next().map(|info| (info.conf.id, Some(info.digest))).unwrap_or_default()
+            infos.into_iter().next().map(|it| (it.info.conf.id, Some(it.info.digest))).unwrap_or_default()
         } else {
             (plugin.shown().to_string_lossy().into_owned(), None)
         };

@@ -11,8 +11,8 @@ use super::image::{no_image, open};
 use crate::error::{Context, Failure, Result};
 use crate::home::Home;
 use crate::image::inspect::{FileSystemInfo, Inspection, inspect as inspect_image};
+use crate::plugin::InspectedPlugin;
 use crate::plugin::grant::reason;
-use crate::plugin::info::PluginInfo;
 use crate::plugin::inspect::inspect as inspect_plugin;
 use crate::plugin::{self, CodeCache};
 use crate::sandbox::parser::Parser;
@@ -69,7 +69,7 @@ fn is_wasm(path: &Path) -> Result<bool> {
     Ok(magic == b"\0asm")
 }
 
-fn plugin_lines(info: &PluginInfo) -> Vec<String> {
+fn plugin_lines(info: &InspectedPlugin) -> Vec<String> {
     let conf = &info.conf;
     let mut lines = vec![
         format!("plugin      {} {}: {}", printable(&conf.id), printable(&conf.version), printable(&conf.title)),

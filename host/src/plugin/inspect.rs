@@ -9,10 +9,9 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 pub use contract::check;
-#[cfg(test)]
-pub(crate) use contract::functions as contract_functions;
 pub(crate) use contract::narrowed;
 
+use super::InspectedPlugin;
 use super::code::Code;
 use super::code_cache::{self, CodeCache};
 use super::info::{PluginInfo, requests};
@@ -30,7 +29,7 @@ const MAX_SIZE: u64 = 256 << 20;
 ///
 /// # Errors
 /// If others can write to the cache, or this user cannot.
-pub fn keep_code<'a>(home: &Home, plugins: impl Iterator<Item = &'a PluginInfo>) -> Result<()> {
+pub fn keep_code<'a>(home: &Home, plugins: impl Iterator<Item = &'a InspectedPlugin>) -> Result<()> {
     code_cache::keep(home, plugins.map(|plugin| &plugin.code))
         .with_context(|| format!("cannot keep compiled plugins in `{}`", home.compiled().printable()))
 }
@@ -39,7 +38,7 @@ pub fn keep_code<'a>(home: &Home, plugins: impl Iterator<Item = &'a PluginInfo>)
 ///
 /// # Errors
 /// [`Failure::usage`] if it is no plugin for this piimg, [`Failure::plugin`] if its `conf()` fails.
-pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Result<PluginInfo> {
+pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Result<InspectedPlugin> {
     inspect_at(engine, &HostPath::named(path), cache)
 }
 
@@ -47,7 +46,7 @@ pub fn inspect(engine: &Engine, path: &Path, cache: Option<&CodeCache>) -> Resul
 ///
 /// # Errors
 /// Those of [`inspect`].
-pub fn inspect_at(engine: &Engine, path: &HostPath, cache: Option<&CodeCache>) -> Result<PluginInfo> {
+pub fn inspect_at(engine: &Engine, path: &HostPath, cache: Option<&CodeCache>) -> Result<InspectedPlugin> {
     let name = path.shown().printable();
     let cannot_read = || Failure::usage(format!("cannot read the plugin `{}`", printable(&name)));
     let file = path.open().with_context(cannot_read)?;
@@ -66,7 +65,8 @@ pub fn inspect_at(engine: &Engine, path: &HostPath, cache: Option<&CodeCache>) -
     let code = engine.code(cache, &name, &digest, &bytes)?;
     let conf = conf(engine, &name, &code)?;
     let requests = requests(&conf);
-    Ok(PluginInfo { path: path.shown().to_owned(), digest, imports, conf, requests, code })
+    let info = PluginInfo { path: path.shown().to_owned(), digest, imports, conf, requests };
+    Ok(InspectedPlugin { info, code })
 }
 
 /// Runs `conf()` twice, each time in a new instance: the answer must not depend on anything.

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use piimg_capability::functions::{Function, Row};
+
 use super::workbench::{CallError, Command, InstalledPackage, Outcome};
 use crate::recipe::{debconf, pin};
 use crate::secret::Scheme;
@@ -219,6 +221,22 @@ pub enum Call {
         secret: String,
     },
 }
+
+/// Defines which row of the table of host functions a call has.
+macro_rules! rows {
+    ($($call:ident = $name:literal, $needs:expr, $effect:ident, $time:ident;)*) => {
+        impl Call {
+            /// Returns the host function that is called.
+            pub fn function(&self) -> &'static Function {
+                match self {
+                    $(Self::$call { .. } => Row::$call,)*
+                }
+                .function()
+            }
+        }
+    };
+}
+piimg_capability::for_each_host_function!(rows);
 
 /// Bytes that a plugin passes: whole between the processes, by length and digest in the log, which people read.
 mod passed {

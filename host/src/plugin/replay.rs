@@ -6,9 +6,9 @@ pub mod effects;
 
 use serde_json::Value;
 
+use super::InspectedPlugin;
 use super::audit_log::{self, Begin, CallLine, End, Line};
 use super::engine::Limits;
-use super::info::PluginInfo;
 use super::protocol::Reply;
 use super::worker::{Answer, Engine};
 use crate::error::{Failure, Result};
@@ -48,7 +48,7 @@ struct Recorded<'a> {
 ///
 /// # Errors
 /// [`Failure::usage`] if the log has no run of this very component, or a reply in it cannot be understood.
-pub fn replay(engine: &Engine, plugin: &PluginInfo, log: &[Line]) -> Result<Replayed> {
+pub fn replay(engine: &Engine, plugin: &InspectedPlugin, log: &[Line]) -> Result<Replayed> {
     let recorded = recorded(plugin, log)?;
     let limits = Limits { fuel: recorded.begin.fuel, memory: recorded.begin.memory, ..Limits::EXECUTE };
     let seed = super::run::seed(&plugin.digest);
@@ -97,7 +97,12 @@ pub fn replay(engine: &Engine, plugin: &PluginInfo, log: &[Line]) -> Result<Repl
 ///
 /// # Errors
 /// As [`replay`], of the run of `old`.
-pub fn replay_another(engine: &Engine, plugin: &PluginInfo, old: &PluginInfo, log: &[Line]) -> Result<Replayed> {
+pub fn replay_another(
+    engine: &Engine,
+    plugin: &InspectedPlugin,
+    old: &InspectedPlugin,
+    log: &[Line],
+) -> Result<Replayed> {
     let recorded = recorded(old, log)?;
     let limits = Limits { fuel: recorded.begin.fuel, memory: recorded.begin.memory, ..Limits::EXECUTE };
     // The numbers by chance of the old run: what the new one does otherwise is its code's doing.
@@ -164,7 +169,7 @@ fn shown(call: &Value, args: &Value) -> String {
     }
 }
 
-fn recorded<'a>(plugin: &PluginInfo, log: &'a [Line]) -> Result<Recorded<'a>> {
+fn recorded<'a>(plugin: &InspectedPlugin, log: &'a [Line]) -> Result<Recorded<'a>> {
     let mut found: Option<Recorded<'a>> = None;
     for line in log {
         match (line, &mut found) {

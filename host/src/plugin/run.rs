@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::InspectedPlugin;
 use super::audit_log::{Begin, End, Line, Transcript};
 use super::engine::Limits;
 use super::grant::GrantSet;
 use super::host_calls::{LogSink, Record, Session, Uses};
-use super::info::PluginInfo;
 use super::protocol::ImageInfo;
 use super::workbench::{PackageRequest, Workbench};
 use super::worker::{Answer, Engine, Returned};
@@ -22,7 +22,7 @@ use crate::ui::printable;
 /// One execution of a plugin.
 #[derive(Debug)]
 pub struct Run<'a> {
-    pub plugin: &'a PluginInfo,
+    pub plugin: &'a InspectedPlugin,
     pub grants: &'a GrantSet,
     pub image: ImageInfo,
     /// Values of the plugin's parameters, validated and complete.

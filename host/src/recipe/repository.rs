@@ -8,7 +8,7 @@ use super::check;
 use super::conf;
 use super::host::{RecipePath, RecipeRing};
 use super::release::repository::{Given, KeyRing, Repository, is_fingerprint};
-use crate::download::{Origin, check_path, is_host};
+use piimg_capability::url::check_address;
 
 /// An archive of packages that no release has, or a directory of packages' files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -134,26 +134,6 @@ impl Brought {
         let (repository, ring) = self.own.described();
         (repository, KeyRing { fingerprints: self.given.fingerprints.clone(), ..ring })
     }
-}
-
-/// Checks the address of an archive that a plugin names: capabilities are compared with it, so that it has one form.
-///
-/// # Errors
-/// The rule it breaks.
-pub fn check_address(url: &str) -> Result<(), String> {
-    let plain = |cause| format!("must be a plain address of http or https: {cause}");
-    let (origin, path) = Origin::split(url, &is_host).map_err(plain)?;
-    if path.contains(['?', '#']) {
-        return Err("must be without query and fragment".into());
-    }
-    if path.ends_with('/') {
-        return Err("must have no `/` at its end".into());
-    }
-    if !path.is_empty() {
-        check_path(path).map_err(plain)?;
-    }
-    let one = format!("{origin}{path}");
-    if one == url { Ok(()) } else { Err(format!("must be written as `{one}`")) }
 }
 
 fn signed(keyring: &str) -> Result<(), String> {

@@ -14,6 +14,9 @@ mod locked;
 mod package_file;
 mod progress;
 
+#[cfg(test)]
+pub(crate) use locked::sample;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -117,7 +117,7 @@ fn head_key(wish: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recipe::locked::sample::packages;
+    use crate::rootfs::packages::sample::packages;
 
     #[test]
     fn a_lock_may_be_served_by_every_choice_and_no_lock_by_one() {

@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 
 use super::change_review;
 use crate::error::{Context as _, Failure, Result, report};
+use crate::plugin::InspectedPlugin;
 use crate::plugin::audit_log::{self, Transcript};
 use crate::plugin::grant::{GrantSet, Granted, scopes_of};
-use crate::plugin::info::PluginInfo;
 use crate::plugin::run::{Run, RunEnd, execute};
 use crate::plugin::workbench::Workbench as _;
 use crate::plugin::{Engine, Limits};
@@ -49,7 +49,7 @@ pub struct Rooms {
 ///
 /// # Errors
 /// [`Failure::usage`] if the scenario does not fit the plugin, or its base cannot be copied.
-pub fn run(engine: &Engine, plugin: &PluginInfo, scenario: &Scenario, rooms: &Rooms) -> Result<Outcome> {
+pub fn run(engine: &Engine, plugin: &InspectedPlugin, scenario: &Scenario, rooms: &Rooms) -> Result<Outcome> {
     let params = complete_params(&plugin.conf, &scenario.params)?;
     let granted = match &scenario.grants {
         None => Granted { requested: true, ..Granted::default() },
@@ -107,7 +107,7 @@ pub fn run(engine: &Engine, plugin: &PluginInfo, scenario: &Scenario, rooms: &Ro
     }))
 }
 
-fn look_for_secrets(plugin: &PluginInfo, search: &Search<'_>, rooms: &Rooms) -> Result<()> {
+fn look_for_secrets(plugin: &InspectedPlugin, search: &Search<'_>, rooms: &Rooms) -> Result<()> {
     if search.is_empty() {
         return Ok(());
     }
@@ -124,7 +124,7 @@ fn read_log(log: &File) -> Result<Vec<audit_log::Line>> {
     audit_log::read(log)
 }
 
-fn open_assets(plugin: &PluginInfo, grants: &GrantSet, scenario: &Scenario) -> Result<BTreeMap<String, File>> {
+fn open_assets(plugin: &InspectedPlugin, grants: &GrantSet, scenario: &Scenario) -> Result<BTreeMap<String, File>> {
     // Compared by the names under which they are handed over: a directory is one asset, whatever is in it.
     if let Some(name) = scenario.assets.keys().find(|name| !grants.wants_asset(name)) {
         let id = printable(&plugin.conf.id);
@@ -139,7 +139,7 @@ fn open_assets(plugin: &PluginInfo, grants: &GrantSet, scenario: &Scenario) -> R
     assets::open(&taken.map(|(name, path)| (name.clone(), HostPath::named(path))).collect())
 }
 
-fn take_secrets(plugin: &PluginInfo, grants: &GrantSet, scenario: &Scenario) -> Result<Vec<Secret>> {
+fn take_secrets(plugin: &InspectedPlugin, grants: &GrantSet, scenario: &Scenario) -> Result<Vec<Secret>> {
     let id = printable(&plugin.conf.id);
     let mut given = scenario.secrets.keys().chain(scenario.secret_sources.keys());
     if let Some(name) = given.find(|name| !grants.wants_secret(name)) {

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use piimg::plugin::InspectedPlugin;
 use piimg::plugin::grant::{GrantSet, Granted};
-use piimg::plugin::info::{PluginInfo, Request};
+use piimg::plugin::info::Request;
 use piimg::plugin::protocol::{Call, Reply};
 use piimg::plugin::run::Run;
 use piimg::plugin::{Limits, Session, wire};
@@ -113,8 +114,8 @@ fn fill(image: &Path) {
     link("loop", "opt/loop");
 }
 
-fn grants() -> (GrantSet, PluginInfo) {
-    let mut info = PluginInfo::default();
+fn grants() -> (GrantSet, InspectedPlugin) {
+    let mut info = InspectedPlugin::default();
     info.conf.id = "a/b".into();
     let request =
         |scope: &&str| Request { scope: (*scope).into(), reason: String::new(), optional: true, listed: false };

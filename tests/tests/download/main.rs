@@ -13,9 +13,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use piimg::download::{Authorities, Limits};
+use piimg::plugin::InspectedPlugin;
 use piimg::plugin::audit_log::Transcript;
 use piimg::plugin::grant::{GrantSet, Granted};
-use piimg::plugin::info::{PluginInfo, Request};
+use piimg::plugin::info::Request;
 use piimg::plugin::protocol::{Call, Reply};
 use piimg::plugin::run::Run;
 use piimg::plugin::workbench::{CallError, ErrorCode};
@@ -67,7 +68,7 @@ impl Machine {
 
     /// What comes of the plugin's calls, in an image at `root`.
     fn ask(&self, root: &Path, secrets: &[Secret], calls: impl FnOnce(&mut Session<'_>) -> Reply) -> Asked {
-        let mut info = PluginInfo::default();
+        let mut info = InspectedPlugin::default();
         info.conf.id = "test/net".into();
         let request = |scope: &String| Request {
             scope: scope.as_str().into(),

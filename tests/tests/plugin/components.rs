@@ -23,7 +23,7 @@ impl Place {
     }
 
     /// What is said of a file with that content.
-    fn look(&self, content: &[u8]) -> Result<PluginInfo, Report> {
+    fn look(&self, content: &[u8]) -> Result<InspectedPlugin, Report> {
         let path = self.dir.path().join("bad.wasm");
         std::fs::write(&path, content).unwrap();
         inspect(&self.engine, &path, None).map_err(|error| report(&error))

@@ -21,7 +21,7 @@ const FILES: [(&str, &str); 11] = [
 ];
 
 /// Looked at and compiled once for all runs.
-static HELPERS: LazyLock<(Engine, PluginInfo)> = LazyLock::new(|| (engine(), look("helpers").unwrap()));
+static HELPERS: LazyLock<(Engine, InspectedPlugin)> = LazyLock::new(|| (engine(), look("helpers").unwrap()));
 
 fn apply(helper: &str, scopes: &[String]) -> Ran {
     let file = |text: &str| {

@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use piimg::error::{Kind, Report, report};
 use piimg::home::Home;
+use piimg::plugin::InspectedPlugin;
 use piimg::plugin::grant::{GrantSet, Granted, scopes_of};
-use piimg::plugin::info::PluginInfo;
 use piimg::plugin::inspect::{inspect, keep_code};
 use piimg::plugin::run::{Run, RunEnd, RunReport, execute};
 use piimg::plugin::workbench::Command;
@@ -57,7 +57,7 @@ impl Ran {
     }
 }
 
-fn look(name: &str) -> Result<PluginInfo, Report> {
+fn look(name: &str) -> Result<InspectedPlugin, Report> {
     inspect(&engine(), &guest(name), None).map_err(|error| report(&error))
 }
 
@@ -71,7 +71,7 @@ fn run_in(root: tempfile::TempDir, name: &str, granted: &Granted, limits: Limits
 
 fn run_plugin(
     root: tempfile::TempDir,
-    plugin: &PluginInfo,
+    plugin: &InspectedPlugin,
     granted: &Granted,
     params: &[(&str, &str)],
     limits: Limits,
@@ -82,7 +82,7 @@ fn run_plugin(
 fn run_with(
     engine: &Engine,
     root: tempfile::TempDir,
-    plugin: &PluginInfo,
+    plugin: &InspectedPlugin,
     granted: &Granted,
     params: &[(&str, &str)],
     limits: Limits,
@@ -94,7 +94,7 @@ fn run_with(
 fn run_with_assets(
     engine: &Engine,
     root: tempfile::TempDir,
-    plugin: &PluginInfo,
+    plugin: &InspectedPlugin,
     granted: &Granted,
     (params, assets): (&[(&str, &str)], BTreeMap<String, File>),
     limits: Limits,

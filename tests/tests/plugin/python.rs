@@ -11,7 +11,7 @@ use super::*;
 
 /// Builds the component of a script, by its path in this repository or its whole path. Tests of several processes wait for one another.
 #[track_caller]
-fn build(script: impl AsRef<Path>) -> (tempfile::TempDir, PathBuf, PluginInfo) {
+fn build(script: impl AsRef<Path>) -> (tempfile::TempDir, PathBuf, InspectedPlugin) {
     let place = target().join("python-tests");
     std::fs::create_dir_all(&place).unwrap();
     let lock = File::create(place.join("lock")).unwrap();
@@ -28,7 +28,7 @@ fn build(script: impl AsRef<Path>) -> (tempfile::TempDir, PathBuf, PluginInfo) {
 }
 
 /// `interface.function` of all that the component imports.
-fn imported(plugin: &PluginInfo) -> Vec<String> {
+fn imported(plugin: &InspectedPlugin) -> Vec<String> {
     let named = |import: &piimg::plugin::info::ImportedInterface| {
         let interface = import.name.trim_start_matches("piimg:plugin/").to_owned();
         import.functions.iter().map(move |function| format!("{interface}.{function}")).collect::<Vec<_>>()

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::trust::Question;
 use crate::error::{Failure, Result};
+use crate::plugin::InspectedPlugin;
 use crate::plugin::grant::GrantSet;
-use crate::plugin::info::PluginInfo;
 use crate::recipe::host::Offer;
 use crate::recipe::plan::Plan;
 use crate::secret::source::{FORMS, Source};
@@ -20,7 +20,7 @@ use crate::ui::printable;
 pub(super) fn needed(
     plan: &Plan,
     question: &Question<'_>,
-    plugins: &[PluginInfo],
+    plugins: &[InspectedPlugin],
     grants: &[GrantSet],
 ) -> Result<BTreeMap<String, Source>> {
     for name in question.flags.secrets.iter().filter_map(|flag| Some(flag.split_once('=')?.0)) {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::build::build;
 use crate::error::{Context as _, Kind, Result};
 use crate::home::Home;
-use crate::plugin::info::{PluginInfo, Request};
+use crate::plugin::InspectedPlugin;
+use crate::plugin::info::Request;
 use crate::plugin::inspect::inspect;
 use crate::plugin::{self, CodeCache, Template};
 use crate::report::audit::{Possible, audit};
@@ -104,7 +105,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
 }
 
 /// Compares requests with what the code can call.
-fn of_code(info: &PluginInfo) -> Vec<Finding> {
+fn of_code(info: &InspectedPlugin) -> Vec<Finding> {
     let audit = audit(info, None);
     let unrequested = audit.possible_but_not_declared.iter().map(|kind| {
         Finding::error(format!(
@@ -145,7 +146,7 @@ fn of_tests(requests: &[Request], used: &[String]) -> Vec<Finding> {
 }
 
 /// Returns what the tests of this very component used; `None` if none has run it.
-fn used(component: &Path, info: &PluginInfo) -> Result<Option<Vec<String>>> {
+fn used(component: &Path, info: &InspectedPlugin) -> Result<Option<Vec<String>>> {
     // <target>/wasm32-wasip2/release/NAME.wasm
     let Some(target) = component.ancestors().nth(3) else { return Ok(None) };
     let name = format!("{}.jsonl", info.digest.trim_start_matches("sha256:"));

@@ -261,7 +261,22 @@ fn check_version(version: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::plugin::functions::FUNCTIONS;
+
+    /// A function that has no row would need nothing, and what it can do be told as proved to be impossible.
+    #[test]
+    fn each_function_of_the_contract_has_one_row() {
+        let contract = functions();
+        assert!(contract.contains("fs.write") && contract.contains("blobs.size"), "{contract:?}");
+        let rows: BTreeSet<String> = FUNCTIONS.iter().map(|function| function.name.to_owned()).collect();
+        assert_eq!(rows.len(), FUNCTIONS.len(), "a name stands there twice");
+        // What the engine offers: plugins print, and drop what they hold.
+        let engine = ["stdio.write", "blobs.drop"].map(str::to_owned).into();
+        assert_eq!(rows, &contract | &engine);
+    }
 
     #[test]
     fn what_is_no_component_is_told() {

@@ -210,10 +210,25 @@ fn list_for<'a>(files: &'a [PathBuf], origins: &Origins, name: &str, archive: &s
     fitting().find(is_its).or_else(|| fitting().next())
 }
 
+/// Packages for tests; a digest is one digit over and over.
+#[cfg(test)]
+pub(crate) mod sample {
+    use crate::recipe::locked::{LockedPackage, Packages};
+
+    pub(crate) fn digest(digit: char) -> String {
+        format!("sha256:{}", digit.to_string().repeat(64))
+    }
+
+    pub(crate) fn packages(list: &[(&str, &str, char)]) -> Packages {
+        let locked = |version: &str, digit| LockedPackage { version: version.to_owned(), digest: digest(digit) };
+        list.iter().map(|(name, version, digit)| ((*name).to_owned(), locked(version, *digit))).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::sample::{digest, packages};
     use super::*;
-    use crate::recipe::locked::sample::{digest, packages};
 
     const LIST: &str = "h_dists_stable_main_binary-arm64_Packages";
 

@@ -299,7 +299,8 @@ fn a_link_into_what_is_emptied_anyway_stays() {
         let trees = Trees::new(&|root, _| put_link(root, link, target));
         trees.finalise().0.unwrap_or_else(|error| panic!("{link}: {error:#}"));
         assert_eq!(fs::read_link(trees.after().join(link)).unwrap(), Path::new(target));
-        assert!(!trees.after().join("var/tmp/x").exists());
+        // An absolute link would lead this test to the host's own.
+        assert!(link == "var/tmp" || !trees.after().join("var/tmp/x").exists());
     }
     for (link, other) in [("tmp", "tmp"), ("tmp", "var/tmp")] {
         let trees = Trees::new(&|root, _| {

@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::bench::TrialBench;
 use super::scenario::VERSION;
 use crate::error::{Kind, Report};
+use crate::plugin::InspectedPlugin;
 use crate::plugin::audit_log::{CallLine, Line};
-use crate::plugin::info::PluginInfo;
 use crate::plugin::run::RunReport;
 use crate::plugin::workbench::Command;
 use crate::plugin::{Level, Uses};
@@ -131,7 +131,7 @@ impl Entry {
 
 /// Parts of an outcome.
 pub(super) struct Parts<'a> {
-    pub(super) plugin: &'a PluginInfo,
+    pub(super) plugin: &'a InspectedPlugin,
     pub(super) run: Option<RunReport>,
     pub(super) error: Option<Report>,
     pub(super) log: Vec<LogLine>,
