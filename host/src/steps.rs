@@ -45,7 +45,7 @@ mod users;
 #[expect(clippy::disallowed_methods, reason = "it runs in the private namespace, which sees nothing of the host")]
 mod workbench;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -157,6 +157,8 @@ struct Build<'a> {
     shell: Option<Shell>,
     /// See [`Job::refresh`].
     refresh: bool,
+    /// A layer of this build is in the store, so that the next one need not make it.
+    has_layers: Cell<bool>,
     ui: Ui,
 }
 
@@ -178,6 +180,9 @@ struct Layer {
     made: Vec<String>,
     #[serde(default)]
     changed: Vec<String>,
+    /// Somebody made it in a shell.
+    #[serde(default)]
+    by_hand: bool,
     /// For a plugin's layer: the plugin's report.
     #[serde(default)]
     plugin: Option<PluginReport>,
@@ -265,13 +270,17 @@ fn run(job: &Job) -> Result<()> {
         secrets: job.secrets.iter().map(take).collect::<Result<_>>()?,
         shell: job.shell.as_ref().map(Shell::of_job).transpose()?,
         refresh: job.refresh,
+        has_layers: Cell::new(false),
         ui,
     };
+    build_record::tell_of_failure(&build, &job.name);
     if job.plan.fetching.offline {
         // Whatever would ask a server finds none.
         nix::sched::unshare(CloneFlags::CLONE_NEWNET).context(Failure::host("cannot leave the network"))?;
     }
-    let result = work(&build, job, &files).map_err(|error| build_record::explain(&build, &job.store_needs, error));
+    let result = work(&build, job, &files);
+    let result = build_record::note_failure(&build, &job.name, result)
+        .map_err(|error| build_record::explain(&build, &job.store_needs, error));
     // At worst nobody is told how long the next build will take.
     build.store.set_head(&times_of_steps, &build.ui.times().all()).ok();
     // Also if it failed: a store that is full of failed builds is as full as any other.
@@ -283,10 +292,13 @@ fn work(build: &Build<'_>, job: &Job, files: &BTreeMap<Part, File>) -> Result<()
     let mut layers = base::ensure(build)?;
     local_packages::lay(build, &mut layers)?;
     packages::lay(build, &mut layers, &job.plugins)?;
-    let layers = plugins::ensure(build, layers, &job.plugins)?;
+    let mut layers = plugins::ensure(build, layers, &job.plugins)?;
     warn_of_conflicts(build, job, &layers);
-    if let Some(shell) = build.shell.as_ref().filter(|shell| shell.when == When::AtTheEnd) {
-        return shell::at_the_end(build, &layers, shell);
+    if let Some(shell) = build.shell.as_ref().filter(|shell| shell.when != When::OnFailure) {
+        layers.stack.extend(shell::at_the_end(build, &layers, shell)?);
+        if shell.when == When::AtTheEnd {
+            return Ok(());
+        }
     }
     let packages = job.packages.map(process::adopt_fd).transpose()?.map(File::from);
     locked::record_and_check(build, &layers, packages)?;
@@ -342,6 +354,8 @@ impl Build<'_> {
         if !self.store.has_layer(key, &mut |damage| self.ui.warn(damage)).ok()? {
             return None;
         }
-        serde_json::from_slice(&fs::read(self.store.layer(key).join("layer.json")).ok()?).ok()
+        let layer = serde_json::from_slice(&fs::read(self.store.layer(key).join("layer.json")).ok()?).ok();
+        self.has_layers.set(self.has_layers.get() || layer.is_some());
+        layer
     }
 }

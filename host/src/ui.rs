@@ -48,6 +48,8 @@ pub struct Ui {
     live: Option<MultiProgress>,
     events: Option<Arc<Events>>,
     times: StepTimes,
+    /// Title of the first step that did not end well.
+    failed: Arc<OnceLock<String>>,
     /// Reason why data did not get to standard output.
     lost: Arc<OnceLock<String>>,
 }
@@ -60,6 +62,7 @@ impl Ui {
             live: is_live.then(MultiProgress::new),
             events: None,
             times: StepTimes::default(),
+            failed: Arc::default(),
             lost: Arc::default(),
         }
     }
@@ -74,6 +77,11 @@ impl Ui {
     #[must_use]
     pub fn with_times(self, times: StepTimes) -> Self {
         Self { times, ..self }
+    }
+
+    /// Returns the title of the first step that did not end well.
+    pub fn failed_step(&self) -> Option<&str> {
+        self.failed.get().map(String::as_str)
     }
 
     pub fn times(&self) -> &StepTimes {

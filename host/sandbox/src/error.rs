@@ -154,6 +154,15 @@ pub fn with_cause<C: fmt::Display + fmt::Debug + Send + Sync + 'static>(
     cause.context(context)
 }
 
+/// Adds a next step to an error.
+pub fn with_hint(mut error: anyhow::Error, hint: String) -> anyhow::Error {
+    match error.downcast_mut::<Failure>() {
+        Some(failure) => failure.hints.push(hint),
+        None => return with_cause(error, Failure::build("the build failed").hint(hint)),
+    }
+    error
+}
+
 /// An error taken apart for printing.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report {
@@ -221,6 +230,17 @@ mod tests {
         let report = report(&error);
         assert_eq!(report.kind, Kind::Usage);
         assert_eq!(report.messages, ["cannot read `piimg.toml`", "permission denied"]);
+    }
+
+    #[test]
+    fn a_hint_is_added_last_and_to_every_error() {
+        let error = with_cause(Failure::host("x").hint("first").into(), "cannot do it");
+        let report = |error| report(&with_hint(error, "second".into()));
+        let found = report(error);
+        assert_eq!((found.kind, found.hints), (Kind::Host, vec!["first".to_owned(), "second".to_owned()]));
+        let found = report(anyhow::anyhow!("boom"));
+        assert_eq!(found.messages, ["the build failed", "boom"]);
+        assert_eq!(found.hints, ["second"]);
     }
 
     #[test]

@@ -16,18 +16,24 @@ use crate::steps::shell::{DraftEntry, LONGEST_DRAFT, When};
 use crate::supervisor::{Outcome, ShellRequest, build};
 use crate::ui::{Printable as _, Ui};
 
-/// Open a shell in the image that a build would make, or in another one; what is changed there is listed and dropped.
+/// Open a shell in the image that a build would make, or in another one; what is changed there is listed, and dropped unless
+/// it is kept.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The image itself is not made, and IMAGE is not changed. Programs of the image run in the box of a build, without a network.
+The image itself is made with --keep alone, and IMAGE is never changed. Programs of the image run in the box of a build, without
+a network.
 
 Example: piimg shell --recipe robot.toml
-         piimg shell --release bookworm robot.img -- dpkg --list")]
+         piimg shell --release bookworm robot.img -- dpkg --list
+         piimg shell --recipe robot.toml --keep --imagedir out")]
 pub(super) struct Arguments {
     /// Image or archive to look into, as with --base; without it, what the recipe describes.
     image: Option<PathBuf>,
     #[command(flatten)]
     order: OrderArguments,
+    /// Make an image with what was changed, as `piimg build` does: no plugin and no recipe can make it again.
+    #[arg(long, help_heading = RESULTS)]
+    keep: bool,
     /// Make a plugin in this directory, which must not exist yet, that changes the same: a draft, to be read and reasoned.
     #[arg(long, value_name = "DIR", help_heading = RESULTS)]
     draft: Option<PathBuf>,
@@ -51,20 +57,21 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<i32> {
         Some(target) => new::check(target).and_then(|_| ShellRequest::draft_file()).map(Some)?,
     };
     let command = arguments.command.clone();
-    order.shell = Some(ShellRequest { when: When::AtTheEnd, command, draft: draft.clone() });
-    let code = match build(&order, now(), ui)? {
-        Outcome::Built(_) => 0,
+    let when = if arguments.keep { When::BeforeTheImage } else { When::AtTheEnd };
+    order.shell = Some(ShellRequest { when, command, draft: draft.clone() });
+    match build(&order, now(), ui)? {
+        Outcome::Built(paths) => paths.iter().for_each(|path| ui.result(path)),
         Outcome::Failed(code) => return Ok(code),
-    };
+    }
     if let (Some(file), Some(target)) = (draft, &arguments.draft) {
         let entries = read(&file)?;
         if entries.is_empty() {
-            return Ok(code);
+            return Ok(0);
         }
         draft::write(target, arguments.sdk.as_deref(), &order.plan.release.name, &entries)?;
         ui.info(&format!("a draft of a plugin is in `{}`: read its src/lib.rs", target.printable()));
     }
-    Ok(code)
+    Ok(0)
 }
 
 /// Reads what was changed.

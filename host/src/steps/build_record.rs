@@ -5,10 +5,10 @@ use std::io::Write as _;
 
 use super::output_job::Taken;
 use super::{Build, Job, Layers};
-use crate::error::{Context, Failure, Result, with_cause};
+use crate::error::{Context, Failure, Result, with_cause, with_hint};
 use crate::rootfs::packages::file_name;
 use crate::sandbox::process;
-use crate::store::{Kind, Record, now};
+use crate::store::{Damaged, Kind, Record, key, now};
 use crate::ui::{Printable as _, bytes};
 
 /// Bytes with which nothing more can be written: a file system keeps some for itself.
@@ -39,6 +39,38 @@ pub(super) fn remember(build: &Build<'_>, layers: &Layers, partitions: &str, job
         packages: layers.chosen.iter().chain(&layers.built_with).map(file).collect(),
     };
     store.remember(&record)
+}
+
+/// Returns the key under which it is remembered where the last build of that name failed.
+fn failure_key(name: &str) -> String {
+    key(&("where the last build failed", name))
+}
+
+/// Says where the last build failed, if it did.
+pub(super) fn tell_of_failure(build: &Build<'_>, name: &str) {
+    if let Some(step) = build.store.head::<Option<String>>(&failure_key(name)).flatten() {
+        build.ui.info(&format!(
+            "goes on where the last build failed, at `{step}`: layers before it that are unchanged are kept"
+        ));
+    }
+}
+
+/// Remembers where a build failed, or that it did not; and says so, where the next one need not begin anew.
+pub(super) fn note_failure(build: &Build<'_>, name: &str, result: Result<()>) -> Result<()> {
+    let key = failure_key(name);
+    // At worst the next build says too little, or too much.
+    match (&result, build.ui.failed_step().filter(|_| build.has_layers.get())) {
+        (Err(error), Some(step)) if !error.is::<Damaged>() => {
+            build.store.set_head(&key, &Some(step)).ok();
+            let hint = format!("the layers before `{step}` are kept: the next build goes on there");
+            result.map_err(|error| with_hint(error, hint))
+        }
+        (Ok(()), _) if build.store.head::<Option<String>>(&key).flatten().is_some() => {
+            build.store.set_head(&key, &None::<String>).ok();
+            result
+        }
+        _ => result,
+    }
 }
 
 /// Removes from the store what is beyond its limit. The image does not depend on it: what goes wrong is told, and no more.

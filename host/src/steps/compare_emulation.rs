@@ -170,6 +170,7 @@ fn tree(job: &Job, store: &Store, ui: &Ui, mode: Mode, initramfs: Initramfs) -> 
         secrets: Default::default(),
         shell: None,
         refresh: true,
+        has_layers: Default::default(),
         ui: ui.clone(),
     };
     let how = if mode == Mode::Plain { "under plain emulation" } else { "with native tools" };

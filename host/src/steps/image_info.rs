@@ -36,13 +36,21 @@ pub(super) fn build_info(
         epoch: layers.epoch,
         plugins: layers.stack.iter().filter_map(|layer| layer.plugin.clone()).collect(),
         before: before(build, layers, references),
-        steps: boot.chain(finalised).chain(archives(plan)).chain(renewed).collect(),
+        // What follows a shell is made whatever was done there.
+        steps: by_hand(layers).chain(boot).chain(finalised).chain(archives(plan)).chain(renewed).collect(),
     }
 }
 
 fn user_step(build: &Build<'_>) -> String {
     let name = build.plan.user.as_ref().map_or("", |user| user.name.as_str());
     format!("for the user `{name}` of the recipe or the release")
+}
+
+/// Returns what somebody changed in a shell.
+fn by_hand(layers: &Layers) -> impl Iterator<Item = (String, String)> {
+    let paths =
+        layers.stack.iter().filter(|layer| layer.by_hand).flat_map(|layer| layer.made.iter().chain(&layer.changed));
+    paths.map(|path| (path.clone(), "changed by hand, in `piimg shell --keep`".to_owned()))
 }
 
 /// Returns what the steps before all plugins made, and which files of packages they changed.
@@ -52,12 +60,13 @@ fn before(build: &Build<'_>, layers: &Layers, references: &[String]) -> BTreeMap
     let files = if is_bootstrapped { &plan.release.files[..] } else { &[] };
     let release = files.iter().map(|file| (file.path.clone(), format!("a file of {}", plan.release.name)));
     let of_user = |path: &String| (path.clone(), user_step(build));
-    let user = layers.stack.iter().flat_map(|layer| &layer.made).map(of_user);
+    let by_piimg = || layers.stack.iter().filter(|layer| !layer.by_hand);
+    let user = by_piimg().flat_map(|layer| &layer.made).map(of_user);
     let made = release.chain(settled(build)).chain(user).map(|(path, step)| (path, Part { step, made: true }));
     let groups: &[&str] =
         if is_bootstrapped && !plan.release.groups.is_empty() { &["/etc/group", "/etc/gshadow"] } else { &[] };
     let groups = groups.iter().map(|path| ((*path).to_owned(), format!("groups of {}", plan.release.name)));
-    let user = layers.stack.iter().flat_map(|layer| &layer.changed).map(of_user);
+    let user = by_piimg().flat_map(|layer| &layer.changed).map(of_user);
     let references = references.iter().map(|path| (path.clone(), "this image's partitions".to_owned()));
     let changed = groups.chain(user).chain(references).map(|(path, step)| (path, Part { step, made: false }));
     let mut before: BTreeMap<String, Vec<Part>> = BTreeMap::new();

@@ -111,7 +111,9 @@ impl UnmountedDraft<'_> {
         build.emulation.check_layer(&tree)?;
         times::clamp(&tree, wrong, epoch)?;
         write_description(&self.stage, layer)?;
-        self.stage.commit_layer(&layer.key, title).context("cannot keep a layer")
+        self.stage.commit_layer(&layer.key, title).context("cannot keep a layer")?;
+        build.has_layers.set(true);
+        Ok(())
     }
 }
 
@@ -201,7 +203,7 @@ pub(super) fn ensure(
     // Packages that were offered to apt.
     remove_tree(&draft.stage().path().join("archives"))?;
     let Content { packages, gone, notable, made, changed } = content;
-    let layer = Layer { key: key.to_owned(), packages, gone, notable, made, changed, plugin: None };
+    let layer = Layer { key: key.to_owned(), packages, gone, notable, made, changed, ..Layer::default() };
     draft.commit(build, &layer, (Wrong::Later, layers.archive.epoch), &title)?;
     step.done();
     Ok(layer)

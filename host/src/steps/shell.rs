@@ -1,4 +1,4 @@
-//! Lets a person into the image that is being built: on a layer that nobody keeps.
+//! Lets a person into the image that is being built: on a layer that is dropped, unless the person wants the image with it.
 
 mod draft;
 
@@ -7,18 +7,21 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::rand::GetRandomFlags;
 use serde::{Deserialize, Serialize};
 
 pub use draft::{DraftEntry, Made};
 
-use super::layer::{mount, unmount};
-use super::{Build, Layers};
+use super::layer::{LayerDraft, mount, unmount};
+use super::{Build, Layer, Layers};
 use crate::error::{Context as _, Failure, Result};
-use crate::rootfs::changes::{Change, changes};
+use crate::rootfs::changes::{Change, ChangeKind, changes};
 use crate::rootfs::layers::Mounted;
+use crate::rootfs::times::Wrong;
 use crate::sandbox::command::BoxCommand;
 use crate::sandbox::{process, terminal};
-use crate::ui::printable;
+use crate::store::key;
+use crate::ui::{count, printable};
 
 /// Started if nobody names a command.
 const USUAL: [&str; 2] = ["/bin/bash", "-l"];
@@ -30,6 +33,9 @@ const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 const GREETING: &str =
     "This is the image, without a network. What you change in it is listed at the end; `exit` leaves it.\r\n";
 
+/// Title of the layer of a shell.
+const TITLE: &str = "What was changed in a shell";
+
 /// Most bytes of a draft's entries: a plugin that has them is longer.
 pub const LONGEST_DRAFT: u64 = 256 << 20;
 
@@ -38,6 +44,8 @@ pub const LONGEST_DRAFT: u64 = 256 << 20;
 pub enum When {
     /// In place of the image, above all layers.
     AtTheEnd,
+    /// Above all layers, and then the image is made with what was changed.
+    BeforeTheImage,
     /// After the failure of a plugin, with what it had made.
     OnFailure,
 }
@@ -106,21 +114,45 @@ impl Shell {
     }
 }
 
-/// Starts the shell above all layers, in place of making an image, and lists what was changed.
+#[derive(Serialize)]
+struct Inputs<'a> {
+    step: &'static str,
+    below: &'a str,
+    /// No other shell makes the same.
+    chance: [u8; 16],
+}
+
+/// Starts the shell above all layers, and lists what was changed. Returns the layer of it, if the image is to be made with it
+/// and anything was changed.
 ///
 /// # Errors
 /// If the command fails that was named, or the box cannot be made.
-pub(super) fn at_the_end(build: &Build<'_>, layers: &Layers, shell: &Shell) -> Result<()> {
+pub(super) fn at_the_end(build: &Build<'_>, layers: &Layers, shell: &Shell) -> Result<Option<Layer>> {
     let step = build.ui.step("Prepare the shell");
-    let stage = build.store.stage()?;
+    let mut chance = [0; 16];
+    rustix::rand::getrandom(&mut chance, GetRandomFlags::empty()).context("cannot get random bytes")?;
+    let key = key(&Inputs { step: "a shell", below: layers.top(), chance });
+    let lock = build.store.lock(&key)?;
     let mut lowers = build.below(&step)?;
     lowers.extend(build.trees(&layers.stack));
-    let mounted = mount(&stage, &lowers)?;
+    let draft = LayerDraft::begin(build, &lock)?.mount(&lowers)?;
     step.done();
-    let ended = shell.enter(mounted.path(), GREETING);
-    unmount(&stage, mounted)?;
-    tell(build, &lowers, &stage.path().join("fs"), shell.draft.as_ref())?;
-    ended
+    let ended = shell.enter(draft.root(), GREETING);
+    let draft = draft.unmount()?;
+    let found = tell(build, &lowers, &draft.tree(), shell.draft.as_ref())?;
+    ended?;
+    if shell.when != When::BeforeTheImage || found.is_empty() {
+        return Ok(None);
+    }
+    let step = build.ui.step("Keep what was changed");
+    let number = found.len();
+    let (made, changed): (Vec<Change>, Vec<Change>) =
+        found.into_iter().partition(|change| change.kind == ChangeKind::Added);
+    let paths = |changes: Vec<Change>| changes.into_iter().map(|change| change.path).collect();
+    let layer = Layer { key, made: paths(made), changed: paths(changed), by_hand: true, ..Layer::default() };
+    draft.commit(build, &layer, (Wrong::Later, layers.epoch), TITLE)?;
+    step.done_with(&count(number, "path"));
+    Ok(Some(layer))
 }
 
 /// Starts the shell where a plugin failed, if one is wanted there, above what the plugin had made in `upper`.
@@ -144,7 +176,7 @@ pub(super) fn on_failure(build: &Build<'_>, lowers: &[PathBuf], upper: &Path, id
 }
 
 /// Lists what a layer changed, and describes it for a draft.
-fn tell(build: &Build<'_>, lowers: &[PathBuf], upper: &Path, draft: Option<&File>) -> Result<()> {
+fn tell(build: &Build<'_>, lowers: &[PathBuf], upper: &Path, draft: Option<&File>) -> Result<Vec<Change>> {
     let before = Mounted::read_only(lowers)?;
     let after = Mounted::read_only(&[lowers, &[upper.to_owned()]].concat())?;
     let found = changes(upper, before.path(), after.path())?;
@@ -157,7 +189,7 @@ fn tell(build: &Build<'_>, lowers: &[PathBuf], upper: &Path, draft: Option<&File
         build.ui.info("nothing was changed");
     }
     found.iter().for_each(|change| build.ui.data(&line(change)));
-    Ok(())
+    Ok(found)
 }
 
 /// Returns a change as a line.

@@ -194,6 +194,8 @@ impl Step {
 impl Drop for Step {
     fn drop(&mut self) {
         if !self.finished {
+            // The innermost one ends first.
+            self.ui.failed.get_or_init(|| self.title.clone());
             let mark = Style::new().for_stderr().red().apply_to("✗").to_string();
             self.close(&mark, "", self.started.elapsed());
         }

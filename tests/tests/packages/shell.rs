@@ -129,3 +129,55 @@ fn a_shell_opens_where_a_plugin_failed_or_did_what_it_may_not() {
         }
     }
 }
+
+#[test]
+fn what_was_changed_is_kept_in_an_image_if_it_is_wanted() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "echo x > /etc/new; echo by hand >> /etc/issue; rm /etc/issue.net";
+    let output = shell(dir.path(), &["--keep", "--imagedir", "images", "--", "sh", "-c", script], "");
+    piimg_tests::expect_success(&output);
+    let said = text(&output.stdout).replace('\r', "");
+    for expected in ["/etc/new  added\n", "/etc/issue  ", "/etc/issue.net  removed\n"] {
+        assert!(said.contains(expected), "{expected:?} is missing:\n{said}");
+    }
+    let image = dir.path().join(said.lines().last().unwrap());
+    let file = std::fs::File::open(&image).unwrap();
+    let table = piimg::image::mbr::read(&file).unwrap();
+    let root = Ext4Reader::open(&file, table.root().unwrap().1.start.to_bytes()).unwrap();
+    assert_eq!(root.read_text("/etc/new").unwrap().unwrap(), "x\n");
+    assert!(root.read_text("/etc/issue").unwrap().unwrap().ends_with("by hand\n"));
+    assert_eq!(root.read_text("/etc/issue.net").unwrap(), None);
+    for (path, packaged) in [("/etc/new", false), ("/etc/issue", true)] {
+        let told = Command::new(piimg()).arg("blame").arg(&image).arg(path).output().unwrap();
+        piimg_tests::expect_success(&told);
+        let told = text(&told.stdout);
+        assert!(told.contains("changed by hand, in `piimg shell --keep`"), "{told}");
+        assert_eq!(told.contains("package base-files"), packaged, "{told}");
+    }
+    let verified = Command::new(piimg()).arg("verify").arg(&image).output().unwrap();
+    piimg_tests::expect_success(&verified);
+
+    // No other build has it.
+    let output = shell(dir.path(), &["--", "test", "!", "-e", "/etc/new"], "");
+    piimg_tests::expect_success(&output);
+}
+
+#[test]
+fn a_failed_build_says_where_the_next_one_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |script: &str| {
+        let script = format!("test/runs:script={script} # {}", std::process::id());
+        build_with("runs", dir.path(), 1_750_000_000, &["--param", &script])
+    };
+    let goes_on = "goes on where the last build failed, at `Run the plugin test/runs`";
+    let output = run("echo made > /opt/made");
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output.stderr));
+    let kept = "hint: the layers before `Run the plugin test/runs` are kept: the next build goes on there";
+    assert!(text(&output.stderr).contains(kept), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains(goes_on), "{}", text(&output.stderr));
+    for is_told in [true, false] {
+        let (_, _, said) = built(dir.path(), &run("true"));
+        assert_eq!(said.contains(goes_on), is_told, "{said}");
+        assert!(said.contains("Bootstrap bookworm (arm64): unchanged"), "{said}");
+    }
+}
