@@ -15,9 +15,11 @@ mod fuzz;
 pub mod needs;
 mod package;
 mod pages;
+mod pictures;
 mod reference;
 mod rooms;
 mod setup;
+mod site;
 mod test;
 mod words;
 
@@ -37,7 +39,8 @@ usage: cargo xtask <command>
                   adds those that take a quarter of an hour or more
   bench [NAME…]   set up this machine and run all benchmarks or some, as root
                   (--rounds N, --full, --work DIR, --keep, --write)
-  check           which room of the host uses which, formatting, words of comments, examples of the SDK, lints, and the rules for
+  check           which room of the host uses which, formatting, words of comments, examples of the SDK, links of the
+                  documentation, lints, and the rules for
                   dependencies (where cargo-deny is installed)
   docs            write docs/host-functions.md anew from wit/, and docs/customizations.md from the guest of that name
   fuzz [TARGET…] [-- SECONDS]
@@ -46,7 +49,10 @@ usage: cargo xtask <command>
                   make Debian packages of piimg and of its debug symbols in target/debian; --target is
                   x86_64-unknown-linux-gnu or aarch64-unknown-linux-gnu, and links against the C library of Ubuntu 22.04
                   with cargo-zigbuild
+  pictures [PIIMG]
+                  draw the README's pictures anew, of a build from nothing, with this piimg or the release's
   plugins         build all plugins and the tests' guests for wasm32-wasip2
+  site            make the documentation's site in target/site, with mdBook
   setup           only install what the other commands need";
 
 /// Target of plugins.
@@ -76,7 +82,9 @@ fn run(arguments: &[String]) -> Result<()> {
         Some("docs") => pages::write(),
         Some("fuzz") => fuzz::run(rest),
         Some("package") => package::run(rest),
+        Some("pictures") => pictures(rest),
         Some("plugins") => setup::wasm_target().and_then(|()| plugins()),
+        Some("site") => site::write(&target()),
         Some("setup") => setup::all(setup::Purpose::Test),
         _ => bail!("{USAGE}"),
     }
@@ -120,6 +128,7 @@ fn check() -> Result<()> {
     words::check()?;
     examples::check()?;
     pages::check(Path::new(""))?;
+    site::check(Path::new(""))?;
     cargo(["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])?;
     deny()
 }
@@ -141,6 +150,21 @@ fn deny() -> Result<()> {
         return Ok(());
     }
     cargo(["deny", "check", "advisories"])
+}
+
+/// Draws the pictures of the README.
+fn pictures(arguments: &[String]) -> Result<()> {
+    setup::all(setup::Purpose::Image)?;
+    plugins()?;
+    let piimg = match arguments {
+        [] => {
+            cargo(["build", "--release", "--package", "piimg"])?;
+            target().join("release/piimg")
+        }
+        [piimg] => piimg.into(),
+        _ => bail!("{USAGE}"),
+    };
+    pictures::write(&piimg, &target().join(WASM).join("release/piimg_minimal.wasm"), &target())
 }
 
 /// Builds what is in `plugins/` and `tests/guests/`: no other member is made to be a plugin.

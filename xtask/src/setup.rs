@@ -53,16 +53,26 @@ pub(crate) fn packager() -> Result<()> {
     cargo_command("deb", Some(CARGO_DEB), "makes Debian packages")
 }
 
+/// Installs what the documentation's site is made with.
+pub(crate) fn site_maker() -> Result<()> {
+    program(&["mdbook"], "mdbook", None, "makes the documentation's site")
+}
+
 /// Installs the command `cargo NAME`, of the crate `cargo-NAME`, unless it is there, in `version` if one is given.
 fn cargo_command(name: &str, version: Option<&str>, reason: &str) -> Result<()> {
+    program(&["cargo", name], &format!("cargo-{name}"), version, reason)
+}
+
+/// Installs a program of that crate, unless it is there.
+fn program(name: &[&str], package: &str, version: Option<&str>, reason: &str) -> Result<()> {
     let is_it = |output: std::process::Output| {
         let said = String::from_utf8_lossy(&output.stdout);
         output.status.success() && version.is_none_or(|version| said.split_whitespace().any(|word| word == version))
     };
-    if Command::new("cargo").args([name, "--version"]).output().is_ok_and(is_it) {
+    if Command::new(name[0]).args(&name[1..]).arg("--version").output().is_ok_and(is_it) {
         return Ok(());
     }
-    let package = version.map_or_else(|| format!("cargo-{name}"), |version| format!("cargo-{name}@{version}"));
+    let package = version.map_or_else(|| package.to_owned(), |version| format!("{package}@{version}"));
     eprintln!("installing {package} ({reason})");
     let status = Command::new("cargo").args(["install", "--locked", &package]).stdout(std::io::stderr()).status();
     if !status.is_ok_and(|status| status.success()) {
