@@ -35,8 +35,8 @@ use crate::sandbox::namespace::{self, Entry};
 use crate::sandbox::shell;
 use crate::sandbox::terminal::Terminal;
 use crate::sealed;
-use crate::secret::Secrets;
 use crate::secret::source::Source;
+use crate::secret::{Secret, Secrets};
 use crate::steps::output_job::Taken;
 use crate::steps::shell::{ShellJob, When};
 use crate::steps::{AGAIN, Job, PluginJob, assets};
@@ -122,103 +122,146 @@ pub fn build(order: &Order, now: u64, ui: &Ui) -> Result<Outcome> {
         let kept = order.home.as_ref().map(|home| keep_code(home, plugins));
         kept.unwrap_or(Ok(())).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
     }
-    let mut taken = sealed::empty_file("taken")?;
-    let mut packages = order.updates_lock.then(|| sealed::empty_file("packages")).transpose()?;
-    let codes: Vec<&File> = order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?;
-    let open_base = |path: &HostPath| {
-        path.open().with_context(|| Failure::usage(format!("cannot open the base `{}`", path.shown().printable())))
-    };
-    let base = plan.base.as_ref().map(open_base).transpose()?;
-    let assets = assets::open(&plan.assets)?;
-    let open_package = |(digest, path): (&String, &HostPath)| {
-        let failed = || Failure::usage(format!("cannot open the package `{}`", path.shown().printable()));
-        Ok((digest.clone(), path.open().with_context(failed)?))
-    };
-    let local_packages: BTreeMap<String, File> =
-        order.local_packages.iter().map(open_package).collect::<Result<_>>()?;
-    let secrets: BTreeMap<&str, File> =
-        secrets.iter().map(|(name, secret)| Ok((name.as_str(), secret.to_file()?))).collect::<Result<_>>()?;
-    let terminal = order.shell.as_ref().map(|_| Terminal::open()).transpose()?;
-    let mut job = Job {
-        plan: plan.clone(),
-        plugins: order
-            .plugins
-            .iter()
-            .zip(&codes)
-            .map(|((info, grants), file)| PluginJob {
-                info: info.clone(),
-                code: file.as_raw_fd(),
-                grants: grants.clone(),
-            })
-            .collect(),
-        rings: order.rings.clone(),
-        authorities: authorities(order)?,
-        name: order.name.clone(),
-        limit: disk_space::limit_of(&plan.store, order.limit)?,
-        store_needs: disk_space::told(&order.needs, plan.store.shown()),
-        taken: taken.as_raw_fd(),
-        base: base.as_ref().map(|file| file.as_raw_fd()),
-        assets: assets.iter().map(|(name, file)| (name.clone(), file.as_raw_fd())).collect(),
-        local_packages: local_packages.iter().map(|(digest, file)| (digest.clone(), file.as_raw_fd())).collect(),
-        secrets: secrets.iter().map(|(name, file)| ((*name).to_owned(), file.as_raw_fd())).collect(),
-        packages: packages.as_ref().map(|file| file.as_raw_fd()),
-        output: output.job(),
-        emulation: order.emulation,
-        registered_on_host: emulation::is_registered_on_host(&plan.architecture),
-        refresh: order.refresh,
-        shell: order.shell.as_ref().zip(terminal.as_ref()).map(|(shell, terminal)| ShellJob {
-            when: shell.when,
-            command: shell.command.clone(),
-            terminal: terminal.far().as_raw_fd(),
-            asks: terminal.asks().as_raw_fd(),
-            draft: shell.draft.as_ref().map(|file| file.as_raw_fd()),
-            kind: std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
-        }),
-        verbosity: ui.verbosity(),
-        events: ui.events().map(|events| (events.as_fd().as_raw_fd(), events.base())),
-    };
-    let mut files: Vec<BorrowedFd<'_>> =
-        codes.iter().copied().chain(assets.values()).chain(secrets.values()).map(|file| file.as_fd()).collect();
-    files.extend(local_packages.values().map(|file| file.as_fd()));
-    files.extend(base.iter().chain(&packages).chain([&taken]).map(|file| file.as_fd()));
-    files.extend(terminal.iter().flat_map(|terminal| [terminal.far(), terminal.asks()]));
-    files.extend(order.shell.iter().flat_map(|shell| &shell.draft).map(|file| file.as_fd()));
+    let mut handed = Handed::open(order, &secrets)?;
+    let mut job = handed.job(order, &output, ui)?;
+    let mut files = handed.descriptors(order);
     files.extend(output.files());
     files.extend(ui.events().map(|events| events.as_fd()));
-    let told = serde_json::to_vec(&job).context("cannot describe the job")?;
     let hidden = order.secrets.values().filter_map(Source::variable).collect();
     let entry = Entry { ids, role: "__build", store: plan.store.path(), files, hidden };
-    let handed: Vec<&File> = packages.iter().chain([&taken]).collect();
-    let run = || run_inside(&entry, &told, &output, &handed);
-    let mut status = terminal.as_ref().map_or_else(run, |terminal| terminal.join(run)?)?;
+    let told = |job: &Job| serde_json::to_vec(job).context("cannot describe the job");
+    let run = || run_inside(&entry, &told(&job)?, &output, &handed.answers());
+    let mut status = handed.terminal.as_ref().map_or_else(run, |terminal| terminal.join(run)?)?;
     if status == 0 && order.shell.as_ref().is_some_and(|shell| shell.when == When::AtTheEnd) {
         return Ok(Outcome::Built(Vec::new()));
     }
     if status == 0 && output.has_lost_an_earlier_one(ui)? {
         // After a mismatch, no earlier result is used.
         job.output.earlier.clear();
-        let told = serde_json::to_vec(&job).context("cannot describe the job")?;
-        output.empty(&handed)?;
-        status = run_inside(&entry, &told, &output, &handed)?;
+        output.empty(&handed.answers())?;
+        status = run_inside(&entry, &told(&job)?, &output, &handed.answers())?;
     }
     if status != 0 {
-        let code = explain(status, ui);
-        hints(order, &output).iter().for_each(|hint| ui.hint(hint));
-        // The inner process has reported its error; a failure here must not hide it.
-        match output.publish_failed() {
-            Ok(Some(path)) => ui.hint(&format!("what the plugins called before is in `{}`", path.printable())),
-            Ok(None) => {}
-            Err(error) => ui.warn(&format!("{error:#}")),
-        }
-        return Ok(Outcome::Failed(code));
+        return Ok(Outcome::Failed(failed(order, status, output, ui)));
     }
     let results = output.publish(ui)?;
     // The result is complete; at worst the next plan knows less.
-    remember_taken(order, &mut taken).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
-    if let Some(file) = &mut packages {
+    remember_taken(order, &mut handed.taken).unwrap_or_else(|error| ui.warn(&format!("{error:#}")));
+    if let Some(file) = &mut handed.packages {
         update_lock(&order.lock, file)?;
     }
     Ok(Outcome::Built(results))
+}
+
+/// Says why the inner process failed, and what is left of it. Returns the exit code.
+fn failed(order: &Order, status: i32, output: Output, ui: &Ui) -> i32 {
+    let code = explain(status, ui);
+    hints(order, &output).iter().for_each(|hint| ui.hint(hint));
+    // The inner process has reported its error; a failure here must not hide it.
+    match output.publish_failed() {
+        Ok(Some(path)) => ui.hint(&format!("what the plugins called before is in `{}`", path.printable())),
+        Ok(None) => {}
+        Err(error) => ui.warn(&format!("{error:#}")),
+    }
+    code
+}
+
+/// Open files that the inner process gets, and those that it answers in.
+struct Handed<'a> {
+    /// Compiled plugins, in the order of the plan.
+    codes: Vec<&'a File>,
+    base: Option<File>,
+    /// Assets by name.
+    assets: BTreeMap<String, File>,
+    /// Files of packages by digest.
+    local_packages: BTreeMap<String, File>,
+    /// Secrets by name, each in a file in memory.
+    secrets: BTreeMap<&'a str, File>,
+    terminal: Option<Terminal>,
+    /// Takes what the build took of the disk.
+    taken: File,
+    /// Takes what goes into `piimg.lock`, if that is to be written.
+    packages: Option<File>,
+}
+
+impl<'a> Handed<'a> {
+    fn open(order: &'a Order, secrets: &'a Secrets) -> Result<Self> {
+        let plan = &order.plan;
+        let open = |path: &HostPath, what: &str| {
+            let failed = || Failure::usage(format!("cannot open the {what} `{}`", path.shown().printable()));
+            path.open().with_context(failed)
+        };
+        let open_package = |(digest, path): (&String, &HostPath)| Ok((digest.clone(), open(path, "package")?));
+        let to_file = |(name, secret): (&'a String, &Secret)| Ok((name.as_str(), secret.to_file()?));
+        Ok(Self {
+            codes: order.plugins.iter().map(|(info, _)| info.code_file()).collect::<Result<_>>()?,
+            base: plan.base.as_ref().map(|path| open(path, "base")).transpose()?,
+            assets: assets::open(&plan.assets)?,
+            local_packages: order.local_packages.iter().map(open_package).collect::<Result<_>>()?,
+            secrets: secrets.iter().map(to_file).collect::<Result<_>>()?,
+            terminal: order.shell.as_ref().map(|_| Terminal::open()).transpose()?,
+            taken: sealed::empty_file("taken")?,
+            packages: order.updates_lock.then(|| sealed::empty_file("packages")).transpose()?,
+        })
+    }
+
+    /// Returns the files that are empty before each run.
+    fn answers(&self) -> Vec<&File> {
+        self.packages.iter().chain([&self.taken]).collect()
+    }
+
+    /// Returns all descriptors that the inner process inherits.
+    fn descriptors<'b>(&'b self, order: &'b Order) -> Vec<BorrowedFd<'b>> {
+        let shared = self.assets.values().chain(self.secrets.values()).chain(self.local_packages.values());
+        let files = self.codes.iter().copied().chain(shared).chain(&self.base).chain(self.answers());
+        let drafts = order.shell.iter().filter_map(|shell| shell.draft.as_deref());
+        let terminal = self.terminal.iter().flat_map(|terminal| [terminal.far(), terminal.asks()]);
+        files.chain(drafts).map(|file| file.as_fd()).chain(terminal).collect()
+    }
+
+    /// Describes the build for the inner process.
+    fn job(&self, order: &Order, output: &Output, ui: &Ui) -> Result<Job> {
+        let plan = &order.plan;
+        let plugin = |((info, grants), file): (&(InspectedPlugin, GrantSet), &&File)| PluginJob {
+            info: info.clone(),
+            code: file.as_raw_fd(),
+            grants: grants.clone(),
+        };
+        Ok(Job {
+            plan: plan.clone(),
+            plugins: order.plugins.iter().zip(&self.codes).map(plugin).collect(),
+            rings: order.rings.clone(),
+            authorities: authorities(order)?,
+            name: order.name.clone(),
+            limit: disk_space::limit_of(&plan.store, order.limit)?,
+            store_needs: disk_space::told(&order.needs, plan.store.shown()),
+            taken: self.taken.as_raw_fd(),
+            base: self.base.as_ref().map(|file| file.as_raw_fd()),
+            assets: numbers(&self.assets),
+            local_packages: numbers(&self.local_packages),
+            secrets: numbers(&self.secrets),
+            packages: self.packages.as_ref().map(|file| file.as_raw_fd()),
+            output: output.job(),
+            emulation: order.emulation,
+            registered_on_host: emulation::is_registered_on_host(&plan.architecture),
+            refresh: order.refresh,
+            shell: order.shell.as_ref().zip(self.terminal.as_ref()).map(|(shell, terminal)| ShellJob {
+                when: shell.when,
+                command: shell.command.clone(),
+                terminal: terminal.far().as_raw_fd(),
+                asks: terminal.asks().as_raw_fd(),
+                draft: shell.draft.as_ref().map(|file| file.as_raw_fd()),
+                kind: std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned()),
+            }),
+            verbosity: ui.verbosity(),
+            events: ui.events().map(|events| (events.as_fd().as_raw_fd(), events.base())),
+        })
+    }
+}
+
+/// Returns the descriptors of files by name.
+fn numbers(files: &BTreeMap<impl ToString, File>) -> BTreeMap<String, i32> {
+    files.iter().map(|(name, file)| (name.to_string(), file.as_raw_fd())).collect()
 }
 
 fn remember_taken(order: &Order, file: &mut File) -> Result<()> {
