@@ -29,6 +29,7 @@ use std::path::PathBuf;
 /// Returns a path under which a child process can open `file`, also when the file has no name (`O_TMPFILE`, memfd).
 ///
 /// `/proc/self` would mean the child, and our descriptors are closed there.
+#[expect(clippy::disallowed_methods, reason = "it names this very process")]
 pub fn descriptor_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()))
 }

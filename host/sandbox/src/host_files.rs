@@ -262,7 +262,7 @@ impl Directory {
     /// If a directory has that name, or the file system refuses.
     pub fn name(&self, file: &File, name: &str) -> io::Result<()> {
         check(name)?;
-        let fresh = temporary(name)?;
+        let fresh = temporary_name(name)?;
         let source = format!("/proc/self/fd/{}", file.as_raw_fd());
         rustix::fs::linkat(CWD, source, &self.fd, fresh.as_str(), AtFlags::SYMLINK_FOLLOW)?;
         self.rename(&fresh, name).inspect_err(|_| {
@@ -290,7 +290,7 @@ impl Directory {
         prepare: impl FnOnce(&File) -> io::Result<()>,
     ) -> io::Result<()> {
         self.check_replaceable(name)?;
-        let fresh = temporary(name)?;
+        let fresh = temporary_name(name)?;
         let mut file = self.create_new(&fresh, mode)?;
         let written = file
             .write_all(content)
@@ -309,7 +309,7 @@ impl Directory {
     /// Those of [`Directory::replace`].
     pub fn start(&self, name: &str, mode: u32) -> io::Result<File> {
         self.check_replaceable(name)?;
-        let fresh = temporary(name)?;
+        let fresh = temporary_name(name)?;
         let file = self.create_new(&fresh, for_user(mode))?;
         self.rename(&fresh, name).inspect_err(|_| {
             self.remove(&fresh).ok();
@@ -439,8 +439,12 @@ fn is_link(at: &OwnedFd, name: &OsStr) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
-/// Returns a name that nobody can have put there before.
-fn temporary(name: &str) -> io::Result<String> {
+/// Returns the name of a file or directory that will be called `name`: nobody can have put it there before, and no process of
+/// another container has it, which may have the same number.
+///
+/// # Errors
+/// If the kernel has no random bytes.
+pub fn temporary_name(name: &str) -> io::Result<String> {
     let mut random = [0_u8; 8];
     fill_random(&mut random)?;
     Ok(format!(".{name}.{}.partial", hex::encode(random)))

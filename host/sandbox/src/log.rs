@@ -91,6 +91,7 @@ impl Running {
 }
 
 /// Writes one line, in one piece.
+#[expect(clippy::disallowed_methods, reason = "it names this very process")]
 fn write(kind: &str, what: &dyn fmt::Display) {
     let Some(log) = LOG.get() else { return };
     let time = now().saturating_sub(log.base).as_secs_f64();

@@ -165,6 +165,7 @@ pub(super) fn install_in_child(filters: &[BpfProgram]) -> std::io::Result<()> {
 ///
 /// # Errors
 /// Those of [`confine_program`].
+#[expect(clippy::disallowed_methods, reason = "it names this very process")]
 pub(super) fn confine_worker() -> Result<()> {
     let mut known = always(calls::OF_A_WORKER);
     known.extend(always(calls::OF_A_WORKER_HERE));

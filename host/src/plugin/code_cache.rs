@@ -18,7 +18,7 @@ use wasmtime::Engine;
 use super::code::Code;
 use crate::error::{Context as _, Result};
 use crate::home::{Home, Key, check_own};
-use crate::host_files::{Directory, Links};
+use crate::host_files::{Directory, Links, temporary_name};
 
 /// Most files that are kept: some tens of plugins in the versions of a few weeks.
 const MAX_FILES: usize = 64;
@@ -64,9 +64,7 @@ impl CodeCache {
 
     /// Writes the code under a temporary name and renames it, so that a named file is always complete.
     fn write(&self, code: &Code) -> Result<()> {
-        let temporary = format!("{}.{}", code.key, std::process::id());
-        // Left by a killed build whose process had the same number.
-        self.directory.remove(&temporary).ok();
+        let temporary = temporary_name(&code.key)?;
         let file = self.directory.create_new(&temporary, Mode::RUSR | Mode::WUSR)?;
         let written =
             code.write_to(&file, &self.key).and_then(|()| Ok(self.directory.rename(&temporary, &code.key)?));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Failure, Result, with_cause};
 use crate::home::{Home, Key};
-use crate::host_files::{Directory, HostPath};
+use crate::host_files::{Directory, HostPath, temporary_name};
 use crate::sandbox::id_map::IdMap;
 use crate::sandbox::namespace;
 use crate::ui::{Printable as _, printable, shell_quoted};
@@ -122,7 +122,7 @@ pub fn prepare(store: &HostPath, home: Option<&Home>) -> Result<IdMap> {
     };
     let ids = description.ids;
     if directory.find(DATA).with_context(named)?.is_none() {
-        let fresh = format!("{DATA}.{}", std::process::id());
+        let fresh = temporary_name(DATA).with_context(named)?;
         directory.subdirectory(&fresh, 0o700).and_then(|data| data.set_mode(0o700)).with_context(named)?;
         namespace::chown_to_namespace_root(&store.path().join(&fresh), ids)?;
         if directory.rename_if_free(&fresh, DATA).with_context(named)? {

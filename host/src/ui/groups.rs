@@ -34,6 +34,7 @@ pub(super) struct Group {
 
 impl Group {
     /// Opens a group, unless another one is. Returns its first line, too.
+    #[expect(clippy::disallowed_methods, reason = "it names a part of this log alone")]
     pub(super) fn open(service: Service, title: &str) -> Option<(Self, String)> {
         if IS_OPEN.swap(true, Ordering::SeqCst) {
             return None;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::fs::Mode;
 
 use crate::error::{Context, Failure, Result};
-use crate::host_files::{Directory, for_user, set_mode};
+use crate::host_files::{Directory, for_user, set_mode, temporary_name};
 use crate::ui::Printable as _;
 
 /// Mode of results, before the user's umask.
@@ -27,7 +27,7 @@ pub(super) struct Unnamed {
 }
 
 impl Unnamed {
-    /// Creates the file; `what` tells it apart from others of this process.
+    /// Creates the file; `what` says what it becomes.
     pub(super) fn create(directory: &Arc<Directory>, what: &str) -> std::io::Result<Self> {
         match directory.create_unnamed(mode())? {
             Some(file) => Ok(Self { file, directory: directory.clone(), hidden: None }),
@@ -36,10 +36,8 @@ impl Unnamed {
     }
 
     fn hide(directory: &Arc<Directory>, what: &str) -> std::io::Result<Self> {
-        let name = format!("{}.{what}.partial", std::process::id());
+        let name = temporary_name(what)?;
         let hidden = directory.subdirectory(&name, 0o700)?;
-        // Left by a killed build whose process had the same number.
-        hidden.remove(HIDDEN)?;
         let file = hidden.create_new(HIDDEN, mode())?;
         Ok(Self { file, directory: directory.clone(), hidden: Some((hidden, name)) })
     }
