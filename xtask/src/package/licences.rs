@@ -45,10 +45,10 @@ pub(super) fn text(tree: &str, cargo_home: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Parses what `cargo tree` says, without piimg itself.
+/// Parses what `cargo tree` says, without the repository's own crates: behind them stands a path.
 fn crates(tree: &str) -> Result<Vec<Crate>> {
     let mut found = Vec::new();
-    for line in tree.lines().filter(|line| !line.starts_with("piimg ")) {
+    for line in tree.lines().filter(|line| !line.contains(" (/")) {
         let (package, licence) = line.split_once('\t').with_context(|| format!("`{line}` is no line of a tree"))?;
         let mut words = package.split(' ');
         let name = words.next().unwrap_or_default();
@@ -110,7 +110,7 @@ mod tests {
             fs::write(directory.join("LICENSE-MIT"), licence).unwrap();
             fs::write(directory.join("license.rs"), "fn x() {}").unwrap();
         }
-        let tree = "piimg v0.1.0 (/home/ann/host)\tMIT\nb v2.0.0+x\tMIT\na v1.0.0 (proc-macro)\tISC\nb v2.0.0+x\tMIT\nc v3.0.0\tZlib\n";
+        let tree = "piimg v0.1.0 (/home/ann/host)\tMIT\npiimg-sandbox v0.1.0 (/home/ann/host/sandbox)\tMIT\nb v2.0.0+x\tMIT\na v1.0.0 (proc-macro)\tISC\nb v2.0.0+x\tMIT\nc v3.0.0\tZlib\n";
         let told = text(tree, &home);
         let missing = text("d v4.0.0\tMIT\n", &home);
         fs::remove_dir_all(&home).unwrap();
