@@ -1,10 +1,10 @@
 //! Inspects plugins, limits what they may do, and runs them.
 //!
-//! [`inspect`] looks at a component before anything is decided, [`grant`] decides, [`run`] executes. Between the
-//! guest's side (`guest`, `engine`, in a process of its own: `worker`) and the host's side (`interface`) only the plain data
-//! of `protocol` travels. The
-//! gate sits below the bindings, in `interface`, in one place for every version of the contract. Nothing here knows
-//! how the rootfs is made or how a command is run: that is behind [`workbench::Workbench`].
+//! [`inspect`] looks at a component before anything is decided, [`grant`] decides, [`run`] executes. What may be asked for
+//! and was granted is the crate `piimg-capability`. Between the guest's side (`guest`, `engine`, in a process of its own:
+//! `worker`) and the host's side (`host_calls`) only the plain data of `protocol` travels. The gate sits below the bindings, in
+//! `host_calls`, in one place for every version of the contract. Nothing here knows how the rootfs is made or how a command is
+//! run: that is behind [`workbench::Workbench`].
 
 pub(crate) mod about;
 pub mod audit_log;
