@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use console::{Style, Term};
@@ -48,8 +48,8 @@ pub struct Ui {
     live: Option<MultiProgress>,
     events: Option<Arc<Events>>,
     times: StepTimes,
-    /// Title of the first step that did not end well.
-    failed: Arc<OnceLock<String>>,
+    /// See [`Ui::failed_step`].
+    failed: Arc<Mutex<Option<String>>>,
     /// Reason why data did not get to standard output.
     lost: Arc<OnceLock<String>>,
 }
@@ -79,9 +79,13 @@ impl Ui {
         Self { times, ..self }
     }
 
-    /// Returns the title of the first step that did not end well.
-    pub fn failed_step(&self) -> Option<&str> {
-        self.failed.get().map(String::as_str)
+    /// Returns the title of the step that did not end well, the innermost of several; `None` once another one began after it.
+    pub fn failed_step(&self) -> Option<String> {
+        self.failed().clone()
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<String>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn times(&self) -> &StepTimes {

@@ -40,8 +40,7 @@ usage: cargo xtask <command>
   bench [NAME…]   set up this machine and run all benchmarks or some, as root
                   (--rounds N, --full, --work DIR, --keep, --write)
   check           which room of the host uses which, formatting, words of comments, examples of the SDK, links of the
-                  documentation, lints, and the rules for
-                  dependencies (where cargo-deny is installed)
+                  documentation, lints, and the rules for dependencies (where cargo-deny is installed)
   docs            write docs/host-functions.md anew from wit/, and docs/customizations.md from the guest of that name
   fuzz [TARGET…] [-- SECONDS]
                   searches for inputs that break a property of tests/src/properties, for a minute each

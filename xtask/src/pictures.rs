@@ -45,7 +45,8 @@ fn output(piimg: &Path, arguments: &[&str], place: &Path) -> Result<String> {
     let said = [output.stderr, output.stdout].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
     ensure!(output.status.success(), "`{command:?}` failed:\n{said}");
-    Ok(said)
+    // On a terminal, what a step is doing is a live line, of which nothing is left.
+    Ok(said.split_inclusive('\n').filter(|line| !line.starts_with('…')).collect())
 }
 
 /// Draws a command and what it printed.

@@ -439,8 +439,8 @@ fn is_link(at: &OwnedFd, name: &OsStr) -> bool {
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
-/// Returns the name of a file or directory that will be called `name`: nobody can have put it there before, and no process of
-/// another container has it, which may have the same number.
+/// Returns a name, by chance, for a file or directory until it is whole and is renamed to `name`. Nobody can have put a link
+/// there, and no process of another container that shares the directory takes the same one.
 ///
 /// # Errors
 /// If the kernel has no random bytes.

@@ -61,7 +61,7 @@ pub(super) fn note_failure(build: &Build<'_>, name: &str, result: Result<()>) ->
     // At worst the next build says too little, or too much.
     match (&result, build.ui.failed_step().filter(|_| build.has_layers.get())) {
         (Err(error), Some(step)) if !error.is::<Damaged>() => {
-            build.store.set_head(&key, &Some(step)).ok();
+            build.store.set_head(&key, &Some(&step)).ok();
             let hint = format!("the layers before `{step}` are kept: the next build goes on there");
             result.map_err(|error| with_hint(error, hint))
         }

@@ -60,6 +60,8 @@ impl Step {
     pub(super) fn start(ui: Ui, title: &str) -> Self {
         let (title, started) = (printable(title), Instant::now());
         log::step(format_args!("begins: {title}"));
+        // Whatever failed before did not end the build.
+        *ui.failed() = None;
         ui.record(&Event::StepBegins { step: &title });
         let expected = ui.times().expected(&title);
         let expected = expected.map_or_else(String::new, |time| format!(" of about {}", seconds(time)));
@@ -195,7 +197,7 @@ impl Drop for Step {
     fn drop(&mut self) {
         if !self.finished {
             // The innermost one ends first.
-            self.ui.failed.get_or_init(|| self.title.clone());
+            self.ui.failed().get_or_insert_with(|| self.title.clone());
             let mark = Style::new().for_stderr().red().apply_to("✗").to_string();
             self.close(&mark, "", self.started.elapsed());
         }
@@ -239,6 +241,19 @@ mod tests {
         assert_eq!(line(State::default(), 30), "… Bootstrap, 30 s of about 2 min 00 s");
         let state = State { note: "unpacking libc6 (12 of 218)".into(), position: 12, total: 436, recorded: None };
         assert_eq!(line(state, 90), "… Bootstrap: unpacking libc6 (12 of 218), 2 %, 1 min 30 s of about 2 min 00 s");
+    }
+
+    #[test]
+    fn the_failed_step_is_the_innermost_one_unless_another_one_began() {
+        let ui = Ui::new(Verbosity::Quiet);
+        let outer = ui.step("outer");
+        drop(ui.step("inner"));
+        drop(outer);
+        assert_eq!(ui.failed_step().as_deref(), Some("inner"));
+        ui.step("another").done();
+        assert_eq!(ui.failed_step(), None);
+        drop(ui.step("last"));
+        assert_eq!(ui.clone().failed_step().as_deref(), Some("last"));
     }
 
     #[test]
